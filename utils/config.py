@@ -1,0 +1,222 @@
+"""Settings: `config/base.yaml` holds every default, this file their types and ranges, and how layers join."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from utils.errors import UserError, nearest
+
+BASE = Path(__file__).parents[1] / "config" / "base.yaml"
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+
+
+def _rising(values: list[float]) -> list[float]:
+    if sorted(set(values)) != values:
+        raise ValueError("expected different numbers in rising order")
+    return values
+
+
+Probabilities = Annotated[list[Probability], Field(min_length=1), AfterValidator(_rising)]
+
+
+class Group(BaseModel):
+    """A group of settings: typed, no unknown key, unchangeable once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataSettings(Group):
+    """Which clips, and how they reach the network."""
+
+    root: str
+    split: str
+    normalization: Literal["upright", "released"]
+    overlaps: Literal["all", "lowest"]
+    gaps: Literal["background", "removed"]
+    max_frames: Count
+    length_counts: Literal["clip", "annotated"]
+    holdout: Share
+    bucketing: bool
+    drop_last: bool
+    workers: Index
+
+
+class ModelSettings(Group):
+    """The network's shape, and the two faults of the released code that live in it."""
+
+    width: Annotated[int, Field(ge=4, multiple_of=4)]
+    cosine_scale: Positive
+    temperatures: Annotated[list[Positive], Field(min_length=1)]
+    mask_padding: bool
+    detach_second_view: bool
+
+
+class LossSettings(Group):
+    """Weights of the loss terms."""
+
+    multi_view: NonNegative
+    multi_view_share: Annotated[float, Field(gt=0, le=1)]
+    detach_multi_view: bool
+    mil_when_refining: NonNegative
+
+
+class RefineSettings(Group):
+    """Frame-level label refinement."""
+
+    start: Index
+    history: Count
+    mask_absent: bool
+    zero_start: bool
+
+
+class TrainSettings(Group):
+    """The loop."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+
+
+class EvalSettings(Group):
+    """From frame probabilities to detections, and their scores."""
+
+    every: Count
+    batch_size: Count
+    thresholds: Probabilities
+    min_video_score: Probability
+    min_length: Count
+    outer_share: NonNegative
+    outer_weight: NonNegative
+    suppression_overlap: Literal["shorter", "union", "lower"]
+    suppression_threshold: Probability
+    tious: Probabilities
+
+
+class Settings(Group):
+    """All groups. Read with `load`; never built by hand."""
+
+    data: DataSettings
+    model: ModelSettings
+    loss: LossSettings
+    refine: RefineSettings
+    train: TrainSettings
+    eval: EvalSettings
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if self.refine.start == 0:
+            raise ValueError(
+                "refine.start: 0 was given; the first pseudo-labels exist after epoch 0, so give 1 or more"
+            )
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 1e-3 as a number (YAML 1.1 wants 1.0e-3) and refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
+    """Settings from base.yaml, the layers `paths` and the `group.name=value` assignments, later ones winning.
+
+    Raises:
+        UserError: a file that is missing or no YAML mapping; a key or value that does not fit.
+    """
+    merged = _read(BASE)
+    source = {}  # dotted key -> where its value came from
+    for path in paths:
+        _merge(merged, _read(Path(path)), str(path), source)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or key.count(".") != 1:
+            raise UserError(f"--set {assignment}: expected GROUP.NAME=VALUE, as in --set train.epochs=20")
+        group, name = key.strip().split(".")
+        _merge(merged, {group: {name: _parse(text, f"--set {assignment}")}}, f"--set {assignment}", source)
+    return from_dict(merged, source)
+
+
+def from_dict(
+    values: dict[str, Any], source: dict[str, str] | None = None, origin: str = "config/base.yaml"
+) -> Settings:
+    """Validate a full dictionary of settings; `source` says where each dotted key came from, else `origin`."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem, source or {}, origin) for problem in error.errors()]
+        raise UserError("\n       ".join(lines)) from None
+
+
+def to_yaml(settings: Settings) -> str:
+    """The resolved settings as a config file that `load` reads back to the same."""
+    return yaml.safe_dump(settings.model_dump(), sort_keys=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        shipped = ", ".join(sorted(f"config/{p.name}" for p in BASE.parent.glob("*.yaml")))
+        raise UserError(f"{path}: cannot be read as a config ({reason}); shipped are {shipped}") from None
+    values = _parse(text, str(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(v, dict | None) for v in values.values()):
+        raise UserError(f"{path}: expected groups of settings, as in config/base.yaml, found {type(values).__name__}")
+    return {group: entries or {} for group, entries in values.items()}
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{source}: is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> None:
+    for group, entries in layer.items():
+        if group not in merged:
+            raise UserError(f"{origin}: unknown group {group!r}; {nearest(str(group), list(merged))}")
+        for name, value in entries.items():
+            if name not in merged[group]:
+                known = [f"{g}.{n}" for g in merged for n in merged[g]]
+                raise UserError(f"{origin}: unknown setting '{group}.{name}'; {nearest(f'{group}.{name}', known)}")
+            merged[group][name] = value
+            source[f"{group}.{name}"] = origin
+
+
+def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
+    """One line about one setting: where it stands, what was found, what was expected."""
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    key = ".".join(str(part) for part in problem["loc"][:2])
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{source.get(key, origin)}: {key} is {problem['input']!r}; {message}"

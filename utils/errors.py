@@ -1,0 +1,32 @@
+"""The one exception that reaches a user, and how a command reports it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something in the user's files, settings or paths that has to be mended by the user.
+
+    The message is complete by itself: the file, what was found, what was expected and what to do.
+    """
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's `main` and exit: 0 when it worked, 2 with one clear message on a `UserError`."""
+    try:
+        status = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of a message about an unknown name: the nearest known ones, or all of them if none is near."""
+    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"known are: {', '.join(known)}"

@@ -1,0 +1,34 @@
+"""The skeleton, said once: the 25 NTU RGB+D joints, their bones and their place in SMPL-H."""
+
+from __future__ import annotations
+
+FPS = 30  # frames per second of every stored skeleton; frame n is at n / FPS seconds
+
+JOINT_NAMES = (
+    "pelvis", "spine", "neck", "head",
+    "left_shoulder", "left_elbow", "left_wrist", "left_hand",
+    "right_shoulder", "right_elbow", "right_wrist", "right_hand",
+    "left_hip", "left_knee", "left_ankle", "left_foot",
+    "right_hip", "right_knee", "right_ankle", "right_foot",
+    "chest",
+    "left_thumb_tip", "left_index_tip", "right_thumb_tip", "right_index_tip",
+)  # fmt: skip
+NUM_JOINTS = len(JOINT_NAMES)
+
+PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8
+
+# (child, parent), counted from 0, parents leading to the chest (joint 20)
+BONES = (
+    (0, 1), (1, 20), (2, 20), (3, 2),
+    (4, 20), (5, 4), (6, 5), (7, 6),
+    (8, 20), (9, 8), (10, 9), (11, 10),
+    (12, 0), (13, 12), (14, 13), (15, 14),
+    (16, 0), (17, 16), (18, 17), (19, 18),
+    (21, 22), (22, 7), (23, 24), (24, 11),
+)  # fmt: skip
+
+# Where smplx puts each of the 25 joints among its 73 SMPL-H output joints: below 52 a joint of the
+# kinematic chain, from 52 on a single mesh vertex. The tips come from smplx's vertex ids.
+SMPLH_OUTPUT_INDEX = (
+    0, 3, 12, 15, 16, 18, 20, 22, 17, 19, 21, 37, 1, 4, 7, 10, 2, 5, 8, 11, 9, 63, 64, 68, 69,
+)  # fmt: skip
