@@ -1,0 +1,60 @@
+"""The whole network: backbone and two views. The only place that puts the parts together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model.agcn import AGCN
+from model.frames import Frames
+from model.mil_head import MILHead, View
+from utils.config import ModelSettings
+
+
+class Output(NamedTuple):
+    """views: two `View`s, whose first is the one evaluated; features: (N, T', C), mean over joints and persons."""
+
+    views: tuple[View, View]
+    features: Tensor
+
+
+class Localizer(nn.Module):
+    """Skeleton sequences → frame and video scores of K actions and background, from two views.
+
+    (Yu & Fujiwara 2023: 2s-AGCN's joint stream under a FAC-Net head with two classifiers.)
+    """
+
+    def __init__(self, num_classes: int, settings: ModelSettings) -> None:
+        super().__init__()
+        self.backbone = AGCN(in_channels=3, width=settings.width)
+        self.heads = nn.ModuleList(
+            MILHead(self.backbone.out_channels, num_classes, settings.cosine_scale, settings.temperatures)
+            for _ in range(2)
+        )
+        self.mask_padding = settings.mask_padding
+        self.detach_second_view = settings.detach_second_view
+
+    def forward(self, joints: Tensor, mask: Tensor) -> Output:
+        """joints (N, C, T, V, M) in metres; mask (N, T) bool, real frames first."""
+        N, C, T, V, M = joints.shape
+        fine = Frames.of(mask) if self.mask_padding else Frames.all(N, T, joints.device)
+        joints = joints.masked_fill(~fine.mask.view(N, 1, T, 1, 1), 0)  # whatever the padding held
+        x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C)
+        x, strided = self.backbone(x, fine.repeat(M))
+        features = x.mean(dim=2).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)
+        coarse = Frames.of(strided.mask[::M])
+        second = features.detach() if self.detach_second_view else features
+        views = (self.heads[0](features, coarse, fine), self.heads[1](second, coarse, fine))
+        return Output(views, features)
+
+
+def frame_probabilities(view: View) -> Tensor:
+    """(N, T, K+1), each frame's classes summing to 1."""
+    return view.frame_scores.softmax(dim=-1)
+
+
+def video_probabilities(view: View) -> Tensor:
+    """(N, K+1), each class by itself."""
+    return torch.sigmoid(view.video_logits)

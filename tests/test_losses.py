@@ -1,0 +1,50 @@
+import math
+
+import pytest
+import torch
+
+from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
+
+
+def test_mil_loss_counts_background_as_present():
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    p = torch.sigmoid(logits)[0]
+    expected = -(math.log(p[0]) + math.log(1 - p[1]) + math.log(p[2])) / 3
+    assert mil_loss(logits, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_multi_view_loss_is_the_mean_of_the_smallest_divergences_of_real_frames():
+    torch.manual_seed(0)
+    scores1, scores2 = torch.randn(2, 7, 4), torch.randn(2, 7, 4)
+    mask = torch.arange(7) < torch.tensor([[7], [4]])
+    divergences = []
+    for n, t in mask.nonzero().tolist():
+        p, q = scores1[n, t].softmax(0), scores2[n, t].softmax(0)
+        divergences.append(float(0.5 * (p * (p / q).log()).sum() + 0.5 * (q * (q / p).log()).sum()))
+    expected = sum(sorted(divergences)[:3]) / 3  # int(0.3 · 11 frames)
+    assert multi_view_loss(scores1, scores2, mask, share=0.3).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_multi_view_loss_of_one_frame_counts_that_frame():
+    scores1, scores2 = torch.zeros(1, 1, 3), torch.tensor([[[1.0, 0.0, 0.0]]])
+    assert multi_view_loss(scores1, scores2, torch.ones(1, 1, dtype=torch.bool), share=0.2) > 0
+
+
+def test_multi_view_loss_pulls_both_views_together():
+    scores1 = torch.tensor([[[2.0, 0.0]]], requires_grad=True)
+    scores2 = torch.tensor([[[0.0, 0.0]]], requires_grad=True)
+    multi_view_loss(scores1, scores2, torch.ones(1, 1, dtype=torch.bool), share=1.0).backward()
+    assert scores1.grad[0, 0, 0] > 0 > scores2.grad[0, 0, 0]
+
+
+def test_pseudo_label_loss_is_the_mean_cross_entropy_over_the_mask():
+    scores = torch.randn(2, 5, 3)
+    pseudo = torch.rand(2, 5, 3)
+    mask = torch.arange(5) < torch.tensor([[5], [2]])
+    rows = [-(pseudo[n, t] * scores[n, t].log_softmax(0)).sum() for n, t in mask.nonzero().tolist()]
+    torch.testing.assert_close(pseudo_label_loss(scores, pseudo, mask), torch.stack(rows).mean())
+
+
+def test_pseudo_label_loss_of_no_frame_is_zero():
+    nothing = torch.zeros(1, 4, dtype=torch.bool)
+    assert pseudo_label_loss(torch.randn(1, 4, 3), torch.rand(1, 4, 3), nothing) == 0

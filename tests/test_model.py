@@ -1,0 +1,137 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.frames import Frames
+from model.localizer import Localizer, frame_probabilities, video_probabilities
+from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
+from model.mil_head import resample
+from utils import config
+
+SMALL = config.load(assignments=["model.width=8"]).model
+COUNTED = config.load(assignments=["model.width=8", "model.mask_padding=false"]).model
+NUM_CLASSES = 3
+
+
+def make_model(settings=SMALL, seed=0):
+    """A network whose batch norms and learned graphs have left their nearly silent start."""
+    torch.manual_seed(seed)
+    model = Localizer(NUM_CLASSES, settings)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "bn" in name or "learned" in name or name.endswith("bias"):
+                p.add_(0.3 * torch.rand_like(p))
+        for name, b in model.named_buffers():
+            if name.endswith("running_mean"):
+                b.normal_(std=0.1)
+    return model
+
+
+def make_clips(lengths, pad_to, filler=0.0, persons=1, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    joints = torch.full((len(lengths), 3, pad_to, 25, persons), filler)
+    for row, length in zip(joints, lengths, strict=True):
+        row[:, :length] = torch.randn(3, length, 25, persons, generator=generator)
+    return joints, torch.arange(pad_to) < torch.tensor(lengths).unsqueeze(1)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 40])
+@pytest.mark.parametrize("padding", [1, 5, 64])
+def test_padding_a_clip_changes_no_output_in_evaluation_mode(length, padding):
+    model = make_model().eval()
+    alone, mask = make_clips([length], length)
+    padded, padded_mask = make_clips([length], length + padding, filler=7.0)
+    with torch.no_grad():
+        views, features = model(alone, mask)
+        padded_views, _ = model(padded, padded_mask)
+    for view, other in zip(views, padded_views, strict=True):
+        torch.testing.assert_close(view.video_logits, other.video_logits, atol=1e-5, rtol=0)
+        torch.testing.assert_close(view.frame_scores, other.frame_scores[:, :length], atol=1e-5, rtol=0)
+        assert not other.frame_scores[:, length:].any()
+
+
+@pytest.mark.parametrize("padding", [1, 3, 50])
+def test_padding_a_batch_changes_no_loss_and_no_gradient_in_training_mode(padding):
+    lengths = [31, 8, 17]
+    results = []
+    for pad_to in (31, 31 + padding):
+        model = make_model().double().train()
+        joints, mask = make_clips(lengths, pad_to)
+        (view1, view2), _ = model(joints.double(), mask)
+        labels = torch.eye(3, NUM_CLASSES)
+        pseudo = F.one_hot(torch.arange(pad_to) % (NUM_CLASSES + 1), NUM_CLASSES + 1).expand(3, -1, -1)
+        loss = mil_loss(view1.video_logits, labels) + mil_loss(view2.video_logits, labels)
+        loss = loss + multi_view_loss(view1.frame_scores, view2.frame_scores, mask, 0.2)
+        loss = loss + pseudo_label_loss(view1.frame_scores, pseudo.double(), mask)
+        loss.backward()
+        state = {name: b.clone() for name, b in model.named_buffers()}
+        results.append((loss.detach(), [p.grad for p in model.parameters()], state))
+    (loss, gradients, state), (padded_loss, padded_gradients, padded_state) = results
+    torch.testing.assert_close(loss, padded_loss, atol=1e-5, rtol=0)
+    for gradient, padded in zip(gradients, padded_gradients, strict=True):
+        torch.testing.assert_close(gradient, padded, atol=1e-5, rtol=1e-5)
+    for name in state:
+        torch.testing.assert_close(state[name], padded_state[name], msg=f"batch statistics in {name}")
+
+
+def test_clips_do_not_influence_each_other_in_evaluation_mode():
+    model = make_model().eval()
+    joints, mask = make_clips([20, 13, 5], 20)
+    with torch.no_grad():
+        together = model(joints, mask).views[0].video_logits
+        apart = torch.cat([model(joints[i : i + 1], mask[i : i + 1]).views[0].video_logits for i in range(3)])
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
+
+
+def test_counted_padding_does_change_scores_as_in_the_released_code():
+    model = make_model(COUNTED).eval()
+    alone, mask = make_clips([40], 40)
+    padded, padded_mask = make_clips([40], 300)
+    with torch.no_grad():
+        difference = model(alone, mask).views[0].video_logits - model(padded, padded_mask).views[0].video_logits
+    assert difference.abs().max() > 1e-3
+
+
+def test_every_parameter_gets_a_finite_gradient():
+    model = make_model().train()
+    joints, mask = make_clips([31, 12], 31)
+    (view1, view2), _ = model(joints, mask)
+    labels = torch.ones(2, NUM_CLASSES)
+    (mil_loss(view1.video_logits, labels) + mil_loss(view2.video_logits, labels)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        if not name.endswith("bias"):  # a bias before batch norm moves nothing
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_detached_second_view_trains_only_its_own_prototypes():
+    settings = SMALL.model_copy(update={"detach_second_view": True})
+    model = make_model(settings).train()
+    joints, mask = make_clips([16], 16)
+    mil_loss(model(joints, mask).views[1].video_logits, torch.ones(1, NUM_CLASSES)).backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {"heads.1.prototypes"}
+
+
+def test_several_persons_are_averaged():
+    model = make_model().eval()
+    joints, mask = make_clips([24, 10], 24, persons=1)
+    twice = joints.repeat(1, 1, 1, 1, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(model(joints, mask).views[0], model(twice, mask).views[0], atol=1e-5, rtol=1e-5)
+
+
+def test_probabilities_have_their_ranges():
+    model = make_model().eval()
+    view = model(*make_clips([24], 24)).views[0]
+    torch.testing.assert_close(frame_probabilities(view).sum(-1), torch.ones(1, 24))
+    assert ((video_probabilities(view) > 0) & (video_probabilities(view) < 1)).all()
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [(1, 1), (1, 8), (4, 31), (12, 96), (5, 5)])
+def test_resampling_is_linear_interpolation_with_aligned_corners(coarse, fine):
+    scores = torch.randn(2, coarse, 4)
+    device = torch.device("cpu")
+    ours = resample(scores, Frames.all(2, coarse, device), Frames.all(2, fine, device))
+    oracle = F.interpolate(scores.transpose(1, 2), size=fine, mode="linear", align_corners=True).transpose(1, 2)
+    torch.testing.assert_close(ours, oracle)

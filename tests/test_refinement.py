@@ -1,0 +1,102 @@
+import pytest
+import torch
+
+from model.refinement import PseudoLabels
+
+LENGTHS = torch.tensor([4, 2, 3])
+VIDEO_LABELS = torch.tensor([[1, 0], [0, 1], [1, 1]])
+
+
+def make(history=3, mask_absent=False, zero_start=False):
+    return PseudoLabels(LENGTHS, VIDEO_LABELS, history, mask_absent, zero_start)
+
+
+def probabilities(epoch, clips=(0, 1, 2)):
+    generator = torch.Generator().manual_seed(epoch)
+    everything = torch.rand(3, 4, 3, generator=generator).softmax(-1)
+    return torch.tensor(clips), everything[list(clips)]
+
+
+def test_a_pseudo_label_is_the_mean_of_the_last_epochs():
+    pseudo = make(history=3)
+    for epoch in range(5):
+        pseudo.record(*probabilities(epoch))
+        pseudo.end_epoch()
+    labels, known = pseudo.batch(torch.tensor([2, 1]), frames=4)
+    expected = torch.stack([probabilities(epoch)[1] for epoch in (2, 3, 4)]).mean(0)
+    assert known.all()
+    torch.testing.assert_close(labels[0, :3], expected[2, :3])
+    torch.testing.assert_close(labels[1, :2], expected[1, :2])
+    assert not labels[0, 3:].any()
+    assert not labels[1, 2:].any()
+
+
+def test_what_an_epoch_records_takes_effect_when_it_ends():
+    pseudo = make()
+    pseudo.record(*probabilities(0))
+    pseudo.end_epoch()
+    before = pseudo.batch(torch.tensor([0]), 4)[0]
+    pseudo.record(*probabilities(1))
+    torch.testing.assert_close(pseudo.batch(torch.tensor([0]), 4)[0], before)
+    pseudo.end_epoch()
+    assert not torch.equal(pseudo.batch(torch.tensor([0]), 4)[0], before)
+
+
+def test_epochs_that_did_not_see_a_clip_are_not_averaged():
+    pseudo = make(history=2)
+    pseudo.record(*probabilities(0))
+    pseudo.end_epoch()
+    pseudo.record(*probabilities(1, clips=(0, 2)))
+    pseudo.end_epoch()
+    labels, _ = pseudo.batch(torch.tensor([1]), 2)
+    torch.testing.assert_close(labels[0], probabilities(0)[1][1, :2])
+    torch.testing.assert_close(labels.sum(-1), torch.ones(1, 2))
+
+
+def test_a_clip_that_was_never_seen_has_no_pseudo_label():
+    pseudo = make()
+    pseudo.record(*probabilities(0, clips=(0,)))
+    pseudo.end_epoch()
+    _, known = pseudo.batch(torch.tensor([0, 1]), 4)
+    assert known.tolist() == [True, False]
+
+
+def test_zero_start_counts_unseen_epochs_as_zeros_and_keeps_stale_ones():
+    pseudo = make(history=2, zero_start=True)
+    pseudo.record(*probabilities(0))
+    pseudo.end_epoch()
+    torch.testing.assert_close(pseudo.batch(torch.tensor([1]), 2)[0][0], probabilities(0)[1][1, :2] / 2)
+    for epoch in (1, 2):  # clip 1 is dropped: its place still holds epoch 0
+        pseudo.record(*probabilities(epoch, clips=(0, 2)))
+        pseudo.end_epoch()
+    torch.testing.assert_close(pseudo.batch(torch.tensor([1]), 2)[0][0], probabilities(0)[1][1, :2] / 2)
+
+
+def test_masked_pseudo_labels_have_only_the_clips_own_classes_and_background_and_sum_to_one():
+    pseudo = make(mask_absent=True)
+    pseudo.record(*probabilities(0))
+    pseudo.end_epoch()
+    labels, _ = pseudo.batch(torch.tensor([0]), 4)
+    assert not labels[..., 1].any()
+    assert (labels[..., [0, 2]] > 0).all()
+    torch.testing.assert_close(labels.sum(-1), torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("zero_start", [False, True])
+def test_a_saved_state_gives_the_same_pseudo_labels(zero_start):
+    first, second = make(zero_start=zero_start), make(zero_start=zero_start)
+    for epoch in range(4):
+        first.record(*probabilities(epoch, clips=(0, 2) if epoch % 2 else (0, 1, 2)))
+        first.end_epoch()
+    second.load_state_dict(first.state_dict())
+    for pseudo in (first, second):
+        pseudo.record(*probabilities(9))
+        pseudo.end_epoch()
+    index = torch.arange(3)
+    torch.testing.assert_close(first.batch(index, 4)[0], second.batch(index, 4)[0], atol=0, rtol=0)
+
+
+def test_a_state_of_other_clips_is_refused():
+    other = PseudoLabels(LENGTHS[:2], VIDEO_LABELS[:2], 3, False, False)
+    with pytest.raises(ValueError, match="for 2 clips"):
+        make().load_state_dict(other.state_dict())
