@@ -6,6 +6,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.localizer import Output
+from utils.config import Settings
+
+
+def objective(
+    output: Output,
+    video_labels: Tensor,
+    mask: Tensor,
+    pseudo: tuple[Tensor, Tensor] | None,
+    settings: Settings,
+) -> dict[str, Tensor]:
+    """The loss of a batch and its terms, by name; "total" is the one to minimise.
+
+    Without pseudo-labels: MIL of both views + multi-view agreement. With them the MIL term weighs less, and both
+    views learn the refined frame-level labels.
+
+    Args:
+        output: of the network on the batch.
+        video_labels: (N, K) the classes in each clip.
+        mask: (N, T) real frames.
+        pseudo: refined labels (N, T, K+1) and which clips have any (N,), or None before refinement starts.
+    """
+    first, second = (view.frame_scores for view in output.views)
+    mil = sum(mil_loss(view.video_logits, video_labels) for view in output.views)
+    counted = mask if settings.model.mask_padding else torch.ones_like(mask)
+    multi_view = multi_view_loss(first, second, counted, settings.loss.multi_view_share)
+    if settings.loss.detach_multi_view:
+        multi_view = multi_view.detach()
+    terms = {"mil": mil, "multi_view": multi_view}
+    if pseudo is None:
+        return {"total": mil + settings.loss.multi_view * multi_view, **terms}
+    labels, known = pseudo[0].to(first), mask & pseudo[1].to(mask.device).unsqueeze(1)
+    refined = pseudo_label_loss(first, labels, known) + pseudo_label_loss(second, labels, known)
+    total = settings.loss.mil_when_refining * mil + settings.loss.multi_view * multi_view + refined
+    return {"total": total, **terms, "pseudo_label": refined}
+
 
 def mil_loss(video_logits: Tensor, video_labels: Tensor) -> Tensor:
     """Binary cross-entropy of (N, K+1) video logits against (N, K) labels, background present in every clip."""
@@ -30,8 +66,3 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
     """Cross-entropy of frame scores (N, T, K+1) against soft pseudo-labels of that shape, mean over `mask`."""
     per_frame = -(pseudo * scores.log_softmax(-1)).sum(-1)  # (N, T)
     return per_frame.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
-
-
-def all_frames(mask: Tensor) -> Tensor:
-    """The mask that counts padding as the released code does."""
-    return torch.ones_like(mask)

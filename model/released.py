@@ -17,6 +17,7 @@ from model.localizer import Localizer
 from utils.errors import UserError
 
 UNUSED = "data_bn."  # an input batch norm that the released forward pass never calls
+MISFITS_SHOWN = 12
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -66,47 +67,48 @@ def places(model: Localizer) -> dict[str, Place]:
     return table
 
 
-def is_released(state: Mapping[str, object]) -> bool:
-    """Whether a state dictionary uses the released names."""
-    return any(name.removeprefix("module.").startswith(("l1.gcn1.", "classifier_1.")) for name in state)
-
-
 def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) -> None:
     """Copy a released state into `model`; nothing is copied unless everything fits.
 
     Raises:
         UserError: names the tensors that are missing, unknown or of another shape.
     """
-    state = {name.removeprefix("module."): t for name, t in state.items()}  # saved under DataParallel
-    state = {name: t for name, t in state.items() if not name.startswith(UNUSED)}
+    state = {str(name).removeprefix("module."): t for name, t in state.items()}  # saved under DataParallel
+    state = {name: _squeezed(t) for name, t in state.items() if not name.startswith(UNUSED)}
     table = places(model)
     own = model.state_dict()
-    problems = [f"missing {name}" for name in table if name not in state]
-    problems += [f"unknown {name}" for name in state if name not in table]
-    for name in table.keys() & state.keys():
-        found, expected = _squeezed(state[name]), _squeezed(table[name].of(own))
-        if found.shape != expected.shape:
-            problems.append(f"{name} has shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
-    if problems:
-        raise UserError(report_misfit(origin, problems))
+    refuse_misfit(state, {name: _squeezed(place.of(own)) for name, place in table.items()}, origin)
     with torch.no_grad():
         for name, place in table.items():
             target = place.of(own)
             target.copy_(state[name].reshape(target.shape))
 
 
-def report_misfit(origin: str, problems: list[str], shown: int = 12) -> str:
-    """The message about weights that do not fit: the first misfits, and what may be the reason."""
-    problems = sorted(problems)
-    rest = f"\n  … and {len(problems) - shown} more" if len(problems) > shown else ""
-    listed = "".join(f"\n  {problem}" for problem in problems[:shown])
-    return (
-        f"{origin}: these weights do not fit the network:{listed}{rest}\n"
-        "Expected a whole checkpoint of this project or of the released code, of the same number of classes "
-        "(data.split) and model.width."
-    )
+def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], origin: str) -> None:
+    """Hold named tensors against the expected ones.
+
+    Raises:
+        UserError: lists the first that are missing, unknown or of another shape, and what may be the reason.
+    """
+    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
+    problems += [f"unknown {name}" for name in found.keys() - expected.keys()]
+    for name in expected.keys() & found.keys():
+        shape = getattr(found[name], "shape", None)
+        if shape != expected[name].shape:
+            what = f"has shape {tuple(shape)}" if isinstance(found[name], Tensor) else "is no tensor"
+            problems.append(f"{name} {what}, expected {tuple(expected[name].shape)}")
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in sorted(problems)[:MISFITS_SHOWN])
+        rest = len(problems) - MISFITS_SHOWN
+        raise UserError(
+            f"{origin}: these weights do not fit the network:{listed}"
+            + (f"\n  … and {rest} more" if rest > 0 else "")
+            + "\nExpected a whole checkpoint of this project or of the released code, of the same number of "
+            "classes (data.split) and model.width."
+        )
 
 
-def _squeezed(tensor: Tensor) -> Tensor:
+def _squeezed(tensor: object) -> object:
     """Without the trailing 1×1 of a pointwise convolution's kernel; a temporal kernel (9, 1) keeps both."""
-    return tensor.flatten(1) if tensor.ndim == 4 and tensor.shape[2:] == (1, 1) else tensor
+    pointwise = isinstance(tensor, Tensor) and tensor.ndim == 4 and tensor.shape[2:] == (1, 1)
+    return tensor.flatten(1) if pointwise else tensor

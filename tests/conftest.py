@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from utils.skeleton import FPS, NUM_JOINTS
+from utils.store import Clip, Split, write_split, write_store
 
 SHARED = Path(__file__).parents[2] / "shared"  # beside the checkout; not part of the project
 
@@ -26,3 +31,31 @@ def _present(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{name} is not beside the checkout")
     return folder
+
+
+@pytest.fixture()
+def make_split(tmp_path: Path) -> Callable[..., Split]:
+    """Makes a split of random skeletons: `make_split(train=[40, 9], val=[30])` clips of these many frames."""
+
+    def make(classes: tuple[str, ...] = ("walk", "wave"), gaps: bool = False, **frames: list[int]) -> Split:
+        rng = np.random.default_rng(0)
+        clips, ids = [], {"train": [], "val": []}
+        for subset, lengths in frames.items():
+            for number, length in enumerate(lengths):
+                sid = f"{subset}{number}"
+                start = sum(clip.frames for clip in clips)
+                clips.append(Clip(sid, subset, f"A/B/{sid}.npz", start, length, 30.0, length / FPS, {}))
+                ids[subset].append((sid, length))
+        joints = [rng.normal(size=(clip.frames, NUM_JOINTS, 3)) for clip in clips]
+        labels = [rng.random((clip.frames, len(classes))) < 0.5 for clip in clips]
+        annotated = [np.ones(clip.frames, bool) for clip in clips]
+        if gaps:
+            annotated = [np.arange(clip.frames) % 4 > 0 for clip in clips]
+            labels = [clip_labels & seen[:, None] for clip_labels, seen in zip(labels, annotated, strict=True)]
+        (tmp_path / "skeletons-test").mkdir()
+        write_store(tmp_path / "skeletons-test", clips, joints, {})
+        facts = {"name": "tiny", "classes": list(classes), "skeletons": "skeletons-test"}
+        write_split(tmp_path / "tiny", ids, labels, annotated, facts)
+        return Split.open(tmp_path, "tiny")
+
+    return make

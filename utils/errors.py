@@ -15,11 +15,18 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and exit: 0 when it worked, 2 with one clear message on a `UserError`."""
+    """Run a command's `main` and exit: 0 when it worked, 2 with one clear message when the user can mend it.
+
+    That is a `UserError`, or a file or disk that the system refuses.
+    """
     try:
         status = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"error: {named}{error.strerror or error}", file=sys.stderr)
         status = 2
     sys.exit(status)
 

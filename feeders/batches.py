@@ -1,0 +1,109 @@
+"""Clips of unlike length → padded batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from feeders.dataset import Sample, SkeletonClips
+
+CHUNK = 16  # batches that are shuffled together, then sorted by length among themselves
+
+
+@dataclass
+class Batch:
+    """What a model and a feeder agree on.
+
+    joints: (N, C, T, V, M) float32, zeros in the padding; mask: (N, T) bool, real frames first;
+    video_labels: (N, K) float32; index: (N,) int64, places in the data set.
+    """
+
+    joints: Tensor
+    mask: Tensor
+    video_labels: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; the indices stay on the CPU, where they are used."""
+        move = {"device": device, "non_blocking": True}
+        return Batch(self.joints.to(**move), self.mask.to(**move), self.video_labels.to(**move), self.index)
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader for copies to a GPU that do not wait."""
+        return Batch(self.joints.pin_memory(), self.mask.pin_memory(), self.video_labels.pin_memory(), self.index)
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Pad to the longest clip with zeros."""
+    lengths = torch.tensor([sample.joints.shape[1] for sample in samples])
+    C, _, V, M = samples[0].joints.shape
+    joints = torch.zeros(len(samples), C, int(lengths.max()), V, M)
+    for row, sample in zip(joints, samples, strict=True):
+        row[:, : sample.joints.shape[1]] = sample.joints
+    return Batch(
+        joints=joints,
+        mask=torch.arange(joints.shape[2]) < lengths.unsqueeze(1),
+        video_labels=torch.stack([sample.video_labels for sample in samples]),
+        index=torch.tensor([sample.index for sample in samples]),
+    )
+
+
+class TrainBatches(Sampler[list[int]]):
+    """Every clip once an epoch, in random batches; the order depends on seed and epoch alone.
+
+    With bucketing, clips are shuffled, cut into chunks of some batches, sorted by length within a chunk, cut
+    into batches, and the batches shuffled: neighbours in length share a batch, which ones differs by epoch.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, drop_last: bool) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.bucketing, self.drop_last = bucketing, drop_last
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.lengths), self.batch_size)
+        return whole if self.drop_last or not rest else whole + 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.lengths))
+        if self.bucketing:
+            size = CHUNK * self.batch_size
+            chunks = [order[i : i + size] for i in range(0, len(order), size)]
+            order = np.concatenate([c[np.argsort(self.lengths[c], kind="stable")] for c in chunks])
+        batches = [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
+        if self.drop_last and len(batches[-1]) < self.batch_size:
+            batches.pop()
+        for i in rng.permutation(len(batches)) if self.bucketing else range(len(batches)):
+            yield batches[i]
+
+
+class EvalBatches(Sampler[list[int]]):
+    """Every clip once, longest first: the batch that needs most memory comes at once."""
+
+    def __init__(self, lengths: np.ndarray, batch_size: int) -> None:
+        order = np.argsort(-lengths, kind="stable").tolist()
+        self.batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def loader(clips: SkeletonClips, batches: Sampler[list[int]], workers: int, device: torch.device) -> DataLoader:
+    """A loader of `Batch`es."""
+    return DataLoader(
+        clips,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+    )

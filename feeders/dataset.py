@@ -1,0 +1,92 @@
+"""Clips of a split as the network sees them: label policies and normalisation are applied here, on loading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from feeders.normalize import normalize
+from utils.errors import UserError
+from utils.label_policy import LabelPolicy
+from utils.store import Split
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip: joints (C, T, V, M) float32 metres, video_labels (K,) float32, index among the dataset's clips."""
+
+    joints: Tensor
+    video_labels: Tensor
+    index: int
+
+
+class SkeletonClips(Dataset):
+    """The clips of one subset of a split under a policy, in the split's order, memory-mapped.
+
+    Args:
+        split: an open split.
+        subset: "train" or "val".
+        policy: for labels.
+        normalization: "upright" or "released" (`feeders.normalize`).
+
+    Attributes:
+        clip_ids: list of N names; a clip's place in it is its index.
+        classes: list of K names.
+        lengths: (N,) int64 frames.
+        video_labels: (N, K) bool.
+
+    Raises:
+        UserError: no clip is left.
+    """
+
+    def __init__(self, split: Split, subset: str, policy: LabelPolicy, normalization: str) -> None:
+        self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
+        self.classes = split.classes
+        kept = [(sid, policy.apply(split.labels(sid), split.annotated(sid))) for sid in split.clip_ids(subset)]
+        kept = [(sid, labels) for sid, labels in kept if labels is not None]
+        if not kept:
+            raise UserError(
+                f"{split.folder}: no {subset} clip has a label of {', '.join(split.classes)} within "
+                f"data.max_frames = {policy.max_frames} frames; look at its split.json for what was left out and why"
+            )
+        self.clip_ids = [sid for sid, _ in kept]
+        self.lengths = np.array([len(labels) for _, labels in kept])
+        self.video_labels = np.stack([labels.any(axis=0) for _, labels in kept])
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        joints = self.split.store.joints(self.clip_ids[index])[: self.lengths[index]]
+        joints = normalize(np.asarray(joints, dtype=np.float64), self.normalization)  # (T, V, C)
+        joints = torch.from_numpy(joints.astype(np.float32)).permute(2, 0, 1).unsqueeze(-1)
+        return Sample(joints, torch.from_numpy(self.video_labels[index]).float(), index)
+
+    def frame_labels(self, index: int) -> np.ndarray:
+        """Dense labels (T, K) bool of a clip. Only evaluation and the fully-supervised bound may ask."""
+        sid = self.clip_ids[index]
+        return self.policy.apply(self.split.labels(sid), self.split.annotated(sid))
+
+    def keep(self, indices: np.ndarray) -> SkeletonClips:
+        """The same data set with only these clips, renumbered from 0."""
+        part = object.__new__(SkeletonClips)
+        part.__dict__.update(self.__dict__)
+        part.clip_ids = [self.clip_ids[i] for i in indices]
+        part.lengths = self.lengths[indices]
+        part.video_labels = self.video_labels[indices]
+        return part
+
+
+def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:
+    """Split off a random share of the clips (at least one, never all); None when the share is 0."""
+    if share == 0:
+        return clips, None
+    if len(clips) < 2:
+        raise UserError(f"data.holdout: {share} needs at least 2 training clips; the split has {len(clips)}")
+    count = min(max(1, round(share * len(clips))), len(clips) - 1)
+    order = np.random.default_rng(seed).permutation(len(clips))
+    return clips.keep(np.sort(order[count:])), clips.keep(np.sort(order[:count]))

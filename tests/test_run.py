@@ -1,0 +1,110 @@
+"""A run's folder: nothing is overwritten, and what was cut off is found again."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from utils import config
+from utils.errors import UserError
+from utils.run import Run, load_checkpoint, write_checkpoint
+
+SETTINGS = config.load()
+
+
+def state(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "settings": SETTINGS.model_dump(), "model": {"weight": torch.full((3,), float(epoch))}}
+
+
+@pytest.fixture()
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "run", SETTINGS, resume=False)
+    for epoch in range(3):
+        run.log({"epoch": epoch, "loss": {"total": 0.5}})
+        run.save(state(epoch))
+    return run
+
+
+def again(run: Run, settings: config.Settings = SETTINGS) -> Run:
+    return Run(run.folder, settings, resume=True)
+
+
+def test_a_run_is_never_overwritten(run: Run) -> None:
+    with pytest.raises(UserError, match=r"already holds files.*--resume.*--work-dir"):
+        Run(run.folder, SETTINGS, resume=False)
+    assert load_checkpoint(run.folder / "last.pt")["epoch"] == 2
+
+
+def test_a_resumed_run_goes_on_from_the_last_epoch(run: Run) -> None:
+    assert again(run).resumed["epoch"] == 2
+    assert [row["epoch"] for row in again(run).history()] == [0, 1, 2]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pytest.CaptureFixture) -> None:
+    last = run.folder / "last.pt"
+    last.write_bytes(last.read_bytes()[:-200])
+    resumed = again(run)
+    assert resumed.resumed["epoch"] == 1
+    assert [row["epoch"] for row in resumed.history()] == [0, 1]
+    assert "last.pt: cannot be read as a checkpoint" in capsys.readouterr().err
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(run: Run) -> None:
+    write_checkpoint(run.folder / "next.pt", state(3))
+    (run.folder / "last.pt").replace(run.folder / "previous.pt")
+    resumed = again(run)
+    assert resumed.resumed["epoch"] == 3
+    resumed.save(state(4))
+    assert again(run).resumed["epoch"] == 4
+    assert not (run.folder / "next.pt").exists()
+
+
+def test_a_line_that_was_cut_off_is_forgotten(run: Run) -> None:
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')
+    assert [row["epoch"] for row in again(run).history()] == [0, 1, 2]
+
+
+def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", SETTINGS, resume=False)
+    assert again(run).resumed is None
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no run to resume"):
+        Run(tmp_path, SETTINGS, resume=True)
+
+
+def test_other_settings_are_refused_by_name(run: Run) -> None:
+    with pytest.raises(UserError, match=r"model\.width was 64 and is 32"):
+        again(run, config.load([], ["model.width=32"]))
+    assert again(run, config.load([], ["train.epochs=300", "data.workers=0"])).resumed["epoch"] == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02}q\x00.", pickle.dumps([1, 2])])
+def test_what_is_no_checkpoint_is_refused_in_one_message(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.pt: (cannot be read as a checkpoint|expected a checkpoint's dictionary)"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: Any) -> None:
+    save({"model": Hostile(tmp_path / "payload")}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=r"x\.pt: cannot be read"):
+        load_checkpoint(tmp_path / "x.pt")
+    assert not (tmp_path / "payload").exists()
