@@ -28,6 +28,8 @@ from model.released import load_released, places
 from prepare.amass import resample_indices
 from utils import config
 from utils.errors import UserError, run_command
+from utils.localization import RELEASED, Detections, ground_truth, localize
+from utils.metrics import classification_ap, detection_map
 
 REFINED_FROM = 2  # the update of training.npz that uses pseudo-labels
 ORIGINAL = config.BASE.parent / "original.yaml"
@@ -125,7 +127,40 @@ def gradients(files: dict[str, np.ndarray], update: int, model: Localizer) -> It
         yield Check(f"update {update}, gradient of {name}", largest(found, files[key]) / scale, 1e-5)
 
 
-CHECKS: tuple[Callable[[Path], Iterator[Check]], ...] = (normalisation, resampling, graph, network, losses, training)
+def detection(folder: Path) -> Iterator[Check]:
+    """Proposals of every class, background too, and both mAPs in percent."""
+    files, settings = load(folder / "detection.npz"), config.load([ORIGINAL]).eval
+    settings = settings.model_copy(update={"thresholds": files["thresholds"].tolist()})
+    video_probs, clips = files["video_scores"], range(len(files["video_scores"]))
+    classes = video_probs.shape[1] - 1
+    frame_probs = [files[f"frame_scores{i}"] for i in clips]
+    found = [localize(i, frame_probs[i], video_probs[i], settings, RELEASED, background=True) for i in clips]
+    found = Detections.concatenate(found)
+    for key in keys(files, r"segments_class\d+"):
+        label = int(key.removeprefix("segments_class"))
+        own, theirs = found.of_class(label), files[key].reshape(-1, 4)  # an empty list may have any shape
+        rows = (np.column_stack([own.clip, own.segments, own.scores]), theirs)
+        ours, theirs = (r[np.lexsort((r[:, 2], r[:, 1], r[:, 0]))] for r in rows)
+        yield Check(f"proposals of class {label}, clip, start and end", largest(ours[:, :3], theirs[:, :3]), 0)
+        yield Check(f"proposals of class {label}, scores", largest(ours[:, 3], theirs[:, 3]), 1e-5)
+    labels = [files[f"frame_labels{i}"][:, None] == np.arange(classes) for i in clips]
+    ap = detection_map(found, ground_truth(labels, RELEASED), classes, settings.tious)
+    mean = ap[:, ~np.isnan(ap).any(axis=0)].mean(axis=1)  # over the classes that occur
+    for tiou, ours, theirs in zip(settings.tious, mean, files["map"], strict=True):
+        yield Check(f"detection mAP at tIoU {tiou:g}, of 100", largest(ours, theirs), 1e-5)
+    ap = classification_ap(video_probs[:, :classes], files["video_labels"][:, :classes], RELEASED.absent_ap)
+    yield Check("classification mAP, of 100", largest(ap.mean(), files["classification_map"]), 1e-5)
+
+
+CHECKS: tuple[Callable[[Path], Iterator[Check]], ...] = (
+    normalisation,
+    resampling,
+    graph,
+    network,
+    losses,
+    training,
+    detection,
+)
 
 
 def compare(folder: Path) -> Iterator[Check]:

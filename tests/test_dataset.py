@@ -10,33 +10,6 @@ from utils.errors import UserError
 from utils.label_policy import LabelPolicy
 
 POLICY = LabelPolicy("all", "background", 1000, "clip")
-LABELS = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [0, 0], [0, 1]], bool)
-ANNOTATED = np.array([1, 1, 0, 1, 0, 1], bool)
-
-
-def test_all_labels_stay_in_place_by_default() -> None:
-    assert np.array_equal(POLICY.apply(LABELS, ANNOTATED), LABELS)
-
-
-def test_lowest_keeps_one_class_a_frame() -> None:
-    kept = LabelPolicy("lowest", "background", 1000, "clip").apply(LABELS, ANNOTATED)
-    assert kept.astype(int).tolist() == [[1, 0], [1, 0], [0, 0], [0, 1], [0, 0], [0, 1]]
-
-
-def test_removed_gaps_move_labels_up_and_shorten_the_clip() -> None:
-    kept = LabelPolicy("all", "removed", 1000, "clip").apply(LABELS, ANNOTATED)
-    assert kept.astype(int).tolist() == [[1, 0], [1, 1], [0, 1], [0, 1]]
-
-
-@pytest.mark.parametrize(
-    ("counts", "limit", "kept"), [("clip", 5, False), ("annotated", 4, True), ("annotated", 3, False)]
-)
-def test_the_length_limit_counts_what_it_says(counts: str, limit: int, kept: bool) -> None:
-    assert (LabelPolicy("all", "background", limit, counts).apply(LABELS, ANNOTATED) is not None) == kept
-
-
-def test_a_clip_without_any_class_is_left_out() -> None:
-    assert POLICY.apply(np.zeros((5, 2), bool), np.ones(5, bool)) is None
 
 
 def test_removed_gaps_end_the_motion_where_the_labels_end(make_split) -> None:

@@ -1,0 +1,221 @@
+"""Localization against the same told frame by frame, and what a detection must and must not be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils import config
+from utils.config import EvalSettings
+from utils.localization import CORRECTED, RELEASED, Conventions, Detections, ground_truth, localize, whole_clip_answer
+from utils.segments import OVERLAPS, tiou
+
+EVAL = config.load().eval
+LABELS = [
+    np.array([[1, 0], [1, 0], [0, 0], [1, 1]], bool),
+    np.zeros((3, 2), bool),
+    np.array([[0, 1], [0, 1]], bool),
+]
+
+Found = list[tuple[int, int, int, float]]  # class, start, end, score
+
+
+def rows(found: Detections) -> Found:
+    segments = found.segments.astype(int).tolist()
+    assert found.segments.tolist() == segments
+    return [(k, *s, score) for k, s, score in zip(found.label.tolist(), segments, found.scores.tolist(), strict=True)]
+
+
+def proposals(probs: list[float], settings: EvalSettings) -> list[tuple[int, int]]:
+    """Runs [start, end) above each threshold, counted frame by frame."""
+    found = []
+    for threshold in settings.thresholds:
+        start = None
+        for t, p in enumerate([*probs, -1.0]):
+            if p > threshold and start is None:
+                start = t
+            elif p <= threshold and start is not None:
+                found += [(start, t)] if t - start >= settings.min_length else []
+                start = None
+    return found
+
+
+def mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def corrected_score(probs: list[float], start: int, end: int, settings: EvalSettings) -> float:
+    margin = math.ceil(settings.outer_share * (end - start))
+    outer = probs[max(0, start - margin) : start] + probs[end : end + margin]
+    return mean(probs[start:end]) - settings.outer_weight * mean(outer)
+
+
+def released_score(probs: list[float], start: int, end: int, settings: EvalSettings) -> float:
+    """As the specification words it: L = end - start, inside one frame past it, the margins beside that."""
+    share = settings.outer_share * (end - start)
+    before = range(max(0, int(start - share)), start)
+    after = range(end + 1, min(len(probs) - 1, int(end + share + 1)))
+    outer = [probs[t] for t in (*before, *after)]
+    return mean(probs[start : end + 1]) - settings.outer_weight * mean(outer)
+
+
+def reference(frame_probs: np.ndarray, video_probs: np.ndarray, settings: EvalSettings, released: bool) -> Found:
+    """Localization in plain words: corrected, or as the specification words the released one."""
+    found: Found = []
+    for k in range(len(video_probs)):
+        if video_probs[k] < settings.min_video_score:
+            continue
+        probs = frame_probs[:, k].tolist()
+        score = released_score if released else corrected_score
+        scored = {
+            (s, e + released): float(np.float32(score(probs, s, e, settings))) for s, e in proposals(probs, settings)
+        }
+        kept: Found = []
+        for (start, end), value in sorted(scored.items(), key=lambda item: (-item[1], item[0])):
+            for _, better_start, better_end, _ in kept:
+                common = max(0, min(end, better_end) - max(start, better_start) + released)
+                lower, better = end - start + released, better_end - better_start + released
+                whole = {"shorter": min(lower, better), "union": lower + better - common, "lower": lower}
+                if (
+                    common / whole["lower" if released else settings.suppression_overlap]
+                    > settings.suppression_threshold
+                ):
+                    break
+            else:
+                kept.append((k, start, end, value))
+        found += kept
+    return found
+
+
+@st.composite
+def clips(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities in 64ths, whose sums have no rounding to argue about."""
+    frames, columns = draw(st.integers(1, 40)), draw(st.integers(1, 3))
+    levels = draw(st.lists(st.sampled_from([0, 1, 2, 3, 7, 40, 64]), min_size=1, max_size=9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    stays = rng.random((frames, columns)) < draw(st.sampled_from([0.0, 0.5, 0.8]))
+    values = rng.choice(levels, (frames, columns))
+    for t in range(1, frames):
+        values[t] = np.where(stays[t], values[t - 1], values[t])
+    return values / 64, draw(st.lists(st.sampled_from([0.0, 0.09, 0.1, 0.9]), min_size=columns, max_size=columns))
+
+
+@pytest.mark.parametrize("conventions", [CORRECTED, RELEASED], ids=["corrected", "released"])
+@settings(deadline=None, max_examples=200)
+@given(clips(), st.sampled_from(OVERLAPS), st.integers(1, 4), st.sampled_from([0.0, 0.25, 1.0]))
+def test_localization_is_what_it_says_frame_by_frame(
+    conventions: Conventions, clip: tuple, overlap: str, min_length: int, outer_share: float
+) -> None:
+    frame_probs, video_probs = clip[0], np.array(clip[1])
+    changes = {"suppression_overlap": overlap, "min_length": min_length, "outer_share": outer_share}
+    chosen = EVAL.model_copy(update=changes)
+    found = rows(localize(7, frame_probs, video_probs, chosen, conventions, background=True))
+    expected = reference(frame_probs, video_probs, chosen, conventions is RELEASED)
+    assert [row[:3] for row in found] == [row[:3] for row in expected]
+    assert [row[3] for row in found] == pytest.approx([row[3] for row in expected], abs=1e-6)
+    actions = rows(localize(7, frame_probs, video_probs, chosen, conventions))
+    assert actions == [row for row in found if row[0] < len(video_probs) - 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(3, 30)), min_size=1, max_size=8))
+def test_a_perfect_answer_is_found_exactly(stretches: list[tuple[int, int]]) -> None:
+    one_hot = np.concatenate([np.repeat(np.eye(3)[[k]], frames, axis=0) for k, frames in stretches])
+    labels = one_hot[:, :2].astype(bool)
+    found = localize(0, one_hot, one_hot.max(axis=0), EVAL)
+    truth = ground_truth([labels])
+    assert sorted(row[:3] for row in rows(found)) == sorted(row[:3] for row in rows(truth))
+    assert (found.scores > 0.39).all()  # margins that reach the next run cost 0.6 at most
+
+
+def test_detections_are_half_open_and_may_reach_both_ends_of_the_clip() -> None:
+    probs = np.array([[0.9, 0.1]] * 4 + [[0.0, 1.0]] * 6 + [[0.9, 0.1]] * 3)
+    found = localize(3, probs, np.ones(2), EVAL)
+    assert sorted(found.segments.tolist()) == [[0, 4], [10, 13]]
+    assert found.clip.tolist() == [3, 3]
+
+
+def test_a_score_is_the_mean_inside_less_a_share_of_the_margins() -> None:
+    probs = np.zeros((20, 2))
+    probs[8:16, 0], probs[16:, 0] = 0.5, 0.02  # a margin of two frames on either side: 0, 0 and .02, .02
+    found = localize(0, probs, np.ones(2), EVAL)
+    assert rows(found) == [(0, 8, 16, pytest.approx(0.5 - 0.6 * 0.01))]
+
+
+@pytest.mark.parametrize(("video_prob", "count"), [(0.099, 0), (0.1, 1)])
+def test_a_class_under_the_least_video_score_has_no_detection(video_prob: float, count: int) -> None:
+    assert len(localize(0, np.full((9, 2), 0.5), np.array([video_prob, 1.0]), EVAL)) == count
+
+
+def test_runs_below_the_least_length_are_no_proposals() -> None:
+    probs = np.array([[1.0, 0.0]] * 2 + [[0.0, 1.0]] * 5)
+    assert len(localize(0, probs, np.ones(2), EVAL)) == 0
+
+
+def test_a_clip_of_one_frame_is_localized() -> None:
+    one = np.array([[0.75, 0.25]])
+    assert len(localize(0, one, np.ones(2), EVAL)) == 0
+    shortest = EVAL.model_copy(update={"min_length": 1})
+    assert rows(localize(0, one, np.ones(2), shortest)) == [(0, 0, 1, 0.75)]
+    assert rows(localize(0, one, np.ones(2), shortest, RELEASED)) == [(0, 0, 2, 0.75)]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_probabilities_that_are_not_finite_are_refused(bad: float) -> None:
+    good, spoilt = np.full((4, 2), 0.5), np.full((4, 2), 0.5)
+    spoilt[2, 1] = bad
+    with pytest.raises(ValueError, match="not finite"):
+        localize(0, spoilt, good[0], EVAL)
+    with pytest.raises(ValueError, match="not finite"):
+        localize(0, good, spoilt[2], EVAL)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3), (1, 4, 2)])
+def test_probabilities_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"frame probabilities \(.*\) and video probabilities \(2,\)"):
+        localize(0, np.zeros(shape), np.zeros(2), EVAL)
+
+
+def test_the_released_reading_stores_and_averages_one_frame_past_a_run() -> None:
+    probs = np.zeros((12, 2))
+    probs[4:8, 0] = 0.5  # L = 4: inside 4 to 8, margins [3, 4) and [9, 10)
+    probs[9, 0] = 0.01
+    found = localize(0, probs, np.ones(2), EVAL, RELEASED)
+    assert rows(found) == [(0, 4, 9, pytest.approx(4 * 0.5 / 5 - 0.6 * 0.01 / 2, abs=1e-7))]
+
+
+def test_a_released_end_may_lie_one_frame_past_the_clip() -> None:
+    found = localize(0, np.full((5, 2), 0.5), np.ones(2), EVAL, RELEASED)
+    assert rows(found) == [(0, 0, 6, 0.5)]
+
+
+def test_the_released_truth_lacks_its_last_frame() -> None:
+    assert [row[:3] for row in rows(ground_truth(LABELS))] == [(0, 0, 2), (0, 3, 4), (1, 3, 4), (1, 0, 2)]
+    short = ground_truth(LABELS, RELEASED)
+    assert [row[:3] for row in rows(short)] == [(0, 0, 1), (0, 3, 3), (1, 3, 3), (1, 0, 1)]
+    assert short.clip.tolist() == [0, 0, 0, 2]
+
+
+@given(st.integers(3, 200))
+def test_a_perfect_answer_of_l_frames_overlaps_the_released_truth_by_l_minus_1_in_l_plus_1(frames: int) -> None:
+    labels = np.zeros((frames + 9, 1), bool)
+    labels[4 : 4 + frames] = True
+    perfect = np.concatenate([labels, ~labels], axis=1).astype(float)
+    found = localize(0, perfect, np.ones(2), EVAL, RELEASED)
+    overlap = tiou(found.segments, ground_truth([labels], RELEASED).segments)
+    assert overlap.tolist() == [[pytest.approx((frames - 1) / (frames + 1))]]
+
+
+def test_the_whole_clip_answer_is_every_class_of_a_clip_over_all_of_it() -> None:
+    whole = whole_clip_answer(LABELS)
+    assert rows(whole) == [(0, 0, 4, 1.0), (1, 0, 4, 1.0), (1, 0, 2, 1.0)]
+    assert whole.clip.tolist() == [0, 0, 2]
+    assert rows(whole_clip_answer(LABELS, RELEASED))[0] == (0, 0, 5, 1.0)
+
+
+def test_no_part_gives_no_detection() -> None:
+    assert len(Detections.concatenate([])) == 0
+    assert ground_truth([]).segments.shape == (0, 2)

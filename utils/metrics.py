@@ -1,0 +1,131 @@
+"""Detection mAP, classification AP and frame accuracy, in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from utils.localization import Detections
+from utils.segments import paired_tiou
+
+PAIRS_AT_ONCE = 1 << 20  # bounds the memory that candidate pairs take
+
+
+def detection_map(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
+    """Average precision of each class at each tIoU, (len(tious), K) percent; NaN for classes not in the truth.
+
+    Detections of all clips are ranked by score, ties by clip, then start. Each takes the best ground-truth
+    segment of its clip and class that is still free, if their tIoU reaches the threshold (ActivityNet's rule);
+    AP is the area under the precision envelope.
+
+    Args:
+        detections: any segments.
+        truth: segments that do not overlap within a clip and class, such as runs of labels.
+        num_classes: K; detections of other labels (background) are left out.
+    """
+    detections = detections.where(_ranking(detections, num_classes))
+    hits = _greedy_hits(detections, truth, tious)
+    present = np.bincount(truth.label, minlength=num_classes)
+    ap = np.full((len(tious), num_classes), np.nan)
+    for label in np.flatnonzero(present[:num_classes]):
+        ap[:, label] = 100 * _average_precision(hits[:, detections.label == label], present[label])
+    return ap
+
+
+def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_ap: float = np.nan) -> np.ndarray:
+    """Non-interpolated average precision of each class over clips, (K,) percent.
+
+    Args:
+        video_probs: (N, K).
+        video_labels: (N, K), what is not 0 is positive.
+        absent_ap: what a class without positives counts (the released code: 100).
+    """
+    ap = np.full(video_probs.shape[1], absent_ap)
+    for label in np.flatnonzero(np.any(video_labels, axis=0)):
+        ap[label] = 100 * average_precision_score(video_labels[:, label] != 0, video_probs[:, label])
+    return ap
+
+
+def frame_accuracy(frame_probs: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
+    """Frames whose most probable class is among their labels, background where they have none; and all frames.
+
+    Args:
+        frame_probs: (T, K+1), background last.
+        labels: (T, K) bool.
+    """
+    right = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
+    predicted = frame_probs.argmax(axis=1)
+    return int(right[np.arange(len(right)), predicted].sum()), len(right)
+
+
+def _ranking(detections: Detections, num_classes: int) -> np.ndarray:
+    starts, ends = detections.segments.T
+    order = np.lexsort((ends, starts, detections.clip, -detections.scores))
+    return order[detections.label[order] < num_classes]
+
+
+def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
+    """Area under the precision envelope; hits (n_tious, n) bool in order of rank, `present` true segments."""
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return (envelope * hits).sum(axis=1) / present
+
+
+def _greedy_hits(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
+    """Which ranked detections find a free true segment at each tIoU, (n_tious, n) bool.
+
+    Only pairs that overlap enough for the lowest tIoU are looked at: a few for each detection.
+    """
+    hits = np.zeros((len(tious), len(detections)), dtype=bool)
+    candidates: dict[int, list[tuple[float, int]]] = {}
+    for detection, segment, value in _pairs(detections, truth, min(tious)):
+        for d, s, v in zip(detection.tolist(), segment.tolist(), value.tolist(), strict=True):
+            candidates.setdefault(d, []).append((-v, s))  # sorts the best first, of equal ones the earlier
+    ordered = [(detection, sorted(candidates[detection])) for detection in sorted(candidates)]
+    for at, threshold in enumerate(tious):
+        taken: set[int] = set()
+        for detection, options in ordered:
+            for negative, segment in options:
+                if -negative < threshold:
+                    break
+                if segment not in taken:
+                    taken.add(segment)
+                    hits[at, detection] = True
+                    break
+    return hits
+
+
+def _pairs(
+    detections: Detections, truth: Detections, lowest: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Blocks of pairs of one clip and class that overlap, with a tIoU of at least `lowest`.
+
+    Each block is (detection indices, truth indices, tIoU); detections rise over all blocks.
+    """
+    both = [np.stack([part.clip, part.label], axis=1) for part in (detections, truth)]
+    group = np.unique(np.concatenate(both), axis=0, return_inverse=True)[1].reshape(-1)
+    own, theirs = group[: len(detections)], group[len(detections) :]
+    order = np.lexsort((truth.segments[:, 0], theirs))
+    starts, ends = truth.segments[order].T
+    first = _search(theirs[order], ends, own, detections.segments[:, 0], "right")  # the first that ends after it starts
+    last = _search(theirs[order], starts, own, detections.segments[:, 1], "left")  # up to where one starts at its end
+    counts = np.maximum(last - first, 0)
+    block = np.concatenate([[0], counts.cumsum()]) // PAIRS_AT_ONCE
+    for number in np.unique(block[:-1]):
+        of_block = np.flatnonzero((block[:-1] == number) & (counts > 0))
+        detection = np.repeat(of_block, counts[of_block])
+        within = np.arange(len(detection)) - np.repeat(counts[of_block].cumsum() - counts[of_block], counts[of_block])
+        segment = order[np.repeat(first[of_block], counts[of_block]) + within]
+        value = paired_tiou(detections.segments[detection], truth.segments[segment])
+        near = (value >= lowest) & (value > 0)
+        yield detection[near], segment[near], value[near]
+
+
+def _search(groups: np.ndarray, values: np.ndarray, group: np.ndarray, value: np.ndarray, side: str) -> np.ndarray:
+    """`np.searchsorted` in (groups, values), sorted by both, for each (group, value)."""
+    everything = np.unique(np.concatenate([values, value]), return_inverse=True)[1].reshape(-1)
+    size = everything.max(initial=0) + 1
+    known = groups * size + everything[: len(values)]
+    return np.searchsorted(known, group * size + everything[len(values) :], side=side)
