@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import numpy as np
 
 MAX_DEFLATE_RATIO = 1032  # deflate cannot expand a byte to more: whoever claims it lies
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
+MAX_DIMENSIONS = 8
+MAX_HEADER_BYTES = 1 << 14  # numpy parses no longer ones, but would read them whole
 BLOCK_BYTES = 4 << 20
 
 
@@ -47,15 +50,15 @@ class NpzFile:
     def header(self, name: str) -> Header:
         """Header of array `name`, after the archive's real size has borne its claims out."""
         member = self._archive.getinfo(f"{name}.npy")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NpzError(f"{name!r} is packed in a way that is not read")
         with self._archive.open(member) as file:
-            header = _read_header(file, name)
+            header = _read_header(file.read(MAX_HEADER_BYTES), name)
         if header.offset + header.nbytes != member.file_size:
             raise NpzError(f"{name!r} claims shape {header.shape} of {header.dtype}, but has {member.file_size} bytes")
         packed = member.file_size if member.compress_type == zipfile.ZIP_STORED else member.compress_size
         if packed > self._size or member.file_size > MAX_DEFLATE_RATIO * packed + 1024:
             raise NpzError(f"{name!r} claims {member.file_size} bytes, which a file of {self._size} cannot hold")
-        if header.nbytes > MAX_ARRAY_BYTES:
-            raise NpzError(f"{name!r} has {header.nbytes / 2**30:.1f} GiB; at most {MAX_ARRAY_BYTES >> 30} are read")
         return header
 
     def array(self, name: str) -> np.ndarray:
@@ -69,11 +72,11 @@ class NpzFile:
     def row_blocks(self, name: str) -> Iterator[np.ndarray]:
         """Array `name` a few megabytes of rows at a time, so that its length does not cost memory."""
         header = self.header(name)
-        if header.fortran_order:  # rows are not contiguous
+        if header.fortran_order or not header.shape:  # rows are not contiguous, or there are none
             yield self.array(name)
             return
-        row_bytes = max(prod(header.shape[1:]) * header.dtype.itemsize, 1)
-        rows = max(BLOCK_BYTES // row_bytes, 1)
+        row_bytes = prod(header.shape[1:]) * header.dtype.itemsize
+        rows = max(BLOCK_BYTES // max(row_bytes, 1), 1)
         with self._archive.open(f"{name}.npy") as file:
             file.read(header.offset)
             for start in range(0, header.shape[0], rows):
@@ -88,15 +91,16 @@ def open_npz(path: Path) -> Iterator[NpzFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield NpzFile(archive, path.stat().st_size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OverflowError) as error:
-        raise NpzError(f"is not a whole .npz file ({error})") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OverflowError, UnicodeDecodeError) as error:
+        raise NpzError(f"is not a whole .npz file ({str(error) or 'it ends early'})") from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile's for odd compressions, for passwords
         raise NpzError(f"is packed in a way that is not read ({error})") from error
     except OSError as error:
         raise NpzError(f"cannot be read ({error.strerror or error})") from error
 
 
-def _read_header(file: IO[bytes], name: str) -> Header:
+def _read_header(start: bytes, name: str) -> Header:
+    file = io.BytesIO(start)
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -105,12 +109,15 @@ def _read_header(file: IO[bytes], name: str) -> Header:
             shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
         else:
             raise ValueError(f"version {version} of .npy")
-    except ValueError as error:
+    except Exception as error:  # numpy parses the header as Python, which can end in many
         raise NpzError(f"{name!r} is not a numpy array ({error})") from error
     if dtype.hasobject:
         raise NpzError(f"{name!r} holds pickled Python objects, which are not read")
-    if any(length < 0 for length in shape):
-        raise NpzError(f"{name!r} claims shape {shape}")
+    if dtype.kind not in "biufSU" or not dtype.itemsize:
+        raise NpzError(f"{name!r} is of type {dtype}, neither numbers nor text")
+    claimed = prod(max(length, 1) for length in shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or len(shape) > MAX_DIMENSIONS or claimed > MAX_ARRAY_BYTES:
+        raise NpzError(f"{name!r} claims more than {MAX_ARRAY_BYTES >> 30} GiB, or a shape that no array has")
     return Header(shape, dtype, fortran_order, file.tell())
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and sums that come out the same everywhere
+
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from prepare.build import build
+from prepare.labels import LABEL_SETS
+from prepare.stand_in import write_stand_in
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store
 
@@ -31,6 +38,22 @@ def _present(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{name} is not beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of stand-in data: 24 clips; not to be written to."""
+    folder = tmp_path_factory.mktemp("stand_in") / "data"
+    write_stand_in(folder, 24, workers=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store and the three splits of these data; not to be written to."""
+    out = tmp_path_factory.mktemp("prepared")
+    build(stand_in / "amass", stand_in / "babel_v1.0_release", "stand-in", out, LABEL_SETS)
+    return out
 
 
 @pytest.fixture()

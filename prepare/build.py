@@ -1,0 +1,184 @@
+"""AMASS motion + BABEL labels + an SMPL-H body → the skeleton store and its splits.
+
+    bash prepare/generate_dataset.sh                                         # splits 1, 2, 3 of the paper
+    bash prepare/generate_dataset.sh --actions my.json --name mine           # your own classes, {"walk": 0, "wave": 1}
+    bash prepare/generate_dataset.sh --limit 50                              # a first try: 50 clips of train and of val
+
+Joints are computed once and shared by all splits, so a further split takes seconds. A run that was stopped goes on
+where it was; one that is repeated redoes only what has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prepare.amass import AmassIndex, TakeError, take_path
+from prepare.body_file import Body, check_body, read_body
+from prepare.labels import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
+from prepare.rates import compare_rates
+from prepare.skeletons import store_name, update_store
+from prepare.splits import write_label_set
+from prepare.stand_in_body import body_structure
+from prepare.summary import print_takes
+from utils.errors import UserError, run_command
+from utils.store import SUBSETS, plain_name
+
+ROOT = Path(__file__).parents[1]
+BODY_FILES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in the order they are looked for
+STAND_IN = "stand-in"
+
+
+def build(
+    amass: Path,
+    babel_folder: Path,
+    body_file: str,
+    out: Path,
+    label_sets: dict[str, list[str]],
+    workers: int = 1,
+    limit: int | None = None,
+    babel_code: Path | None = None,
+) -> None:
+    """Bring the store and the splits in `out` up to date.
+
+    Args:
+        amass, babel_folder: the unpacked downloads.
+        body_file: an SMPL-H file, a folder that holds one, or "stand-in".
+        label_sets: class names by index for each split's name.
+        limit: at most so many clips of each subset beyond those stored already, clips with a class first.
+        babel_code: a clone of BABEL's code, whose frame rates are compared with the takes' own.
+
+    Raises:
+        UserError: an input is missing or is not what it should be, or no take could be used.
+    """
+    babel = read_babel(babel_folder)
+    known = babel.categories()
+    for name, classes in label_sets.items():
+        check_actions(classes, known, f"label set {plain_name(name, '--name')!r}")
+    body = load_body(body_file)
+    index = AmassIndex(amass, {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1})
+    places, problems = find_takes(index, babel)
+    classes = {name for members in label_sets.values() for name in members}
+    wanted = choose(babel.clips, places, classes, limit)
+    out.mkdir(parents=True, exist_ok=True)
+    with only_one(out):
+        folder = out / store_name(babel, body)
+        store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
+        print_takes(babel.clips, left_out, store, limit)
+        compare_rates(babel_code, store)
+        for name, members in label_sets.items():
+            write_label_set(out / name, members, babel, store)
+    print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
+
+
+def load_body(body_file: str) -> Body:
+    """The body of a file, of the first known file in a folder, or the stand-in."""
+    if body_file == STAND_IN:
+        return check_body(body_structure(), "the stand-in body")
+    path = Path(body_file)
+    if path.is_dir():
+        path = next((path / name for name in BODY_FILES if (path / name).is_file()), path / BODY_FILES[0])
+    return read_body(path)
+
+
+def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
+    """File below AMASS of every clip's take, by clip id; and why there is none, for the others."""
+    places, problems = {}, {}
+    for clip in babel.clips:
+        try:
+            take_path(clip.feat_p)
+            place = index.find(clip.feat_p)
+        except TakeError as error:
+            problems[clip.sid] = str(error)
+            continue
+        if place is None:
+            problems[clip.sid] = "missing"
+        else:
+            places[clip.sid] = place
+    return places, problems
+
+
+def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
+    """Ids of the clips to prepare: all that are there, or the first `limit` of each subset, with a class first."""
+    if limit is None:
+        return set(places)
+    chosen: set[str] = set()
+    for subset in SUBSETS:
+        there = [clip for clip in clips if clip.subset == subset and clip.sid in places]
+        there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.categories))
+        chosen |= {clip.sid for clip in there[:limit]}
+    return chosen
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone. Raises UserError while another one holds it."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another preparation is running on this folder; wait for it, or choose another --out"
+            ) from None
+        yield
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bash prepare/generate_dataset.sh",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    data = ROOT / "dataset"
+
+    def folder(option: str, default: Path, what: str) -> None:
+        shown = default.relative_to(ROOT)
+        parser.add_argument(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
+
+    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
+    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
+    folder("--babel-code", data / "BABEL", "clone of BABEL's code; where it is there, its frame rates are compared")
+    folder("--out", data / "processed_data", "where the store and the splits go")
+    parser.add_argument(
+        "--body",
+        default=str(ROOT / "human_model"),
+        metavar="FILE",
+        help="SMPL-H model, .pkl or .npz, a folder with one, or the word stand-in (default: human_model)",
+    )
+    parser.add_argument("--actions", type=Path, metavar="FILE", help="JSON {name: index}: classes of a split of yours")
+    parser.add_argument("--name", help="name of that split")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val, for a first try")
+    args = parser.parse_args()
+    if (args.actions is None) != (args.name is None):
+        parser.error("--actions and --name go together: the classes, and what the split is called")
+    for option in ("workers", "limit"):
+        if getattr(args, option) is not None and getattr(args, option) < 1:
+            parser.error(f"--{option} is {getattr(args, option)}: expected 1 or more")
+    return args
+
+
+def main() -> int:
+    args = parse_arguments()
+    label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
+    try:
+        build(args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code)
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again, it goes on where it was", file=sys.stderr)
+        return 130
+    first = next(iter(label_sets))
+    config = f"config/train_{first}.yaml" if first in LABEL_SETS else "config/own_actions.yaml"
+    own = "" if first in LABEL_SETS else f" data.split={first}"
+    elsewhere = "" if args.out.resolve() == ROOT / "dataset/processed_data" else f" data.root={args.out}"
+    print(f"next: python train.py --config {config}" + (f" --set{own}{elsewhere}" if own or elsewhere else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,37 @@
+# Sourced by the scripts, with `root` set: `ensure_python REQUIREMENTS` sets PYTHON to an interpreter that has them.
+# It is that of .venv in the project's folder, made and filled where that is missing or out of date. Whoever exports
+# PYTHON gets that interpreter, as it is.
+
+ensure_python() {
+    local requirements=$1 python wanted stamp
+    export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+    if [[ -n "${PYTHON:-}" ]]; then
+        return
+    fi
+    PYTHON=$root/.venv/bin/python
+    stamp=$root/.venv/installed-$(basename "$requirements")
+    wanted=$(cat "$root/requirements.txt" "$requirements" | cksum)
+    if [[ -x "$PYTHON" && -f "$stamp" && "$(cat "$stamp")" == "$wanted" ]]; then
+        return
+    fi
+    if [[ ! -x "$PYTHON" ]]; then
+        python=$(find_python)
+        echo "== making .venv with $python"
+        "$python" -m venv "$root/.venv"
+    fi
+    echo "== installing $(basename "$requirements") into .venv"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+    echo "$wanted" >"$stamp"
+}
+
+find_python() { # prints the first of the usual interpreters that is new enough
+    local name
+    for name in python3 python3.13 python3.12 python3.11; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    echo "error: no Python 3.11 or newer was found; install one, or export PYTHON=/path/to/python" >&2
+    return 2
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# AMASS + BABEL + SMPL-H, as laid out in README.md → skeletons and splits in dataset/processed_data.
+#   bash prepare/generate_dataset.sh [--help] [options of prepare/build.py]
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/prepare/environment.sh"
+ensure_python "$root/requirements.txt"
+exec "$PYTHON" -m prepare.build "$@"
