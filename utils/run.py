@@ -3,7 +3,8 @@
 config.yaml      the resolved settings           best.pt          weights of the chosen epoch
 metrics.jsonl    one line per epoch              last.pt          all that --resume needs
 results.json     the final figures               previous.pt      the same, one epoch before
-detections.json  ActivityNet's format            events.out.*     TensorBoard
+detections.json  ActivityNet's format            time_line.png    one validation clip
+                                                 events.out.*     TensorBoard
 """
 
 from __future__ import annotations

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Set-up and main job on stand-in data: install, make data, prepare, train, evaluate.
+#   bash prepare/demo.sh
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/prepare/environment.sh"
+ensure_python "$root/requirements.txt"
+cd "$root"
+
+data=dataset/stand_in
+run=work_dir/demo
+for ((number = 2; ; number++)); do # a run is never overwritten
+    [[ -e "$run" ]] || break
+    run=work_dir/demo$number
+done
+
+echo "== 1/4 make stand-in motion, labels and body in the formats of AMASS, BABEL and SMPL-H"
+"$PYTHON" -m prepare.stand_in --out "$data" --clips 240
+echo "== 2/4 prepare skeletons and labels, as for the licensed data"
+"$PYTHON" -m prepare.build --amass "$data/amass" --babel "$data/babel_v1.0_release" \
+    --body "$data/SMPLH_male.pkl" --out "$data/processed_data"
+echo "== 3/4 train a narrow network"
+"$PYTHON" train.py --config config/train_split1.yaml config/demo.yaml --work-dir "$run"
+echo "== 4/4 evaluate the best epoch once more, from its file"
+"$PYTHON" train.py --config config/train_split1.yaml config/demo.yaml --phase test --weights "$run/best.pt"
+
+cat <<END
+
+Done. Where to look:
+  $run/results.json                 figures, settings, versions
+  $run/detections.json              detections in ActivityNet's format
+  tensorboard --logdir work_dir     curves and a time line (.venv/bin/tensorboard)
+Next, with the licensed data in dataset/ and human_model/: bash prepare/generate_dataset.sh
+END

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Install what is missing and run the tests.
+#   bash tests/run.sh [--all] [pytest arguments]      --all: also the tests that take minutes
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/prepare/environment.sh"
+ensure_python "$root/requirements-dev.txt"
+cd "$root"
+chosen=(-m "not slow")
+if [[ "${1:-}" == --all ]]; then
+    chosen=()
+    shift
+fi
+exec "$PYTHON" -m pytest "${chosen[@]}" "$@"

@@ -1,0 +1,294 @@
+"""The one loop, by its real entry point: trained, evaluated, stopped, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from utils import config
+from utils.errors import UserError
+from utils.run import load_checkpoint
+from utils.store import Split
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "model.width=4",
+    "train.epochs=3",
+    "train.batch_size=4",
+    "refine.start=1",
+    "refine.history=2",
+    "data.workers=0",
+]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """train.py in this process, as from the command line."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    torch.use_deterministic_algorithms(False)
+    return train.main()
+
+
+def small(prepared: Path, work_dir: Path, *more: str) -> list[str]:
+    return ["--work-dir", str(work_dir), "--device", "cpu", "--set", f"data.root={prepared}", *SMALL, *more]
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The epochs' figures, without those of the clock."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "frames_per_second"} for row in found]
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    board = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    tags = (tag for tag in board.Tags()["scalars"] if tag != "frames_per_second")
+    return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Bit by bit, whatever they are nested in."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of 3 epochs; not to be written to."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *small(prepared, folder)) == 0
+    return folder
+
+
+def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names >= {"config.yaml", "metrics.jsonl", "last.pt", "best.pt", "results.json", "detections.json"}
+    assert (trained / "time_line.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((trained / "results.json").read_text())
+    assert set(results) >= {"protocol", "corrected", "released", "oracle_epoch", "store", "commit", "versions"}
+    assert results["corrected"]["whole_clip_answer"]["mAP"] > 0
+    assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
+    last = rows(trained)[-1]
+    assert last["epoch"] == 2
+    assert last["corrected"]["mAP"] == pytest.approx(results["corrected"]["mAP"])
+    assert set(last["loss"]) == {"total", "mil", "multi_view", "pseudo_label"}
+
+
+def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
+    found = scalars(trained)
+    assert {"loss/total", "loss/mil", "learning_rate", "corrected/mAP", "released/mAP", "corrected/AP/walk"} <= set(
+        found
+    )
+    assert [step for step, _ in found["loss/total"]] == [0, 1, 2]
+    board = EventAccumulator(str(trained)).Reload()
+    assert board.Tags()["images"] == ["time_line"]
+
+
+def test_the_best_epoch_is_the_one_that_best_pt_holds(trained: Path) -> None:
+    best = max(rows(trained), key=lambda row: row["corrected"]["mAP"])
+    assert load_checkpoint(trained / "best.pt")["epoch"] == best["epoch"]
+    assert json.loads((trained / "results.json").read_text())["oracle_epoch"]["epoch"] == best["epoch"]
+
+
+def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    test = ["--phase", "test", "--weights", str(tmp_path / "run" / "last.pt"), "--set", f"data.root={prepared}"]
+    for _ in range(2):  # refuses nothing
+        assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
+    said = capsys.readouterr().out
+    assert "whole-clip answer, corrected" in said
+    assert "model, released evaluation" in said
+    before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
+    assert after["corrected"] == before["corrected"]
+    assert after["released"] == before["released"]
+
+
+def test_the_same_seed_gives_the_same_run_whatever_loads_it(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, *small(prepared, tmp_path / "again", "data.workers=2"))
+    assert rows(tmp_path / "again") == rows(trained)
+    run(monkeypatch, *small(prepared, tmp_path / "other", "train.seed=6"))
+    assert rows(tmp_path / "other") != rows(trained)
+
+
+def test_a_killed_run_resumes_to_the_very_same_end(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    started = subprocess.Popen(command(*small(prepared, folder)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "last.pt").exists() and started.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    assert len(rows(folder)) < 3
+    resumed = subprocess.run(command(*small(prepared, folder), "--resume"), capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert equal(load_checkpoint(folder / "last.pt"), load_checkpoint(trained / "last.pt"))
+    assert rows(folder) == rows(trained)
+    assert scalars(folder) == scalars(trained)
+
+
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(prepared: Path, tmp_path: Path) -> None:
+    arguments = small(prepared, tmp_path / "run", "train.epochs=500", "eval.every=500")
+    started = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "last.pt").exists() and started.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGTERM)
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 130
+    assert "Go on with: python " in said
+    assert said.rstrip().endswith("--resume")
+    assert "Traceback" not in said
+
+
+def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
+    trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+    with pytest.raises(UserError, match=r"--resume.*--work-dir"):
+        run(monkeypatch, *small(prepared, trained))
+    assert {path: path.stat().st_mtime_ns for path in trained.iterdir()} == before
+
+
+def test_held_out_clips_choose_by_video_labels_alone(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3"))
+    best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
+    assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"]
+
+
+def test_no_frame_label_of_a_training_clip_is_read(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Split.labels
+
+    def scrambled(split: Split, sid: str) -> np.ndarray:
+        labels = honest(split, sid)
+        if sid not in split.clip_ids("train"):
+            return labels
+        return np.random.default_rng(len(labels)).permutation(labels)
+
+    monkeypatch.setattr(Split, "labels", scrambled)
+    run(monkeypatch, *small(prepared, tmp_path / "run"))
+    assert equal(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(trained / "last.pt"))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_clips_and_keeps_the_last_good_epoch(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, calls = train.objective, []
+
+    def failing(*arguments: Any) -> dict[str, torch.Tensor]:
+        calls.append(arguments)
+        terms = honest(*arguments)
+        return terms if len(calls) < 5 else {**terms, "total": terms["total"] * torch.nan}
+
+    monkeypatch.setattr(train, "objective", failing)
+    with pytest.raises(
+        UserError, match=r"the loss is not finite \(total nan.*\) on clips .*last good epoch is kept"
+    ) as e:
+        run(monkeypatch, *small(prepared, tmp_path / "run"))
+    named = str(e.value).split("on clips ")[1].split(". The last")[0].split(", ")
+    assert set(named) <= set(Split.open(prepared, "split1").clip_ids("train"))
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["epoch"] >= 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_comes_through_the_entry_point(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"nowhere holds no split.*make it with `bash prepare/generate_dataset\.sh"):
+        run(monkeypatch, "--config", str(path), "--set", "data.root=nowhere")
+
+
+def test_released_weights_are_evaluated(
+    golden: Path, make_split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = golden / "model_state.pt"
+    classes = len(torch.load(path, weights_only=True)["classifier_1.ac_center"]) - 1
+    make_split(tuple("abcdefghijklmnopqrstuvwxyz"[:classes]), train=[20], val=[40, 33])
+    data = ["--set", f"data.root={tmp_path}", "data.split=tiny", "data.workers=0"]
+    layers = ["--config", str(ROOT / "config/original.yaml"), "--work-dir", str(tmp_path / "eval")]
+    assert run(monkeypatch, "--phase", "test", "--weights", str(path), *layers, *data) == 0
+    results = json.loads((tmp_path / "eval" / "results.json").read_text())
+    assert results["weights"] == str(path)
+    assert results["settings"]["data"]["normalization"] == "released"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state.pop("l3.gcn1.PA"), "missing l3.gcn1.PA"),
+        (lambda state: state.update(extra=torch.zeros(1)), "unknown extra"),
+        (
+            lambda state: state.update({"l1.gcn1.PA": torch.zeros(3, 9, 9)}),
+            r"l1\.gcn1\.PA has shape \(3, 9, 9\), expected",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_listed(
+    golden: Path, make_split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, said: str
+) -> None:
+    state = torch.load(golden / "model_state.pt", weights_only=True)
+    change(state)
+    torch.save(state, tmp_path / "partial.pt")
+    make_split(tuple("abcdefghij"[: len(state["classifier_1.ac_center"]) - 1]), train=[20], val=[40])
+    data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
+    with pytest.raises(UserError, match=rf"partial\.pt: these weights do not fit the network:\n  {said}"):
+        run(monkeypatch, "--phase", "test", "--weights", str(tmp_path / "partial.pt"), *data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--phase", "test"], "--phase test needs --weights FILE"),
+        (["--phase", "test", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
+        (
+            ["--phase", "test", "--weights", "LAST", "--set", "data.split=split2"],
+            "was trained for walk, stand, turn, jump",
+        ),
+        (["--set", "data.split=split9"], "holds no split 'split9' .did you mean 'split"),
+        (["--set", "data.max_frames=2"], r"within data\.max_frames = 2 frames"),
+        (["--device", "cuda:99"], "expected cpu, cuda or cuda:N"),
+        (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(
+    trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    arguments = [str(trained / "last.pt") if argument == "LAST" else argument for argument in arguments]
+    with pytest.raises(UserError, match=said):
+        run(monkeypatch, *arguments, "--set", f"data.root={prepared}", "data.workers=0")
+
+
+def test_a_mistake_ends_the_command_without_a_traceback() -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    outcome = subprocess.run(
+        command("--set", "train.epoch=3"), capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith(
+        "error: --set train.epoch=3: unknown setting 'train.epoch'; did you mean 'train.epochs'"
+    )
+    assert outcome.stderr.count("\n") == 1

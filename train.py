@@ -1,0 +1,269 @@
+"""Train a localizer from video-level labels, evaluate it, and keep everything in one run folder.
+
+    python train.py --config config/train_split1.yaml                       # train, then evaluate
+    python train.py --config config/train_split1.yaml --resume              # go on where it stopped
+    python train.py --config config/train_split1.yaml --phase test --weights work_dir/split1/best.pt
+    tensorboard --logdir work_dir                                           # look
+
+A run is: data → model → epochs (a pass over the training clips, validation, checkpoint) → results.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import signal
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from feeders.batches import Batch, TrainBatches, loader
+from feeders.dataset import SkeletonClips, hold_out
+from model.checkpoint import load_localizer
+from model.localizer import Localizer, frame_probabilities
+from model.losses import objective
+from model.refinement import PseudoLabels
+from utils import config
+from utils.board import Board
+from utils.config import Settings
+from utils.errors import UserError, run_command
+from utils.label_policy import LabelPolicy
+from utils.plots import as_image
+from utils.run import Run, seed_everything
+from utils.store import Split
+from validate import Validation, report, summary, video_label_score
+
+
+def main() -> int:
+    args = parse_arguments()
+    settings = config.load(args.config, args.set)
+    device = choose_device(args.device)
+    if args.phase == "test":
+        return test(args, settings, device)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's "stop" is treated as Ctrl-C
+    try:
+        return train(args, settings, device)
+    except KeyboardInterrupt:
+        again = [argument for argument in sys.argv if argument != "--resume"]
+        print(
+            f"\nstopped; every finished epoch is kept. Go on with: python {shlex.join(again)} --resume", file=sys.stderr
+        )
+        return 130
+
+
+def train(args: argparse.Namespace, settings: Settings, device: torch.device) -> int:
+    # 1. Data: training clips with their video-level labels, validation clips with frame labels
+    split = Split.open(settings.data.root, settings.data.split)
+    policy = LabelPolicy.of(settings.data)
+    clips = SkeletonClips(split, "train", policy, settings.data.normalization)
+    clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
+    validation = Validation(split, settings, device)
+    warn_of_empty_classes(clips, validation.corrected)
+    run = Run(Path(args.work_dir or f"work_dir/{split.name}"), settings, args.resume)
+
+    # 2. The model, and what trains it
+    seed_everything(settings.train.seed)
+    model = Localizer(len(split.classes), settings.model).to(device)
+    adam = torch.optim.Adam(
+        model.parameters(), lr=settings.train.learning_rate, weight_decay=settings.train.weight_decay
+    )
+    pseudo_labels = PseudoLabels(
+        torch.from_numpy(clips.lengths),
+        torch.from_numpy(clips.video_labels),
+        settings.refine.history,
+        settings.refine.mask_absent,
+        settings.refine.zero_start,
+    )
+    order = TrainBatches(
+        clips.lengths,
+        settings.train.batch_size,
+        settings.train.seed,
+        settings.data.bucketing,
+        settings.data.drop_last,
+    )
+    batches = loader(clips, order, settings.data.workers, device)
+    identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
+    first_epoch, best_score = 0, -math.inf
+    if run.resumed:
+        refuse_other_data(run, identity)
+        model.load_state_dict(run.resumed["model"])
+        adam.load_state_dict(run.resumed["optimizer"])
+        pseudo_labels.load_state_dict(run.resumed["pseudo_labels"])
+        first_epoch, best_score = run.resumed["epoch"] + 1, run.resumed["best_score"]
+    board = Board(run.folder, first_epoch)
+
+    # 3. Epochs
+    for epoch in range(first_epoch, settings.train.epochs):
+        order.epoch = epoch
+        row = {"epoch": epoch, **train_epoch(model, batches, adam, pseudo_labels, settings, epoch, device)}
+        score = -math.inf
+        if epoch == settings.train.epochs - 1 or (epoch + 1) % settings.eval.every == 0:
+            corrected, released = validation.evaluate(model)
+            row |= {"corrected": summary(corrected), "released": summary(released)}
+            score = corrected.average_map
+            board.picture("time_line", as_image(validation.time_line(corrected)), epoch)
+        if held_out:
+            score = row["held_out_classification_mAP"] = video_label_score(model, held_out, settings, device)
+        board.scalars(row)
+        run.log(row)
+        weights = {"model": model.state_dict(), "settings": settings.model_dump(), "epoch": epoch, **identity}
+        if score > best_score:
+            best_score = score
+            run.save_best(weights)
+        state = {"optimizer": adam.state_dict(), "pseudo_labels": pseudo_labels.state_dict()}
+        run.save({**weights, **state, "best_score": best_score})
+        tqdm.write(epoch_line(row, settings.train.epochs))
+    board.close()
+
+    # 4. Results: the last epoch's are the headline, the best validation epoch stands beside them
+    if first_epoch >= settings.train.epochs:
+        corrected, released = validation.evaluate(model)
+    oracle = max((row for row in run.history() if "corrected" in row), key=lambda row: row["corrected"]["mAP"])
+    report(run.folder, validation, settings, corrected, released, {"oracle_epoch": oracle})
+    print(
+        f"oracle epoch {oracle['epoch']}: average mAP {oracle['corrected']['mAP']:.2f} "
+        "(the best validation epoch; not a fair result)"
+    )
+    return 0
+
+
+def train_epoch(
+    model: Localizer,
+    batches: DataLoader,
+    adam: torch.optim.Optimizer,
+    pseudo_labels: PseudoLabels,
+    settings: Settings,
+    epoch: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """One pass over the training clips; returns the mean of each loss term, the rate and the speed.
+
+    Raises:
+        UserError: the loss is not finite; nothing has been saved since the last good epoch.
+    """
+    model.train()
+    sums: dict[str, float] = defaultdict(float)
+    frames, began = 0, time.monotonic()
+    progress = tqdm(batches, desc=f"epoch {epoch + 1}/{settings.train.epochs}", unit="batch", leave=False, disable=None)
+    for batch in progress:
+        batch = batch.to(device)
+        output = model(batch.joints, batch.mask)
+        pseudo = pseudo_labels.batch(batch.index, batch.mask.shape[1]) if epoch >= settings.refine.start else None
+        terms = objective(output, batch.video_labels, batch.mask, pseudo, settings)
+        if not math.isfinite(terms["total"].item()):
+            stop_on_bad_loss(terms, batch, batches.dataset, epoch)
+        adam.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        adam.step()
+        pseudo_labels.record(batch.index, frame_probabilities(output.views[0]))
+        for name, value in terms.items():
+            sums[name] += value.item()
+        frames += int(batch.mask.sum())
+    pseudo_labels.end_epoch()
+    return {
+        "loss": {name: value / len(batches) for name, value in sums.items()},
+        "learning_rate": adam.param_groups[0]["lr"],
+        "frames_per_second": round(frames / (time.monotonic() - began), 1),
+    }
+
+
+def test(args: argparse.Namespace, settings: Settings, device: torch.device) -> int:
+    """Evaluate given weights: what was trained travels with them, where the data lies comes from the settings."""
+    if not args.weights:
+        raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
+    weights = Path(args.weights)
+    split = Split.open(settings.data.root, settings.data.split)
+    model, settings = load_localizer(weights, split.classes, settings)
+    folder = Path(args.work_dir) if args.work_dir else weights.parent / "eval"
+    print(f"{weights}: width {settings.model.width}, {settings.data.normalization} normalization, on {split.folder}")
+    validation = Validation(split, settings, device)
+    corrected, released = validation.evaluate(model.to(device))
+    folder.mkdir(parents=True, exist_ok=True)
+    report(folder, validation, settings, corrected, released, {"weights": str(weights)})
+    return 0
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """One epoch in a line."""
+    line = f"epoch {row['epoch'] + 1}/{epochs}  loss {row['loss']['total']:.4f}"
+    if "corrected" in row:
+        scores = row["corrected"]
+        line += f"  mAP {scores['mAP']:.2f}  classification mAP {scores['classification_mAP']:.2f}"
+    return f"{line}  {row['frames_per_second']:.0f} frames/s"
+
+
+def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> None:
+    """Say which classes cannot be learnt, or cannot be scored."""
+    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of every mean")):
+        for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
+            if not present:
+                print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")
+
+
+def refuse_other_data(run: Run, identity: dict[str, Any]) -> None:
+    """A run goes on with the data that it was started with, or not at all."""
+    for name, value in identity.items():
+        if run.resumed[name] != value:
+            raise UserError(
+                f"{run.folder}: was trained on data whose {name} were {run.resumed[name]!r}, now {value!r}; "
+                "restore that data, or start anew in another --work-dir"
+            )
+
+
+def stop_on_bad_loss(terms: dict[str, Tensor], batch: Batch, clips: SkeletonClips, epoch: int) -> None:
+    """Stop, and say where the trouble came from."""
+    listed = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+    names = ", ".join(clips.clip_ids[i] for i in batch.index.tolist())
+    raise UserError(
+        f"epoch {epoch}: the loss is not finite ({listed}) on clips {names}. The last good epoch is kept in last.pt; "
+        "look at these clips, or resume with a lower train.learning_rate in another --work-dir"
+    )
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device asked for, or the GPU when there is one."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; expected cpu, cuda or cuda:N") from None
+    return device
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="FILE", help="layers over config/base.yaml; later ones win"
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="GROUP.NAME=VALUE",
+        help="any setting, over all files, as in --set train.epochs=20 model.width=16",
+    )
+    parser.add_argument("--work-dir", metavar="FOLDER", help="the run's folder (default: work_dir/<split>)")
+    parser.add_argument("--phase", choices=("train", "test"), default="train", help="(default: train)")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="what --phase test evaluates: a .pt of this or the released code"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --work-dir")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_command(main)
