@@ -90,6 +90,7 @@ def train(args: argparse.Namespace, settings: Settings, device: torch.device) ->
         settings.train.batch_size,
         settings.train.seed,
         settings.data.bucketing,
+        settings.data.bucket_noise,
         settings.data.drop_last,
     )
     batches = loader(clips, order, settings.data.workers, device)

@@ -12,8 +12,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from feeders.dataset import Sample, SkeletonClips
 
-CHUNK = 16  # batches that are shuffled together, then sorted by length among themselves
-
 
 @dataclass
 class Batch:
@@ -56,13 +54,19 @@ def collate(samples: list[Sample]) -> Batch:
 class TrainBatches(Sampler[list[int]]):
     """Every clip once an epoch, in random batches; the order depends on seed and epoch alone.
 
-    With bucketing, clips are shuffled, cut into chunks of some batches, sorted by length within a chunk, cut
-    into batches, and the batches shuffled: neighbours in length share a batch, which ones differs by epoch.
+    With bucketing, clips are sorted by length times random noise, cut into batches, and the batches shuffled:
+    neighbours in length share a batch, and which ones differs by epoch, however few clips there are.
+
+    Args:
+        lengths: (N,) frames of each clip.
+        noise: of bucketing, standard deviation of the logarithm.
     """
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, drop_last: bool) -> None:
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, noise: float, drop_last: bool
+    ) -> None:
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.bucketing, self.drop_last = bucketing, drop_last
+        self.bucketing, self.noise, self.drop_last = bucketing, noise, drop_last
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -71,14 +75,11 @@ class TrainBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.lengths))
+        order = rng.permutation(len(self.lengths))[: len(self) * self.batch_size]
         if self.bucketing:
-            size = CHUNK * self.batch_size
-            chunks = [order[i : i + size] for i in range(0, len(order), size)]
-            order = np.concatenate([c[np.argsort(self.lengths[c], kind="stable")] for c in chunks])
+            noisy = np.log(self.lengths[order]) + self.noise * rng.normal(size=len(order))
+            order = order[np.argsort(noisy, kind="stable")]
         batches = [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
-        if self.drop_last and len(batches[-1]) < self.batch_size:
-            batches.pop()
         for i in rng.permutation(len(batches)) if self.bucketing else range(len(batches)):
             yield batches[i]
 

@@ -48,6 +48,7 @@ class DataSettings(Group):
     length_counts: Literal["clip", "annotated"]
     holdout: Share
     bucketing: bool
+    bucket_noise: NonNegative
     drop_last: bool
     workers: Index
 
