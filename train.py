@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from feeders.batches import Batch, TrainBatches, loader
 from feeders.dataset import SkeletonClips, hold_out
-from model.checkpoint import load_localizer
+from model.checkpoint import load_localizer, restore
 from model.localizer import Localizer, frame_probabilities
 from model.losses import objective
 from model.refinement import PseudoLabels
@@ -52,17 +52,25 @@ def main() -> int:
     if args.phase == "test":
         return test(args, settings, device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's "stop" is treated as Ctrl-C
+    folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
     try:
-        return train(args, settings, device)
+        return train(folder, args.resume, settings, device)
     except KeyboardInterrupt:
-        again = [argument for argument in sys.argv if argument != "--resume"]
-        print(
-            f"\nstopped; every finished epoch is kept. Go on with: python {shlex.join(again)} --resume", file=sys.stderr
-        )
+        print(f"\nstopped; {how_to_go_on(folder)}", file=sys.stderr)
         return 130
+    except OSError as error:  # a full disk, most likely
+        named = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"{named}{error.strerror or error}; {how_to_go_on(folder)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"out of memory ({str(error).splitlines()[0]}); data.workers=0 needs less, and so does a smaller "
+            f"train.batch_size in another --work-dir; {how_to_go_on(folder)}"
+        ) from error
 
 
-def train(args: argparse.Namespace, settings: Settings, device: torch.device) -> int:
+def train(folder: Path, resume: bool, settings: Settings, device: torch.device) -> int:
     # 1. Data: training clips with their video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     policy = LabelPolicy.of(settings.data)
@@ -70,7 +78,7 @@ def train(args: argparse.Namespace, settings: Settings, device: torch.device) ->
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     validation = Validation(split, settings, device)
     warn_of_empty_classes(clips, validation.corrected)
-    run = Run(Path(args.work_dir or f"work_dir/{split.name}"), settings, args.resume)
+    run = Run(folder, settings, resume)
 
     # 2. The model, and what trains it
     seed_everything(settings.train.seed)
@@ -98,9 +106,7 @@ def train(args: argparse.Namespace, settings: Settings, device: torch.device) ->
     first_epoch, best_score = 0, -math.inf
     if run.resumed:
         refuse_other_data(run, identity)
-        model.load_state_dict(run.resumed["model"])
-        adam.load_state_dict(run.resumed["optimizer"])
-        pseudo_labels.load_state_dict(run.resumed["pseudo_labels"])
+        restore(run.resumed, str(run.folder), model, adam, pseudo_labels)
         first_epoch, best_score = run.resumed["epoch"] + 1, run.resumed["best_score"]
     board = Board(run.folder, first_epoch)
 
@@ -125,12 +131,13 @@ def train(args: argparse.Namespace, settings: Settings, device: torch.device) ->
         state = {"optimizer": adam.state_dict(), "pseudo_labels": pseudo_labels.state_dict()}
         run.save({**weights, **state, "best_score": best_score})
         tqdm.write(epoch_line(row, settings.train.epochs))
-    board.close()
 
     # 4. Results: the last epoch's are the headline, the best validation epoch stands beside them
+    scored = [row for row in run.history() if "corrected" in row]
     if first_epoch >= settings.train.epochs:
         corrected, released = validation.evaluate(model)
-    oracle = max((row for row in run.history() if "corrected" in row), key=lambda row: row["corrected"]["mAP"])
+        scored.append({"epoch": first_epoch - 1, "corrected": summary(corrected)})
+    oracle = max(scored, key=lambda row: row["corrected"]["mAP"])
     report(run.folder, validation, settings, corrected, released, {"oracle_epoch": oracle})
     print(
         f"oracle epoch {oracle['epoch']}: average mAP {oracle['corrected']['mAP']:.2f} "
@@ -210,6 +217,20 @@ def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> No
         for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
             if not present:
                 print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """The end of a message about a training that stopped."""
+    again = shlex.join(argument for argument in sys.argv if argument != "--resume")
+    if not (folder / "config.yaml").exists():
+        return f"nothing had begun. Start with: python {again}"
+    return f"every finished epoch is kept. Go on with: python {again} --resume"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: on the GPU, on the CPU, or in a loader process, which the system then kills."""
+    signs = ("can't allocate memory", "DataLoader worker")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def refuse_other_data(run: Run, identity: dict[str, Any]) -> None:

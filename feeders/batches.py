@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from feeders.dataset import Sample, SkeletonClips
+from utils.errors import UserError
 
 
 @dataclass
@@ -68,6 +69,11 @@ class TrainBatches(Sampler[list[int]]):
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
         self.bucketing, self.noise, self.drop_last = bucketing, noise, drop_last
         self.epoch = 0
+        if len(self) == 0:
+            raise UserError(
+                f"{len(lengths)} training clips make no batch of train.batch_size = {batch_size} clips, and "
+                "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
+            )
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.lengths), self.batch_size)

@@ -93,10 +93,11 @@ def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], o
     problems = [f"missing {name}" for name in expected.keys() - found.keys()]
     problems += [f"unknown {name}" for name in found.keys() - expected.keys()]
     for name in expected.keys() & found.keys():
-        shape = getattr(found[name], "shape", None)
-        if shape != expected[name].shape:
-            what = f"has shape {tuple(shape)}" if isinstance(found[name], Tensor) else "is no tensor"
-            problems.append(f"{name} {what}, expected {tuple(expected[name].shape)}")
+        tensor, wanted = found[name], expected[name]
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_complex():
+            problems.append(f"{name} is no plain tensor, expected {tuple(wanted.shape)}")
+        elif tensor.shape != wanted.shape:
+            problems.append(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(wanted.shape)}")
     if problems:
         listed = "".join(f"\n  {problem}" for problem in sorted(problems)[:MISFITS_SHOWN])
         rest = len(problems) - MISFITS_SHOWN

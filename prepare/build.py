@@ -27,7 +27,8 @@ from prepare.splits import write_label_set
 from prepare.stand_in_body import body_structure
 from prepare.summary import print_takes
 from utils.errors import UserError, run_command
-from utils.store import SUBSETS, plain_name
+from utils.manifest import plain_name
+from utils.store import SUBSETS
 
 ROOT = Path(__file__).parents[1]
 BODY_FILES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in the order they are looked for

@@ -24,8 +24,9 @@ from prepare.labels import read_actions
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command
 from utils.label_policy import LabelPolicy
+from utils.manifest import plain_name
 from utils.skeleton import FPS, NUM_JOINTS
-from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, plain_name, write_split, write_store
+from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
 KEYS = ("sid", "X", "Y", "L")
 MAX_FILE_BYTES = 32 << 30

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError, nearest
+from utils.manifest import MAX_JSON_BYTES
 from utils.skeleton import FPS
-from utils.store import MAX_JSON_BYTES, SUBSETS
+from utils.store import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
 # The paper's label sets, classes by index

@@ -19,7 +19,8 @@ from prepare.smplh import SmplhJoints
 from prepare.takes import Job, Part, Source, compute_parts, read_part
 from utils.atomic import write_json
 from utils.errors import UserError
-from utils.store import FORMAT, STORE_PREFIX, Clip, SkeletonStore, write_store
+from utils.manifest import FORMAT
+from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 METHOD = 1  # of making joints from poses; a change of it makes new stores
 SEEN = "seen.json"  # size, time and hash of each take as last read; not part of the store proper

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,26 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("eval.thresholds=[0.5,0.1]", "rising order"),
         ("eval.thresholds=[]", "eval.thresholds is []"),
         ("train.learning_rate=.nan", "train.learning_rate is nan"),
-        ("refine.start=0", "refine.start: 0 was given"),
+        ("refine.start=0", "refine.start is 0; the first pseudo-labels exist after epoch 0, so give 1 or more"),
+        ("refine.history=0xfffffffffffffffff", "refine.history is 295147905179352825855; expected less than or equal"),
+        pytest.param(f"train.seed=0x{'f' * 5000}", "train.seed is a int that is too long to show", id="a long number"),
+        ("data.root=''", "data.root is ''; String should have at least 1 character"),
+        ("data.split=../mine", "data.split is '../mine'; the name '../mine' is not a plain name: letters, digits"),
+        ("data.holdout=1.0", "data.holdout is 1.0; expected less than 1"),
+        ("data.workers=1000", "data.workers is 1000; expected less than or equal to 256"),
+        ("model.width=4096", "model.width is 4096; expected less than or equal to 1024"),
+        ("model.temperatures=[2.0,2.0]", "model.temperatures is [2.0, 2.0]; expected different numbers in rising"),
+        ("model.temperatures=[0.0]", "model.temperatures is 0.0; expected greater than 0"),
+        ("eval.tious=[0.0,0.5]", "eval.tious is 0.0; expected greater than 0"),
+        ("eval.tious=[0.5,.nan]", "eval.tious is nan; expected less than or equal to 1"),
+        ("eval.thresholds=[0.5,0.5]", "expected different numbers in rising order"),
+        ("eval.thresholds=[1.0]", "eval.thresholds is 1.0; expected less than 1"),
+        ("eval.outer_share=.inf", "eval.outer_share is inf; expected"),
+        ("train.learning_rate=1e300", "train.learning_rate is 1e+300; expected less than or equal to 1000000"),
+        ("loss.multi_view_share=0", "loss.multi_view_share is 0; expected greater than 0"),
+        ("train.epochs=? [a]", "is not valid YAML: unhashable type: 'list'"),
+        ("train.epochs=!!int ''", "is not valid YAML: string index out of range"),
+        ("train.epochs=!!timestamp x", "is not valid YAML"),
         ("train.epochs", "expected GROUP.NAME=VALUE"),
         ("epochs=3", "expected GROUP.NAME=VALUE"),
         ("train.epochs=[", "is not valid YAML"),
@@ -84,6 +105,11 @@ def test_a_mistaken_assignment_is_named(assignment: str, said: str) -> None:
         ("train: 3", "expected groups of settings"),
         ("train: {epochs: !!python/object/apply:os.system [exit]}", "is not valid YAML"),
         ("\x00", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
+        ("{}: {}", "is not valid YAML"),
+        ("train: {[1]: 3}", "is not valid YAML: unhashable"),
+        ("? !!binary aGVsbG8=\n: {a: 1}", "unknown group b'hello'"),
+        ("train: {epochs: !!python/name:os.system }", "is not valid YAML: could not determine a constructor"),
     ],
 )
 def test_a_mistaken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -108,3 +134,84 @@ def test_no_text_brings_more_than_one_message(tmp_path_factory: pytest.TempPathF
         config.load([path], [f"train.epochs={text}"])
     except UserError as error:
         assert str(error)
+
+
+DEFAULTS = config.load().model_dump()
+KEYS = [f"{group}.{name}" for group, entries in DEFAULTS.items() for name in entries]
+NEVER = [None, {}, [], [[]], ["x"], math.nan, math.inf, -math.inf, 1e300, -1, 2**160, date(2001, 1, 1), b"x"]
+
+
+def with_value(key: str, value: object) -> dict[str, dict[str, object]]:
+    group, name = key.split(".")
+    return {**DEFAULTS, group: {**DEFAULTS[group], name: value}}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_no_setting_takes_what_it_cannot_be(key: str) -> None:
+    for value in NEVER if key == "data.root" else [*NEVER, "../x"]:
+        with pytest.raises(UserError, match=rf"^x\.pt: {key} is .*; (expected|Input|List|the name)"):
+            config.from_dict(with_value(key, value), origin="x.pt")
+
+
+def test_every_mistake_is_named_at_once_but_not_a_thousand() -> None:
+    message = refusal([], ["train.epochs=0", "model.width=3"])
+    assert "--set train.epochs=0: train.epochs is 0" in message
+    assert "--set model.width=3: model.width is 3" in message
+    with pytest.raises(UserError) as caught:
+        config.from_dict(dict.fromkeys(range(1000), 1), origin="x.pt")
+    assert str(caught.value).count("x.pt: ") == 12
+
+
+def test_a_pseudo_label_start_beyond_the_last_epoch_means_never() -> None:
+    assert config.load([], ["refine.start=500", "train.epochs=3"]).refine.start == 500
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "x.yaml: cannot be read as a config (it is not a text file)" in refusal([tmp_path / "x.yaml"])
+
+
+def test_a_file_that_nests_a_billion_texts_takes_no_memory(tmp_path: Path) -> None:
+    lines = ["a0: &a0 {x: [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]}"]
+    lines += [f"a{i}: &a{i} {{x: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 12)]
+    (tmp_path / "x.yaml").write_text("\n".join([*lines, "train: {epochs: *a11}"]))
+    assert "unknown group 'a0'" in refusal([tmp_path / "x.yaml"])
+    nested = "[lol]"
+    for i in range(30):
+        nested = f"[&b{i} {nested}, *b{i}, *b{i}]"
+    message = refusal([], [f"train.epochs={nested}"])
+    assert len(message) < len(nested) + 1000
+    merged = "a: &a {k: v}\n" + "\n".join(f"a{i}: &a{i} {{<<: [*a, *a]}}" for i in range(3))
+    (tmp_path / "x.yaml").write_text(merged)
+    assert "is not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:merge'" in refusal(
+        [tmp_path / "x.yaml"]
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=8), part, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(key=st.sampled_from(KEYS), value=JSON)
+def test_any_value_of_a_setting_is_refused_by_name_or_kept(key: str, value: object) -> None:
+    group, name = key.split(".")
+    try:
+        kept = config.from_dict(with_value(key, value), origin="x.pt").model_dump()[group][name]
+    except UserError as error:
+        assert f"x.pt: {key} is " in str(error)
+        assert len(str(error)) < 2000
+    else:
+        assert kept == value
+
+
+@given(values=st.dictionaries(st.sampled_from(["data", "model", "train", "eval", "x"]), JSON, max_size=4))
+def test_any_yaml_brings_at_most_one_message(tmp_path_factory: pytest.TempPathFactory, values: dict) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "fuzz.yaml"
+    path.write_text(yaml.safe_dump(values))
+    try:
+        config.load([path])
+    except UserError as error:
+        assert str(path) in str(error)

@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from utils import config
-from utils.errors import UserError
+from utils.atomic import whole_file, write_whole
+from utils.errors import UserError, run_command
 from utils.run import Run, load_checkpoint, write_checkpoint
 
 SETTINGS = config.load()
 
 
 def state(epoch: int) -> dict[str, Any]:
-    return {"epoch": epoch, "settings": SETTINGS.model_dump(), "model": {"weight": torch.full((3,), float(epoch))}}
+    weights = {"classes": ["walk"], "settings": SETTINGS.model_dump(), "model": {"weight": torch.full((3,), epoch)}}
+    rest = {"best_score": 0.5, "store": "0", "clips": 3, "optimizer": {}, "pseudo_labels": {}}
+    return {"epoch": epoch, **weights, **rest}
 
 
 @pytest.fixture()
@@ -54,10 +57,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pyt
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(run: Run) -> None:
+    run.log({"epoch": 3, "loss": {"total": 0.5}})
     write_checkpoint(run.folder / "next.pt", state(3))
     (run.folder / "last.pt").replace(run.folder / "previous.pt")
     resumed = again(run)
     assert resumed.resumed["epoch"] == 3
+    assert not (run.folder / "next.pt").exists()
+    resumed.log({"epoch": 4, "loss": {"total": 0.5}})
     resumed.save(state(4))
     assert again(run).resumed["epoch"] == 4
     assert not (run.folder / "next.pt").exists()
@@ -69,9 +75,10 @@ def test_a_line_that_was_cut_off_is_forgotten(run: Run) -> None:
     assert [row["epoch"] for row in again(run).history()] == [0, 1, 2]
 
 
-def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path) -> None:
+def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run = Run(tmp_path / "run", SETTINGS, resume=False)
     assert again(run).resumed is None
+    assert "its run stopped before the first epoch ended; starting from the beginning" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
@@ -108,3 +115,33 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: Any) -> None:
     with pytest.raises(UserError, match=r"x\.pt: cannot be read"):
         load_checkpoint(tmp_path / "x.pt")
     assert not (tmp_path / "payload").exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (UserError("mend this"), 2, "error: mend this\n"),
+        (OSError(28, "No space left on device", "x.npy"), 2, "error: x.npy: No space left on device\n"),
+        (OSError("no number"), 2, "error: no number\n"),
+        (KeyboardInterrupt(), 130, "\nstopped\n"),
+    ],
+)
+def test_a_command_ends_in_one_message(
+    raised: BaseException, status: int, said: str, capsys: pytest.CaptureFixture
+) -> None:
+    def main() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    assert caught.value.code == status
+    assert capsys.readouterr().err == said
+
+
+def test_a_write_that_fails_names_the_file_and_leaves_the_one_before(tmp_path: Path) -> None:
+    write_whole(tmp_path / "x.json", b"before")
+    with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "x.json"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "x.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert (tmp_path / "x.json").read_bytes() == b"before"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from runs import ROOT, command, equal, rows, run, scalars, small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
@@ -22,52 +20,6 @@ from utils import config
 from utils.errors import UserError
 from utils.run import load_checkpoint
 from utils.store import Split
-
-ROOT = Path(__file__).parents[1]
-SMALL = [
-    "model.width=4",
-    "train.epochs=3",
-    "train.batch_size=4",
-    "refine.start=1",
-    "refine.history=2",
-    "data.workers=0",
-]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *arguments]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """train.py in this process, as from the command line."""
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-    torch.use_deterministic_algorithms(False)
-    return train.main()
-
-
-def small(prepared: Path, work_dir: Path, *more: str) -> list[str]:
-    return ["--work-dir", str(work_dir), "--device", "cpu", "--set", f"data.root={prepared}", *SMALL, *more]
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """The epochs' figures, without those of the clock."""
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "frames_per_second"} for row in found]
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    board = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = (tag for tag in board.Tags()["scalars"] if tag != "frames_per_second")
-    return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
-
-
-def equal(a: Any, b: Any) -> bool:
-    """Bit by bit, whatever they are nested in."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 @pytest.fixture(scope="module")
@@ -122,45 +74,6 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
     assert after["corrected"] == before["corrected"]
     assert after["released"] == before["released"]
-
-
-def test_the_same_seed_gives_the_same_run_whatever_loads_it(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(monkeypatch, *small(prepared, tmp_path / "again", "data.workers=2"))
-    assert rows(tmp_path / "again") == rows(trained)
-    run(monkeypatch, *small(prepared, tmp_path / "other", "train.seed=6"))
-    assert rows(tmp_path / "other") != rows(trained)
-
-
-def test_a_killed_run_resumes_to_the_very_same_end(trained: Path, prepared: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    started = subprocess.Popen(command(*small(prepared, folder)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (folder / "last.pt").exists() and started.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
-    assert len(rows(folder)) < 3
-    resumed = subprocess.run(command(*small(prepared, folder), "--resume"), capture_output=True, text=True)
-    assert resumed.returncode == 0, resumed.stderr
-    assert equal(load_checkpoint(folder / "last.pt"), load_checkpoint(trained / "last.pt"))
-    assert rows(folder) == rows(trained)
-    assert scalars(folder) == scalars(trained)
-
-
-def test_a_run_that_is_told_to_stop_says_how_to_go_on(prepared: Path, tmp_path: Path) -> None:
-    arguments = small(prepared, tmp_path / "run", "train.epochs=500", "eval.every=500")
-    started = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "last.pt").exists() and started.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    started.send_signal(signal.SIGTERM)
-    said = started.communicate(timeout=60)[1]
-    assert started.returncode == 130
-    assert "Go on with: python " in said
-    assert said.rstrip().endswith("--resume")
-    assert "Traceback" not in said
 
 
 def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(

@@ -19,17 +19,39 @@ import numpy as np
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that takes the name `path` in one step, once it is written and on the disk."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        yield file
-        sync(file)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with naming(path):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                sync(file)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)  # a full disk needs the space
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file: by itself it does so on opening alone, not when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is there whole or, if the write is cut off, as it was."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to a file's end, at once and on the disk; cut off, it leaves a part of `content` there."""
+    with naming(path), path.open("ab") as file:
+        file.write(content)
+        sync(file)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -48,7 +70,7 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
     np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
     digest = hashlib.sha256(header.getvalue())
     temporary = folder / f"{stem}.tmp"
-    with temporary.open("wb") as file:
+    with naming(temporary), temporary.open("wb") as file:
         file.write(header.getvalue())
         for block in blocks:
             content = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8)

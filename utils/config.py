@@ -7,18 +7,36 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from utils.errors import UserError, nearest
+from utils.errors import UserError, nearest, shown
+from utils.manifest import plain_name
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
+MOST = 1_000_000  # beyond it a number is a slip of the finger, and float32 nears its end
+PROBLEMS_SHOWN = 12
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=MOST)]
+NonNegative = Annotated[float, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Index = Annotated[int, Field(ge=0, le=MOST)]
+
+
+def _plain(name: str) -> str:
+    try:
+        return plain_name(name, "the name")
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def _after_an_epoch(start: int) -> int:
+    if start == 0:
+        raise ValueError("the first pseudo-labels exist after epoch 0, so give 1 or more")
+    return start
 
 
 def _rising(values: list[float]) -> list[float]:
@@ -27,7 +45,8 @@ def _rising(values: list[float]) -> list[float]:
     return values
 
 
-Probabilities = Annotated[list[Probability], Field(min_length=1), AfterValidator(_rising)]
+def _rising_list(of: type) -> type:
+    return Annotated[list[of], Field(min_length=1, max_length=100), AfterValidator(_rising)]
 
 
 class Group(BaseModel):
@@ -39,8 +58,8 @@ class Group(BaseModel):
 class DataSettings(Group):
     """Which clips, and how they reach the network."""
 
-    root: str
-    split: str
+    root: Annotated[str, Field(min_length=1)]
+    split: Annotated[str, AfterValidator(_plain)]
     normalization: Literal["upright", "released"]
     overlaps: Literal["all", "lowest"]
     gaps: Literal["background", "removed"]
@@ -50,15 +69,15 @@ class DataSettings(Group):
     bucketing: bool
     bucket_noise: NonNegative
     drop_last: bool
-    workers: Index
+    workers: Annotated[int, Field(ge=0, le=256)]
 
 
 class ModelSettings(Group):
     """The network's shape, and the two faults of the released code that live in it."""
 
-    width: Annotated[int, Field(ge=4, multiple_of=4)]
+    width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     cosine_scale: Positive
-    temperatures: Annotated[list[Positive], Field(min_length=1)]
+    temperatures: _rising_list(Positive)
     mask_padding: bool
     detach_second_view: bool
 
@@ -67,7 +86,7 @@ class LossSettings(Group):
     """Weights of the loss terms."""
 
     multi_view: NonNegative
-    multi_view_share: Annotated[float, Field(gt=0, le=1)]
+    multi_view_share: PositiveShare
     detach_multi_view: bool
     mil_when_refining: NonNegative
 
@@ -75,8 +94,8 @@ class LossSettings(Group):
 class RefineSettings(Group):
     """Frame-level label refinement."""
 
-    start: Index
-    history: Count
+    start: Annotated[Index, AfterValidator(_after_an_epoch)]
+    history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
     zero_start: bool
 
@@ -96,14 +115,14 @@ class EvalSettings(Group):
 
     every: Count
     batch_size: Count
-    thresholds: Probabilities
+    thresholds: _rising_list(Share)
     min_video_score: Probability
     min_length: Count
     outer_share: NonNegative
     outer_weight: NonNegative
     suppression_overlap: Literal["shorter", "union", "lower"]
     suppression_threshold: Probability
-    tious: Probabilities
+    tious: _rising_list(PositiveShare)
 
 
 class Settings(Group):
@@ -115,14 +134,6 @@ class Settings(Group):
     refine: RefineSettings
     train: TrainSettings
     eval: EvalSettings
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Settings:
-        if self.refine.start == 0:
-            raise ValueError(
-                "refine.start: 0 was given; the first pseudo-labels exist after epoch 0, so give 1 or more"
-            )
-        return self
 
 
 class _Loader(yaml.SafeLoader):
@@ -171,7 +182,7 @@ def from_dict(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem, source or {}, origin) for problem in error.errors()]
+        lines = [_explain(problem, source or {}, origin) for problem in error.errors()[:PROBLEMS_SHOWN]]
         raise UserError("\n       ".join(lines)) from None
 
 
@@ -182,7 +193,7 @@ def to_yaml(settings: Settings) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         shipped = ", ".join(sorted(f"config/{p.name}" for p in BASE.parent.glob("*.yaml")))
@@ -198,26 +209,25 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(text: str, source: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # yaml raises nearly anything where a tag does not fit its text
         raise UserError(f"{source}: is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> None:
     for group, entries in layer.items():
         if group not in merged:
-            raise UserError(f"{origin}: unknown group {group!r}; {nearest(str(group), list(merged))}")
+            raise UserError(f"{origin}: unknown group {shown(group)}; {nearest(str(group)[:100], list(merged))}")
         for name, value in entries.items():
             if name not in merged[group]:
                 known = [f"{g}.{n}" for g in merged for n in merged[g]]
-                raise UserError(f"{origin}: unknown setting '{group}.{name}'; {nearest(f'{group}.{name}', known)}")
+                unknown = f"{group}.{name}"[:100]
+                raise UserError(f"{origin}: unknown setting {unknown!r}; {nearest(unknown, known)}")
             merged[group][name] = value
             source[f"{group}.{name}"] = origin
 
 
 def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
     """One line about one setting: where it stands, what was found, what was expected."""
-    if not problem["loc"]:
-        return problem["msg"].removeprefix("Value error, ")
     key = ".".join(str(part) for part in problem["loc"][:2])
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{source.get(key, origin)}: {key} is {problem['input']!r}; {message}"
+    return f"{source.get(key, origin)}: {key} is {shown(problem['input'])}; {message}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(Exception):
@@ -28,7 +30,23 @@ def run_command(main: Callable[[], int | None]) -> None:
         named = f"{error.filename}: " if error.filename else ""
         print(f"error: {named}{error.strerror or error}", file=sys.stderr)
         status = 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        status = 130
     sys.exit(status)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, however much a file nests in it."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python prints no whole number of many thousand digits
+        return f"a {type(value).__name__} that is too long to show"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -4,15 +4,13 @@
     <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy
 
 A JSON file is the last thing written and names its arrays by their content: whoever reads it finds
-arrays that belong to it, whatever was killed and whenever. Nothing that is read is trusted: sizes,
-offsets and names are checked before an array is mapped.
+arrays that belong to it, whatever was killed and whenever. Nothing that is read is trusted: a manifest
+carries its own checksum; sizes, offsets and names are checked before an array is mapped.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,17 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from utils.atomic import array_name, write_array, write_json
-from utils.errors import UserError, nearest
+from utils.atomic import array_name, write_array
+from utils.errors import UserError, nearest, shown
+from utils.manifest import FORMAT, PREPARE, array_shape, damaged, plain_name, read_manifest, text_entry, write_manifest
 from utils.skeleton import FPS, NUM_JOINTS
 
-FORMAT = 1
 SUBSETS = ("train", "val")
 STORE_PREFIX = "skeletons-"
-MAX_JSON_BYTES = 1 << 30
-PREPARE = "bash prepare/generate_dataset.sh"
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -72,21 +66,25 @@ class SkeletonStore:
         if not path.is_file():
             raise UserError(f"{folder} holds no skeleton store (no store.json): make it with `{PREPARE}`")
         manifest = read_manifest(path)
-        digest = _text(path, manifest, "digest")
-        if _text(path, manifest, "joints_file") != array_name("joints", digest):
-            raise _damaged(path, f"joints_file is {manifest['joints_file']!r}")
-        shape = _array_shape(folder / plain_name(manifest["joints_file"], "joints_file"), np.float32, path)
+        digest = text_entry(path, manifest, "digest")
+        if text_entry(path, manifest, "joints_file") != array_name("joints", digest):
+            raise damaged(path, f"its joints_file is {shown(manifest['joints_file'])}")
+        shape = array_shape(folder / plain_name(manifest["joints_file"], "joints_file"), np.float32, path)
         if shape[1:] != (NUM_JOINTS, 3):
-            raise _damaged(path, f"its joints have shape {shape}, not (frames, {NUM_JOINTS}, 3)")
+            raise damaged(path, f"its joints have shape {shape}, not (frames, {NUM_JOINTS}, 3)")
         entries = manifest.get("clips")
         if not isinstance(entries, list):
-            raise _damaged(path, "it has no list of clips")
+            raise damaged(path, "it has no list of clips")
         clips: dict[str, Clip] = {}
+        end = 0
         for entry in entries:
-            clip = _clip(path, entry, shape[0])
+            clip = _clip(path, entry, end)
             if clip.sid in clips:
-                raise _damaged(path, f"clip {clip.sid!r} is in it twice")
+                raise damaged(path, f"clip {shown(clip.sid)} is in it twice")
             clips[clip.sid] = clip
+            end += clip.frames
+        if end != shape[0]:
+            raise damaged(path, f"its clips have {shown(end)} frames, its joints {shape[0]}")
         return cls(folder, manifest, clips, shape[0])
 
     def joints(self, sid: str) -> np.ndarray:
@@ -130,13 +128,13 @@ class Split:
             raise _no_split(root, name)
         manifest = read_manifest(path)
         _check_split(path, manifest)
-        store = SkeletonStore.open(root / plain_name(_text(path, manifest, "skeletons"), "skeletons"))
+        store = SkeletonStore.open(root / plain_name(text_entry(path, manifest, "skeletons"), "skeletons"))
         for subset in SUBSETS:
             for sid, frames in manifest["clips"][subset]:
                 clip = store.clips.get(sid)
                 if clip is None or clip.subset != subset or clip.frames != frames:
                     raise UserError(
-                        f"{path} was made before {store.folder.name} was changed: clip {sid!r} is another "
+                        f"{path} was made before {store.folder.name} was changed: clip {shown(sid)} is another "
                         f"one there. Make the split again with {_command(root, name)}"
                     )
         return cls(folder, manifest, store)
@@ -158,9 +156,9 @@ class _MappedArray:
     """An .npy file mapped on first use, in whichever process asks: workers share pages, not copies."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type):
-        found = _array_shape(path, dtype, path)
+        found = array_shape(path, dtype, path)
         if found != shape:
-            raise _damaged(path, f"it has shape {found}, its manifest asks for {shape}")
+            raise damaged(path, f"it has shape {found}, its manifest asks for {shape}")
         self._path = path
         self._shape = shape
         self._array: np.ndarray | None = None
@@ -176,16 +174,6 @@ class _MappedArray:
         return {**self.__dict__, "_array": None}
 
 
-def plain_name(name: str, what: str) -> str:
-    """`name`, if it can be nothing but one file or folder name. Raises UserError otherwise."""
-    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
-        raise UserError(
-            f"{what} {name!r} is not a plain name: letters, digits, '_', '-' and '.', "
-            "a letter or digit first, at most 100 in all"
-        )
-    return name
-
-
 def list_splits(root: Path) -> list[str]:
     """Names of the splits under `root`, sorted."""
     if not root.is_dir():
@@ -193,32 +181,12 @@ def list_splits(root: Path) -> list[str]:
     return sorted(folder.name for folder in root.iterdir() if (folder / "split.json").is_file())
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest of this format. Raises UserError when it is not JSON or of another format."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise _damaged(path, "it is larger than a gigabyte")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"it is not JSON ({error})") from error
-    if not isinstance(manifest, dict) or "format" not in manifest:
-        raise _damaged(path, "it has no format number")
-    if manifest["format"] != FORMAT:
-        raise UserError(
-            f"{path} has format {manifest['format']!r}, this version reads format {FORMAT}: "
-            f"delete {path.parent} and make it again with `{PREPARE}`"
-        )
-    return manifest
-
-
 def write_store(folder: Path, clips: list[Clip], blocks: Iterable[np.ndarray], facts: dict[str, Any]) -> None:
     """Write a store from its clips, their joints one block after another, and further `facts`."""
     frames = sum(clip.frames for clip in clips)
     digest = write_array(folder, "joints", (frames, NUM_JOINTS, 3), np.float32, blocks)
     manifest = {"format": FORMAT, "fps": FPS, "joints_file": array_name("joints", digest), "digest": digest}
-    write_json(folder / "store.json", {**manifest, **facts, "clips": [asdict(clip) for clip in clips]})
+    write_manifest(folder / "store.json", {**manifest, **facts, "clips": [asdict(clip) for clip in clips]})
     _remove_others(folder, "joints", digest)
 
 
@@ -239,7 +207,7 @@ def write_split(
         "labels_file": array_name("labels", labels_digest),
         "annotated_file": array_name("annotated", annotated_digest),
     }
-    write_json(folder / "split.json", {"format": FORMAT, **facts, **files, "clips": clips})
+    write_manifest(folder / "split.json", {"format": FORMAT, **facts, **files, "clips": clips})
     _remove_others(folder, "labels", labels_digest)
     _remove_others(folder, "annotated", annotated_digest)
 
@@ -251,72 +219,47 @@ def _remove_others(folder: Path, stem: str, digest: str) -> None:
             path.unlink()
 
 
-def _array_shape(path: Path, dtype: type, blamed: Path) -> tuple[int, ...]:
-    """Shape of an .npy file, once its type is as expected and its size bears the shape out."""
-    try:
-        with path.open("rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("another version of .npy")
-            shape, fortran_order, found = np.lib.format.read_array_header_1_0(file)
-            start = file.tell()
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise _damaged(blamed, f"{path.name} cannot be read ({error})") from error
-    if found != np.dtype(dtype) or (fortran_order and len(shape) > 1):
-        raise _damaged(blamed, f"{path.name} is of type {found}, not {np.dtype(dtype)}")
-    if any(length < 0 for length in shape) or size != start + math.prod(shape) * found.itemsize:
-        raise _damaged(blamed, f"{path.name} has {size} bytes, which its shape {shape} does not account for")
-    return shape
-
-
-def _clip(path: Path, entry: Any, frames: int) -> Clip:
+def _clip(path: Path, entry: Any, start: int) -> Clip:
+    """The clip of an entry, which follows the clips before it: its frames begin at `start`."""
     fields = Clip.__dataclass_fields__
     if not isinstance(entry, dict) or set(entry) != set(fields):
-        raise _damaged(path, f"a clip has not the fields {', '.join(fields)}")
+        raise damaged(path, f"a clip has not the fields {', '.join(fields)}")
     clip = Clip(**entry)
     texts = (clip.sid, clip.subset, clip.feat_p)
     if not all(isinstance(text, str) for text in texts) or clip.subset not in SUBSETS:
-        raise _damaged(path, f"clip {clip.sid!r} has an id, subset or path that is none")
-    if not _is_count(clip.start) or not _is_count(clip.frames) or clip.frames == 0:
-        raise _damaged(path, f"clip {clip.sid!r} has frames {clip.start!r} + {clip.frames!r}")
-    if clip.start + clip.frames > frames:
-        raise _damaged(path, f"clip {clip.sid!r} ends at frame {clip.start + clip.frames} of {frames}")
+        raise damaged(path, f"clip {shown(clip.sid)} has an id, subset or path that is none")
+    if [type(clip.start), type(clip.frames)] != [int, int] or clip.frames < 1 or clip.start != start:
+        found = f"{shown(clip.frames)} frames from {shown(clip.start)} on"
+        raise damaged(path, f"clip {shown(clip.sid)} has {found}, where frame {start} is next")
+    numbers = (clip.fps, clip.duration)
+    if not all(type(value) in (int, float) and 0 <= value < math.inf for value in numbers):
+        raise damaged(path, f"clip {shown(clip.sid)} has fps and duration {shown(numbers)}")
+    if not isinstance(clip.source, dict):
+        raise damaged(path, f"clip {shown(clip.sid)} has the source {shown(clip.source)}")
     return clip
 
 
 def _check_split(path: Path, manifest: dict[str, Any]) -> None:
-    if _text(path, manifest, "name") != path.parent.name:
-        raise _damaged(path, f"it is named {manifest['name']!r}")
+    if text_entry(path, manifest, "name") != path.parent.name:
+        raise damaged(path, f"it is named {shown(manifest['name'])}")
     classes = manifest.get("classes")
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise _damaged(path, "it has no list of classes")
+        raise damaged(path, "it has no list of classes")
+    if len(set(classes)) < len(classes):
+        raise damaged(path, f"its classes are not all different: {shown(classes)}")
     for stem in ("labels", "annotated"):
-        plain_name(_text(path, manifest, f"{stem}_file"), f"{stem}_file")
+        plain_name(text_entry(path, manifest, f"{stem}_file"), f"{stem}_file")
     clips = manifest.get("clips")
     if not isinstance(clips, dict) or set(clips) != set(SUBSETS):
-        raise _damaged(path, "it has no clips of train and val")
+        raise damaged(path, "it has no clips of train and val")
     seen: set[str] = set()
     for subset in SUBSETS:
         for entry in clips[subset] if isinstance(clips[subset], list) else [None]:
             if not isinstance(entry, list) or [type(part) for part in entry] != [str, int] or entry[1] < 1:
-                raise _damaged(path, f"a clip of {subset} is {entry!r}, not an id and a number of frames")
+                raise damaged(path, f"a clip of {subset} is {shown(entry)}, not an id and a number of frames")
             if entry[0] in seen:
-                raise _damaged(path, f"clip {entry[0]!r} is in it twice")
+                raise damaged(path, f"clip {shown(entry[0])} is in it twice")
             seen.add(entry[0])
-
-
-def _text(path: Path, manifest: dict[str, Any], key: str) -> str:
-    if not isinstance(manifest.get(key), str):
-        raise _damaged(path, f"its {key} is {manifest.get(key)!r}")
-    return manifest[key]
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is damaged: {what}. Delete {path.parent} and make it again with `{PREPARE}`")
 
 
 def _command(root: Path, name: str) -> str:

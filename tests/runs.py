@@ -1,0 +1,102 @@
+"""Small runs of train.py, what they leave, and how two of them are held against each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from utils.run import load_checkpoint
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "model.width=4",
+    "train.epochs=3",
+    "train.batch_size=4",
+    "refine.start=1",
+    "refine.history=2",
+    "data.workers=0",
+]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """train.py in this process, as from the command line."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    torch.use_deterministic_algorithms(False)
+    return train.main()
+
+
+def small(prepared: Path, work_dir: Path, *more: str) -> list[str]:
+    return ["--work-dir", str(work_dir), "--device", "cpu", "--set", f"data.root={prepared}", *SMALL, *more]
+
+
+def start(arguments: list[str], **options: Any) -> subprocess.Popen:
+    """A command in a process group of its own, with its two outputs kept apart."""
+    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen(arguments, **kept, **options)
+
+
+def finish(arguments: list[str], **environment: str) -> subprocess.CompletedProcess:
+    """A command that has to work."""
+    outcome = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, **environment})
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The epochs' figures, without those of the clock."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "frames_per_second"} for row in found]
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows, without the figures of the clock."""
+    board = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    tags = (tag for tag in board.Tags()["scalars"] if tag != "frames_per_second")
+    return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Bit by bit, whatever they are nested in."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def assert_same_end(folder: Path, uninterrupted: Path) -> None:
+    """Weights, optimizer, pseudo-label history, best epoch, figures, curves and results are the same, bit by bit."""
+    for name in ("last.pt", "previous.pt", "best.pt"):
+        ours, theirs = (load_checkpoint(f / name) for f in (folder, uninterrupted))
+        assert ours.pop("settings")["train"] == theirs.pop("settings")["train"]
+        assert equal(ours, theirs), name
+    assert rows(folder) == rows(uninterrupted)
+    assert scalars(folder) == scalars(uninterrupted)
+    here, there = (json.loads((f / "results.json").read_text()) for f in (folder, uninterrupted))
+    for name in ("corrected", "released"):
+        assert here[name] == there[name]
+    assert here["oracle_epoch"]["epoch"] == there["oracle_epoch"]["epoch"]
+    assert (folder / "detections.json").read_bytes() == (uninterrupted / "detections.json").read_bytes()
+    assert not list(folder.glob("*.tmp"))
+    assert not (folder / "next.pt").exists()

@@ -1,0 +1,223 @@
+"""Checkpoints from strangers and from damaged disks: one message each, nothing is run, and no memory is taken."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import ROOT, run, small
+
+from model.localizer import Localizer
+from model.released import load_released
+from utils import config
+from utils.errors import UserError
+from utils.run import Run, load_checkpoint, write_checkpoint
+
+Change = Callable[[dict[str, Any]], Any]
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from utils.run import load_checkpoint
+from utils.errors import UserError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        load_checkpoint(Path(path))
+    except UserError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch; not to be written to."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *small(prepared, folder, "train.epochs=1")) == 0
+    return folder
+
+
+@pytest.fixture()
+def damage(trained: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """Makes a run folder whose only checkpoint is the trained one after `change`."""
+
+    def make(change: Change) -> Path:
+        folder = tmp_path / "run"
+        folder.mkdir()
+        for name in ("config.yaml", "metrics.jsonl"):
+            (folder / name).write_bytes((trained / name).read_bytes())
+        checkpoint = load_checkpoint(trained / "last.pt")
+        change(checkpoint)
+        torch.save(checkpoint, folder / "last.pt")
+        return folder
+
+    return make
+
+
+def first_moments(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    return checkpoint["optimizer"]["state"][0]
+
+
+def put(name: str, value: Any) -> Change:
+    return lambda checkpoint: checkpoint.update({name: value})
+
+
+WEIGHTS = [
+    (put("settings", 3), r"its settings is 3, expected a dictionary"),
+    (put("settings", {}), r"data is \{\}; Field required"),
+    (put("settings", {"data": [torch.zeros(2)]}), r"data is \[tensor.*; expected a valid dictionary"),
+    (lambda c: c["settings"]["train"].update(epochs="3"), r"train\.epochs is '3'; expected a valid integer"),
+    (lambda c: c["settings"]["model"].update(width=10**9), r"model\.width is 1000000000; expected less than"),
+    (lambda c: c["settings"]["refine"].update({f"x{i}": 0 for i in range(999)}), r"refine\.x0 is 0; Extra inputs"),
+    (put("classes", "walk"), r"its classes is 'walk', expected a list of texts"),
+    (put("classes", [1, 2]), r"its classes is \[1, 2\], expected a list of texts"),
+    (put("format", "1"), r"its format is '1', expected a count"),
+    (put("format", 2), r"is of format 2, this version reads format 1"),
+    (put("model", [1]), r"its model is \[1\], expected a dictionary"),
+    (lambda c: c["model"].popitem(), r"these weights do not fit the network:\n  missing (model\.)?heads"),
+    (lambda c: c["model"].update({3: torch.zeros(1)}), r"do not fit the network:\n  unknown (model\.)?3"),
+    (lambda c: c["model"].update({next(iter(c["model"])): "text"}), r"is no plain tensor, expected \(3, 25, 25\)"),
+    (
+        lambda c: c["model"].update({next(iter(c["model"])): torch.zeros(3, 25, 25).to_sparse()}),
+        r"is no plain tensor, expected \(3, 25, 25\)",
+    ),
+]
+STATE = [
+    (lambda c: c.pop("epoch"), r"its epoch is missing, expected a count"),
+    (put("epoch", "3"), r"its epoch is '3', expected a count"),
+    (put("epoch", True), r"its epoch is True, expected a count"),
+    (put("epoch", -1), r"its epoch is -1, expected a count"),
+    (put("epoch", 7), r"metrics\.jsonl: ends before epoch 7, which the checkpoint holds; put a copy back"),
+    (put("best_score", float("nan")), r"its best_score is nan, expected a number"),
+    (lambda c: c.pop("optimizer"), r"its optimizer is missing, expected a dictionary"),
+    (put("optimizer", {}), r"do not fit the network:\n  missing optimizer\.state\.0\.exp_avg"),
+    (put("optimizer", {"state": [1]}), r"missing optimizer\.state\.0\.exp_avg"),
+    (lambda c: first_moments(c).update(exp_avg=torch.zeros(2)), r"exp_avg has shape \(2,\), expected \(3, 25, 25\)"),
+    (lambda c: first_moments(c).update(step="many"), r"optimizer\.state\.0\.step is no plain tensor"),
+    (lambda c: first_moments(c).pop("exp_avg_sq"), r"missing optimizer\.state\.0\.exp_avg_sq"),
+    (put("pseudo_labels", {}), r"missing pseudo_labels\.ring"),
+    (lambda c: c["pseudo_labels"].update(ring=torch.zeros(2, 3)), r"pseudo_labels\.ring has shape \(2, 3\), expected"),
+    (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
+    (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start anew"),
+    (put("clips", 5), r"was trained on data whose clips were 5, now \d+; restore"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), [*WEIGHTS, *STATE])
+def test_a_damaged_checkpoint_cannot_be_resumed_and_says_why(
+    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch, change: Change, said: str
+) -> None:
+    folder = damage(change)
+    with pytest.raises(UserError, match=said) as caught:
+        run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume")
+    assert str(folder) in str(caught.value)
+    assert len(str(caught.value)) < 3000
+
+
+@pytest.mark.parametrize(("change", "said"), WEIGHTS)
+def test_a_damaged_checkpoint_cannot_be_evaluated_and_says_why(
+    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch, change: Change, said: str
+) -> None:
+    weights = damage(change) / "last.pt"
+    with pytest.raises(UserError, match=said):
+        run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}")
+
+
+def test_adam_is_told_its_rates_by_the_settings_not_by_the_file(
+    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = damage(lambda c: c["optimizer"].update(param_groups=[{"lr": "fast"}, 3]))
+    assert run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume") == 0
+    assert load_checkpoint(folder / "last.pt")["optimizer"]["param_groups"][0]["lr"] == 0.001
+
+
+def test_the_one_before_is_taken_where_the_last_lacks_an_entry(
+    damage: Callable[[Change], Path], trained: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = damage(lambda c: c.pop("optimizer"))
+    write_checkpoint(folder / "previous.pt", load_checkpoint(trained / "last.pt"))
+    resumed = Run(folder, config.load([folder / "config.yaml"]), resume=True)
+    assert resumed.resumed["epoch"] == 0
+    warned = r"warning: \S+last\.pt: is damaged: its optimizer is missing.*; going on from \S+previous\.pt, one epoch"
+    assert re.search(warned, capsys.readouterr().err)
+
+
+def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Path]) -> None:
+    folder = damage(lambda c: c.pop("optimizer"))
+    (folder / "previous.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"last\.pt: is damaged.*; \S+previous\.pt: cannot be read as a checkpoint"):
+        Run(folder, config.load([folder / "config.yaml"]), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (b'{"epoch": 0}\n{"epo\n', "is damaged"),
+        (b'{"epoch": 1}\n', "its epochs are not 0, 1, 2"),
+        (b"[]\n", "is damaged"),
+        (b"\xff\n", "is damaged"),
+        (b'{"epoch": 0, "corrected": 3}\n', "is damaged"),
+        (b'{"epoch": 0, "corrected": {"mAP": NaN}}\n', "an mAP is no number"),
+        (b"", "ends before epoch 0, which the checkpoint holds"),
+    ],
+)
+def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
+    folder = damage(lambda c: c)
+    (folder / "metrics.jsonl").write_bytes(lines)
+    with pytest.raises(UserError, match=rf"metrics\.jsonl: .*{said}.*put a copy back, or start anew"):
+        Run(folder, config.load([folder / "config.yaml"]), resume=True)
+
+
+def test_a_run_that_is_shortened_to_what_is_done_is_evaluated(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def save_and_stop(self: Run, checkpoint: dict[str, Any], save: Any = Run.save) -> None:
+        save(self, checkpoint)
+        raise StopError
+
+    line = small(prepared, tmp_path / "run", "eval.every=9", "train.epochs=9")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StopError):
+        patch.setattr(Run, "save", save_and_stop)
+        run(patch, *line)
+    assert run(monkeypatch, *line, "train.epochs=1", "--resume") == 0
+    assert '"oracle_epoch": {\n  "epoch": 0' in (tmp_path / "run" / "results.json").read_text()
+
+
+def _packed(path: Path) -> None:
+    torch.save({"weight": torch.zeros(30_000_000)}, path.with_suffix(".plain"))
+    with zipfile.ZipFile(path.with_suffix(".plain")) as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in plain.namelist():
+            file.writestr(name, plain.read(name))
+
+
+def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    _packed(tmp_path / "packed.pt")
+    (tmp_path / "call.pt").write_bytes(b"\x80\x02cbuiltins\nbytearray\n\x8a\x04\x00\xca\x9a;\x85R.")  # of 10**9 bytes
+    reasons = {tmp_path / "packed.pt": "its entries are compressed", tmp_path / "call.pt": "it makes a bytearray"}
+    assert all(path.stat().st_size < 1 << 20 for path in reasons)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    outcome = subprocess.run(
+        [sys.executable, "-c", MEMORY, *map(str, reasons)], capture_output=True, text=True, env=environment
+    )
+    *said, taken = outcome.stdout.splitlines()
+    kind = "cannot be read as a checkpoint; it is damaged or of another kind"
+    assert said == [f"{path}: {kind} ({reason})" for path, reason in reasons.items()]
+    assert int(taken) < 50  # MiB
+
+
+def test_released_weights_of_another_kind_are_refused() -> None:
+    model = Localizer(4, config.load([], ["model.width=4"]).model)
+    with pytest.raises(UserError, match=r"(?s)x\.pt: these weights do not fit.*… and \d+ more\nExpected a whole"):
+        load_released(model, {"l1.gcn1.PA": 3}, "x.pt")

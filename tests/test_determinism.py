@@ -1,0 +1,156 @@
+"""The same settings, seed and machine give the same run, whatever else differs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import ROOT, assert_same_end, command, finish, rows, run, small
+
+from prepare.build import build
+from prepare.labels import LABEL_SETS
+from utils.errors import UserError
+from utils.store import Split, list_splits, write_split
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs in this process; not to be written to."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *arguments(prepared, folder)) == 0
+    return folder
+
+
+def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
+    return small(prepared, folder, "train.epochs=2", *more)
+
+
+@contextmanager
+def folders_listed_backwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Another file system: what a folder holds comes in the opposite of the alphabet's order."""
+
+    class Listing(list):
+        def __enter__(self) -> Listing:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    listdir, scandir = os.listdir, os.scandir
+
+    def backwards(path: str = ".") -> Listing:
+        with scandir(path) as entries:
+            return Listing(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
+        patch.setattr(os, "scandir", backwards)
+        yield
+
+
+def test_neither_hash_seed_nor_loader_processes_change_a_run(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    finish(command(*arguments(prepared, folder, "data.workers=3")), PYTHONHASHSEED="12345")
+    assert_same_end(folder, trained)
+
+
+def test_the_order_in_which_folders_are_listed_changes_no_run(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folders_listed_backwards(monkeypatch):
+        run(monkeypatch, *arguments(prepared, tmp_path / "run"))
+    assert_same_end(tmp_path / "run", trained)
+
+
+def test_the_order_in_which_folders_are_listed_changes_no_byte_of_a_store(
+    stand_in: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folders_listed_backwards(monkeypatch):
+        names = [path.name for path in stand_in.iterdir()]
+        assert names == sorted(names, reverse=True)
+        build(stand_in / "amass", stand_in / "babel_v1.0_release", "stand-in", tmp_path, LABEL_SETS)
+        assert list_splits(tmp_path) == ["split1", "split2", "split3"]
+    assert content(tmp_path) == content(prepared)
+
+
+def test_the_hash_seed_changes_no_byte_of_a_store(stand_in: Path, prepared: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "stand-in"]
+    line += ["--babel", str(stand_in / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "1"]
+    subprocess.run(line, cwd=ROOT, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "54321"})
+    assert content(tmp_path) == content(prepared)
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """Every file of the stores and splits; not what only saves time."""
+    files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in (".lock", "seen.json"))
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+def test_another_seed_gives_another_run(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, *arguments(prepared, tmp_path / "run", "train.seed=6"))
+    assert rows(tmp_path / "run") != rows(trained)
+
+
+def without(split: Split, subset: str, name: str) -> None:
+    """Write the split again, with no label of class `name` in a subset."""
+    ids = [sid for part in ("train", "val") for sid in split.clip_ids(part)]
+    labels = {sid: np.array(split.labels(sid)) for sid in ids}
+    for sid in split.clip_ids(subset):
+        labels[sid][:, split.classes.index(name)] = False
+    clips = {part: [(sid, len(labels[sid])) for sid in split.clip_ids(part)] for part in ("train", "val")}
+    facts = {"name": split.name, "classes": list(split.classes), "skeletons": split.store.folder.name}
+    write_split(split.folder, clips, list(labels.values()), [np.ones(len(labels[sid]), bool) for sid in ids], facts)
+
+
+@pytest.mark.parametrize(
+    ("subset", "said"),
+    [
+        ("train", "warning: no train clip has the class 'wave': it cannot be learnt"),
+        ("val", "warning: no val clip has the class 'wave': it is left out of every mean"),
+    ],
+)
+def test_a_class_without_clips_is_warned_of_and_harms_no_figure(
+    make_split: Callable[..., Split],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    subset: str,
+    said: str,
+) -> None:
+    without(make_split(train=[20, 30, 25, 18], val=[24, 16]), subset, "wave")
+    assert run(monkeypatch, *small(tmp_path, tmp_path / "run", "data.split=tiny", "train.epochs=1")) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")] == [said]
+    corrected = json.loads((tmp_path / "run" / "results.json").read_text())["corrected"]
+    assert np.isfinite(corrected["mAP"])
+    assert ("wave" in rows(tmp_path / "run")[0]["corrected"]["AP"]) == (subset == "train")
+
+
+def test_settings_that_leave_no_batch_are_named(
+    make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_split(train=[20, 30, 25], val=[24])
+    line = small(tmp_path, tmp_path / "run", "data.split=tiny", "data.drop_last=true")
+    with pytest.raises(UserError, match=r"3 training clips make no batch of train\.batch_size = 4.*data\.drop_last=f"):
+        run(monkeypatch, *line)
+    assert run(monkeypatch, *small(tmp_path, tmp_path / "other", "data.split=tiny", "train.epochs=1")) == 0
+
+
+def test_one_clip_cannot_be_held_out(
+    make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_split(train=[20], val=[24])
+    with pytest.raises(UserError, match=r"data\.holdout: 0\.5 needs at least 2 training clips; the split has 1"):
+        run(monkeypatch, *small(tmp_path, tmp_path / "run", "data.split=tiny", "data.holdout=0.5"))

@@ -1,0 +1,229 @@
+"""Trainings that are killed, stopped or starved: at most the epoch in progress is lost, and the end is the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import ROOT, assert_same_end, command, finish, run, small, start, wait_until
+
+import train
+from utils import config
+from utils.errors import UserError
+from utils.run import Run, load_checkpoint
+
+EPOCHS = 3
+DYING = """
+import os, runpy, signal, sys
+import utils.atomic, utils.run
+where, moment = sys.argv[1], int(sys.argv[2])
+sys.path[0] = sys.argv[3]
+sys.argv = sys.argv[4:]
+calls = 0
+
+def die_at(path, half=False):
+    global calls
+    calls += path.name in where.split()
+    if calls == moment and path.name in where.split():
+        if half:
+            size = path.stat().st_size
+            os.truncate(path, size // 2 if path.suffix == ".tmp" else size - 9)  # the other one is added to
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def dying_sync(file, sync=utils.atomic.sync):
+    sync(file)
+    die_at(utils.run.Path(file.name), half=True)
+
+def dying_replace(source, target, replace=utils.run.Path.replace):
+    die_at(utils.run.Path(f"{source.name}>{target.name}"))
+    return replace(source, target)
+
+utils.atomic.sync, utils.run.Path.replace = dying_sync, dying_replace
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+Resume = Callable[[list[str], Path], str]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed; not to be written to."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *arguments(prepared, folder)) == 0
+    return folder
+
+
+@pytest.fixture()
+def go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Resume:
+    """Resumes a run to its end, makes sure that no finished epoch is trained again, and returns what was said."""
+
+    def resume(line: list[str], folder: Path) -> str:
+        already = last_epoch(folder) + 1
+        capsys.readouterr()
+        assert run(monkeypatch, *line, "--resume") == 0
+        said = "".join(capsys.readouterr())
+        assert len([text for text in said.splitlines() if text.startswith("epoch ")]) <= EPOCHS - already
+        assert last_epoch(folder) == EPOCHS - 1
+        return said
+
+    return resume
+
+
+def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
+    return small(prepared, folder, f"train.epochs={EPOCHS}", *more)
+
+
+def last_epoch(folder: Path) -> int:
+    return load_checkpoint(folder / "last.pt")["epoch"] if (folder / "last.pt").exists() else -1
+
+
+def killed_in(where: str, moment: int, line: list[str]) -> None:
+    """Run until a file named in `where` is half written or a renaming named there is due, for the `moment`th time."""
+    dying = start([sys.executable, "-c", DYING, where, str(moment), str(ROOT), str(ROOT / "train.py"), *line], cwd=ROOT)
+    said = dying.communicate(timeout=120)[1]
+    assert dying.returncode == -signal.SIGKILL, said
+
+
+@pytest.mark.parametrize(
+    ("where", "moment"),
+    [
+        ("next.pt.tmp", 2),
+        ("last.pt>previous.pt next.pt>last.pt", EPOCHS * 2 - 1),  # all of the last epoch is there but its name
+        *(
+            pytest.param(where, moment, marks=pytest.mark.slow)
+            for where, moment in [
+                ("next.pt.tmp", 1),
+                ("next.pt.tmp", EPOCHS),
+                ("next.pt.tmp>next.pt", 2),
+                ("last.pt>previous.pt next.pt>last.pt", 1),
+                ("last.pt>previous.pt next.pt>last.pt", 2),
+                ("last.pt>previous.pt next.pt>last.pt", 3),
+                ("best.pt.tmp", 1),
+                ("best.pt.tmp>best.pt", 1),
+                ("metrics.jsonl", 1),
+                ("metrics.jsonl", 3),
+                ("config.yaml.tmp", 1),
+                ("results.json.tmp", 1),
+                ("time_line.png.tmp", 1),
+            ]
+        ),
+    ],
+)
+def test_a_run_killed_while_it_writes_ends_as_if_it_had_not_been(
+    uninterrupted: Path, prepared: Path, tmp_path: Path, go_on: Resume, where: str, moment: int
+) -> None:
+    folder = tmp_path / "run"
+    line = arguments(prepared, folder)
+    killed_in(where, moment, line)
+    if (folder / "config.yaml").exists():
+        go_on(line, folder)
+    else:  # nothing had begun, so it begins
+        finish(command(*line))
+    assert_same_end(folder, uninterrupted)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
+    uninterrupted: Path, prepared: Path, tmp_path: Path, seed: int
+) -> None:
+    folder, rng = tmp_path / "run", random.Random(seed)
+    line = command(*arguments(prepared, folder))
+    for kill in range(4 if seed else 1):
+        started = start([*line, *(["--resume"] if (folder / "config.yaml").exists() else [])])
+        wait_until(lambda: (folder / "config.yaml").exists(), started)
+        time.sleep(rng.uniform(0, 4 if kill else 2))
+        os.killpg(started.pid, rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]) if kill else signal.SIGKILL)
+        started.communicate(timeout=120)
+    finish([*line, "--resume"])
+    assert_same_end(folder, uninterrupted)
+
+
+def test_a_folder_in_which_a_run_was_killed_before_it_began_is_free(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml.tmp").write_bytes(b"data: {ro")
+    assert Run(tmp_path, config.load(), resume=False).resumed is None
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(
+    uninterrupted: Path, prepared: Path, tmp_path: Path, go_on: Resume, sent: signal.Signals
+) -> None:
+    folder = tmp_path / "run with a space"
+    workers = "data.workers=2" if sent == signal.SIGINT else "data.workers=0"  # Ctrl-C reaches them all
+    started = start(command(*arguments(prepared, folder, workers)))
+    wait_until(lambda: (folder / "last.pt").exists(), started)
+    os.killpg(started.pid, sent)
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 130
+    assert "stopped; every finished epoch is kept. Go on with: python " in said
+    assert f"--work-dir '{folder}'" in said
+    assert said.rstrip().endswith("--resume")
+    assert "Traceback" not in said
+    assert last_epoch(folder) >= 0
+    go_on(arguments(prepared, folder), folder)
+    assert_same_end(folder, uninterrupted)
+
+
+@pytest.mark.parametrize("full", ["last.pt", pytest.param("events.*", marks=pytest.mark.slow)])
+def test_a_full_disk_is_one_message_and_the_run_can_go_on(
+    uninterrupted: Path, prepared: Path, tmp_path: Path, go_on: Resume, full: str
+) -> None:
+    folder, line = tmp_path / "run", arguments(prepared, tmp_path / "run")
+    started = start(command(*line))
+    wait_until(lambda: (folder / "last.pt").exists(), started)
+    limit = next(folder.glob(full)).stat().st_size * 2 // 3
+    resource.prlimit(started.pid, resource.RLIMIT_FSIZE, (limit, limit))  # no file may grow beyond
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 2
+    assert re.fullmatch(rf"error: {folder}/\S+: File too large; every finished epoch is kept\. Go on with: .*\n", said)
+    assert last_epoch(folder) >= 0
+    assert not list(folder.glob("*.tmp"))  # what was half written no longer takes space
+    go_on(line, folder)
+    assert_same_end(folder, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_loader_process_that_the_system_kills_is_one_message(
+    uninterrupted: Path, prepared: Path, tmp_path: Path, go_on: Resume
+) -> None:
+    folder = tmp_path / "run"
+    started = start(command(*arguments(prepared, folder, "data.workers=2")))
+    wait_until(lambda: (folder / "last.pt").exists(), started)
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 2
+    assert re.fullmatch(r"error: out of memory \(DataLoader worker .*data\.workers=0.*--resume\n", said)
+    go_on(arguments(prepared, folder), folder)
+    assert_same_end(folder, uninterrupted)
+
+
+def test_memory_that_runs_out_is_one_message(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "objective", lambda *_: torch.empty(1 << 50))
+    with pytest.raises(UserError, match=r"out of memory \(.*smaller train\.batch_size in another --work-dir; every"):
+        run(monkeypatch, *arguments(prepared, tmp_path / "run"))
+
+
+def test_a_stop_before_anything_has_begun_says_how_to_start(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def stop(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(train, "Validation", stop)
+    assert run(monkeypatch, *arguments(prepared, tmp_path / "run")) == 130
+    said = capsys.readouterr().err
+    assert "stopped; nothing had begun. Start with: python train.py" in said
+    assert "--resume" not in said
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,214 @@
+"""Stores from strangers and from damaged disks: refused in one message, or what they were; nothing is run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from utils.errors import UserError
+from utils.manifest import _checksum, plain_name
+from utils.store import Split, list_splits
+
+Change = Callable[[dict[str, Any]], Any]
+FUZZ = settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=8), part, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture()
+def root(make_split: Callable[..., Split], tmp_path: Path) -> Path:
+    """A split `tiny` over a store of clips of 5, 3 and 4 frames."""
+    make_split(train=[5, 3], val=[4])
+    return tmp_path
+
+
+def paths(root: Path) -> dict[str, Path]:
+    return {"store": root / "skeletons-test" / "store.json", "split": root / "tiny" / "split.json"}
+
+
+def edit(path: Path, change: Change, seal: bool = True) -> None:
+    """Change a manifest; as a stranger would with its checksum, as a damaged disk would without."""
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    if seal:
+        manifest["checksum"] = _checksum(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def everything(root: Path) -> list[Any]:
+    """All that a training reads of a split and its store."""
+    split = Split.open(root, "tiny")
+    found: list[Any] = [split.name, split.classes, split.store.digest, split.store.clips]
+    for subset in ("train", "val"):
+        for sid in split.clip_ids(subset):
+            arrays = (split.store.joints(sid), split.labels(sid), split.annotated(sid))
+            assert {len(array) for array in arrays} == {split.store.clips[sid].frames}
+            found += [sid, *(array.tobytes() for array in arrays)]
+    return found
+
+
+def put(*keys: Any) -> Change:
+    """Sets an entry: `put("clips", 0, "start", 7)`."""
+    *keys, last, value = keys
+
+    def change(manifest: dict[str, Any]) -> None:
+        place: Any = manifest
+        for key in keys:
+            place = place[key]
+        place[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "said"),
+    [
+        ("store", put("clips", 1, "start", 9), "'train1' has 3 frames from 9 on, where frame 5 is next"),
+        ("store", put("clips", 0, "start", -1), "'train0' has 5 frames from -1 on, where frame 0 is next"),
+        ("store", put("clips", 0, "start", 0.0), "'train0' has 5 frames from 0.0 on"),
+        ("store", put("clips", 2, "frames", 10**15), "its clips have 1000000000000008 frames, its joints 12"),
+        ("store", put("clips", 2, "frames", 0), "'val0' has 0 frames from 8 on"),
+        ("store", put("clips", 0, "frames", "5"), "'train0' has '5' frames"),
+        ("store", put("clips", 0, "fps", float("nan")), r"fps and duration \(nan"),
+        ("store", put("clips", 0, "duration", "long"), r"fps and duration \(30.0, 'long'\)"),
+        ("store", put("clips", 0, "source", ["x"]), r"has the source \['x'\]"),
+        ("store", put("clips", 0, "sid", 3), "clip 3 has an id, subset or path that is none"),
+        ("store", put("clips", 0, "subset", "test"), "has an id, subset or path that is none"),
+        ("store", put("clips", 0, {}), "a clip has not the fields sid, subset"),
+        ("store", put("clips", 1, "sid", "train0"), "clip 'train0' is in it twice"),
+        ("store", put("clips", {}), "it has no list of clips"),
+        ("store", put("joints_file", "../../joints.npy"), r"its joints_file is '\.\./\.\./joints\.npy'"),
+        ("store", lambda m: m.update(digest="../../../x", joints_file="joints-../../../x.npy"), "not a plain name"),
+        ("store", put("digest", None), "its digest is None"),
+        ("store", put("format", 2), "has format 2, this version reads format 1: delete .* and make it again with"),
+        ("store", lambda m: m.pop("format"), "it has no format number"),
+        ("split", put("skeletons", "../../etc"), r"skeletons '\.\./\.\./etc' is not a plain name"),
+        ("split", put("skeletons", "skeletons-gone"), "holds no skeleton store .no store.json.: make it with"),
+        ("split", put("labels_file", "../../labels.npy"), r"labels_file '\.\./\.\./labels\.npy' is not a plain name"),
+        ("split", put("annotated_file", "/etc/passwd"), "annotated_file '/etc/passwd' is not a plain name"),
+        ("split", put("name", "other"), "it is named 'other'"),
+        ("split", put("classes", ["walk", "walk"]), r"its classes are not all different: \['walk', 'walk'\]"),
+        ("split", put("classes", []), "it has no list of classes"),
+        ("split", put("classes", ["walk"]), r"it has shape \(12, 2\), its manifest asks for \(12, 1\)"),
+        ("split", put("clips", []), "it has no clips of train and val"),
+        ("split", put("clips", "val", 3), "a clip of val is None, not an id and a number of frames"),
+        ("split", put("clips", "train", 0, ["train0", True]), r"a clip of train is \['train0', True\]"),
+        ("split", put("clips", "train", 0, ["val0", 4]), "clip 'val0' is in it twice"),
+        ("split", put("clips", "val", 0, ["gone", 4]), "was changed: clip 'gone' is another one there. Make the split"),
+        ("split", put("clips", "val", 0, ["val0", 10**15]), "clip 'val0' is another one there"),
+    ],
+)
+def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change, said: str) -> None:
+    edit(paths(root)[which], change)
+    with pytest.raises(UserError, match=said) as caught:
+        everything(root)
+    assert "again with `bash prepare" in str(caught.value) or "plain name" in said or "skeleton store" in said
+
+
+@pytest.mark.parametrize("which", ["store", "split"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        (b"[" * 100_000, "it is not JSON"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "it is not JSON"),
+        (b"[]", "it has no format number"),
+        (b'{"format": 1}', "its content does not bear out its checksum"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(root: Path, which: str, text: bytes, said: str) -> None:
+    path = paths(root)[which]
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=rf"{path} is damaged: {said}.*Delete {path.parent} and make it again with"):
+        everything(root)
+
+
+def test_a_manifest_too_large_to_be_one_is_not_read(root: Path) -> None:
+    os.truncate(paths(root)["store"], 2 << 30)
+    with pytest.raises(UserError, match="it is larger than a gigabyte"):
+        everything(root)
+
+
+@given(data=st.data(), which=st.sampled_from(["store", "split"]), cut=st.booleans())
+@FUZZ
+def test_a_manifest_damaged_at_random_is_refused_or_the_same(
+    root: Path, data: st.DataObject, which: str, cut: bool
+) -> None:
+    path, honest = paths(root)[which], everything(root)
+    before = path.read_bytes()
+    place = data.draw(st.integers(0, len(before) - 1))
+    path.write_bytes(before[:place] if cut else before[:place] + data.draw(st.binary(max_size=3)) + before[place + 1 :])
+    try:
+        assert everything(root) == honest
+    except UserError as error:
+        assert str(error)
+    finally:
+        path.write_bytes(before)
+
+
+@given(data=st.data(), which=st.sampled_from(["store", "split"]), value=JSON)
+@FUZZ
+def test_any_json_anywhere_in_a_sealed_manifest_is_refused_or_consistent(
+    root: Path, data: st.DataObject, which: str, value: Any
+) -> None:
+    path = paths(root)[which]
+    before = path.read_bytes()
+
+    def change(manifest: dict[str, Any]) -> None:
+        place: Any = manifest
+        while True:
+            key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+                place[key] = value
+                return
+            place = place[key]
+
+    try:
+        edit(path, change)
+        everything(root)  # where it opens, every clip has as many rows of each array as frames
+    except UserError as error:
+        assert len(str(error)) < 2000
+    finally:
+        path.write_bytes(before)
+
+
+@given(name=st.text(max_size=120) | JSON)
+def test_a_name_is_one_file_name_or_refused(name: Any) -> None:
+    try:
+        assert (Path("/folder") / plain_name(name, "it")).parent == Path("/folder")
+    except UserError as error:
+        assert "is not a plain name: letters, digits" in str(error)
+    else:
+        assert name not in ("", ".", "..")
+
+
+def test_a_split_that_is_missing_names_those_that_are_there(root: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"holds no split 'tinny' \(did you mean 'tiny'\?\): make it with `bash prepare"
+    ):
+        Split.open(root, "tinny")
+    with pytest.raises(UserError, match=r"holds no split 'tiny' \(no split is there yet\): make it with"):
+        Split.open(root / "nowhere", "tiny")
+    assert list_splits(root) == ["tiny"]
+
+
+def test_a_manifest_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"split\.json cannot be read: Permission denied"):
+        Split.open(root, "tiny")
