@@ -73,7 +73,7 @@ def put(name: str, value: Any) -> Change:
 
 WEIGHTS = [
     (put("settings", 3), r"its settings is 3, expected a dictionary"),
-    (put("settings", {}), r"data is \{\}; Field required"),
+    (put("settings", {}), "has no data; it was written by another version"),
     (put("settings", {"data": [torch.zeros(2)]}), r"data is \[tensor.*; expected a valid dictionary"),
     (lambda c: c["settings"]["train"].update(epochs="3"), r"train\.epochs is '3'; expected a valid integer"),
     (lambda c: c["settings"]["model"].update(width=10**9), r"model\.width is 1000000000; expected less than"),

@@ -229,5 +229,7 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
 def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
     """One line about one setting: where it stands, what was found, what was expected."""
     key = ".".join(str(part) for part in problem["loc"][:2])
+    if problem["type"] == "missing":
+        return f"{source.get(key, origin)}: has no {key}; it was written by another version of this project"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return f"{source.get(key, origin)}: {key} is {shown(problem['input'])}; {message}"

@@ -80,8 +80,8 @@ def _chosen(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]
 
 def _bars(axes: Axes, row: int, labels: np.ndarray, detections: Detections, colour: str, fps: float) -> None:
     """Truth in the upper lane of a class's row, detections in the lower one."""
-    for start, end in runs(labels) / fps:
-        axes.barh(row - 0.2, end - start, 0.36, start, facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
+    spans = [(start, end - start) for start, end in runs(labels) / fps]
+    axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
     best = detections.where(np.argsort(-detections.scores, kind="stable")[:MAX_BARS])
     ceiling = max(float(best.scores.max(initial=0)), 1e-9)
     for (start, end), score in zip(best.segments / fps, best.scores, strict=True):

@@ -1,0 +1,46 @@
+"""How much is too much: a very long clip is evaluated, in memory that grows with its length alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import runs
+
+from model.localizer import Localizer
+from utils import config
+from utils.run import FORMAT, write_checkpoint
+from utils.store import Split
+
+MEASURED = """
+import resource, sys, train
+sys.argv = ["train.py", *sys.argv[1:]]
+status = train.main()
+print("peak MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("width", [16, pytest.param(64, marks=pytest.mark.slow)])
+def test_a_clip_of_100_000_frames_is_evaluated_in_bounded_memory(
+    make_split: Callable[..., Split], tmp_path: Path, width: int
+) -> None:
+    frames = 100_000
+    split = make_split(train=[30], val=[frames])
+    settings = config.load([], [f"model.width={width}", f"data.max_frames={frames}"])
+    model = Localizer(len(split.classes), settings.model)
+    weights = {"model": model.state_dict(), "classes": list(split.classes), "settings": settings.model_dump()}
+    write_checkpoint(tmp_path / "w.pt", {"format": FORMAT, **weights})
+    arguments = ["--phase", "test", "--weights", str(tmp_path / "w.pt"), "--device", "cpu"]
+    arguments += ["--set", f"data.root={tmp_path}", "data.split=tiny", "data.workers=0"]
+    outcome = subprocess.run(
+        [sys.executable, "-c", MEASURED, *arguments], cwd=runs.ROOT, capture_output=True, text=True
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    peak = int(outcome.stdout.split("peak MiB ")[1])
+    assert peak < 600 + 60 * width, f"{peak} MiB"
+    assert json.loads((tmp_path / "eval" / "results.json").read_text())["corrected"]["clips"] == 1
