@@ -1,0 +1,74 @@
+"""What the README promises is there: its commands parse, its files exist, and its map is complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import train
+from utils import config
+from utils.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+MODULES = sorted({line.split()[2] for line in COMMANDS if line.startswith("python -m ")})
+SCRIPTS = sorted({line.split()[1] for line in COMMANDS if re.match(r"(python|bash) \S+\.(py|sh)", line)})
+
+
+def test_the_readme_has_the_commands_that_matter() -> None:
+    assert {"bash prepare/demo.sh", "bash tests/run.sh", "bash prepare/generate_dataset.sh"} <= set(COMMANDS)
+    assert "python train.py --config config/train_split1.yaml" in COMMANDS
+    assert "tensorboard --logdir work_dir" in COMMANDS
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python train.py")])
+def test_a_training_command_parses_and_its_settings_hold(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(line)[1:])
+    monkeypatch.chdir(ROOT)
+    args = train.parse_arguments()
+    config.load(args.config, args.set)
+    with pytest.raises(UserError):  # no data is there, or no weights: the last thing that can be missing
+        monkeypatch.setattr(sys, "argv", [*shlex.split(line)[1:], "--set", "data.root=nowhere"])
+        train.main()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_is_there(script: str) -> None:
+    assert (ROOT / script).is_file()
+    if script.endswith(".sh"):
+        assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
+
+
+@pytest.mark.parametrize("command", [*MODULES, "prepare.build"])
+def test_a_module_command_explains_itself(command: str) -> None:
+    outcome = subprocess.run([sys.executable, "-m", command, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+    for line in (line for line in COMMANDS if f"-m {command} " in line or command == "prepare.build"):
+        options = re.findall(r"--[a-z-]+", line) if command in line else []
+        helps = outcome.stdout
+        if command == "prepare.interchange":  # its options are those of the sub-command
+            sub = [sys.executable, "-m", command, shlex.split(line)[3], "--help"]
+            helps = subprocess.run(sub, cwd=ROOT, capture_output=True, text=True).stdout
+        assert [option for option in options if option not in helps] == []
+
+
+def test_the_file_map_names_every_module() -> None:
+    listed = re.search(r"## File map\n\n```\n(.*?)```", README, flags=re.DOTALL).group(1)
+    for folder in ("prepare", "feeders", "model", "utils", "benchmarks"):
+        for path in (ROOT / folder).glob("*.py"):
+            stem = "stand_in" if path.stem.startswith("stand_in") else path.stem
+            assert path.stem == "__init__" or re.search(rf"\b{stem}\b|\b{stem}\*", listed), path
+    for path in (ROOT / "config").glob("*.yaml"):
+        assert path.stem.startswith("train_split") or path.stem in listed, path
+
+
+def test_pictures_and_pages_are_there() -> None:
+    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (ROOT / target).is_file()
