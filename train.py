@@ -179,10 +179,12 @@ def train_epoch(
             sums[name] += value.item()
         frames += int(batch.mask.sum())
     pseudo_labels.end_epoch()
+    seconds = time.monotonic() - began
     return {
         "loss": {name: value / len(batches) for name, value in sums.items()},
         "learning_rate": adam.param_groups[0]["lr"],
-        "frames_per_second": round(frames / (time.monotonic() - began), 1),
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(frames / seconds, 1),
     }
 
 

@@ -86,6 +86,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         **{name: float(value) for name, value in at.items()},
         "classification_mAP": evaluation.classification_map,
         "frame_accuracy": evaluation.frame_accuracy,
+        **evaluation.f1_at,
         "AP": {name: value for name, value in evaluation.per_class.items() if not np.isnan(value)},
     }
 

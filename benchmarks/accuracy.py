@@ -86,7 +86,7 @@ def run(row: Row, seed: int, out: Path, threads: int) -> str:
 
 
 def figures(folder: Path) -> dict[str, float] | None:
-    """What the table shows of a finished run, in percent; None while it is not finished."""
+    """What the table shows of a finished run, in percent, and its minutes; None while it is not finished."""
     try:
         results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
     except FileNotFoundError:
@@ -98,7 +98,18 @@ def figures(folder: Path) -> dict[str, float] | None:
         "released mAP": released["mAP"],
         "cls mAP": corrected["classification_mAP"],
         "frame acc": corrected["frame_accuracy"],
+        **corrected["segmental_F1"],
+        "minutes": training_minutes(folder),
     }
+
+
+def training_minutes(folder: Path) -> float:
+    """What the epochs of a run took; not a number where nothing was trained."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return float("nan")
+    return sum(json.loads(line)["seconds"] for line in lines) / 60
 
 
 def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, dict[str, list[float]]]]:
@@ -118,6 +129,8 @@ def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, 
 
 
 def _cell(values: list[float]) -> str:
+    if np.isnan(values).all():
+        return "-"
     spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):.1f}{spread}"
 

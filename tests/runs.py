@@ -19,6 +19,7 @@ import train
 from utils.run import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
+TIMES = ("seconds", "frames_per_second")  # the figures of the clock, which no two runs share
 SMALL = [
     "model.width=4",
     "train.epochs=3",
@@ -66,13 +67,13 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen, seconds
 def rows(folder: Path) -> list[dict[str, Any]]:
     """The epochs' figures, without those of the clock."""
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "frames_per_second"} for row in found]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in found]
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard shows, without the figures of the clock."""
     board = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = (tag for tag in board.Tags()["scalars"] if tag != "frames_per_second")
+    tags = (tag for tag in board.Tags()["scalars"] if tag not in TIMES)
     return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
 
 

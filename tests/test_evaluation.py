@@ -49,6 +49,7 @@ def test_a_network_that_knows_everything_scores_100() -> None:
     assert evaluation.map_at.tolist() == [100] * 7
     assert evaluation.classification_map == 100
     assert evaluation.frame_accuracy == 100
+    assert set(evaluation.f1_at.values()) == {100.0}
 
 
 def test_the_released_reading_loses_short_segments_of_the_same_clips() -> None:
@@ -108,7 +109,7 @@ def test_the_table_has_the_model_and_the_whole_clip_answer_under_both_protocols(
     lines = evaluated("corrected").table(evaluated("released")).splitlines()
     figures = {line[:34].strip(): line[34:].split() for line in lines}
     assert figures["3 clips, detection mAP (%) at tIoU"][:2] == ["0.1", "0.2"]
-    assert figures["model, corrected evaluation"] == ["100.00"] * 10
+    assert figures["model, corrected evaluation"] == ["100.00"] * 13
     assert figures["model, released evaluation"][0] == "100.00"
     assert figures["whole-clip answer, corrected"] == ["62.50"] + ["37.50"] * 3 + ["12.50"] * 3 + ["30.36"]
     assert len(figures["whole-clip answer, released"]) == 8

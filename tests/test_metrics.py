@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils import metrics
-from utils.localization import CORRECTED, RELEASED, Detections, ground_truth
-from utils.metrics import classification_ap, detection_map, frame_accuracy
+from utils.localization import CORRECTED, RELEASED, Detections, ground_truth, segmentation
+from utils.metrics import classification_ap, detection_map, frame_accuracy, segmental_f1
 
 TIOUS = (0.1, 0.3, 0.5, 0.7)
 CLASSES = 2
@@ -197,3 +197,50 @@ def test_a_frame_is_right_under_any_of_its_labels_and_as_background_where_it_has
     labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0]], bool)
     likeliest = [1, 1, 2, 0]
     assert frame_accuracy(np.eye(3)[likeliest], labels) == (2, 4)
+
+
+def one_hot(names: list[int]) -> np.ndarray:
+    return np.eye(CLASSES + 1)[names]
+
+
+def test_a_perfect_segmentation_has_f1_of_100() -> None:
+    labels = [np.array([[1, 0]] * 4 + [[0, 0]] * 3 + [[0, 1]] * 5, bool)]
+    probs = [np.concatenate([clip, ~clip.any(axis=1, keepdims=True)], axis=1) for clip in labels]
+    assert (segmental_f1(segmentation(probs), ground_truth(labels), CLASSES, TIOUS) == 100).all()
+
+
+def test_segmental_f1_counts_pieces_and_misses() -> None:
+    # Class 0: one true run of 10 frames, found as 6 + 3 frames: one right piece and one too many at 0.5, none at 0.7.
+    probs = one_hot([0] * 6 + [2] + [0] * 3 + [2] * 2)
+    labels = np.zeros((12, CLASSES), bool)
+    labels[:10, 0] = True
+    labels[10:, 1] = True  # missed
+    f1 = segmental_f1(segmentation([probs]), ground_truth([labels]), CLASSES, (0.5, 0.7))
+    np.testing.assert_allclose(f1, [[100 * 2 / 3, 0], [0, 0]])
+
+
+def test_a_class_that_is_neither_true_nor_found_has_no_f1() -> None:
+    labels = np.ones((5, 1), bool)
+    found = segmentation([np.eye(3)[[0] * 5]])
+    assert np.isnan(segmental_f1(found, ground_truth([np.pad(labels, ((0, 0), (0, 1)))]), 2, (0.5,))[:, 1]).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, CLASSES), min_size=1, max_size=30), label_bits)
+def test_segmental_f1_is_greedy_matching_counted_by_class(names: list[int], bits: list[int]) -> None:
+    labels = labels_of(bits)
+    probs = [one_hot((names * FRAMES)[i : i + FRAMES]) for i in range(CLIPS)]
+    found, truth = segmentation(probs), ground_truth(labels)
+    for row, tiou in zip(segmental_f1(found, truth, CLASSES, TIOUS), TIOUS, strict=True):
+        for label in range(CLASSES):
+            true = [(c, *s) for c, k, s in zip(truth.clip, truth.label, truth.segments, strict=True) if k == label]
+            pieces = [(c, *s) for c, k, s in zip(found.clip, found.label, found.segments, strict=True) if k == label]
+            free, right = list(true), 0
+            for clip, start, end in pieces:
+                options = [t for t in free if t[0] == clip]
+                best = max(options, key=lambda t: overlap(np.array([start, end]), np.array(t[1:])), default=None)
+                if best and overlap(np.array([start, end]), np.array(best[1:])) >= tiou:
+                    free.remove(best)
+                    right += 1
+            expected = 200 * right / (len(true) + len(pieces)) if true or pieces else np.nan
+            np.testing.assert_allclose(row[label], expected)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.config import EvalSettings
 from utils.errors import UserError
-from utils.localization import PROTOCOLS, Conventions, Detections, ground_truth, localize, whole_clip_answer
-from utils.metrics import classification_ap, detection_map, frame_accuracy
+from utils.localization import (
+    PROTOCOLS,
+    Conventions,
+    Detections,
+    ground_truth,
+    localize,
+    segmentation,
+    whole_clip_answer,
+)
+from utils.metrics import classification_ap, detection_map, frame_accuracy, segmental_f1
+
+F1_TIOUS = (0.1, 0.25, 0.5)  # F1@10, F1@25, F1@50 of the action segmentation literature
 
 
 class ClipResult(NamedTuple):
@@ -27,8 +37,9 @@ class ClipResult(NamedTuple):
 class Evaluation:
     """Figures of one evaluation, in percent; not a number where a class does not occur or a score is not defined.
 
-    ap (n_tious, K) detection AP, classification_ap (K,), frame_accuracy, whole_clip_ap (n_tious, K) of the answer
-    that knows every clip's classes but not when, detections of the clips `names`.
+    ap (n_tious, K) detection AP, classification_ap (K,), frame_accuracy, f1 (3, K) segmental F1 at F1_TIOUS,
+    whole_clip_ap (n_tious, K) of the answer that knows every clip's classes but not when, detections of the clips
+    `names`.
     """
 
     protocol: str
@@ -37,6 +48,7 @@ class Evaluation:
     ap: np.ndarray
     classification_ap: np.ndarray
     frame_accuracy: float
+    f1: np.ndarray
     whole_clip_ap: np.ndarray
     detections: Detections
     names: list[str]
@@ -62,6 +74,11 @@ class Evaluation:
         return float(_mean(self.classification_ap, axis=0))
 
     @property
+    def f1_at(self) -> dict[str, float]:
+        """Segmental F1 as F1@10, F1@25 and F1@50: the mean over classes."""
+        return {f"F1@{100 * t:g}": float(f1) for t, f1 in zip(F1_TIOUS, _mean(self.f1, axis=1), strict=True)}
+
+    @property
     def per_class(self) -> dict[str, float]:
         """Detection AP averaged over the tIoUs, by class name."""
         return dict(zip(self.classes, self.ap.mean(axis=0).tolist(), strict=True))
@@ -81,6 +98,7 @@ class Evaluation:
                 "classification_mAP": self.classification_map,
                 "classification_AP": dict(zip(self.classes, self.classification_ap, strict=True)),
                 "frame_accuracy": self.frame_accuracy,
+                "segmental_F1": self.f1_at,
                 "whole_clip_answer": {
                     "mAP": self.whole_clip_map_at.mean(),
                     "mAP_at_tIoU": dict(zip(at, self.whole_clip_map_at, strict=True)),
@@ -92,10 +110,10 @@ class Evaluation:
         """The figures as a short table, `other` being the same clips' evaluation by the other protocol."""
         evaluations = [self] if other is None else [self, other]
         width = max(34, *(len(name) + 2 for name in self.classes))
-        head = [f"{tiou:g}" for tiou in self.tious] + ["Avg", "cls mAP", "frame acc"]
+        head = [f"{tiou:g}" for tiou in self.tious] + ["Avg", "cls mAP", "frame acc", *self.f1_at]
         lines = [_row(f"{len(self.names)} clips, detection mAP (%) at tIoU", head, width)]
         for e in evaluations:
-            figures = [*e.map_at, e.average_map, e.classification_map, e.frame_accuracy]
+            figures = [*e.map_at, e.average_map, e.classification_map, e.frame_accuracy, *e.f1_at.values()]
             lines.append(_row(f"{what}, {e.protocol} evaluation", figures, width))
         for e in evaluations:
             figures = [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]
@@ -129,15 +147,13 @@ def evaluate(
         right, frames = right + clip_right, frames + clip_frames
     video_probs = np.stack([result.video_probs[: len(classes)] for result in results])
     video_labels = np.stack([result.labels.any(axis=0) for result in results])
-    return score_detections(
-        Detections.concatenate(found),
-        [result.name for result in results],
-        [result.labels for result in results],
-        classes,
-        settings.tious,
-        protocol,
-        classification_ap(video_probs, video_labels, conventions.absent_ap),
-        100 * right / frames,
+    names, labels = [result.name for result in results], [result.labels for result in results]
+    runs = segmentation([result.frame_probs for result in results])
+    return replace(
+        score_detections(Detections.concatenate(found), names, labels, classes, settings.tious, protocol),
+        classification_ap=classification_ap(video_probs, video_labels, conventions.absent_ap),
+        frame_accuracy=100 * right / frames,
+        f1=segmental_f1(runs, ground_truth(labels), len(classes), F1_TIOUS),
     )
 
 
@@ -148,8 +164,6 @@ def score_detections(
     classes: Sequence[str],
     tious: Sequence[float],
     protocol: str,
-    classification: np.ndarray | None = None,
-    accuracy: float = np.nan,
 ) -> Evaluation:
     """Score given detections of clips with dense labels (T, K) bool; what they do not define is not a number.
 
@@ -163,8 +177,9 @@ def score_detections(
         classes=tuple(classes),
         tious=tuple(tious),
         ap=detection_map(detections, truth, len(classes), tious),
-        classification_ap=np.full(len(classes), np.nan) if classification is None else classification,
-        frame_accuracy=accuracy,
+        classification_ap=np.full(len(classes), np.nan),
+        frame_accuracy=np.nan,
+        f1=np.full((len(F1_TIOUS), len(classes)), np.nan),
         whole_clip_ap=detection_map(whole, truth, len(classes), tious),
         detections=detections,
         names=names,

@@ -149,6 +149,18 @@ def _contrast(
     return inner - settings.outer_weight * outer / np.maximum(outer_frames, 1)
 
 
+def segmentation(frame_probs: list[np.ndarray]) -> Detections:
+    """Segments of clips from their frame probabilities (T, K+1): the runs of each frame's likeliest class, scores 1.
+
+    The last class, background, has segments too.
+    """
+    parts = []
+    for clip, probs in enumerate(frame_probs):
+        label, segments = runs_of_rows(np.arange(probs.shape[1])[:, None] == probs.argmax(axis=1))
+        parts.append(Detections.of(clip, label, segments, 1.0))
+    return Detections.concatenate(parts)
+
+
 def ground_truth(labels: list[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
     """Ground-truth segments of clips from their dense labels (T, K) bool: the runs of each class, scores 1."""
     parts = []

@@ -1,4 +1,4 @@
-"""Detection mAP, classification AP and frame accuracy, in percent."""
+"""Detection mAP, classification AP, frame accuracy and segmental F1, in percent."""
 
 from __future__ import annotations
 
@@ -58,6 +58,25 @@ def frame_accuracy(frame_probs: np.ndarray, labels: np.ndarray) -> tuple[int, in
     right = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
     predicted = frame_probs.argmax(axis=1)
     return int(right[np.arange(len(right)), predicted].sum()), len(right)
+
+
+def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
+    """Segmental F1 of each class at each tIoU, (len(tious), K) percent; NaN for classes that occur in neither.
+
+    A segment is right if its tIoU with a true one that is still free reaches the threshold (Lea et al. 2017,
+    "Temporal Convolutional Networks for Action Segmentation and Detection"). Classes are counted one by one, over
+    all clips, since true segments of different classes may overlap.
+
+    Args:
+        segmentation: segments that do not overlap within a clip and class, as of `localization.segmentation`.
+        truth: likewise.
+    """
+    segmentation = segmentation.where(_ranking(segmentation, num_classes))
+    hits = _greedy_hits(segmentation, truth, tious)
+    found, present = (np.bincount(part.label, minlength=num_classes)[:num_classes] for part in (segmentation, truth))
+    right = np.stack([np.bincount(segmentation.label[hit], minlength=num_classes)[:num_classes] for hit in hits])
+    segments = np.broadcast_to(found + present, right.shape)
+    return np.divide(200.0 * right, segments, out=np.full(right.shape, np.nan), where=segments > 0)
 
 
 def _ranking(detections: Detections, num_classes: int) -> np.ndarray:

@@ -9,7 +9,7 @@ in the file count as clips without detections; detections in clips that the benc
 
 Both evaluations are printed. The released one reads every ground-truth segment one frame short and every detection
 one frame long, as the released code does. It re-reads the file's segments only: proposals and suppression are those
-of the file's author. Classification mAP and frame accuracy are not defined by a detections file.
+of the file's author. Classification mAP, frame accuracy and segmental F1 are not defined by a detections file.
 """
 
 from __future__ import annotations
