@@ -3,6 +3,7 @@
     python train.py --config config/train_split1.yaml                       # train, then evaluate
     python train.py --config config/train_split1.yaml --resume              # go on where it stopped
     python train.py --config config/train_split1.yaml --phase test --weights work_dir/split1/best.pt
+    torchrun --nproc_per_node 4 train.py --config config/train_split1.yaml  # on 4 GPUs or groups of CPU cores
     tensorboard --logdir work_dir                                           # look
 
 A run is: data → model → epochs (a pass over the training clips, validation, checkpoint) → results.json.
@@ -30,11 +31,13 @@ from tqdm import tqdm
 
 from feeders.batches import Batch, TrainBatches, loader
 from feeders.dataset import SkeletonClips, hold_out
+from feeders.parts import Parts
+from model.agcn import FrameBatchNorm
 from model.checkpoint import load_localizer, restore
 from model.localizer import Localizer, frame_probabilities
-from model.losses import objective
+from model.losses import Portion, objective
 from model.refinement import PseudoLabels
-from utils import config
+from utils import config, distributed
 from utils.board import Board
 from utils.config import Settings
 from utils.errors import UserError, run_command
@@ -46,22 +49,35 @@ from validate import Validation, report, summary, video_label_score
 
 
 def main() -> int:
-    args = parse_arguments()
+    with distributed.silent_unless_main():
+        args = parse_arguments()
     settings = config.load(args.config, args.set)
     device = choose_device(args.device)
     if args.phase == "test":
         return test(args, settings, device)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's "stop" is treated as Ctrl-C
+    stop = signal.default_int_handler if distributed.is_main() else signal.SIG_DFL  # other ranks die without a word
+    signal.signal(signal.SIGTERM, stop)  # a cluster's "stop" is treated as Ctrl-C
+    signal.signal(signal.SIGINT, stop)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
     try:
-        return train(folder, args.resume, settings, device)
+        return train_or_explain(folder, args.resume, settings, device)
     except KeyboardInterrupt:
         print(f"\nstopped; {how_to_go_on(folder)}", file=sys.stderr)
         return 130
+
+
+def train_or_explain(folder: Path, resume: bool, settings: Settings, device: torch.device) -> int:
+    """Train; what a user can do something about becomes a UserError that says how to go on."""
+    try:
+        return train(folder, resume, settings, device)
     except OSError as error:  # a full disk, most likely
         named = f"{error.filename}: " if error.filename else ""
         raise UserError(f"{named}{error.strerror or error}; {how_to_go_on(folder)}") from error
     except (MemoryError, RuntimeError) as error:
+        if distributed.is_loss_of_a_rank(error):
+            raise UserError(
+                f"another process of this training was killed, or its machine lost; {how_to_go_on(folder)}"
+            ) from error
         if not is_out_of_memory(error):
             raise
         raise UserError(
@@ -78,11 +94,12 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     validation = Validation(split, settings, device)
     warn_of_empty_classes(clips, validation.corrected)
-    run = Run(folder, settings, resume)
+    run = Run(folder, settings, resume) if distributed.is_main() else None
+    resumed = distributed.from_main(run and run.resumed)
 
     # 2. The model, and what trains it
     seed_everything(settings.train.seed)
-    model = Localizer(len(split.classes), settings.model).to(device)
+    model = Localizer(len(split.classes), settings.model).to(device, getattr(torch, settings.train.precision))
     adam = torch.optim.Adam(
         model.parameters(), lr=settings.train.learning_rate, weight_decay=settings.train.weight_decay
     )
@@ -101,27 +118,35 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         settings.data.bucket_noise,
         settings.data.drop_last,
     )
-    batches = loader(clips, order, settings.data.workers, device)
+    parts = Parts(order, settings.train.accumulate, distributed.rank(), distributed.size())
+    batches = loader(clips, parts, settings.data.workers, device)
     identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
     first_epoch, best_score = 0, -math.inf
-    if run.resumed:
-        refuse_other_data(run, identity)
-        restore(run.resumed, str(run.folder), model, adam, pseudo_labels)
-        first_epoch, best_score = run.resumed["epoch"] + 1, run.resumed["best_score"]
-    board = Board(run.folder, first_epoch)
+    if resumed:
+        refuse_other_data(resumed, folder, identity)
+        restore(resumed, str(folder), model, adam, pseudo_labels)
+        first_epoch, best_score = resumed["epoch"] + 1, resumed["best_score"]
+    for norm in (module for module in model.modules() if isinstance(module, FrameBatchNorm)):
+        norm.over_ranks = settings.train.sync_batch_norm
+    network = distributed.wrap(model, device, own_statistics=not settings.train.sync_batch_norm)
+    board = Board(folder, first_epoch) if run else None
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
         order.epoch = epoch
-        row = {"epoch": epoch, **train_epoch(model, batches, adam, pseudo_labels, settings, epoch, device)}
+        row = {"epoch": epoch, **train_epoch(network, batches, adam, pseudo_labels, settings, epoch, device)}
         score = -math.inf
         if epoch == settings.train.epochs - 1 or (epoch + 1) % settings.eval.every == 0:
-            corrected, released = validation.evaluate(model)
-            row |= {"corrected": summary(corrected), "released": summary(released)}
-            score = corrected.average_map
-            board.picture("time_line", as_image(validation.time_line(corrected)), epoch)
+            evaluations = validation.evaluate(model)
+            if run:
+                corrected, released = evaluations
+                row |= {"corrected": summary(corrected), "released": summary(released)}
+                score = corrected.average_map
+                board.picture("time_line", as_image(validation.time_line(corrected)), epoch)
         if held_out:
             score = row["held_out_classification_mAP"] = video_label_score(model, held_out, settings, device)
+        if not run:
+            continue  # the main rank alone writes
         board.scalars(row)
         run.log(row)
         weights = {"model": model.state_dict(), "settings": settings.model_dump(), "epoch": epoch, **identity}
@@ -133,9 +158,13 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         tqdm.write(epoch_line(row, settings.train.epochs))
 
     # 4. Results: the last epoch's are the headline, the best validation epoch stands beside them
+    if first_epoch >= settings.train.epochs:
+        evaluations = validation.evaluate(model)
+    if not run:
+        return 0
+    corrected, released = evaluations
     scored = [row for row in run.history() if "corrected" in row]
     if first_epoch >= settings.train.epochs:
-        corrected, released = validation.evaluate(model)
         scored.append({"epoch": first_epoch - 1, "corrected": summary(corrected)})
     oracle = max(scored, key=lambda row: row["corrected"]["mAP"])
     report(run.folder, validation, settings, corrected, released, {"oracle_epoch": oracle})
@@ -147,7 +176,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 
 
 def train_epoch(
-    model: Localizer,
+    network: torch.nn.Module,
     batches: DataLoader,
     adam: torch.optim.Optimizer,
     pseudo_labels: PseudoLabels,
@@ -157,31 +186,47 @@ def train_epoch(
 ) -> dict[str, Any]:
     """One pass over the training clips; returns the mean of each loss term, the rate and the speed.
 
+    `network` is the model, or DistributedDataParallel around it, and `batches` load `Parts` of a step's batch.
+
     Raises:
         UserError: the loss is not finite; nothing has been saved since the last good epoch.
     """
-    model.train()
+    network.train()
+    parts, lengths, known = batches.batch_sampler, pseudo_labels.lengths, pseudo_labels.known()
+    adam.zero_grad(set_to_none=True)
     sums: dict[str, float] = defaultdict(float)
-    frames, began = 0, time.monotonic()
-    progress = tqdm(batches, desc=f"epoch {epoch + 1}/{settings.train.epochs}", unit="batch", leave=False, disable=None)
-    for batch in progress:
-        batch = batch.to(device)
-        output = model(batch.joints, batch.mask)
+    frames, steps, began = 0, 0, time.monotonic()
+    progress = tqdm(
+        batches,
+        desc=f"epoch {epoch + 1}/{settings.train.epochs}",
+        unit="batch",
+        leave=False,
+        disable=distributed.no_bar(),
+    )
+    for part, batch in zip(parts.of_epoch(), progress, strict=True):
+        longest = 0 if settings.model.mask_padding else int(lengths[part.step].max())
+        batch = batch.fit(len(part.own), longest).to(device)
+        distributed.exchange_gradients(network, now=part.last)
+        output = network(batch.joints, batch.mask)
         pseudo = pseudo_labels.batch(batch.index, batch.mask.shape[1]) if epoch >= settings.refine.start else None
-        terms = objective(output, batch.video_labels, batch.mask, pseudo, settings)
+        portion = Portion.of(part, lengths, known, settings.model.mask_padding)
+        terms = objective(output, batch.video_labels, batch.mask, pseudo, settings, portion)
         if not math.isfinite(terms["total"].item()):
             stop_on_bad_loss(terms, batch, batches.dataset, epoch)
-        adam.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        adam.step()
+        (distributed.size() * terms["total"]).backward()  # as the ranks' gradients are averaged, not added
+        if part.last:
+            adam.step()
+            adam.zero_grad(set_to_none=True)
         pseudo_labels.record(batch.index, frame_probabilities(output.views[0]))
         for name, value in terms.items():
             sums[name] += value.item()
-        frames += int(batch.mask.sum())
+        frames += int(lengths[part.together].sum())
+        steps += part.last
     pseudo_labels.end_epoch()
+    totals = distributed.add_up(torch.tensor(list(sums.values()), dtype=torch.float64)).tolist()
     seconds = time.monotonic() - began
     return {
-        "loss": {name: value / len(batches) for name, value in sums.items()},
+        "loss": {name: total / steps for name, total in zip(sums, totals, strict=True)},
         "learning_rate": adam.param_groups[0]["lr"],
         "seconds": round(seconds, 3),
         "frames_per_second": round(frames / seconds, 1),
@@ -198,7 +243,10 @@ def test(args: argparse.Namespace, settings: Settings, device: torch.device) -> 
     folder = Path(args.work_dir) if args.work_dir else weights.parent / "eval"
     print(f"{weights}: width {settings.model.width}, {settings.data.normalization} normalization, on {split.folder}")
     validation = Validation(split, settings, device)
-    corrected, released = validation.evaluate(model.to(device))
+    evaluations = validation.evaluate(model.to(device))
+    if not distributed.is_main():
+        return 0
+    corrected, released = evaluations
     folder.mkdir(parents=True, exist_ok=True)
     report(folder, validation, settings, corrected, released, {"weights": str(weights)})
     return 0
@@ -224,9 +272,10 @@ def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> No
 def how_to_go_on(folder: Path) -> str:
     """The end of a message about a training that stopped."""
     again = shlex.join(argument for argument in sys.argv if argument != "--resume")
+    by = f"torchrun --nproc_per_node {distributed.size()}" if distributed.size() > 1 else "python"
     if not (folder / "config.yaml").exists():
-        return f"nothing had begun. Start with: python {again}"
-    return f"every finished epoch is kept. Go on with: python {again} --resume"
+        return f"nothing had begun. Start with: {by} {again}"
+    return f"every finished epoch is kept. Go on with: {by} {again} --resume"
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -235,12 +284,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
-def refuse_other_data(run: Run, identity: dict[str, Any]) -> None:
+def refuse_other_data(resumed: dict[str, Any], folder: Path, identity: dict[str, Any]) -> None:
     """A run goes on with the data that it was started with, or not at all."""
     for name, value in identity.items():
-        if run.resumed[name] != value:
+        if resumed[name] != value:
             raise UserError(
-                f"{run.folder}: was trained on data whose {name} were {run.resumed[name]!r}, now {value!r}; "
+                f"{folder}: was trained on data whose {name} were {resumed[name]!r}, now {value!r}; "
                 "restore that data, or start anew in another --work-dir"
             )
 
@@ -257,6 +306,8 @@ def stop_on_bad_loss(terms: dict[str, Tensor], batch: Batch, clips: SkeletonClip
 
 def choose_device(name: str | None) -> torch.device:
     """The device asked for, or the GPU when there is one."""
+    if name in (None, "cuda") and distributed.size() > 1 and torch.cuda.is_available():
+        return distributed.local_gpu()
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -293,4 +344,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(distributed.member(main))

@@ -14,7 +14,7 @@ from feeders.batches import EvalBatches, loader
 from feeders.dataset import SkeletonClips
 from model.inference import score_clips
 from model.localizer import Localizer
-from utils import detections
+from utils import detections, distributed
 from utils.atomic import whole_file, write_json
 from utils.config import Settings
 from utils.evaluation import ClipResult, Evaluation, evaluate
@@ -39,13 +39,14 @@ class Validation:
         self.released = SkeletonClips(split, subset, policy, normalization)
         self.example = int(self.corrected.video_labels.sum(axis=1).argmax())  # the clip that is pictured
 
-    def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation]:
-        """The corrected and the released evaluation of `model`."""
-        scores = clip_scores(model, self.corrected, self.settings, self.device)
-        results = _results(self.corrected, scores)
+    def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
+        """The corrected and the released evaluation of `model`; None on ranks that only share in the scoring."""
+        scores = again = clip_scores(model, self.corrected, self.settings, self.device)
         if not self._same_motion():
-            scores = clip_scores(model, self.released, self.settings, self.device)
-        released = _results(self.released, scores)
+            again = clip_scores(model, self.released, self.settings, self.device)
+        if not distributed.is_main():
+            return None
+        results, released = _results(self.corrected, scores), _results(self.released, again)
         self.shown = results[self.example]
         classes, settings = self.split.classes, self.settings.eval
         return evaluate(results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
@@ -64,16 +65,19 @@ class Validation:
 def clip_scores(
     model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Frame and video probabilities of every clip, by its index."""
+    """Frame and video probabilities of every clip, by its index. Ranks share the clips out; the main one has all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not reach a score
     batches = loader(clips, EvalBatches(clips.lengths, batch_size), settings.data.workers, device)
-    progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=None)
-    return {s.index: (s.frame_probs, s.video_probs) for s in score_clips(model, progress, device)}
+    progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=distributed.no_bar())
+    own = {s.index: (s.frame_probs, s.video_probs) for s in score_clips(model, progress, device)}
+    return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
 
 
 def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device) -> float:
-    """Classification mAP, in percent, of clips of which only the video-level labels are looked at."""
+    """Classification mAP, in percent, of clips of which only the video-level labels are looked at; on the main rank."""
     scores = clip_scores(model, clips, settings, device)
+    if not distributed.is_main():
+        return float("nan")
     video_probs = np.stack([scores[i][1][: len(clips.classes)] for i in range(len(clips))])
     return float(np.nanmean(classification_ap(video_probs, clips.video_labels)))
 

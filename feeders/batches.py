@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from feeders.dataset import Sample, SkeletonClips
+from utils import distributed
 from utils.errors import UserError
 
 
@@ -31,6 +33,15 @@ class Batch:
         """The batch on a device; the indices stay on the CPU, where they are used."""
         move = {"device": device, "non_blocking": True}
         return Batch(self.joints.to(**move), self.mask.to(**move), self.video_labels.to(**move), self.index)
+
+    def fit(self, clips: int, frames: int) -> Batch:
+        """The first `clips` clips, padded to at least `frames` frames."""
+        missing = frames - self.mask.shape[1]
+        if clips == len(self.index) and missing <= 0:
+            return self
+        missing = max(0, missing)
+        joints = F.pad(self.joints[:clips], (0, 0, 0, 0, 0, missing))
+        return Batch(joints, F.pad(self.mask[:clips], (0, missing)), self.video_labels[:clips], self.index[:clips])
 
     def pin_memory(self) -> Batch:
         """Called by the loader for copies to a GPU that do not wait."""
@@ -91,11 +102,13 @@ class TrainBatches(Sampler[list[int]]):
 
 
 class EvalBatches(Sampler[list[int]]):
-    """Every clip once, longest first: the batch that needs most memory comes at once."""
+    """Every clip once, longest first: the batch that needs most memory comes at once. Ranks share the batches out."""
 
     def __init__(self, lengths: np.ndarray, batch_size: int) -> None:
         order = np.argsort(-lengths, kind="stable").tolist()
-        self.batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        frames = [float(lengths[batch].sum()) for batch in batches]
+        self.batches = [batches[i] for i in distributed.deal(frames, distributed.size())[distributed.rank()]]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from model.frames import Frames
 from model.graph import adjacency
+from model.rank_norm import normalize_over_ranks
+from utils import distributed
 
 SUBSETS = 3
 KERNEL = 9  # frames that a temporal convolution sees
@@ -22,13 +24,25 @@ SMALL = 1e-6  # where the learned adjacency and the graph convolution's batch-no
 
 
 class FrameBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the real frames of a padded batch; padding comes out as zeros."""
+    """Batch normalisation over the real frames of a padded batch, of all ranks' batches where several train together.
+
+    Padding comes out as zeros. `over_ranks` is train.sync_batch_norm.
+    """
+
+    over_ranks = True
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """(B, T, V, C) → the same shape."""
         V, C = x.shape[2:]
         real = frames.pack(x).reshape(-1, C)  # (R·V, C)
-        return frames.unpack(super().forward(real).view(-1, V, C))
+        several = self.training and distributed.size() > 1
+        if several and self.over_ranks:
+            normal = normalize_over_ranks(self, real)
+        elif several and not len(real):  # a rank without a clip has no statistics
+            normal = real * self.weight + self.bias
+        else:
+            normal = super().forward(real)
+        return frames.unpack(normal.view(-1, V, C))
 
 
 class Pointwise(nn.Linear):
@@ -81,7 +95,8 @@ class GraphConv(nn.Module):
         B, T, V, _ = x.shape
 
         def per_joint(embedding: Tensor) -> Tensor:  # (B, T, V, 3·C') → (B, 3, V, T·C')
-            return embedding.view(B, T, V, SUBSETS, -1).permute(0, 3, 2, 1, 4).reshape(B, SUBSETS, V, -1)
+            split = embedding.view(B, T, V, SUBSETS, self.inter_channels).permute(0, 3, 2, 1, 4)
+            return split.reshape(B, SUBSETS, V, T * self.inter_channels)
 
         scores = per_joint(self.theta(x)) @ per_joint(self.phi(x)).transpose(-1, -2)
         counted = (self.inter_channels * frames.lengths).to(scores.dtype).view(B, 1, 1, 1)

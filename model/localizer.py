@@ -39,6 +39,7 @@ class Localizer(nn.Module):
     def forward(self, joints: Tensor, mask: Tensor) -> Output:
         """joints (N, C, T, V, M) in metres; mask (N, T) bool, real frames first."""
         N, C, T, V, M = joints.shape
+        joints = joints.to(self.heads[0].prototypes.dtype)
         fine = Frames.of(mask) if self.mask_padding else Frames.all(N, T, joints.device)
         joints = joints.masked_fill(~fine.mask.view(N, 1, T, 1, 1), 0)  # whatever the padding held
         x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C)

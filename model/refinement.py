@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from utils import distributed
+
 
 class PseudoLabels:
     """The last epochs' frame probabilities of every training clip, and their mean (Yu & Fujiwara 2023).
@@ -43,7 +45,9 @@ class PseudoLabels:
             self.current_seen[clip] = True
 
     def end_epoch(self) -> None:
-        """Put what was recorded into the ring, in place of the oldest epoch."""
+        """Put what was recorded, by any rank, into the ring, in place of the oldest epoch."""
+        distributed.add_up(self.current)  # a clip was seen by one rank, its rows are zeros on the others
+        self.current_seen = distributed.add_up(self.current_seen.int()).bool()
         slot = self.epochs % len(self.ring)
         if self.zero_start:
             rows = self.current_seen.repeat_interleave(self.lengths)
@@ -53,6 +57,10 @@ class PseudoLabels:
             self.seen[slot] = self.current_seen
         self.epochs += 1
         self._open_slot()
+
+    def known(self) -> Tensor:
+        """Which clips have pseudo-labels, (N,) bool."""
+        return torch.ones(len(self.lengths), dtype=torch.bool) if self.zero_start else self.seen.any(0)
 
     def batch(self, index: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Pseudo-labels (n, T, K+1) of the clips `index`, zero-padded to `frames`, and which clips have any (n,)."""

@@ -106,6 +106,9 @@ class TrainSettings(Group):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count
     batch_size: Count
+    accumulate: Count
+    sync_batch_norm: bool
+    precision: Literal["float32", "float64"]
     learning_rate: Positive
     weight_decay: NonNegative
 

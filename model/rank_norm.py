@@ -1,0 +1,51 @@
+"""Batch normalisation by the statistics of all ranks' rows, as one process would have of the whole batch.
+
+PyTorch's SyncBatchNorm runs on GPUs alone, so this is the same idea for any device: one exchange forwards, one back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from utils import distributed
+
+
+def normalize_over_ranks(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
+    """Normalise (R, C) rows, R differing by rank and possibly 0, and move the running statistics along."""
+    own = torch.zeros(3, rows.shape[1], dtype=rows.dtype, device=rows.device)  # count, mean, sum of squares about it
+    if len(rows):
+        var, mean = torch.var_mean(rows.detach(), dim=0, correction=0)
+        own = torch.stack([torch.full_like(mean, len(rows)), mean, var * len(rows)])
+    counts, means, squares = distributed.stack(own).unbind(1)  # (ranks, C) each
+    count = counts.sum(0)
+    mean = (counts * means).sum(0) / count
+    squares = (squares + counts * (means - mean) ** 2).sum(0)  # Chan et al. 1979: no large sums are subtracted
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(squares / (count - 1), norm.momentum)
+    return _Normalize.apply(rows, norm.weight, norm.bias, mean, squares / count, count, norm.eps)
+
+
+class _Normalize(torch.autograd.Function):
+    """(rows − mean)/√(var + eps)·weight + bias, where mean and var are functions of all ranks' rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, count: Tensor, eps: float
+    ) -> Tensor:
+        ctx.save_for_backward(rows, weight, mean, (var + eps).rsqrt(), count)
+        return F.batch_norm(rows, mean, var, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, mean, inverse, count = ctx.saved_tensors
+        normal = (rows - mean) * inverse
+        own = torch.stack([grad.sum(0), (grad * normal).sum(0)])  # of bias and weight; DDP adds these up over ranks
+        over_all = distributed.add_up(own.clone()) / count
+        grad_rows = (weight * inverse) * (grad - over_all[0] - normal * over_all[1])
+        return grad_rows, own[1], own[0], None, None, None, None
