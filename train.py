@@ -36,7 +36,7 @@ from model.agcn import FrameBatchNorm
 from model.checkpoint import load_localizer, restore
 from model.localizer import Localizer, frame_probabilities
 from model.losses import Portion, objective
-from model.refinement import PseudoLabels
+from model.refinement import FrameLabels, PseudoLabels
 from utils import config, distributed
 from utils.board import Board
 from utils.config import Settings
@@ -103,13 +103,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     adam = torch.optim.Adam(
         model.parameters(), lr=settings.train.learning_rate, weight_decay=settings.train.weight_decay
     )
-    pseudo_labels = PseudoLabels(
-        torch.from_numpy(clips.lengths),
-        torch.from_numpy(clips.video_labels),
-        settings.refine.history,
-        settings.refine.mask_absent,
-        settings.refine.zero_start,
-    )
+    pseudo_labels = teacher(clips, settings)
     order = TrainBatches(
         clips.lengths,
         settings.train.batch_size,
@@ -175,6 +169,24 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     return 0
 
 
+def teacher(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
+    """What teaches frames: the network's own history, or, for the fully-supervised bound alone, the true labels."""
+    if settings.train.supervised:
+        labels = [torch.from_numpy(clips.frame_labels(i).copy()) for i in range(len(clips))]
+        return FrameLabels(labels, settings.refine.history)
+    refine = settings.refine
+    lengths, video_labels = torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels)
+    return PseudoLabels(
+        lengths,
+        video_labels,
+        refine.history,
+        refine.mask_absent,
+        refine.zero_start,
+        refine.peak,
+        refine.sharpen,
+    )
+
+
 def train_epoch(
     network: torch.nn.Module,
     batches: DataLoader,
@@ -208,7 +220,8 @@ def train_epoch(
         batch = batch.fit(len(part.own), longest).to(device)
         distributed.exchange_gradients(network, now=part.last)
         output = network(batch.joints, batch.mask)
-        pseudo = pseudo_labels.batch(batch.index, batch.mask.shape[1]) if epoch >= settings.refine.start else None
+        taught = settings.train.supervised or epoch >= settings.refine.start
+        pseudo = pseudo_labels.batch(batch.index, batch.mask.shape[1]) if taught else None
         portion = Portion.of(part, lengths, known, settings.model.mask_padding)
         terms = objective(output, batch.video_labels, batch.mask, pseudo, settings, portion)
         if not math.isfinite(terms["total"].item()):

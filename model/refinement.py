@@ -7,6 +7,8 @@ from torch import Tensor
 
 from utils import distributed
 
+LEAST = 1e-6  # a class that peaks below it is not scaled up
+
 
 class PseudoLabels:
     """The last epochs' frame probabilities of every training clip, and their mean (Yu & Fujiwara 2023).
@@ -18,12 +20,22 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         history: number of epochs averaged.
         mask_absent: keep only a clip's own classes and background, and rescale to a sum of 1.
+        peak: scale each of these classes over the clip to a highest value of 1 first. Every action in a clip's list
+            occurs in it, and so does background nearly always; without this, background takes over.
+        sharpen: power that pseudo-labels are raised to before the last rescaling (1: as they are).
         zero_start: as released: always divide by `history`, with zeros for epochs in which a clip was not seen,
             and what lay in the ring before where the ring had come round. Pseudo-labels then may not sum to 1.
     """
 
     def __init__(
-        self, lengths: Tensor, video_labels: Tensor, history: int, mask_absent: bool, zero_start: bool
+        self,
+        lengths: Tensor,
+        video_labels: Tensor,
+        history: int,
+        mask_absent: bool = True,
+        zero_start: bool = False,
+        peak: bool = False,
+        sharpen: float = 1.0,
     ) -> None:
         self.lengths = lengths
         self.start = lengths.cumsum(0) - lengths
@@ -31,6 +43,7 @@ class PseudoLabels:
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
         self.mask_absent = mask_absent
         self.zero_start = zero_start
+        self.peak, self.sharpen = peak, sharpen
         self.ring = torch.zeros(history, F, classes)
         self.seen = torch.zeros(history, len(lengths), dtype=torch.bool)  # slot holds this clip's probabilities
         self.epochs = 0
@@ -112,6 +125,34 @@ class PseudoLabels:
                 return None
             mean = past[seen].mean(0)
         if self.mask_absent:
-            mean = mean * self.allowed[clip]
-            mean = mean / mean.sum(-1, keepdim=True).clamp(min=torch.finfo(mean.dtype).tiny)
-        return mean
+            mean = _shares(mean * self.allowed[clip])
+        if self.peak:
+            mean = _shares(mean / mean.amax(0).clamp(min=LEAST))
+        return mean if self.sharpen == 1 else _shares(mean**self.sharpen)
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """(T, K+1) rescaled to a sum of 1 over classes."""
+    return weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+class FrameLabels(PseudoLabels):
+    """True frame labels in place of pseudo-labels: the fully-supervised upper bound. The history is kept beside them.
+
+    Args:
+        labels: (T, K) bool of each training clip; a frame under several classes is shared between them.
+    """
+
+    def __init__(self, labels: list[Tensor], history: int) -> None:
+        lengths = torch.tensor([len(frames) for frames in labels])
+        video_labels = torch.stack([frames.any(0) for frames in labels])
+        super().__init__(lengths, video_labels, history)
+        targets = (torch.cat([frames, ~frames.any(1, keepdim=True)], dim=1).float() for frames in labels)
+        self.targets = [target / target.sum(1, keepdim=True) for target in targets]
+
+    def known(self) -> Tensor:
+        """All clips have labels, (N,) bool."""
+        return torch.ones(len(self.lengths), dtype=torch.bool)
+
+    def _mean(self, clip: int) -> Tensor:
+        return self.targets[clip]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from model.refinement import PseudoLabels
+from model.refinement import FrameLabels, PseudoLabels
 
 LENGTHS = torch.tensor([4, 2, 3])
 VIDEO_LABELS = torch.tensor([[1, 0], [0, 1], [1, 1]])
@@ -100,3 +100,37 @@ def test_a_state_of_other_clips_is_refused():
     other = PseudoLabels(LENGTHS[:2], VIDEO_LABELS[:2], 3, False, False)
     with pytest.raises(ValueError, match="for 2 clips"):
         make().load_state_dict(other.state_dict())
+
+
+def test_true_labels_teach_from_the_start_and_share_a_frame_between_its_classes():
+    labels = torch.tensor([[1, 0], [1, 1], [0, 0]], dtype=torch.bool)
+    teacher = FrameLabels([labels, ~labels], history=2)
+    assert teacher.known().all()
+    for _ in range(2):  # whatever the network says
+        taught, known = teacher.batch(torch.tensor([0]), frames=4)
+        torch.testing.assert_close(taught[0], torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [0, 0, 0]]))
+        assert known.all()
+        teacher.record(torch.tensor([0]), torch.rand(1, 4, 3))
+        teacher.end_epoch()
+
+
+def test_with_peak_every_class_of_the_clip_reaches_the_share_that_it_would_have_at_its_best_frame():
+    pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), history=1, peak=True)
+    probs = torch.tensor([[[0.1, 0.3, 0.6], [0.02, 0.08, 0.9], [0.05, 0.15, 0.8]]])
+    pseudo.record(torch.tensor([0]), probs)
+    pseudo.end_epoch()
+    label = pseudo.batch(torch.tensor([0]), 3)[0][0]
+    known = probs[0, :, [0, 2]] / probs[0, :, [0, 2]].sum(1, keepdim=True)
+    scaled = known / known.amax(0)
+    torch.testing.assert_close(label[:, [0, 2]], scaled / scaled.sum(1, keepdim=True))
+    assert not label[:, 1].any()
+    assert label[0].argmax() == 0  # its best frame, where unscaled background is six times as likely
+
+
+def test_sharpening_raises_to_a_power_and_rescales():
+    pseudo = PseudoLabels(torch.tensor([2]), torch.tensor([[1, 1]]), history=1, sharpen=2.0)
+    probs = torch.tensor([[[0.2, 0.2, 0.6], [0.0, 0.5, 0.5]]])
+    pseudo.record(torch.tensor([0]), probs)
+    pseudo.end_epoch()
+    expected = torch.tensor([[0.04, 0.04, 0.36], [0.0, 0.25, 0.25]]) / torch.tensor([[0.44], [0.5]])
+    torch.testing.assert_close(pseudo.batch(torch.tensor([0]), 2)[0][0], expected)

@@ -109,6 +109,16 @@ def test_no_frame_label_of_a_training_clip_is_read(
     assert equal(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(trained / "last.pt"))
 
 
+def test_the_supervised_bound_learns_from_frame_labels_from_the_first_epoch_on(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.supervised=true", "train.epochs=2")) == 0
+    losses = [row["loss"]["pseudo_label"] for row in rows(tmp_path / "run")]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+    assert "pseudo_label" not in rows(trained)[0]["loss"]
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_clips_and_keeps_the_last_good_epoch(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=MOST)]
 Count = Annotated[int, Field(ge=1, le=MOST)]
+Stream = Literal["joint", "bone", "motion", "bone_motion", "egocentric", "egocentric_motion"]
 Index = Annotated[int, Field(ge=0, le=MOST)]
 
 
@@ -37,6 +38,12 @@ def _after_an_epoch(start: int) -> int:
     if start == 0:
         raise ValueError("the first pseudo-labels exist after epoch 0, so give 1 or more")
     return start
+
+
+def _different(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        raise ValueError("expected each one once")
+    return names
 
 
 def _rising(values: list[float]) -> list[float]:
@@ -76,6 +83,7 @@ class ModelSettings(Group):
     """The network's shape, and the two faults of the released code that live in it."""
 
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
+    streams: Annotated[list[Stream], Field(min_length=1), AfterValidator(_different)]
     cosine_scale: Positive
     temperatures: _rising_list(Positive)
     mask_padding: bool
@@ -88,6 +96,7 @@ class LossSettings(Group):
     multi_view: NonNegative
     multi_view_share: PositiveShare
     detach_multi_view: bool
+    suppression: NonNegative
     mil_when_refining: NonNegative
 
 
@@ -97,6 +106,8 @@ class RefineSettings(Group):
     start: Annotated[Index, AfterValidator(_after_an_epoch)]
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
+    peak: bool
+    sharpen: Annotated[float, Field(gt=0, le=100)]
     zero_start: bool
 
 
@@ -105,6 +116,7 @@ class TrainSettings(Group):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count
+    supervised: bool
     batch_size: Count
     accumulate: Count
     sync_batch_norm: bool
