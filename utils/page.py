@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_html
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -142,12 +143,20 @@ def figure_html(picture: Figure | np.ndarray | bytes, alt: str, caption: str = "
     return f'<figure><img src="data:image/png;base64,{content}" alt="{escape(alt)}">{below}</figure>'
 
 
+def escape(text: str) -> str:
+    """Any text as HTML that shows it; what cannot be printed is shown as a replacement character."""
+    marks = (c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return escape_html("".join(marks))
+
+
 def _png(picture: Figure | np.ndarray | bytes) -> bytes:
     if isinstance(picture, bytes):
         return picture
     buffer = io.BytesIO()
     if isinstance(picture, Figure):
-        picture.savefig(buffer, format="png", metadata={"Software": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # of a script that the font has not: drawn as a box
+            picture.savefig(buffer, format="png", metadata={"Software": None})
     else:
         Image.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
