@@ -198,8 +198,11 @@ def main() -> None:
     if args.detections:
         found = detections.read(args.detections, ids, split.classes).of_clip(ids.index(args.clip))
     texts = clip_texts(split, args.clip, found)
+    joints = split.store.joints(args.clip)
+    if not np.isfinite(joints).all():
+        raise UserError(f"{split.store.folder}: clip {args.clip} has joints that are not finite; prepare it again")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    animate(args.out, split.store.joints(args.clip), FPS, texts, f"{split.name}, clip {args.clip}", args.step)
+    animate(args.out, joints, FPS, texts, f"{split.name}, clip {args.clip}", args.step)
     print(f"written: {args.out}")
 
 

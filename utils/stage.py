@@ -11,6 +11,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NUM_JOINTS, RIGHT_SHOULDER
+from utils.text import printable
 
 Labels = Callable[[int], str] | Sequence[str] | None
 
@@ -118,7 +119,7 @@ def pose_strip(
     """
     count = min(count, len(joints))
     frames = ((np.arange(count) + 0.5) * len(joints) / count).astype(int)
-    joints = np.asarray(joints, np.float64)[frames]
+    joints = np.asarray(joints[frames], np.float64)
     middle = joints[:, :1] * [1, 1, 0]
     captions = 36 if labels is not None else 20
     stage = Stage(joints - middle, (width, height - captions))
@@ -149,7 +150,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def fitting(text: str, width: float, size: int, bold: bool = False) -> str:
     """A line of text, cut so that it is at most `width` pixels wide."""
-    text = " ".join(text[:500].split())
+    text = printable(text)
     if font(size, bold).getlength(text) <= width:
         return text
     while text and font(size, bold).getlength(text + "…") > width:
