@@ -20,6 +20,7 @@ from pathlib import Path
 
 from prepare.amass import AmassIndex, TakeError, take_path
 from prepare.body_file import Body, check_body, read_body
+from prepare.card import write_card
 from prepare.labels import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.rates import compare_rates
 from prepare.skeletons import store_name, update_store
@@ -28,7 +29,7 @@ from prepare.stand_in_body import body_structure
 from prepare.summary import print_takes
 from utils.errors import UserError, run_command
 from utils.manifest import plain_name
-from utils.store import SUBSETS
+from utils.store import SUBSETS, Split
 
 ROOT = Path(__file__).parents[1]
 BODY_FILES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in the order they are looked for
@@ -173,6 +174,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped; run the same command again, it goes on where it was", file=sys.stderr)
         return 130
+    for name in label_sets:
+        print(f"look: {write_card(Split.open(args.out, name))}")
     first = next(iter(label_sets))
     config = f"config/train_{first}.yaml" if first in LABEL_SETS else "config/own_actions.yaml"
     own = "" if first in LABEL_SETS else f" data.split={first}"

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prepare.array_pickle import Inert, as_array, read_pickle
+from prepare.card import write_card
 from prepare.labels import read_actions
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command
@@ -173,6 +174,7 @@ def main() -> int:
         raise UserError(f"{args.out / args.name}: is there already; choose another --name")
     folder = import_split({"train": args.train, "val": args.val}, read_actions(args.actions), args.name, args.out)
     print(f"written: {folder}; train on it by --set data.root={args.out} data.split={args.name}")
+    print(f"look: {write_card(Split.open(args.out, args.name))}")
     return 0
 
 
