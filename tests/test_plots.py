@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from utils.localization import Detections
-from utils.plots import MAX_BARS, MAX_ROWS, as_image, time_line
+from utils.plots import LONG, MAX_BARS, MAX_CURVES, MAX_ROWS, as_image, time_line
 
 CLASSES = ("walk", "wave", "kick")
 THRESHOLDS = [0.03, 0.05]
@@ -85,8 +85,42 @@ def test_many_classes_are_cut_and_counted() -> None:
     rest = [f"class {k}" for k in (18, 17, 16, 15, 14, 13)]
     assert shown(figure) == ["class 19", "class 4", *rest][:MAX_ROWS]
     assert figure.axes[0].get_title(loc="left") == "4321 (12 more classes not shown)"
-    lines = {(line.get_color(), line.get_linestyle()) for line in figure.axes[1].lines[1:9]}
-    assert len(lines) == MAX_ROWS  # no two alike
+
+
+def curves(figure: Figure) -> list[list[str]]:
+    """The classes whose curves stand in each panel below the bars."""
+    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes[1:]]
+    return [[name for name in names if name != "background" and "thresholds" not in name] for names in legends]
+
+
+def test_few_curves_share_a_panel_and_differ_without_colour() -> None:
+    names = tuple(f"class {k}" for k in range(MAX_CURVES))
+    figure = picture(np.ones((90, MAX_CURVES), bool), classes=names)
+    assert curves(figure) == [list(names)]
+    assert len({line.get_linestyle() for line in figure.axes[1].lines[1 : 1 + MAX_CURVES]}) == MAX_CURVES
+
+
+@pytest.mark.parametrize(("classes", "frames"), [(MAX_CURVES + 1, 90), (2, LONG)])
+def test_many_curves_and_long_ones_have_a_panel_each_with_the_thresholds_in_all(classes: int, frames: int) -> None:
+    names = tuple(f"class {k}" for k in range(classes))
+    figure = picture(np.ones((frames, classes), bool), classes=names)
+    assert curves(figure) == [[name] for name in names]
+    for axes in figure.axes[1:]:
+        levels = [line.get_ydata()[0] for line in axes.lines if len(line.get_ydata()) == 2]
+        assert levels == THRESHOLDS
+
+
+def test_low_probabilities_where_the_thresholds_are_have_room() -> None:
+    axes = picture(ORDINARY).axes[1]
+    low, threshold, high = axes.transData.transform([(0, 0), (0, 0.04), (0, 1)])[:, 1]
+    assert (threshold - low) / (high - low) > 0.15
+    assert "square-root" in axes.get_ylabel()
+
+
+def test_long_names_are_cut() -> None:
+    figure = picture(ORDINARY, name="clip " * 99, classes=("walk " * 99, "wave", "kick"))
+    assert max(map(len, [*shown(figure), figure.axes[0].get_title(loc="left")])) == 60
+    assert all(text.endswith("…") for text in (shown(figure)[0], figure.axes[0].get_title(loc="left")))
 
 
 def test_of_many_detections_the_best_are_shown() -> None:

@@ -13,11 +13,17 @@ from matplotlib.patches import Patch
 from utils.localization import Detections
 from utils.segments import runs
 from utils.skeleton import FPS
+from utils.text import printable
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line styles tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
+LINES = ("-", "--", "-.", ":")
 MAX_ROWS = 8  # classes shown
+MAX_NAME, MAX_TITLE = 28, 60  # characters
+TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)  # of the curves, whose axis is stretched where the thresholds are
+FEW_TICKS = (0, 0.05, 0.4, 1)
+MAX_CURVES = 4  # in one panel
+LONG = 2000  # frames from which on curves are drawn finer
 MAX_BARS = 40  # detections shown for each class, the best ones
 
 
@@ -33,7 +39,8 @@ def time_line(
     """Truth and detections of one clip, class by class, above its class activation curves, in seconds.
 
     Only classes that occur or are detected are shown: those that occur first, then those with the best scores,
-    at most MAX_ROWS. The number on a detection is its score; the fainter, the lower.
+    at most MAX_ROWS. The number on a detection is its score; the fainter, the lower. Where the curves of many
+    classes or of a long clip would hide each other, each has a panel of its own.
 
     Args:
         labels: (T, K) bool.
@@ -43,19 +50,30 @@ def time_line(
     """
     shown, hidden = _chosen(labels, detections)
     rows = max(1, len(shown))
-    figure = Figure(figsize=(10, 3.6 + 0.55 * rows), dpi=100, layout="constrained")
+    named = [(row, label, printable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
+    crowded = len(shown) > 1 and (len(shown) > MAX_CURVES or len(labels) >= LONG)
+    panels = [[part] for part in named] if crowded else [named]
+    heights = [0.55 * rows, *(len(panels) * [0.8] if crowded else [2.6])]
+    figure = Figure(figsize=(10, 1 + sum(heights)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    bars, curves = figure.subplots(2, 1, sharex=True, height_ratios=[0.55 * rows, 2.6])
+    bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for row, label in enumerate(shown):
         _bars(bars, row, labels[:, label], detections.of_class(label), _colour(row), fps)
-    bars.set_yticks(range(len(shown)), [classes[label] for label in shown], parse_math=False)
+    bars.set_yticks(range(len(shown)), [text for _, _, text in named], parse_math=False)
     bars.set_ylim(rows - 0.5, -0.5)
-    bars.set_title(f"{name}{f' ({hidden} more classes not shown)' if hidden else ''}", loc="left", parse_math=False)
+    rest = f" ({hidden} more classes not shown)" if hidden else ""
+    bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
     keys = [Patch(facecolor="0.5", edgecolor="black", hatch="///"), Patch(facecolor="0.8", edgecolor="black")]
     bars.legend(keys, ["truth", "detected"], loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
-    _curves(curves, frame_probs, [(label, classes[label]) for label in shown], thresholds, fps)
-    curves.set_xlim(0, max(1, len(labels)) / fps)
-    for axes in (bars, curves):
+    for axes, panel in zip(curves, panels, strict=True):
+        _curves(axes, frame_probs, panel, thresholds, fps)
+        _explain(axes, axes is curves[0], crowded)
+    curves[0].set_ylabel(
+        "frame probability\n(square-root axis)", y=1 if crowded else 0.5, ha="right" if crowded else "center"
+    )
+    curves[-1].set_xlabel("seconds")
+    bars.set_xlim(0, max(1, len(labels)) / fps)
+    for axes in (bars, *curves):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
@@ -94,22 +112,21 @@ def _bars(axes: Axes, row: int, labels: np.ndarray, detections: Detections, colo
 
 
 def _curves(
-    axes: Axes, frame_probs: np.ndarray, shown: list[tuple[int, str]], thresholds: Sequence[float], fps: float
+    axes: Axes,
+    frame_probs: np.ndarray,
+    shown: list[tuple[int, int, str]],
+    thresholds: Sequence[float],
+    fps: float,
 ) -> None:
-    """Probability by time of the shown classes and background, with the thresholds as a band."""
+    """Probability by time of the shown classes (row, label, name) and background, with the thresholds as a band."""
     seconds = (np.arange(len(frame_probs)) + 0.5) / fps  # the middle of each frame
     marker = "o" if len(frame_probs) == 1 else None
-    axes.plot(seconds, frame_probs[:, -1], color="0.6", linewidth=1, marker=marker, label="background")
-    for row, (label, name) in enumerate(shown):
-        style = LINES[row % len(LINES)] if row < len(LINES) else LINES[(row + 1) % len(LINES)]
+    axes.plot(seconds, frame_probs[:, -1], color="0.65", linewidth=1, marker=marker, label="background")
+    for row, label, name in shown:
+        style = LINES[row % len(LINES)] if len(shown) > 1 else "-"
+        width = 1.6 if len(frame_probs) < LONG else 0.8
         axes.plot(
-            seconds,
-            frame_probs[:, label],
-            color=_colour(row),
-            linestyle=style,
-            linewidth=1.6,
-            marker=marker,
-            label=name,
+            seconds, frame_probs[:, label], color=_colour(row), ls=style, linewidth=width, marker=marker, label=name
         )
     low, high = min(thresholds), max(thresholds)
     axes.axhspan(low, high, color="0.75", zorder=0)
@@ -117,10 +134,20 @@ def _curves(
         axes.axhline(threshold, color="0.3", linewidth=0.4, zorder=1)
     span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     axes.plot([], [], color="0.5", linewidth=4, label=f"thresholds\n{span}")
+    axes.set_yscale("function", functions=(lambda p: np.sqrt(np.maximum(p, 0)), np.square))
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("frame probability")
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+
+
+def _explain(axes: Axes, first: bool, crowded: bool) -> None:
+    """Ticks and legend of the curves; of several panels the first explains what they share."""
+    ticks = FEW_TICKS if crowded else TICKS
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]  # the others have no label
+    shared = (lines[0], lines[-1])  # background and thresholds
+    told = [line for line in lines if first or line not in shared]
+    legend = axes.legend(
+        told, [line.get_label() for line in told], loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a class name is no formula, whatever is in it
 

@@ -8,6 +8,6 @@ def printable(text: str, most: int = 500) -> str:
 
     That is control characters, halves of surrogate pairs and marks that turn the direction of writing.
     """
-    line = " ".join(text[: most + 1].split())
+    line = " ".join(text[: 10 * most].split())
     line = line if len(line) <= most else line[: most - 1] + "…"
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
