@@ -336,7 +336,11 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument(
-        "--config", nargs="+", default=[], metavar="FILE", help="layers over config/base.yaml; later ones win"
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="layers over config/base.yaml; later ones win (default: none)",
     )
     parser.add_argument(
         "--set",
@@ -347,7 +351,9 @@ def parse_arguments() -> argparse.Namespace:
         help="any setting, over all files, as in --set train.epochs=20 model.width=16",
     )
     parser.add_argument("--work-dir", metavar="FOLDER", help="the run's folder (default: work_dir/<split>)")
-    parser.add_argument("--phase", choices=("train", "test"), default="train", help="(default: train)")
+    parser.add_argument(
+        "--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)"
+    )
     parser.add_argument(
         "--weights", metavar="FILE", help="what --phase test evaluates: a .pt of this or the released code"
     )

@@ -136,14 +136,24 @@ def _cell(values: list[float]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("list", type=Path, metavar="LIST.yaml", help="such as benchmarks/ablation.yaml")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7], help="(default: 5 6 7)")
-    parser.add_argument("--out", type=Path, default=ROOT / "work_dir" / "accuracy", help="(default: work_dir/accuracy)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each run (default: 1)")
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows")
-    parser.add_argument("--table-only", action="store_true", help="train nothing")
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/accuracy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("list", type=Path, metavar="LIST.yaml", help="the list, such as benchmarks/ablation.yaml")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[5, 6, 7], metavar="SEED", help="of each row (default: 5 6 7)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "work_dir" / "accuracy",
+        metavar="FOLDER",
+        help="where the runs go (default: work_dir/accuracy)",
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
+    parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what is there")
     args = parser.parse_args()
     rows = read_rows(args.list)
     for name in args.only or ():

@@ -1,6 +1,7 @@
 """Speed against plain baselines measured in the same minute.
 
-    python benchmarks/run.py [--only NAME ...] [--repeats N] [--json FILE]
+    python benchmarks/run.py
+    python benchmarks/run.py --only train infer --repeats 3 --json speed.json
 
 Each benchmark runs ours and the baseline in turn, N times, and reports medians and their ratio. The baselines are
 plain: smplx's full mesh, `benchmarks/plain.py` (the network as its description goes), frames compared as sets, and
@@ -275,11 +276,17 @@ BENCHMARKS = {run.__name__: run for run in (joints, prepare, train, infer, evalu
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="(default: all)")
-    parser.add_argument("--repeats", type=int, default=5, help="of each measurement (default: 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures")
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which ones (default: all)"
+    )
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also store the figures there")
     args = parser.parse_args()
+    if args.repeats < 1:
+        parser.error(f"--repeats is {args.repeats}: expected 1 or more")
     stored = []
     print("| benchmark | unit | ours | baseline | ratio | peak memory |\n|---|---|---|---|---|---|")
     for name in args.only:

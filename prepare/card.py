@@ -189,7 +189,9 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)"
     )
-    parser.add_argument("--split", default=defaults.split, metavar="NAME", help="(default: %(default)s)")
+    parser.add_argument(
+        "--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)"
+    )
     args = parser.parse_args()
     print(f"written: {write_card(Split.open(args.data, args.split))}")
 

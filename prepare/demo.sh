@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Set-up and main job on stand-in data: install, make data, prepare, train, evaluate.
-#   bash prepare/demo.sh
+#   bash prepare/demo.sh          about two minutes; takes no options
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/prepare/environment.sh"
+help_if_asked "$0" "$@"
+if (($#)); then
+    echo "error: $1: prepare/demo.sh takes no options" >&2
+    exit 2
+fi
 ensure_python "$root/requirements.txt"
 cd "$root"
 

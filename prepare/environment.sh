@@ -2,6 +2,13 @@
 # It is that of .venv in the project's folder, made and filled where that is missing or out of date. Whoever exports
 # PYTHON gets that interpreter, as it is.
 
+help_if_asked() { # help_if_asked SCRIPT [ARGUMENT]: prints the script's own first lines
+    if [[ "${2:-}" == --help || "${2:-}" == -h ]]; then
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
+        exit 0
+    fi
+}
+
 ensure_python() {
     local requirements=$1 python wanted stamp
     export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

@@ -150,17 +150,23 @@ def _indices(value: Any) -> list[int] | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m prepare.interchange", description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True)
     default = Path(__file__).parents[1] / "dataset" / "processed_data"
-    out = commands.add_parser("export", help="a split → one pickle a subset")
+    out = commands.add_parser("export", help="a split → one pickle a subset", description=__doc__, formatter_class=raw)
     out.add_argument("--data", type=Path, default=default, help="folder of splits (default: dataset/processed_data)")
     out.add_argument("--split", required=True, help="name of the split, such as split1")
     out.add_argument("--out", type=Path, required=True, help="folder for the pickles")
-    out.add_argument("--gaps", choices=("background", "removed"), default="background", help="as data.gaps")
-    into = commands.add_parser("import", help="one pickle a subset → a split")
-    into.add_argument("--train", type=Path, required=True, metavar="FILE")
-    into.add_argument("--val", type=Path, required=True, metavar="FILE")
+    out.add_argument(
+        "--gaps",
+        choices=("background", "removed"),
+        default="background",
+        help="what becomes of un-annotated frames, as data.gaps (default: background)",
+    )
+    into = commands.add_parser("import", help="one pickle a subset → a split", description=__doc__, formatter_class=raw)
+    into.add_argument("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
+    into.add_argument("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
     into.add_argument("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
     into.add_argument("--name", required=True, help="name of the new split")
     into.add_argument("--out", type=Path, default=default, help="folder of splits (default: dataset/processed_data)")

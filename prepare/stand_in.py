@@ -232,12 +232,16 @@ def _write_labels(folder: Path, entries: Iterable[tuple[str, dict[str, Any]]]) -
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m prepare.stand_in", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m prepare.stand_in", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the data")
     parser.add_argument("--clips", type=int, default=240, help="how many takes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--val-share", type=float, default=VAL_SHARE, help="of the clips (default: %(default)s)")
-    parser.add_argument("--gaps", type=float, default=GAP_SHARE, help="share of un-annotated time, about (%(default)s)")
+    parser.add_argument(
+        "--gaps", type=float, default=GAP_SHARE, help="share of un-annotated time, about (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     args = parser.parse_args()
     made = write_stand_in(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)

@@ -1,4 +1,6 @@
-"""Hold this code against numbers that the released code gave: python tests/parity.py GOLDEN_DIR
+"""Hold this code against numbers that the released code gave.
+
+    python tests/parity.py GOLDEN_DIR
 
 One line per check with the largest difference found and what is allowed; exit status 1 when one fails. The one
 known difference is right on purpose: at 59.99999 frames per second the released code loses a second a minute.
@@ -197,7 +199,9 @@ def largest(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python tests/parity.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, metavar="GOLDEN_DIR", help="the folder of .npz, .pt and .json files")
     folder = parser.parse_args().folder
     if not folder.is_dir():

@@ -4,6 +4,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/prepare/environment.sh"
+help_if_asked "$0" "$@"
 ensure_python "$root/requirements-dev.txt"
 cd "$root"
 chosen=(-m "not slow")

@@ -178,7 +178,9 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)"
     )
-    parser.add_argument("--split", default=defaults.split, metavar="NAME", help="(default: %(default)s)")
+    parser.add_argument(
+        "--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)"
+    )
     parser.add_argument("--clip", required=True, metavar="ID", help="the clip's BABEL id, as in the split")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the animation, .gif or .mp4")
     parser.add_argument(

@@ -64,20 +64,31 @@ def _renumbered(detections: Detections, kept: list[int], clips: int) -> Detectio
 
 def main() -> None:
     defaults = config.load()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("detections", type=Path, metavar="DETECTIONS.json")
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
     parser.add_argument(
         "--data", default=defaults.data.root, metavar="ROOT", help="prepared data (default: %(default)s)"
     )
-    parser.add_argument("--split", default=defaults.data.split, help="(default: %(default)s)")
-    parser.add_argument("--subset", choices=SUBSETS, default="val", help="(default: val)")
+    parser.add_argument(
+        "--split", default=defaults.data.split, metavar="NAME", help="name of the split (default: %(default)s)"
+    )
+    parser.add_argument("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
     parser.add_argument(
         "--max-frames",
         type=int,
         default=defaults.data.max_frames,
         help="longer clips are left out, as in the benchmark (default: %(default)s)",
     )
-    parser.add_argument("--tious", type=_tiou, nargs="+", default=defaults.eval.tious, help="(default: 0.1 ... 0.7)")
+    parser.add_argument(
+        "--tious",
+        type=_tiou,
+        nargs="+",
+        default=defaults.eval.tious,
+        metavar="TIOU",
+        help="overlaps at which a detection counts (default: 0.1 ... 0.7)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="store the figures as JSON")
     args = parser.parse_args()
     tious = sorted(set(args.tious))
