@@ -22,6 +22,11 @@ COMMANDS = sorted(
     if not path.name.startswith("test_") and '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")
 )
 HOW = r"(python (?:-m )?[\w./]+|bash [\w/]+\.sh)"  # how an example line begins
+README = [
+    line.partition(" #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    for line in block.splitlines()
+]
 
 
 class ParserReachedError(Exception):
@@ -93,6 +98,24 @@ def test_the_help_of_a_command_has_examples_that_it_understands(
         assert own
         for arguments in own:
             parser.parse_args(shlex.split(arguments))
+
+
+@pytest.mark.parametrize("line", [line for line in README if re.match(HOW, line)])
+def test_a_command_of_the_readme_is_one_and_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, arguments = re.fullmatch(rf"{HOW}(.*)", line).groups()
+    if call in ("bash prepare/demo.sh", "bash tests/run.sh"):  # which have no parser
+        assert (ROOT / call.split()[1]).is_file()
+        return
+    command = next(command for command in COMMANDS if call in calls(command))
+    parser_of(command, monkeypatch).parse_args(shlex.split(arguments))
+
+
+def test_modules_run_as_commands() -> None:
+    arguments = [sys.executable, "-m", "prepare.card", "--split", "none", "--data", "nowhere"]
+    outcome = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith("error: nowhere holds no split 'none'")
+    assert len(outcome.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
-MODULES = sorted({line.split()[2] for line in COMMANDS if line.startswith("python -m ")})
 SCRIPTS = sorted({line.split()[1] for line in COMMANDS if re.match(r"(python|bash) \S+\.(py|sh)", line)})
 
 
@@ -46,22 +45,9 @@ def test_a_script_is_there(script: str) -> None:
         assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
 
 
-@pytest.mark.parametrize("command", [*MODULES, "prepare.build"])
-def test_a_module_command_explains_itself(command: str) -> None:
-    outcome = subprocess.run([sys.executable, "-m", command, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert outcome.returncode == 0, outcome.stderr
-    for line in (line for line in COMMANDS if f"-m {command} " in line or command == "prepare.build"):
-        options = re.findall(r"--[a-z-]+", line) if command in line else []
-        helps = outcome.stdout
-        if command == "prepare.interchange":  # its options are those of the sub-command
-            sub = [sys.executable, "-m", command, shlex.split(line)[3], "--help"]
-            helps = subprocess.run(sub, cwd=ROOT, capture_output=True, text=True).stdout
-        assert [option for option in options if option not in helps] == []
-
-
 def test_the_file_map_names_every_module() -> None:
     listed = re.search(r"## File map\n\n```\n(.*?)```", README, flags=re.DOTALL).group(1)
-    for folder in ("prepare", "feeders", "model", "utils", "benchmarks"):
+    for folder in ("prepare", "feeders", "model", "utils", "benchmarks", "docs"):
         for path in (ROOT / folder).glob("*.py"):
             stem = "stand_in" if path.stem.startswith("stand_in") else path.stem
             assert path.stem == "__init__" or re.search(rf"\b{stem}\b|\b{stem}\*", listed), path

@@ -48,7 +48,7 @@ def test_every_joint_of_a_motion_stays_in_the_picture_however_far_it_goes() -> N
     way = np.linspace(0, 1, 20)[:, None, None] * [7.0, -3.0, 0.4]
     joints = star() + way
     stage = Stage(joints, SIZE)
-    seen = stage._place(joints)
+    seen = stage.place(joints)
     assert (seen > 0).all()
     assert (seen < SHARPNESS * np.array(SIZE)).all()
     for frame in (0, 19):

@@ -4,7 +4,7 @@
     python -m utils.animation --split split1 --clip 4321 --detections work_dir/split1/detections.json --out clip.mp4
 
 The body is shown as the store holds it: upright by gravity, its pelvis in place, its floor below the lowest foot of
-the whole clip.
+the whole clip. As the pelvis does not move, whoever squats lifts the feet.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ TITLE, LINE, FOOT = 26, 22, 14  # pixels of the title's height, of a label line'
 MARGIN = 12
 FOUND = 3  # classes named as found in one frame
 GIF_RATE = 50  # pictures a second: browsers slow down faster ones
+NEAR = 40  # of 255, between two colours
 GIF_PICTURES = 1000  # Pillow holds all of them in memory
 
 
@@ -121,9 +122,9 @@ def _write_gif(path: Path, film: Film) -> None:
 
 
 def _palette() -> Image.Image:
-    """All colours that pictures have, and steps between any two of them, which smooth edges have."""
+    """All colours that pictures have, and steps between any two that are not near, which smooth edges have."""
     named = np.array([ImageColor.getrgb(colour) for colour in COLOURS])
-    pairs = [(a, b) for a in range(len(named)) for b in range(a)]
+    pairs = [(a, b) for a in range(len(named)) for b in range(a) if np.abs(named[a] - named[b]).max() > NEAR]
     steps = [named[a] + (named[b] - named[a]) * part / 5 for a, b in pairs for part in (1, 2, 3, 4)]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(np.concatenate([named, steps])).astype(np.uint8).tobytes())

@@ -60,7 +60,7 @@ class Stage:
         draw = ImageDraw.Draw(image)
         feet = joints.copy()
         feet[:, 2] = self._middle[2]
-        shadow, points = self._place(feet), self._place(joints)
+        shadow, points = self.place(feet), self.place(joints)
         depth = joints @ np.cross(self._axes[0], self._axes[1])  # towards the camera
         width = max(3.0, 0.055 * self._scale)
         for child, parent in BONES:
@@ -69,9 +69,9 @@ class Stage:
             ends = points[[child, parent]]
             cut = ends + (ends[::-1] - ends) * 0.2  # what is nearer cuts what is farther, but not at their common joint
             draw.line([tuple(end) for end in cut], PAPER, round(width + 0.03 * self._scale))
-            _stroke(draw, ends, width, _colour(child))
+            _stroke(draw, ends, width, colour_of(child))
             if child == HEAD:
-                _disc(draw, self._place(_head(joints)), HEAD_RADIUS * self._scale, TRUNK)
+                _disc(draw, self.place(_head(joints)), HEAD_RADIUS * self._scale, TRUNK)
         return image
 
     def _fit(self, joints: np.ndarray) -> None:
@@ -86,7 +86,7 @@ class Stage:
         self._scale = float((area / (high - low)).min()) * 0.96
         self._origin = area / 2 - self._scale * (low + high) / 2 * [1, -1]
 
-    def _place(self, points: np.ndarray) -> np.ndarray:
+    def place(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) in metres → (..., 2) pixels of the large picture, y down."""
         return self._origin + self._scale * (points @ self._axes.T) * [1, -1]
 
@@ -95,12 +95,12 @@ class Stage:
         draw = ImageDraw.Draw(image)
         angles = np.linspace(0, 2 * np.pi, 128)
         rim = self._middle + self._radius * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)
-        draw.polygon([tuple(point) for point in self._place(rim)], fill=FLOOR)
+        draw.polygon([tuple(point) for point in self.place(rim)], fill=FLOOR)
         tile = TILE * max(1, round(self._radius / 4))  # a long way has larger tiles
         for offset in np.arange(-np.floor(self._radius / tile), self._radius / tile) * tile:
             half = np.sqrt(max(0.0, self._radius**2 - offset**2))
             for line in ([[offset, -half, 0], [offset, half, 0]], [[-half, offset, 0], [half, offset, 0]]):
-                _stroke(draw, self._place(self._middle + np.array(line)), SHARPNESS, GRID)
+                _stroke(draw, self.place(self._middle + np.array(line)), SHARPNESS, GRID)
         return image
 
 
@@ -175,7 +175,8 @@ def _head(joints: np.ndarray) -> np.ndarray:
     return joints[..., HEAD, :] + 0.6 * HEAD_RADIUS * along / np.maximum(length, 1e-6)
 
 
-def _colour(child: int) -> str:
+def colour_of(child: int) -> str:
+    """The colour of the bone that ends in this joint."""
     name = JOINT_NAMES[child]
     return LEFT if name.startswith("left") else RIGHT if name.startswith("right") else TRUNK
 
