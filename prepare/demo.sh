@@ -32,6 +32,7 @@ echo "== 4/4 evaluate the best epoch once more, from its file"
 cat <<END
 
 Done. Where to look:
+  $data/processed_data/split1/card.html   what the data hold, with pictures
   $run/results.json                 figures, settings, versions
   $run/detections.json              detections in ActivityNet's format
   tensorboard --logdir work_dir     curves and a time line (.venv/bin/tensorboard)

@@ -30,6 +30,7 @@ from utils.store import SUBSETS, Split
 WIDTH, BODY = 480, 400  # pixels of the picture, and of the height that the body has
 TITLE, LINE, FOOT = 26, 22, 14  # pixels of the title's height, of a label line's and of the bar's below
 MARGIN = 12
+LINES = 4  # of a label at most
 FOUND = 3  # classes named as found in one frame
 GIF_RATE = 50  # pictures a second: browsers slow down faster ones
 NEAR = 40  # of 255, between two colours
@@ -69,7 +70,7 @@ class Film:
         self.fps, self.title = fps, title
         self.frames = range(0, len(joints), step)
         self.rate = fps / step
-        self.texts = {frame: label_of(labels, frame).split("\n") for frame in self.frames}
+        self.texts = {frame: label_of(labels, frame).split("\n")[:LINES] for frame in self.frames}
         self.stage = Stage(self.joints, (WIDTH, BODY))
         self.head = TITLE + LINE * max(len(lines) for lines in self.texts.values()) + 4
 
