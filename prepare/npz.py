@@ -99,6 +99,22 @@ def open_npz(path: Path) -> Iterator[NpzFile]:
         raise NpzError(f"cannot be read ({error.strerror or error})") from error
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an .npy file, memory-mapped. Raises NpzError when it is damaged, or holds no plain numbers."""
+    try:
+        with path.open("rb") as file:
+            header = _read_header(file.read(MAX_HEADER_BYTES), path.name)
+        size = path.stat().st_size
+        if header.offset + header.nbytes != size:
+            raise NpzError(f"claims shape {header.shape} of {header.dtype}, but has {size} bytes")
+        if header.nbytes == 0:
+            return np.empty(header.shape, header.dtype)
+        order = "F" if header.fortran_order else "C"
+        return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+    except OSError as error:
+        raise NpzError(f"cannot be read ({error.strerror or error})") from error
+
+
 def _read_header(start: bytes, name: str) -> Header:
     file = io.BytesIO(start)
     try:

@@ -186,7 +186,7 @@ def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
         if not equals or key.count(".") != 1:
             raise UserError(f"--set {assignment}: expected GROUP.NAME=VALUE, as in --set train.epochs=20")
         group, name = key.strip().split(".")
-        _merge(merged, {group: {name: _parse(text, f"--set {assignment}")}}, f"--set {assignment}", source)
+        _merge(merged, {group: {name: parse_yaml(text, f"--set {assignment}")}}, f"--set {assignment}", source)
     return from_dict(merged, source)
 
 
@@ -213,7 +213,7 @@ def _read(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         shipped = ", ".join(sorted(f"config/{p.name}" for p in BASE.parent.glob("*.yaml")))
         raise UserError(f"{path}: cannot be read as a config ({reason}); shipped are {shipped}") from None
-    values = _parse(text, str(path))
+    values = parse_yaml(text, str(path))
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(v, dict | None) for v in values.values()):
@@ -221,7 +221,8 @@ def _read(path: Path) -> dict[str, Any]:
     return {group: entries or {} for group, entries in values.items()}
 
 
-def _parse(text: str, source: str) -> Any:
+def parse_yaml(text: str, source: str) -> Any:
+    """Plain values from YAML, with a key written twice refused. Raises UserError that names the `source`."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except Exception as error:  # yaml raises nearly anything where a tag does not fit its text

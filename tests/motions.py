@@ -1,0 +1,130 @@
+"""Motion files as their formats have them, for tests of the readers and of prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from prepare.body_file import check_body
+from prepare.smplh import SmplhJoints
+from prepare.stand_in_body import JOINTS, body_structure, rest_points
+from prepare.stand_in_plan import plan_clip
+from prepare.stand_in_pose import Performer
+from prepare.stand_in_take import perform
+
+BODY = check_body(body_structure(), "the stand-in body")
+SMPLH_NAMES = {  # of the 25 joints, those that are joints of SMPL-H's chain
+    "pelvis": "pelvis", "spine": "spine1", "neck": "neck", "head": "head", "chest": "spine3",
+    **{f"{side}_{ours}": f"{side}_{theirs}" for side in ("left", "right") for ours, theirs in {
+        "shoulder": "shoulder", "elbow": "elbow", "wrist": "wrist", "hand": "index1", "hip": "hip", "knee": "knee",
+        "ankle": "ankle", "foot": "foot", "thumb_tip": "thumb3.end", "index_tip": "index3.end"}.items()},
+}  # fmt: skip
+TO_Y_UP = Rotation.from_euler("x", -90, degrees=True)  # (x, y, z) -> (x, z, -y)
+
+
+def poses(seconds: float = 3.0, fps: float = 30.0, seed: int = 0) -> np.ndarray:
+    """Stand-in motion as SMPL-H poses (T, 156) radians, z up."""
+    rng = np.random.default_rng(seed)
+    plan = plan_clip(rng, seconds, seed, 0.0)
+    return perform(plan, Performer.draw(rng), fps, rng)[0][: round(seconds * fps)].astype(np.float32)
+
+
+def joints_of(some_poses: np.ndarray) -> np.ndarray:
+    """Joints (T, 25, 3) float32 of poses on the stand-in body, by the project's own way."""
+    return SmplhJoints(BODY)(some_poses)
+
+
+def write_bvh(
+    path: Path,
+    nodes: Sequence[tuple[str, int, Sequence[float], Sequence[str] | None]],
+    numbers: np.ndarray,
+    frame_time: float,
+) -> None:
+    """A BVH file of (name, parent, offset, channels) nodes, parents first; None as channels makes an end site."""
+    lines = ["HIERARCHY"]
+
+    def add(i: int, indent: str) -> None:
+        name, parent, offset, channels = nodes[i]
+        lines.append(indent + ("End Site" if channels is None else f"{'ROOT' if parent < 0 else 'JOINT'} {name}"))
+        lines.append(f"{indent}{{")
+        lines.append(f"{indent}\tOFFSET {' '.join(f'{o:.9g}' for o in offset)}")
+        if channels is not None:
+            lines.append(f"{indent}\tCHANNELS {len(channels)} {' '.join(channels)}")
+        for child in (k for k, node in enumerate(nodes) if node[1] == i):
+            add(child, indent + "\t")
+        lines.append(f"{indent}}}")
+
+    add(0, "")
+    lines += ["MOTION", f"Frames: {len(numbers)}", f"Frame Time: {frame_time:.7f}"]
+    lines += [" ".join(f"{x:.9g}" for x in row) for row in numbers]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_body_bvh(path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, prefix: str = "") -> None:
+    """Poses of the stand-in body as a BVH file, y up, in `unit`s of metres, with the names of SMPL-H's joints."""
+    parents, points = BODY["parents"].tolist(), rest_points()
+    rest = np.array([points[name] for name in JOINTS])
+    hands = np.concatenate([np.zeros(66), BODY["hands_meanl"], BODY["hands_meanr"]])
+    turns = Rotation.from_rotvec((some_poses + hands).reshape(-1, 3))
+    frames = len(some_poses)
+    matrices = turns.as_matrix().reshape(frames, len(JOINTS), 3, 3)
+    matrices[:, 0] = TO_Y_UP.as_matrix() @ matrices[:, 0]
+    nodes, order = [], _depth_first(parents)
+    numbers = []
+    for joint in order:
+        parent = order.index(parents[joint]) if parents[joint] >= 0 else -1
+        offset = (rest[joint] - rest[parents[joint]]) / unit if parent >= 0 else np.zeros(3)
+        rotations = ["Zrotation", "Xrotation", "Yrotation"] if joint % 2 else ["Yrotation", "Zrotation", "Xrotation"]
+        places = ["Xposition", "Yposition", "Zposition"] if parent < 0 else []
+        nodes.append((prefix + JOINTS[joint], parent, offset, places + rotations))
+        letters = "".join(name[0] for name in rotations)
+        if parent < 0:
+            numbers.append(np.tile((TO_Y_UP.apply(rest[0])) / unit, (frames, 1)))
+        numbers.append(Rotation.from_matrix(matrices[:, joint]).as_euler(letters, degrees=True))
+    for tip, of in ((tip, JOINTS.index(_tipped(tip))) for tip in points if tip.endswith(("_tip", "_toe", "_top"))):
+        nodes.append((tip, order.index(of), (points[tip] - rest[of]) / unit, None))
+    write_bvh(path, nodes, np.concatenate(numbers, axis=1), 1 / fps)
+
+
+def write_smplh_map(path: Path) -> Path:
+    """The joint map of such files."""
+    path.write_text("".join(f"{ours}: {theirs}\n" for ours, theirs in SMPLH_NAMES.items()))
+    return path
+
+
+def write_ntu(path: Path, frames: int, bodies: dict[str, tuple[list[int], np.ndarray]]) -> None:
+    """An NTU .skeleton file: for each body's id the frames in which it is tracked, and its joints (T, 25, 3) there.
+
+    The joints come in the project's axes and order, and are written in Kinect's.
+    """
+    kinect = [*range(21), 22, 21, 24, 23]
+    lines = [str(frames)]
+    for frame in range(frames):
+        there = {name: joints[when.index(frame)] for name, (when, joints) in bodies.items() if frame in when}
+        lines.append(str(len(there)))
+        for name, joints in there.items():
+            lines += [f"{name} 0 1 1 1 1 0 0.01 -0.02 2", "25"]
+            lines += [f"{x:.7f} {y:.7f} {z:.7f} 1 2 3 4 0 0 0 1 2" for x, y, z in TO_Y_UP.apply(joints[kinect])]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _tipped(tip: str) -> str:
+    """The last joint before a free end of the body."""
+    return tip.replace("_tip", "3").replace("_toe", "_foot").replace("_top", "")
+
+
+def _depth_first(parents: Sequence[int]) -> list[int]:
+    """The order in which joints stand in a BVH file."""
+    order: list[int] = []
+
+    def add(joint: int) -> None:
+        order.append(joint)
+        for child, parent in enumerate(parents):
+            if parent == joint:
+                add(child)
+
+    add(0)
+    return order
