@@ -52,6 +52,17 @@ def test_truth_and_detections_stand_at_their_seconds() -> None:
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim() == (0, 3)
 
 
+def test_where_the_truth_is_unknown_none_is_shown_or_named() -> None:
+    frame_probs = np.random.default_rng(0).dirichlet(np.ones(4), 90)
+    frame_probs[:30] = np.nan  # nobody was there yet
+    figure = time_line("4321", None, FOUND, frame_probs, CLASSES, THRESHOLDS)
+    assert sorted(bars(figure)) == [pytest.approx(bar) for bar in [(0.0, 0.5), (1.1, 0.9), (2.0, 0.2)]]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["detected"]
+    assert shown(figure) == ["kick", "wave"]
+    assert figure.axes[1].get_xlim() == (0, 3)
+    assert as_image(figure).any()
+
+
 def test_classes_that_occur_come_first_then_those_with_the_best_scores() -> None:
     assert shown(picture(ORDINARY, FOUND)) == ["kick", "walk", "wave"]
     assert shown(picture(dense(90, (1, 0, 9)), FOUND)) == ["wave", "kick"]

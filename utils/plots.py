@@ -29,7 +29,7 @@ MAX_BARS = 40  # detections shown for each class, the best ones
 
 def time_line(
     name: str,
-    labels: np.ndarray,
+    labels: np.ndarray | None,
     detections: Detections,
     frame_probs: np.ndarray,
     classes: Sequence[str],
@@ -43,11 +43,16 @@ def time_line(
     classes or of a long clip would hide each other, each has a panel of its own.
 
     Args:
-        labels: (T, K) bool.
+        labels: (T, K) bool, or None where the truth is unknown.
         detections: of this clip alone.
         frame_probs: (T, K+1), background last.
         thresholds: on the curves, of the proposals.
     """
+    truth = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
+    keys = [truth, Patch(facecolor="0.8", edgecolor="black", label="detected")]
+    lane = 0.2  # below the truth
+    if labels is None:
+        labels, lane, keys = np.zeros((len(frame_probs), len(classes)), bool), 0.0, keys[1:]
     shown, hidden = _chosen(labels, detections)
     rows = max(1, len(shown))
     named = [(row, label, printable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
@@ -58,13 +63,12 @@ def time_line(
     FigureCanvasAgg(figure)
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for row, label in enumerate(shown):
-        _bars(bars, row, labels[:, label], detections.of_class(label), _colour(row), fps)
+        _bars(bars, row, lane, labels[:, label], detections.of_class(label), _colour(row), fps)
     bars.set_yticks(range(len(shown)), [text for _, _, text in named], parse_math=False)
     bars.set_ylim(rows - 0.5, -0.5)
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
-    keys = [Patch(facecolor="0.5", edgecolor="black", hatch="///"), Patch(facecolor="0.8", edgecolor="black")]
-    bars.legend(keys, ["truth", "detected"], loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    bars.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
     for axes, panel in zip(curves, panels, strict=True):
         _curves(axes, frame_probs, panel, thresholds, fps)
         _explain(axes, axes is curves[0], crowded)
@@ -96,17 +100,19 @@ def _chosen(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]
     return relevant[:MAX_ROWS], len(relevant[MAX_ROWS:])
 
 
-def _bars(axes: Axes, row: int, labels: np.ndarray, detections: Detections, colour: str, fps: float) -> None:
-    """Truth in the upper lane of a class's row, detections in the lower one."""
+def _bars(
+    axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections, colour: str, fps: float
+) -> None:
+    """Truth in the upper part of a class's row, detections about `lane` below its middle."""
     spans = [(start, end - start) for start, end in runs(labels) / fps]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
     best = detections.where(np.argsort(-detections.scores, kind="stable")[:MAX_BARS])
     ceiling = max(float(best.scores.max(initial=0)), 1e-9)
     for (start, end), score in zip(best.segments / fps, best.scores, strict=True):
         strength = 0.15 + 0.75 * float(np.clip(score / ceiling, 0, 1))
-        axes.barh(row + 0.2, end - start, 0.32, start, facecolor=(colour, strength), edgecolor="black", linewidth=0.8)
+        axes.barh(row + lane, end - start, 0.32, start, facecolor=(colour, strength), edgecolor="black", linewidth=0.8)
         label = f"{score:.2f}"
-        text = axes.text((start + end) / 2, row + 0.2, label, ha="center", va="center", fontsize=7, clip_on=True)
+        text = axes.text((start + end) / 2, row + lane, label, ha="center", va="center", fontsize=7, clip_on=True)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
         text.set_visible(end - start > 0.045 * len(labels) / fps)  # no room in shorter ones
 
