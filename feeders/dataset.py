@@ -62,9 +62,9 @@ class SkeletonClips(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         joints = self.split.store.joints(self.clip_ids[index])[: self.lengths[index]]
-        joints = normalize(np.asarray(joints, dtype=np.float64), self.normalization)  # (T, V, C)
-        joints = torch.from_numpy(joints.astype(np.float32)).permute(2, 0, 1).unsqueeze(-1)
-        return Sample(joints, torch.from_numpy(self.video_labels[index]).float(), index)
+        return Sample(
+            network_input(joints, self.normalization), torch.from_numpy(self.video_labels[index]).float(), index
+        )
 
     def frame_labels(self, index: int) -> np.ndarray:
         """Dense labels (T, K) bool of a clip. Only evaluation and the fully-supervised bound may ask."""
@@ -79,6 +79,12 @@ class SkeletonClips(Dataset):
         part.lengths = self.lengths[indices]
         part.video_labels = self.video_labels[indices]
         return part
+
+
+def network_input(joints: np.ndarray, normalization: str) -> Tensor:
+    """Joints (T, V, C) of one clip as the network sees them: normalised, (C, T, V, M) float32."""
+    joints = normalize(np.asarray(joints, dtype=np.float64), normalization)
+    return torch.from_numpy(joints.astype(np.float32)).permute(2, 0, 1).unsqueeze(-1)
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:

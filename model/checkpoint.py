@@ -48,6 +48,21 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
     return model, settings
 
 
+def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
+    """The network in a checkpoint of this project, the settings that it was trained with, and its classes.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds bare weights.
+    """
+    checkpoint = load_checkpoint(path)
+    if not is_own(checkpoint):
+        raise UserError(f"{path}: are bare weights, without classes and settings; expected a best.pt of train.py")
+    check_contents(checkpoint, WEIGHTS, path)
+    classes = tuple(checkpoint["classes"])
+    model, settings = load_localizer(path, classes, from_dict(checkpoint["settings"], origin=str(path)))
+    return model, settings, classes
+
+
 def restore(
     checkpoint: dict[str, Any],
     origin: str,

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from prepare.amass import MAX_RATE, MIN_RATE, TakeError, read_poses, resample_indices
-from prepare.body_file import Body
 from prepare.build import load_body
 from prepare.bvh import read_bvh
 from prepare.joint_map import JointMap, choose_map
@@ -26,6 +25,7 @@ from prepare.plausible import refuse_implausible
 from prepare.smplh import SmplhJoints
 from prepare.takes import MAX_FRAMES
 from utils.errors import UserError
+from utils.predictions import MARK
 from utils.skeleton import FPS, NUM_JOINTS
 
 SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")
@@ -68,11 +68,13 @@ class Person:
 def find_inputs(given: list[Path], out: Path) -> dict[str, Path]:
     """The recordings among files and below folders, by name: below its folder, or the file's own; sorted.
 
-    What lies in `out` is no input. Raises UserError when a path does not exist, there is no recording, or two would
-    have one name.
+    What lies in `out` is no input. Raises UserError when a path does not exist, there is no recording, or what is
+    written would lie on top of another recording's.
     """
     found: dict[str, Path] = {}
     for path in given:
+        if path.resolve() == out.resolve():
+            raise UserError(f"{path}: is --out as well; give a folder of its own by --out")
         if path.is_dir():
             pairs = list(_below(path, out))
         elif not path.exists():
@@ -82,6 +84,9 @@ def find_inputs(given: list[Path], out: Path) -> dict[str, Path]:
         else:
             pairs = [(path.name, path)]
         for name, file in pairs:
+            name = as_text(name)
+            if (out / name).is_file():
+                raise UserError(f"{out / name}: is a file, where the recording's folder would be; choose another --out")
             other = found.setdefault(name, file)
             if other.resolve() != file.resolve():
                 raise UserError(
@@ -106,12 +111,23 @@ def read_recording(path: Path, reading: Reading) -> list[Person]:
     return chosen
 
 
+def as_text(name: str | Path) -> str:
+    """A file's name as text: what a disk allows in names need not be any, and can then not be written or printed."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+@functools.cache
+def smplh_joints(body: str) -> SmplhJoints:
+    """The body of an SMPL-H file, of a folder with one, or "stand-in". Raises UserError when there is none."""
+    return SmplhJoints(load_body(body))
+
+
 def _below(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
-    """Recordings below a folder with their names there; links are followed, but no folder is entered twice."""
+    """Recordings below a folder with their names there; links are followed, no folder is entered twice."""
     entered = {out.resolve()}
     for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         here = Path(place)
-        if here.resolve() in entered:
+        if here.resolve() in entered or MARK in files:  # a mark: results of an earlier prediction
             folders.clear()
             continue
         entered.add(here.resolve())
@@ -136,7 +152,10 @@ def _read_npz(path: Path, reading: Reading) -> list[Person]:
     except NpzError as error:
         raise TakeError(str(error)) from error
     _, blocks = read_poses(path, MAX_FRAMES + 1)
-    body = _smplh(reading.body)
+    try:
+        body = smplh_joints(reading.body)
+    except UserError as error:
+        raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body stand-in): {error}") from error
     joints = np.concatenate([body(poses) for poses in blocks if len(poses)])
     _refuse_too_long(len(joints))
     if not np.isfinite(joints).all():
@@ -256,12 +275,3 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
             f"has an array of shape {shape} and type {dtype}, expected numbers (T, {NUM_JOINTS}, 3): frames, "
             "joints of utils/skeleton.py, x y z"
         )
-
-
-@functools.cache
-def _smplh(body_file: str) -> SmplhJoints:
-    try:
-        body: Body = load_body(body_file)
-    except UserError as error:
-        raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body stand-in): {error}") from error
-    return SmplhJoints(body)

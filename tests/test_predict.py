@@ -1,0 +1,347 @@
+"""predict.py as a user meets it: what it writes, what it says, how it goes on, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import motions
+import numpy as np
+import pytest
+import runs
+import torch
+
+import predict
+from model.localizer import Localizer
+from prepare import recordings
+from prepare.amass import read_poses, resample_indices
+from utils import config, detections
+from utils.errors import run_command
+from utils.run import FORMAT, write_checkpoint
+from utils.store import Split
+from validate import Validation
+
+CLASSES = ("walk", "stand", "turn", "jump")
+
+
+def checkpoint(path: Path, *assignments: str) -> Path:
+    """Weights as a training leaves them, of a small network that finds something everywhere."""
+    torch.manual_seed(0)
+    settings = config.load([], ["model.width=4", *assignments])
+    model = Localizer(len(CLASSES), settings.model)
+    weights = {"model": model.state_dict(), "classes": list(CLASSES), "settings": settings.model_dump()}
+    write_checkpoint(path, {"format": FORMAT, **weights})
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint(tmp_path_factory.mktemp("weights") / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recording of each format: five, one of which has two people."""
+    folder = tmp_path_factory.mktemp("motion")
+    poses = motions.poses(3.0, seed=1)
+    joints = motions.joints_of(poses)
+    (folder / "takes").mkdir()
+    np.savez(folder / "takes" / "a_poses.npz", poses=poses, mocap_framerate=30.0)
+    np.save(folder / "b.npy", joints)
+    np.savez(folder / "c.npz", joints=joints, fps=30)
+    motions.write_body_bvh(folder / "d.bvh", poses)
+    bodies = {"1": (list(range(90)), joints), "2": (list(range(30, 90)), joints[30:])}
+    motions.write_ntu(folder / "e.skeleton", 90, bodies)
+    motions.write_smplh_map(folder / "map.yaml")
+    return folder
+
+
+ALL = ["b.npy", "c.npz", "d.bvh", "e.skeleton:person1", "e.skeleton:person2", "takes/a_poses.npz"]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The command's exit status."""
+    monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments), "--device", "cpu"])
+    with pytest.raises(SystemExit) as end:
+        run_command(predict.main)
+    return end.value.code
+
+
+def options(motion: Path, weights: Path, out: Path) -> list[object]:
+    more = ["--body", "stand-in", "--fps", 30, "--joint-map", motion / "map.yaml"]
+    return [motion, "--weights", weights, "--out", out, *more]
+
+
+def results(folder: Path) -> dict[str, list]:
+    return json.loads((folder / "segments.json").read_text())["results"]
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_all_formats_of_one_motion_are_predicted_alike(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    before, out = contents(motion), tmp_path / "out"
+    assert run(monkeypatch, *options(motion, weights, out), "--features") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""  # not a terminal: no bar, no chatter
+    assert printed.out.startswith("5 of 5 recordings done")
+    assert len(printed.out.splitlines()) == 1
+    assert contents(motion) == before  # and nothing beside it:
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    found = results(out)
+    assert list(found) == ALL
+    assert all(found.values())
+    for name in ("b.npy", "c.npz", "d.bvh", "e.skeleton:person1"):  # all are the take, by another way
+        theirs, ours = found[name], found["takes/a_poses.npz"]
+        assert [s["label"] for s in theirs] == [s["label"] for s in ours]
+        for one, other in zip(theirs, ours, strict=True):
+            np.testing.assert_allclose(one["segment"], other["segment"], atol=0.11)
+            assert one["score"] == pytest.approx(other["score"], abs=0.01)
+    assert min(s["segment"][0] for s in found["e.skeleton:person2"]) >= 1.0  # comes in after a second
+    read_back = detections.read(out / "segments.json", ALL, CLASSES)  # as any detections file
+    rows = list(csv.DictReader((out / "segments.csv").open()))
+    assert len(read_back) == len(rows) == sum(map(len, found.values()))
+    files = {path.name for path in (out / "e.skeleton").iterdir()}
+    each = {f"person{n}_{what}" for n in (1, 2) for what in ("time_line.png", "features.npy", "scores.npz")}
+    assert files == each | {"segments.json", "segments.csv", "prediction.json"}
+    scores = np.load(out / "b.npy" / "scores.npz")
+    assert scores["frame_probs"].shape == (90, 5)
+    assert list(scores["classes"]) == [*CLASSES, "background"]
+    assert np.load(out / "b.npy" / "features.npy").shape == (90, 16)
+
+
+@pytest.mark.parametrize("normalization", ["upright", "released"])
+def test_a_take_has_the_detections_that_evaluation_gives_it(
+    normalization: str, stand_in: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    travelling = [f"data.normalization={normalization}", "eval.min_video_score=0.4", "eval.thresholds=[0.15]"]
+    path = checkpoint(tmp_path / "best.pt", *travelling)
+    here = [f"data.root={prepared}", "data.workers=0", "model.width=4", "eval.batch_size=1", *travelling]
+    settings = config.load([], here)
+    split = Split.open(prepared, "split1")
+    validation = Validation(split, settings, torch.device("cpu"))
+    model, *_ = predict.load_trained(path)
+    corrected, _ = validation.evaluate(model)
+    clips = validation.corrected
+    files = [stand_in / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
+    assert run(monkeypatch, *files, "--weights", path, "--body", "stand-in", "--out", tmp_path / "out") == 0
+    compared = 0
+    for clip, file in enumerate(files):
+        info, _ = read_poses(file)
+        if len(resample_indices(info.frames, info.fps)) > clips.lengths[clip]:
+            continue  # BABEL's rounded duration cuts off the last frame
+        ours = detections.read(tmp_path / "out" / file.name / "segments.json", [file.name], split.classes)
+        theirs = corrected.detections.of_clip(clip)
+        for part in ("label", "segments", "scores"):
+            np.testing.assert_array_equal(np.sort(getattr(ours, part), axis=0), np.sort(getattr(theirs, part), axis=0))
+        compared += len(ours)
+    assert compared > 3
+
+
+def test_a_second_run_redoes_only_what_changed(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    mine, out = shutil.copytree(motion, tmp_path / "in"), tmp_path / "out"
+    made = []
+    original = predict.predict
+    monkeypatch.setattr(predict, "predict", lambda p, name, *rest: made.append(name) or original(p, name, *rest))
+    arguments = options(mine, weights, out)
+
+    def again(*more: object) -> list[str]:
+        made.clear()
+        assert run(monkeypatch, *arguments, *more) == 0
+        return list(made)
+
+    assert len(again()) == 5
+    before, first = contents(out), results(out)
+    capsys.readouterr()
+    assert again() == []
+    assert "5 of 5 recordings done (5 of them before)" in capsys.readouterr().out
+    assert {name: now[0] for name, now in contents(out).items()} == {name: then[0] for name, then in before.items()}
+    np.save(mine / "b.npy", motions.joints_of(motions.poses(2.0, seed=5)))
+    (out / "c.npz" / "time_line.png").unlink()
+    assert again() == ["b.npy", "c.npz"]
+    assert results(out)["c.npz"] == first["c.npz"]
+    assert results(out)["b.npy"] != first["b.npy"]
+    assert again("--person", "1") == ["b.npy", "c.npz", "d.bvh", "e.skeleton", "takes/a_poses.npz"]
+    assert {path.name for path in (out / "e.skeleton").glob("*.png")} == {"time_line.png"}
+    assert "e.skeleton" in results(out)
+
+
+def test_a_bad_recording_is_reported_and_the_others_are_done(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    mine, out = tmp_path / "in", tmp_path / "out"
+    mine.mkdir()
+    joints = np.load(motion / "b.npy")
+    np.save(mine / "good.npy", joints)
+    np.save(mine / "giant.npy", joints * 100)
+    (mine / "cut.bvh").write_text("HIERARCHY\nROOT Hips\n")
+    (mine / "caf\udce9 $x$.npz").write_bytes(b"PK")
+    (mine / "empty.skeleton").touch()
+    arguments = [mine, "--weights", weights, "--out", out, "--fps", 30]
+    assert run(monkeypatch, *arguments) == 1
+    printed = capsys.readouterr()
+    assert len(printed.err.splitlines()) == 4
+    assert "1 of 5 recordings done" in printed.out
+    assert "4 failed" in printed.out
+    failed = {row["recording"]: row["reason"] for row in csv.DictReader((out / "failed.csv").open())}
+    assert set(failed) == {"giant.npy", "cut.bvh", "caf\\udce9 $x$.npz", "empty.skeleton"}
+    assert "--scale 0.01" in failed["giant.npy"]
+    assert list(results(out)) == ["good.npy"]
+    for name in ("cut.bvh", "caf\udce9 $x$.npz", "empty.skeleton"):
+        (mine / name).unlink()
+    np.save(mine / "giant.npy", joints)
+    assert run(monkeypatch, *arguments) == 0
+    assert list(results(out)) == ["giant.npy", "good.npy"]
+    assert (out / "failed.csv").read_text() == "recording,reason\n"
+
+
+def test_a_long_recording_is_scored_in_windows_of_the_trainings_longest_clip_or_as_asked(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poses = motions.poses(12.0, seed=3)
+    np.save(tmp_path / "long.npy", motions.joints_of(np.concatenate([poses] * 4)))  # 1440 frames
+    seen = []
+    original = predict.network_input
+    monkeypatch.setattr(predict, "network_input", lambda part, how: seen.append(len(part)) or original(part, how))
+    arguments = [tmp_path / "long.npy", "--weights", weights, "--fps", 30, "--out", tmp_path / "out", "--features"]
+    assert run(monkeypatch, *arguments) == 0
+    assert max(seen) <= 1000
+    assert len(seen) == 2
+    ends = [s["segment"][1] for s in results(tmp_path / "out")["long.npy"]]
+    assert 1000 / 30 < max(ends) <= 48
+    assert len(np.load(tmp_path / "out" / "long.npy" / "features.npy")) == 1440
+    seen.clear()
+    assert run(monkeypatch, *arguments, "--window", 200) == 0
+    assert max(seen) <= 200
+    assert len(seen) > 7
+
+
+def test_an_animation_is_written_where_it_is_asked_for(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animation = pytest.importorskip("utils.animation")
+    asked = []
+    original = animation.animate
+    monkeypatch.setattr(animation, "animate", lambda *given, **named: asked.append(given) or original(*given, **named))
+    arguments = [motion / "e.skeleton", "--weights", weights, "--out", tmp_path, "--animate", "gif"]
+    assert run(monkeypatch, *arguments) == 0
+    for n, frames in ((1, 90), (2, 60)):
+        assert (tmp_path / "e.skeleton" / f"person{n}_animation.gif").read_bytes().startswith(b"GIF8")
+        path, joints, fps, labels, title, *_ = asked[n - 1]
+        assert (len(joints), len(labels), fps, title) == (frames, frames, 30, f"e.skeleton:person{n}")
+        assert any(label.split()[0] in CLASSES for label in labels if label)
+
+
+def test_ctrl_c_keeps_what_is_done_and_ends_with_130(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = options(motion, weights, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        original = recordings._READERS[".bvh"]
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setitem(recordings._READERS, ".bvh", stop)
+        assert run(patch, *arguments) == 130
+        assert original is not stop
+    assert capsys.readouterr().err == "\nstopped\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.npy", "c.npz"}
+    assert run(monkeypatch, *arguments) == 0
+    assert "(2 of them before)" in capsys.readouterr().out
+    assert list(results(tmp_path / "out")) == ALL
+
+
+def test_a_full_disk_is_one_message(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("utils.atomic.sync", full)
+    assert run(monkeypatch, *options(motion, weights, tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert "time_line.png: No space left on device" in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--weights": "nowhere.pt"}, "nowhere.pt: no such file"),
+        ({"--weights": "bare.pt"}, "are bare weights, without classes and settings"),
+        ({"--joint-map": "nowhere.yaml"}, "nowhere.yaml: cannot be read as a joint map"),
+        ({"--body": "nowhere.pkl"}, "the body model nowhere.pkl does not exist"),
+        ({"--fps": "0"}, "argument --fps: 0 is not between 1 and 2000"),
+        ({"--fps": "nan"}, "argument --fps: nan is not between"),
+        ({"--scale": "0"}, "argument --scale: 0 is not between"),
+        ({"--scale": "cm"}, "argument --scale: invalid"),
+        ({"--person": "0"}, "--person is 0: expected 1 or more"),
+        ({"--window": "3"}, "--window is 3: expected 30 or more"),
+        ({"--up": "w"}, "argument --up: invalid choice"),
+        ({"--out": "bare.pt"}, "--out is bare.pt: expected a folder"),
+        ({"--out": "."}, "is --out as well"),
+        ({"--wait": "1"}, "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_command_ends_with_2_and_one_message_before_anything_is_written(
+    changes: dict[str, str], message: str, weights: Path, motion: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    torch.save({"l1.bn.weight": torch.ones(3)}, "bare.pt")
+    shutil.copy(motion / "b.npy", "b.npy")
+    given = {"--weights": str(weights), "--out": "out", "--fps": "30"} | changes
+    assert run(monkeypatch, ".", *[part for pair in given.items() for part in pair]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.strip().splitlines()[-1].startswith(("error: ", "predict.py: error: "))
+    assert {path.name for path in tmp_path.iterdir()} == {"bare.pt", "b.npy"}
+
+
+def test_help_gives_examples_and_a_default_for_every_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run(monkeypatch, "--help") == 0
+    helps = capsys.readouterr().out
+    assert "python predict.py --weights work_dir/split1/best.pt" in helps
+    options = [line for line in helps.splitlines() if line.startswith("  --")]
+    without = [line.split()[0] for line in options if "(default: " not in line]
+    assert len(options) == 12
+    assert without == ["--weights", "--out"]  # these have to be given
+
+
+MEASURED = """
+import resource, sys, predict
+sys.argv = ["predict.py", *sys.argv[1:]]
+status = predict.main()
+print("peak MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_recording_beyond_its_joints_and_scores(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "best.pt", "model.width=16")
+    poses = motions.joints_of(motions.poses(20.0))
+    peaks = []
+    for name, times in (("short", 2), ("long", 100)):  # 60,000 frames take 720 MiB as one clip
+        np.save(tmp_path / f"{name}.npy", np.concatenate([poses] * times))
+        arguments = [tmp_path / f"{name}.npy", "--weights", path, "--fps", 30, "--out", tmp_path / name, "--features"]
+        command = [sys.executable, "-c", MEASURED, *map(str, arguments), "--device", "cpu"]
+        outcome = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True)
+        assert outcome.returncode == 0, outcome.stderr
+        peaks.append(int(outcome.stdout.split("peak MiB ")[1]))
+    assert peaks[1] - peaks[0] < 120, peaks

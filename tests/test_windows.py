@@ -1,0 +1,109 @@
+"""Scores of recordings of any length: a clip's as evaluation has them, a long one's out of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feeders.dataset import network_input
+from model.localizer import Localizer
+from model.windows import OVERLAP, Stretch, score_stretches, windows
+from utils import config
+from utils.skeleton import NUM_JOINTS
+from utils.store import Split
+from validate import Validation, clip_scores
+
+CPU = torch.device("cpu")
+
+
+def network(*settings: str) -> tuple[Localizer, config.Settings]:
+    torch.manual_seed(0)
+    chosen = config.load([], ["model.width=4", "data.workers=0", *settings])
+    model = Localizer(2, chosen.model)
+    for part in model.modules():  # as after a training: nothing is as it was initialised
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
+    return model, chosen
+
+
+def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0) -> list[Stretch]:
+    def window(start: int, end: int) -> torch.Tensor:
+        return network_input(joints[start:end], "upright")
+
+    return list(score_stretches(model, window, len(joints), longest, least, CPU))
+
+
+def joined(stretches: list[Stretch], part: str) -> np.ndarray:
+    return np.concatenate([getattr(stretch, part) for stretch in stretches])
+
+
+@given(st.integers(1, 5000), st.integers(8, 1000))
+def test_windows_cover_everything_and_only_neighbours_overlap(frames: int, longest: int) -> None:
+    spans = windows(frames, longest)
+    starts, ends = np.array(spans).T
+    assert (starts[0], ends[-1]) == (0, frames)
+    assert len({*(ends - starts)}) == 1
+    assert 0 < ends[0] <= longest
+    assert (starts[1:] < ends[:-1]).all()  # no gap, something in common
+    assert (starts[2:] >= ends[:-2]).all()
+    if len(spans) > 1:
+        assert (np.diff(ends[:-1] - starts[1:]) ** 2 <= 1).all()  # about the same everywhere
+        assert abs((ends[0] - starts[1]) - OVERLAP * longest) <= 2
+
+
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_a_clip_has_the_scores_that_evaluation_gives_it(make_split: Callable[..., Split], mask_padding: bool) -> None:
+    lengths = [40, 9, 61, 1]
+    split = make_split(train=[20], val=lengths)
+    assignments = (f"data.root={split.folder.parent}", "data.split=tiny", f"model.mask_padding={mask_padding}")
+    model, settings = network(*[a.replace("True", "true").replace("False", "false") for a in assignments])
+    validation = Validation(split, settings, CPU)
+    evaluated = clip_scores(model, validation.corrected, settings, CPU)
+    for index, sid in enumerate(validation.corrected.clip_ids):
+        (whole,) = score(model, split.store.joints(sid), longest=61)
+        frame_probs, video_probs = evaluated[index]
+        np.testing.assert_allclose(whole.frame_probs, frame_probs, atol=1e-6)
+        np.testing.assert_allclose(whole.video_probs, video_probs, atol=1e-6)
+
+
+def test_a_long_recording_is_its_windows_faded_into_each_other() -> None:
+    model, _ = network()
+    joints = np.random.default_rng(1).normal(size=(200, NUM_JOINTS, 3)).astype(np.float32)
+    spans = windows(200, 64)
+    alone = [score(model, joints[start:end], longest=64)[0] for start, end in spans]
+    stretches = score(model, joints, longest=64)
+    assert len(stretches) == len(spans) > 2
+    for part in ("frame_probs", "features"):
+        found = joined(stretches, part)
+        assert len(found) == 200
+        for frame in range(200):
+            inside = [i for i, (start, end) in enumerate(spans) if start <= frame < end]
+            rows = [getattr(alone[i], part)[frame - spans[i][0]] for i in inside]
+            expected = rows[0]
+            if len(inside) == 2:
+                start, end = spans[inside[1]][0], spans[inside[0]][1]
+                share = (frame + 0.5 - start) / (end - start)
+                expected = (1 - share) * rows[0] + share * rows[1]
+            np.testing.assert_allclose(found[frame], expected, atol=1e-5)
+    np.testing.assert_allclose(joined(stretches, "frame_probs").sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_window_admits_only_classes_that_its_own_answer_has() -> None:
+    model, _ = network()
+    joints = np.random.default_rng(2).normal(size=(120, NUM_JOINTS, 3)).astype(np.float32)
+    joints[60:] *= 3
+    spans = windows(120, 64)
+    alone = [score(model, joints[start:end], longest=64)[0].video_probs for start, end in spans]
+    least = float(np.mean([alone[0][0], alone[-1][0]]))
+    stretches = score(model, joints, 64, least)
+    for frame, window in ((0, 0), (119, -1)):  # in one window alone
+        here = joined(stretches, "admitted")[frame]
+        np.testing.assert_array_equal(here > 0, alone[window] >= least)
+        np.testing.assert_array_equal(here[here > 0], joined(stretches, "frame_probs")[frame][here > 0])
+    assert (joined(stretches, "admitted")[0, 0] > 0) != (joined(stretches, "admitted")[119, 0] > 0)
