@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import predict
 import train
 from utils import config
 from utils.errors import UserError
@@ -36,6 +37,15 @@ def test_a_training_command_parses_and_its_settings_hold(line: str, monkeypatch:
     with pytest.raises(UserError):  # no data is there, or no weights: the last thing that can be missing
         monkeypatch.setattr(sys, "argv", [*shlex.split(line)[1:], "--set", "data.root=nowhere"])
         train.main()
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python predict.py")])
+def test_a_prediction_command_parses(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(line)[1:])
+    monkeypatch.chdir(tmp_path)
+    predict.parse_arguments()
+    with pytest.raises(UserError, match="best.pt: no such file"):
+        predict.main()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
