@@ -20,6 +20,7 @@ from prepare.amass import MAX_RATE, MIN_RATE, TakeError
 BLOCK_FRAMES = 1024
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
+MOST_FRAMES = 10**9  # beyond it a number of frames is damage
 END = ".end"  # an end site is called after the joint that it ends: Head.end, and a second one Head.end2
 NEAR = 1e-4  # a frame time has few digits: a rate this near (relative) to a whole number is that number
 _KINDS = {"position": False, "rotation": True}
@@ -91,7 +92,7 @@ def read_bvh(path: Path) -> Bvh:
             raise TakeError("does not begin with HIERARCHY: it is no BVH file")
         nodes = _hierarchy(lines)
         frames = _after("Frames:", lines)
-        if not frames.is_integer() or frames < 1:
+        if not frames.is_integer() or not 1 <= frames <= MOST_FRAMES:
             raise TakeError(f"has {frames:g} frames (line {lines.number})")
         seconds = _after("Frame Time:", lines)
         return Bvh(path, nodes, int(frames), _rate(seconds), lines.number)

@@ -12,6 +12,7 @@ Names are compared without a namespace: `mixamorig:Hips` is Hips.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,19 @@ def read_map(path: Path) -> JointMap:
     return JointMap(path.stem, {name: _part(content[name], f"{path}: {name}") for name in JOINT_NAMES})
 
 
+@functools.cache
+def ready_maps() -> list[JointMap]:
+    """The maps that come with this project."""
+    return [read_map(path) for path in sorted(READY.glob("*.yaml"))]
+
+
 def choose_map(names: list[str]) -> JointMap:
     """The ready map whose names all occur; of several, the one that names most joints.
 
     Raises TakeError, which lists the names and says how to write a map, when there is none, or no one.
     """
     there = {_plain(name) for name in names}
-    maps = [read_map(path) for path in sorted(READY.glob("*.yaml"))]
+    maps = ready_maps()
     fitting = sorted((m for m in maps if m.names <= there), key=lambda m: -len(m.names))
     if fitting and (len(fitting) == 1 or len(fitting[0].names) > len(fitting[1].names)):
         return fitting[0]

@@ -250,13 +250,21 @@ def _joints_name(file: NpzFile) -> str:
     """The array that holds the joints: `joints`, or the only one that can."""
     if "joints" in file.names:
         return "joints"
-    fitting = [name for name in file.names if file.header(name).shape[1:] == (NUM_JOINTS, 3)]
+    fitting = [name for name in file.names if _shape(file, name)[1:] == (NUM_JOINTS, 3)]
     if len(fitting) != 1:
         raise TakeError(
             f"has {len(fitting) or 'no'} arrays of shape (T, {NUM_JOINTS}, 3) and none called joints or poses, only "
             f"{', '.join(file.names[:8]) or 'nothing'}"
         )
     return fitting[0]
+
+
+def _shape(file: NpzFile, name: str) -> tuple[int, ...]:
+    """An array's shape; none of one that is not read, as notes beside the joints may be."""
+    try:
+        return file.header(name).shape
+    except NpzError:
+        return ()
 
 
 def _stored_rate(file: NpzFile) -> float | None:

@@ -139,6 +139,7 @@ def test_line_ends_blank_lines_tabs_and_braces_are_as_writers_like_them(tmp_path
         ("MOTION", "MOTIONS", "'MOTIONS' in line 16"),
         ("Frames: 3", "Frames: 0", "has 0 frames"),
         ("Frames: 3", "Frames: 2.5", "has 2.5 frames"),
+        ("Frames: 3", "Frames: 1e300", "has 1e+300 frames"),
         ("Frames: 3", "Frames: many", "expected 'Frames:' and a number"),
         ("Frames: 3", "Frames: nan", "has nan frames"),
         ("Frames: 3", "Frames: 4", "ends after 3 of 4 frames"),

@@ -191,6 +191,11 @@ def test_an_npz_that_lacks_something_is_told_what(arrays: dict, message: str, tm
     assert message in refusal(tmp_path / "a.npz")
 
 
+def test_what_else_an_npz_holds_does_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", motion=joints, fps=30, notes=np.array({}, dtype=object), other=np.zeros((3, 3)))
+    np.testing.assert_array_equal(read(tmp_path / "a.npz"), joints)
+
+
 def test_an_amass_take_without_a_body_is_told_how_to_get_one(poses: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", poses=poses, mocap_framerate=60)
     message = refusal(tmp_path / "a.npz", Reading(str(tmp_path / "nowhere.pkl")))
