@@ -190,10 +190,12 @@ def write_animation(path: Path, name: str, person: Person, found: Detections, cl
 
 def made_with(args: argparse.Namespace, window: int) -> dict[str, Any]:
     """All that a recording's files depend on beside itself: while it is the same, they need not be made again."""
-    contents = {name: getattr(args, name) for name in ("weights", "joint_map")}
-    hashed = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in contents.items() if path}
-    asked = {name: getattr(args, name) for name in ("body", "fps", "up", "scale", "person", "features", "animate")}
-    return {"format": FORMAT, **hashed, **asked, "window": window}
+    asked = {name: getattr(args, name) for name in ("fps", "up", "scale", "person", "features", "animate")}
+    for name in ("weights", "joint_map", "body"):
+        given = getattr(args, name)
+        is_file = given is not None and Path(given).is_file()
+        asked[name] = hashlib.sha256(Path(given).read_bytes()).hexdigest() if is_file else given
+    return {"format": FORMAT, "window": window, **asked}
 
 
 def stamp(path: Path) -> list[int] | None:
