@@ -63,8 +63,10 @@ def write_bvh(
     path.write_text("\n".join(lines) + "\n")
 
 
-def write_body_bvh(path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, prefix: str = "") -> None:
-    """Poses of the stand-in body as a BVH file, y up, in `unit`s of metres, with the names of SMPL-H's joints."""
+def write_body_bvh(
+    path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, mixamo: bool = False
+) -> None:
+    """Poses of the stand-in body as a BVH file, y up, in `unit`s of metres, with SMPL-H's names or Mixamo's."""
     parents, points = BODY["parents"].tolist(), rest_points()
     rest = np.array([points[name] for name in JOINTS])
     hands = np.concatenate([np.zeros(66), BODY["hands_meanl"], BODY["hands_meanr"]])
@@ -79,7 +81,7 @@ def write_body_bvh(path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: 
         offset = (rest[joint] - rest[parents[joint]]) / unit if parent >= 0 else np.zeros(3)
         rotations = ["Zrotation", "Xrotation", "Yrotation"] if joint % 2 else ["Yrotation", "Zrotation", "Xrotation"]
         places = ["Xposition", "Yposition", "Zposition"] if parent < 0 else []
-        nodes.append((prefix + JOINTS[joint], parent, offset, places + rotations))
+        nodes.append((mixamo_name(JOINTS[joint]) if mixamo else JOINTS[joint], parent, offset, places + rotations))
         letters = "".join(name[0] for name in rotations)
         if parent < 0:
             numbers.append(np.tile((TO_Y_UP.apply(rest[0])) / unit, (frames, 1)))
@@ -87,6 +89,17 @@ def write_body_bvh(path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: 
     for tip, of in ((tip, JOINTS.index(_tipped(tip))) for tip in points if tip.endswith(("_tip", "_toe", "_top"))):
         nodes.append((tip, order.index(of), (points[tip] - rest[of]) / unit, None))
     write_bvh(path, nodes, np.concatenate(numbers, axis=1), 1 / fps)
+
+
+def mixamo_name(joint: str) -> str:
+    """What Mixamo calls a joint of SMPL-H."""
+    side, _, part = joint.rpartition("_")
+    named = {
+        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head",
+        "collar": "Shoulder", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand", "hip": "UpLeg", "knee": "Leg",
+        "ankle": "Foot", "foot": "ToeBase",
+    }  # fmt: skip
+    return f"mixamorig:{side.capitalize()}{named.get(part) or f'Hand{part.capitalize()}'}"
 
 
 def write_smplh_map(path: Path) -> Path:

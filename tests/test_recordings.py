@@ -66,6 +66,13 @@ def test_every_format_gives_the_same_joints(poses: np.ndarray, joints: np.ndarra
     np.testing.assert_allclose(read(tmp_path / "motion.skeleton"), joints, atol=1e-5)
 
 
+def test_a_mixamo_skeleton_is_read_by_its_names(poses: np.ndarray, joints: np.ndarray, tmp_path: Path) -> None:
+    motions.write_body_bvh(tmp_path / "motion.bvh", poses, 60.0, mixamo=True)
+    found = read(tmp_path / "motion.bvh")
+    np.testing.assert_allclose(found[:, :21], joints[:, :21], atol=1e-5)
+    np.testing.assert_allclose(found[:, 21:], joints[:, 21:], atol=0.015)  # tips lie beyond the last joints
+
+
 def test_order_byte_order_and_integers_of_an_array_do_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
     for name, array in {"f": np.asfortranarray(joints), "big": joints.astype(">f8")}.items():
         np.testing.assert_array_equal(read(saved(tmp_path / f"{name}.npy", array), THIRTY), joints)
