@@ -25,8 +25,8 @@ def detection_map(detections: Detections, truth: Detections, num_classes: int, t
         truth: segments that do not overlap within a clip and class, such as runs of labels.
         num_classes: K; detections of other labels (background) are left out.
     """
-    detections = detections.where(_ranking(detections, num_classes))
-    hits = _greedy_hits(detections, truth, tious)
+    detections = detections.where(ranking(detections, num_classes))
+    hits = match(detections, truth, tious) >= 0
     present = np.bincount(truth.label, minlength=num_classes)
     ap = np.full((len(tious), num_classes), np.nan)
     for label in np.flatnonzero(present[:num_classes]):
@@ -71,15 +71,16 @@ def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, 
         segmentation: segments that do not overlap within a clip and class, as of `localization.segmentation`.
         truth: likewise.
     """
-    segmentation = segmentation.where(_ranking(segmentation, num_classes))
-    hits = _greedy_hits(segmentation, truth, tious)
+    segmentation = segmentation.where(ranking(segmentation, num_classes))
+    hits = match(segmentation, truth, tious) >= 0
     found, present = (np.bincount(part.label, minlength=num_classes)[:num_classes] for part in (segmentation, truth))
     right = np.stack([np.bincount(segmentation.label[hit], minlength=num_classes)[:num_classes] for hit in hits])
     segments = np.broadcast_to(found + present, right.shape)
     return np.divide(200.0 * right, segments, out=np.full(right.shape, np.nan), where=segments > 0)
 
 
-def _ranking(detections: Detections, num_classes: int) -> np.ndarray:
+def ranking(detections: Detections, num_classes: int) -> np.ndarray:
+    """Indices of the detections of the K classes by falling score, ties by clip, then start."""
     starts, ends = detections.segments.T
     order = np.lexsort((ends, starts, detections.clip, -detections.scores))
     return order[detections.label[order] < num_classes]
@@ -92,14 +93,14 @@ def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
     return (envelope * hits).sum(axis=1) / present
 
 
-def _greedy_hits(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
-    """Which ranked detections find a free true segment at each tIoU, (n_tious, n) bool.
+def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
+    """The true segment that each ranked detection takes at each tIoU, (n_tious, n) int64 index, -1 for none.
 
     Only pairs that overlap enough for the lowest tIoU are looked at: a few for each detection.
     """
-    hits = np.zeros((len(tious), len(detections)), dtype=bool)
+    taken_by = np.full((len(tious), len(detections)), -1)
     candidates: dict[int, list[tuple[float, int]]] = {}
-    for detection, segment, value in _pairs(detections, truth, min(tious)):
+    for detection, segment, value in pairs(detections, truth, min(tious)):
         for d, s, v in zip(detection.tolist(), segment.tolist(), value.tolist(), strict=True):
             candidates.setdefault(d, []).append((-v, s))  # sorts the best first, of equal ones the earlier
     ordered = [(detection, sorted(candidates[detection])) for detection in sorted(candidates)]
@@ -111,21 +112,20 @@ def _greedy_hits(detections: Detections, truth: Detections, tious: Sequence[floa
                     break
                 if segment not in taken:
                     taken.add(segment)
-                    hits[at, detection] = True
+                    taken_by[at, detection] = segment
                     break
-    return hits
+    return taken_by
 
 
-def _pairs(
+def pairs(
     detections: Detections, truth: Detections, lowest: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of pairs of one clip and class that overlap, with a tIoU of at least `lowest`.
 
     Each block is (detection indices, truth indices, tIoU); detections rise over all blocks.
     """
-    both = [np.stack([part.clip, part.label], axis=1) for part in (detections, truth)]
-    group = np.unique(np.concatenate(both), axis=0, return_inverse=True)[1].reshape(-1)
-    own, theirs = group[: len(detections)], group[len(detections) :]
+    labels = max(detections.label.max(initial=0), truth.label.max(initial=0)) + 1
+    own, theirs = (part.clip * labels + part.label for part in (detections, truth))
     order = np.lexsort((truth.segments[:, 0], theirs))
     starts, ends = truth.segments[order].T
     first = _search(theirs[order], ends, own, detections.segments[:, 0], "right")  # the first that ends after it starts
