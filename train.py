@@ -42,7 +42,6 @@ from utils.board import Board
 from utils.config import Settings
 from utils.errors import UserError, run_command
 from utils.label_policy import LabelPolicy
-from utils.plots import as_image
 from utils.run import Run, seed_everything
 from utils.store import Split
 from validate import Validation, report, summary, video_label_score
@@ -123,7 +122,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     for norm in (module for module in model.modules() if isinstance(module, FrameBatchNorm)):
         norm.over_ranks = settings.train.sync_batch_norm
     network = distributed.wrap(model, device, own_statistics=not settings.train.sync_batch_norm)
-    board = Board(folder, first_epoch) if run else None
+    board = Board(folder, settings, first_epoch) if run else None
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
@@ -136,12 +135,13 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
                 corrected, released = evaluations
                 row |= {"corrected": summary(corrected), "released": summary(released)}
                 score = corrected.average_map
-                board.picture("time_line", as_image(validation.time_line(corrected)), epoch)
+                validation.show(board, corrected, epoch)
         if held_out:
             score = row["held_out_classification_mAP"] = video_label_score(model, held_out, settings, device)
         if not run:
             continue  # the main rank alone writes
         board.scalars(row)
+        board.distribution("pseudo-label confidence", pseudo_labels.confidence().numpy(), epoch)
         run.log(row)
         weights = {"model": model.state_dict(), "settings": settings.model_dump(), "epoch": epoch, **identity}
         if score > best_score:
@@ -161,7 +161,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     if first_epoch >= settings.train.epochs:
         scored.append({"epoch": first_epoch - 1, "corrected": summary(corrected)})
     oracle = max(scored, key=lambda row: row["corrected"]["mAP"])
-    report(run.folder, validation, settings, corrected, released, {"oracle_epoch": oracle})
+    board.close()
+    report(run.folder, validation, settings, corrected, released, {"oracle_epoch": oracle}, run.folder)
     print(
         f"oracle epoch {oracle['epoch']}: average mAP {oracle['corrected']['mAP']:.2f} "
         "(the best validation epoch; not a fair result)"
@@ -261,7 +262,7 @@ def test(args: argparse.Namespace, settings: Settings, device: torch.device) -> 
         return 0
     corrected, released = evaluations
     folder.mkdir(parents=True, exist_ok=True)
-    report(folder, validation, settings, corrected, released, {"weights": str(weights)})
+    report(folder, validation, settings, corrected, released, {"weights": str(weights)}, weights.parent)
     return 0
 
 

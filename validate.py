@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,23 @@ from feeders.dataset import SkeletonClips
 from model.inference import score_clips
 from model.localizer import Localizer
 from utils import detections, distributed
-from utils.atomic import whole_file, write_json
+from utils.atomic import write_json, write_whole
+from utils.board import Board
 from utils.config import Settings
+from utils.diagnosis import diagnose, frame_confusion
+from utils.errors import UserError
 from utils.evaluation import ClipResult, Evaluation, evaluate
+from utils.figures import confusion_figure, save_figure
 from utils.label_policy import LabelPolicy
+from utils.localization import ground_truth
 from utils.metrics import classification_ap
-from utils.plots import time_line
-from utils.run import provenance
+from utils.plots import as_image, time_line
+from utils.report import report_html, write_diagnosis
+from utils.run import provenance, read_history
 from utils.store import Split
+
+SHOWN = 3  # clips whose time lines are pictured each epoch
+MOST_CURVES = 24  # classes with a curve of precision against recall, those with most frames
 
 
 class Validation:
@@ -37,7 +47,7 @@ class Validation:
         self.settings, self.device, self.split = settings, device, split
         self.corrected = SkeletonClips(split, subset, policy.corrected(), normalization)
         self.released = SkeletonClips(split, subset, policy, normalization)
-        self.example = int(self.corrected.video_labels.sum(axis=1).argmax())  # the clip that is pictured
+        self.shown = varied_clips(self.corrected.video_labels, SHOWN)
 
     def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
         """The corrected and the released evaluation of `model`; None on ranks that only share in the scoring."""
@@ -47,19 +57,50 @@ class Validation:
         if not distributed.is_main():
             return None
         results, released = _results(self.corrected, scores), _results(self.released, again)
-        self.shown = results[self.example]
+        self.results = results  # of the corrected evaluation, until the next one
         classes, settings = self.split.classes, self.settings.eval
         return evaluate(results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
 
-    def time_line(self, evaluation: Evaluation) -> Figure:
-        """The time line of one clip in the last corrected evaluation: the clip with most classes."""
-        clip, thresholds = self.shown, self.settings.eval.thresholds
-        found = evaluation.detections.of_clip(self.example)
+    def time_line(self, evaluation: Evaluation, index: int) -> Figure:
+        """The time line of a clip in the last corrected evaluation."""
+        clip, thresholds = self.results[index], self.settings.eval.thresholds
+        found = evaluation.detections.of_clip(index)
         return time_line(clip.name, clip.labels, found, clip.frame_probs, self.split.classes, thresholds)
+
+    def show(self, board: Board, evaluation: Evaluation, epoch: int) -> None:
+        """Show the last corrected evaluation: time lines of the same few clips, confusion, precision against recall."""
+        for index in self.shown:
+            picture = as_image(self.time_line(evaluation, index))
+            board.picture(f"time_line/{self.results[index].name}", picture, epoch)
+        confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in self.results)
+        board.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
+        labels = np.concatenate([clip.labels for clip in self.results])
+        frames = labels.sum(axis=0)
+        for k in np.argsort(-frames, kind="stable")[:MOST_CURVES]:
+            if frames[k]:
+                probs = np.concatenate([clip.frame_probs[:, k] for clip in self.results])
+                board.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
 
     def _same_motion(self) -> bool:
         same_clips = self.corrected.clip_ids == self.released.clip_ids
         return same_clips and np.array_equal(self.corrected.lengths, self.released.lengths)
+
+
+def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
+    """Clips that show much: each adds as many classes as can be to those before it, then has many itself.
+
+    Args:
+        video_labels: (N, K) bool.
+    """
+    chosen: list[int] = []
+    seen = np.zeros(video_labels.shape[1], dtype=bool)
+    while len(chosen) < min(count, len(video_labels)):
+        classes = video_labels.sum(axis=1)
+        worth = (video_labels & ~seen).sum(axis=1) * (video_labels.shape[1] + 1) + classes
+        worth[chosen] = -1
+        chosen.append(int(worth.argmax()))
+        seen |= video_labels[chosen[-1]]
+    return chosen
 
 
 def clip_scores(
@@ -102,8 +143,12 @@ def report(
     corrected: Evaluation,
     released: Evaluation,
     facts: dict[str, Any],
+    run_folder: Path,
 ) -> None:
-    """Write results.json, detections.json and time_line.png of the last evaluation, and print the table."""
+    """Write what is left of the last evaluation, as JSON, pictures and a page, and print its table.
+
+    `run_folder` is where a metrics.jsonl of the training may lie, whose curves the page then has.
+    """
     split = validation.split
     results = {
         "protocol": "headline: corrected evaluation; last epoch, or the given weights",
@@ -117,10 +162,28 @@ def report(
     }
     write_json(folder / "results.json", results)
     detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
-    with whole_file(folder / "time_line.png") as file:
-        validation.time_line(corrected).savefig(file, format="png")
     print(corrected.table(released))
-    print(f"written: {folder / 'results.json'}, {folder / 'detections.json'}, {folder / 'time_line.png'}")
+    truth = ground_truth([clip.labels for clip in validation.results])
+    diagnosis = diagnose(corrected.detections, truth, split.classes)
+    write_diagnosis(folder, diagnosis)
+    save_figure(folder / "time_line.png", validation.time_line(corrected, validation.shown[0]))
+    try:
+        history = read_history(run_folder / "metrics.jsonl")
+    except UserError as error:
+        print(f"warning: the report has no training curves: {error}", file=sys.stderr)
+        history = []
+    html = report_html(
+        results,
+        corrected,
+        released,
+        validation.results,
+        diagnosis,
+        history,
+        lambda index: validation.time_line(corrected, index),
+    )
+    write_whole(folder / "report.html", html.encode())
+    names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
+    print(f"written to {folder}: {', '.join(names)}")
 
 
 def _results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[ClipResult]:

@@ -86,6 +86,11 @@ class PseudoLabels:
                 labels[row, : len(mean)] = mean
         return labels, known
 
+    def confidence(self) -> Tensor:
+        """The highest class probability of every frame's pseudo-label, (F,), of the clips that have one."""
+        means = (self._mean(clip) for clip in range(len(self.lengths)))
+        return torch.cat([self.ring.new_empty(0), *(mean.amax(-1) for mean in means if mean is not None)])
+
     def state_dict(self) -> dict[str, Tensor | int]:
         """All that a resumed run needs; taken between epochs."""
         return {"ring": self.ring, "seen": self.seen, "epochs": self.epochs}

@@ -33,8 +33,9 @@ cat <<END
 
 Done. Where to look:
   $data/processed_data/split1/card.html   what the data hold, with pictures
+  $run/report.html                  the evaluation on one page
   $run/results.json                 figures, settings, versions
   $run/detections.json              detections in ActivityNet's format
-  tensorboard --logdir work_dir     curves and a time line (.venv/bin/tensorboard)
+  tensorboard --logdir work_dir     curves, time lines, settings (.venv/bin/tensorboard)
 Next, with the licensed data in dataset/ and human_model/: bash prepare/generate_dataset.sh
 END

@@ -134,13 +134,13 @@ def test_a_figure_gives_the_same_page_each_time() -> None:
     assert len({figure_html(figure, "empty") for figure in figures}) == 1
 
 
-def in_browser(path: Path, profile: Path) -> str:
-    """The page as a browser has understood it, after whatever scripts it would run."""
+def in_browser(path: Path, profile: Path, *more: str) -> str:
+    """The page as a browser has understood it, after whatever scripts it would run; `more` are options of its own."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("no Chromium is installed")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    arguments = [browser, *options, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
+    arguments = [browser, *options, *more, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
     return subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
 
 

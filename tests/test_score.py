@@ -50,7 +50,8 @@ def command(split: Split, path: Path, *more: Any) -> subprocess.CompletedProcess
 def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> None:
     out = split.folder.parent / "figures.json"
     path = written(split, *perfect(split))
-    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out)
+    errors = split.folder.parent / "errors"
+    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out, "--diagnosis", errors)
     assert outcome.returncode == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
     assert lines[0].split()[-10:-3] == ["0.1", "0.9", "Avg", "cls", "mAP", "frame", "acc"]
@@ -58,6 +59,8 @@ def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> N
     figures = json.loads(out.read_text())
     assert figures["corrected"]["mAP_at_tIoU"] == {"0.1": 100, "0.9": 100}
     assert figures["released"]["mAP_at_tIoU"]["0.9"] < 100
+    assert json.loads((errors / "diagnosis.json").read_text())["mAP"] == 100
+    assert (errors / "diagnosis.png").stat().st_size > 1000
     about = {"detections": str(path), "split": "tiny", "subset": "val", "max_frames": 1000}
     assert {key: figures[key] for key in about} == about
 

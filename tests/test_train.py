@@ -20,6 +20,7 @@ from utils import config
 from utils.errors import UserError
 from utils.run import load_checkpoint
 from utils.store import Split
+from validate import SHOWN, varied_clips
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,14 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert names >= {"config.yaml", "metrics.jsonl", "last.pt", "best.pt", "results.json", "detections.json"}
-    assert (trained / "time_line.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("time_line.png", "diagnosis.png"):
+        assert (trained / name).read_bytes().startswith(b"\x89PNG")
+    assert (trained / "report.html").read_text().startswith("<!DOCTYPE html>")
+    diagnosis = json.loads((trained / "diagnosis.json").read_text())
     results = json.loads((trained / "results.json").read_text())
     assert set(results) >= {"protocol", "corrected", "released", "oracle_epoch", "store", "commit", "versions"}
     assert results["corrected"]["whole_clip_answer"]["mAP"] > 0
+    assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
     last = rows(trained)[-1]
     assert last["epoch"] == 2
@@ -52,7 +57,19 @@ def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
     )
     assert [step for step, _ in found["loss/total"]] == [0, 1, 2]
     board = EventAccumulator(str(trained)).Reload()
-    assert board.Tags()["images"] == ["time_line"]
+    clips = {tag.removeprefix("time_line/") for tag in board.Tags()["images"] if tag != "confusion"}
+    assert 1 < len(clips) <= SHOWN
+    assert clips <= set(json.loads((trained / "detections.json").read_text())["results"])
+    for tag in board.Tags()["images"]:
+        assert [event.step for event in board.Images(tag)] == [0, 1, 2]
+    assert [event.step for event in board.Histograms("pseudo-label confidence")] == [0, 1, 2]
+    assert "precision_recall/walk" in board.Tags()["tensors"]
+
+
+def test_clips_that_are_shown_have_all_classes_between_them_where_few_clips_can() -> None:
+    labels = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]], bool)
+    assert varied_clips(labels, 3) == [1, 3, 4]
+    assert varied_clips(labels, 9) == [1, 3, 4, 0, 2]
 
 
 def test_the_best_epoch_is_the_one_that_best_pt_holds(trained: Path) -> None:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from utils.localization import Detections
 from utils.metrics import detection_map, match, pairs, ranking
@@ -140,6 +141,29 @@ def mend(
     mended, kept = mended.where(order), kept[order]
     right = match(mended, truth, [TIOU])[0] >= 0
     return mended.where(right | ~(chosen | (taken >= 0))[kept])
+
+
+def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
+    """Frames by true class (rows) and most probable class (columns), (K+1, K+1), background last.
+
+    A frame counts once: under the most probable class where that is among its classes, else in equal parts under
+    each of its classes. So the diagonal's share of the whole is the frame accuracy.
+
+    Args:
+        clips: frame_probs (T, K+1) and labels (T, K) bool of each.
+    """
+    cells, size = [], 0
+    for frame_probs, labels in clips:
+        size = frame_probs.shape[1]
+        truth = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
+        predicted = frame_probs.argmax(axis=1)
+        right = truth[np.arange(len(truth)), predicted]
+        truth[right] = False
+        truth[right, predicted[right]] = True
+        frame, true = np.nonzero(truth)
+        cells.append((1 / truth.sum(axis=1)[frame], true, predicted[frame]))
+    weight, true, predicted = (np.concatenate(part) for part in zip(*cells, strict=True))
+    return coo_array((weight, (true, predicted)), shape=(size, size)).tocsr()
 
 
 def _best(found: Iterable[tuple[np.ndarray, ...]], count: int) -> tuple[np.ndarray, np.ndarray]:

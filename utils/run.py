@@ -4,6 +4,7 @@ config.yaml      the resolved settings           best.pt          weights of the
 metrics.jsonl    one line per epoch              last.pt          all that --resume needs
 results.json     the final figures               previous.pt      the same, one epoch before
 detections.json  ActivityNet's format            time_line.png    one validation clip
+report.html      all of it on one page           diagnosis.*      kinds of errors
                                                  events.out.*     TensorBoard
 """
 
@@ -76,23 +77,8 @@ class Run:
         append(self.folder / "metrics.jsonl", json.dumps(row, allow_nan=False).encode() + b"\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl, one an epoch; a last line that was cut off is left out.
-
-        Raises UserError when any other line is damaged or missing.
-        """
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        try:
-            rows = [json.loads(line) for line in lines]
-            if [row["epoch"] for row in rows] != list(range(len(rows))):
-                raise ValueError("its epochs are not 0, 1, 2, … in order")
-            if not all(math.isfinite(row["corrected"]["mAP"]) for row in rows if "corrected" in row):
-                raise ValueError("an mAP is no number")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise UserError(
-                f"{path}: is damaged ({error}); put a copy back, or start anew in another --work-dir"
-            ) from None
-        return rows
+        """The rows of metrics.jsonl (`read_history`)."""
+        return read_history(self.folder / "metrics.jsonl")
 
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Make `checkpoint` the last one; the one before stays as previous.pt.
@@ -143,6 +129,23 @@ class Run:
                 "put a copy back, or start anew in another --work-dir"
             )
         write_whole(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl, one an epoch, a last line that was cut off left out; none where there is no file.
+
+    Raises UserError when any other line is damaged or missing.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    try:
+        rows = [json.loads(line) for line in lines]
+        if [row["epoch"] for row in rows] != list(range(len(rows))):
+            raise ValueError("its epochs are not 0, 1, 2, … in order")
+        if not all(math.isfinite(row["corrected"]["mAP"]) for row in rows if "corrected" in row):
+            raise ValueError("an mAP is no number")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged ({error}); put a copy back, or start anew in another --work-dir") from None
+    return rows
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:

@@ -23,10 +23,12 @@ import numpy as np
 from utils import config
 from utils.atomic import write_json
 from utils.detections import read
+from utils.diagnosis import diagnose
 from utils.errors import UserError, run_command
 from utils.evaluation import Evaluation, score_detections
 from utils.label_policy import LabelPolicy
-from utils.localization import PROTOCOLS, Detections
+from utils.localization import PROTOCOLS, Detections, ground_truth
+from utils.report import write_diagnosis
 from utils.store import SUBSETS, Split
 
 
@@ -36,6 +38,11 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
     Raises:
         UserError: the file is not valid for this split, or the subset has no clip to score.
     """
+    return _evaluations(*_given(path, split, subset, max_frames), split.classes, tious)
+
+
+def _given(path: Path, split: Split, subset: str, max_frames: int) -> tuple[Detections, list[str], list[np.ndarray]]:
+    """The detections in the clips that are scored, these clips' names, and their labels (T, K) bool."""
     ids = split.clip_ids(subset)
     policy = LabelPolicy("all", "background", max_frames, "clip")
     labels = [policy.apply(split.labels(sid), split.annotated(sid)) for sid in ids]
@@ -43,11 +50,16 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
     if not kept:
         raise UserError(f"{split.folder}: no {subset} clip of at most {max_frames} frames has a label to score against")
     detections = _renumbered(read(path, ids, split.classes), kept, len(ids))
-    names, truth = [ids[index] for index in kept], [labels[index] for index in kept]
+    return detections, [ids[index] for index in kept], [labels[index] for index in kept]
+
+
+def _evaluations(
+    detections: Detections, names: list[str], labels: list[np.ndarray], classes: tuple[str, ...], tious: list[float]
+) -> tuple[Evaluation, ...]:
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         taken = replace(detections, segments=detections.segments + [0, conventions.past_end])
-        evaluations.append(score_detections(taken, names, truth, split.classes, tious, protocol))
+        evaluations.append(score_detections(taken, names, labels, classes, tious, protocol))
     return tuple(evaluations)
 
 
@@ -89,16 +101,24 @@ def main() -> None:
         metavar="TIOU",
         help="overlaps at which a detection counts (default: 0.1 ... 0.7)",
     )
+    parser.add_argument(
+        "--diagnosis", type=Path, metavar="DIR", help="write what kinds of errors there are, as JSON and PNG"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="store the figures as JSON")
     args = parser.parse_args()
     tious = sorted(set(args.tious))
     split = Split.open(args.data, args.split)
-    corrected, released = score(args.detections, split, args.subset, args.max_frames, tious)
+    detections, names, labels = _given(args.detections, split, args.subset, args.max_frames)
+    corrected, released = _evaluations(detections, names, labels, split.classes, tious)
     print(corrected.table(released, what="detections"))
     if args.out:
         figures = {"corrected": corrected.to_dict(), "released": released.to_dict()}
         source = {"detections": str(args.detections), "split": split.name, "subset": args.subset}
         write_json(args.out, {**source, "max_frames": args.max_frames, **figures})
+    if args.diagnosis:
+        args.diagnosis.mkdir(parents=True, exist_ok=True)
+        write_diagnosis(args.diagnosis, diagnose(detections, ground_truth(labels), split.classes))
+        print(f"written to {args.diagnosis}: diagnosis.json, diagnosis.png")
 
 
 def _tiou(text: str) -> float:
