@@ -31,7 +31,9 @@ def test_every_shipped_file_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in SHIPPED if p != config.BASE], ids=lambda path: path.name)
 def test_a_shipped_layer_holds_only_what_differs_from_base(path: Path) -> None:
     base = config.load().model_dump()
-    for group, entries in yaml.safe_load(path.read_text()).items():
+    groups = yaml.safe_load(path.read_text())
+    groups.pop("layers", None)
+    for group, entries in groups.items():
         for name, value in entries.items():
             assert base[group][name] != value or (group, name) == ("data", "split"), f"{group}.{name} repeats base.yaml"
 
@@ -41,6 +43,27 @@ def test_later_files_win_over_earlier_ones_and_assignments_over_all(tmp_path: Pa
     (tmp_path / "b.yaml").write_text("train: {epochs: 4}\n")
     settings = config.load([tmp_path / "a.yaml", tmp_path / "b.yaml"], ["train.batch_size=5"])
     assert (settings.train.epochs, settings.train.batch_size) == (4, 5)
+
+
+def test_a_file_wins_over_the_layers_that_it_names_which_lie_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("train: {epochs: 3, batch_size: 2}\n")
+    (tmp_path / "b.yaml").write_text("layers: [a.yaml]\ntrain: {epochs: 4}\n")
+    (tmp_path / "c.yaml").write_text("layers: [b.yaml]\n")
+    settings = config.load([tmp_path / "c.yaml"])
+    assert (settings.train.epochs, settings.train.batch_size) == (4, 2)
+    (tmp_path / "a.yaml").write_text("layers: [c.yaml]\n")
+    assert "its layers come back to" in refusal([tmp_path / "c.yaml"])
+    (tmp_path / "a.yaml").write_text("layers: c.yaml\n")
+    assert "expected files beside it" in refusal([tmp_path / "c.yaml"])
+    (tmp_path / "b.yaml").write_text("layers: [nowhere.yaml]\n")
+    assert "nowhere.yaml: cannot be read" in refusal([tmp_path / "c.yaml"])
+
+
+def test_best_is_the_same_for_every_split() -> None:
+    folder = config.BASE.parent
+    for i in (1, 2, 3):
+        layered = config.load([folder / f"train_split{i}.yaml", folder / "best.yaml"])
+        assert config.load([folder / f"best_split{i}.yaml"]) == layered
 
 
 def test_exponents_without_a_point_are_numbers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -179,8 +180,8 @@ def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
     """
     merged = _read(BASE)
     source = {}  # dotted key -> where its value came from
-    for path in paths:
-        _merge(merged, _read(Path(path)), str(path), source)
+    for path, layer in (found for given in paths for found in _layers(Path(given))):
+        _merge(merged, layer, str(path), source)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or key.count(".") != 1:
@@ -206,6 +207,17 @@ def to_yaml(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(), sort_keys=False)
 
 
+def _layers(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A config file and those that its key `layers` names, which lie beside it and come first."""
+    groups = _read(path)
+    for name in groups.pop("layers", []):
+        below = path.parent / name
+        if below in (*above, path):
+            raise UserError(f"{path}: its layers come back to {below}; take one of them out")
+        yield from _layers(below, (*above, path))
+    yield path, groups
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -216,8 +228,11 @@ def _read(path: Path) -> dict[str, Any]:
     values = parse_yaml(text, str(path))
     if values is None:
         return {}
-    if not isinstance(values, dict) or not all(isinstance(v, dict | None) for v in values.values()):
+    if not isinstance(values, dict) or not all(isinstance(v, dict | None) for k, v in values.items() if k != "layers"):
         raise UserError(f"{path}: expected groups of settings, as in config/base.yaml, found {type(values).__name__}")
+    layers = values.get("layers", [])
+    if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
+        raise UserError(f"{path}: layers is {shown(layers)}; expected files beside it, as in [train_split1.yaml]")
     return {group: entries or {} for group, entries in values.items()}
 
 
