@@ -37,8 +37,9 @@ def prepare(data: Path, out: Path, **options: Any) -> Split:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file of the store and its splits; not what only saves time."""
-    files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in (".lock", "seen.json"))
+    """Every file of the store and its splits; not what only saves time, nor the pages that the command adds."""
+    others = (".lock", "seen.json", "card.html")
+    files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in others)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
