@@ -61,7 +61,8 @@ def main() -> int:
     try:
         return train_or_explain(folder, args.resume, settings, device)
     except KeyboardInterrupt:
-        print(f"\nstopped; {how_to_go_on(folder)}", file=sys.stderr)
+        if distributed.is_first_to_fail():  # or else torchrun stops this process because of another one
+            print(f"\nstopped; {how_to_go_on(folder)}", file=sys.stderr)
         return 130
 
 
@@ -80,8 +81,8 @@ def train_or_explain(folder: Path, resume: bool, settings: Settings, device: tor
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"out of memory ({str(error).splitlines()[0]}); data.workers=0 needs less, and so does a smaller "
-            f"train.batch_size in another --work-dir; {how_to_go_on(folder)}"
+            f"out of memory ({str(error).splitlines()[0]}); data.workers=0 needs less, and so does "
+            f"train.accumulate=2 or a smaller train.batch_size in another --work-dir; {how_to_go_on(folder)}"
         ) from error
 
 
@@ -320,6 +321,8 @@ def stop_on_bad_loss(terms: dict[str, Tensor], batch: Batch, clips: SkeletonClip
 
 def choose_device(name: str | None) -> torch.device:
     """The device asked for, or the GPU when there is one."""
+    if name and name.startswith("cuda:") and distributed.size() > 1:
+        raise UserError(f"--device {name}: every process of torchrun takes a GPU of its own; leave --device out")
     if name in (None, "cuda") and distributed.size() > 1 and torch.cuda.is_available():
         return distributed.local_gpu()
     if name is None:

@@ -1,6 +1,7 @@
 """Train and score a list of configs × seeds, and print one table: mean ± standard deviation over the seeds.
 
     python benchmarks/accuracy.py benchmarks/ablation.yaml --seeds 5 6 7 --jobs 2
+    python benchmarks/accuracy.py benchmarks/ablation.yaml --task 2/9       # the second ninth, on a machine of its own
     python benchmarks/accuracy.py benchmarks/ablation.yaml --table-only
 
 A list is a YAML file: `common` settings of all rows, and `rows` by name, each with `config` (layers), `set`
@@ -25,6 +26,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
+from prepare.shards import Shard
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, run_command
 
@@ -128,6 +130,13 @@ def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, 
     return "\n".join(lines), found
 
 
+def of_task(task: Shard, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
+    """The runs (row, seed) of a task; what is scored anew goes with the training that it needs."""
+    trained = list(dict.fromkeys((row.evaluate or row.name, seed) for seed in seeds for row in rows))
+    share = task.share(trained)
+    return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in share}
+
+
 def _cell(values: list[float]) -> str:
     if np.isnan(values).all():
         return "-"
@@ -153,6 +162,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
+    parser.add_argument("--task", metavar="I/N", help="only the I-th of N shares of the runs, and no table (default: all)")
     parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what is there")
     args = parser.parse_args()
     rows = read_rows(args.list)
@@ -160,14 +170,20 @@ def main() -> int:
         if name not in [row.name for row in rows]:
             raise UserError(f"--only {name}: {nearest(name, [row.name for row in rows])}")
     out = args.out / args.list.stem
+    task = Shard.parse(args.task, "--task") if args.task else Shard(1, 1)
+    mine = of_task(task, [row for row in rows if not args.only or row.name in args.only], args.seeds)
     failed = False
     for trains in (True, False):  # what is scored anew has to be there first
         todo = [r for r in rows if (r.evaluate is None) == trains and (not args.only or r.name in args.only)]
-        runs = [] if args.table_only else [(row, seed) for seed in args.seeds for row in todo]
+        runs = (
+            [] if args.table_only else [(row, seed) for seed in args.seeds for row in todo if (row.name, seed) in mine]
+        )
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
             for line in pool.map(lambda r: run(*r, out, args.threads), runs):
                 failed |= "FAILED" in line
                 print(line, file=sys.stderr, flush=True)
+    if args.task:
+        return int(failed)  # tasks that end at once would write the same table
     text, found = table(rows, args.seeds, out)
     print(text)
     if found:

@@ -35,7 +35,7 @@ class Parts(Sampler[list[int]]):
         self.order, self.passes, self.rank, self.ranks = order, passes, rank, ranks
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.of_epoch())
+        return sum(min(self.passes, -(-len(step) // self.ranks)) for step in self.order)
 
     def __iter__(self) -> Iterator[list[int]]:
         for part in self.of_epoch():

@@ -15,6 +15,7 @@ import numpy as np
 from prepare.amass import TakeError
 from prepare.body_file import Body, body_digest
 from prepare.labels import Annotation, Babel
+from prepare.shards import Shard, check_all_done, note_done
 from prepare.smplh import SmplhJoints
 from prepare.takes import Job, Part, Source, compute_parts, read_part
 from utils.atomic import write_json
@@ -23,6 +24,7 @@ from utils.manifest import FORMAT
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 METHOD = 1  # of making joints from poses; a change of it makes new stores
+PARTS = "parts"  # folder of computed takes, until the store is made of them
 SEEN = "seen.json"  # size, time and hash of each take as last read; not part of the store proper
 
 
@@ -41,25 +43,25 @@ def update_store(
     problems: dict[str, str],
     wanted: set[str],
     workers: int,
+    merge: bool = False,
 ) -> tuple[SkeletonStore, dict[str, str]]:
     """Bring the store in `folder` up to date with the takes of the `wanted` clips; what is stored already stays.
 
     Args:
         places: file below `amass` of each clip's take, by clip id.
         problems: why there is none, for the other clips.
+        merge: only if all of its takes were computed before, in shards.
 
     Returns:
         The store, and why clips are not in it, by clip id.
 
     Raises:
-        UserError: no clip is left.
+        UserError: no clip is left, or a shard to merge is missing.
     """
-    folder.mkdir(exist_ok=True)
-    before = _before(folder)
-    stored = _still_valid(before, babel.clips) if before else {}
-    chosen = [clip for clip in babel.clips if clip.sid in wanted or clip.sid in stored]
-    jobs = _jobs([clip for clip in chosen if clip.sid in places], places, stored, _seen(folder))
-    parts = folder / "parts"
+    before, stored, chosen, jobs = _plan(folder, babel, places, wanted)
+    parts = folder / PARTS
+    if merge:
+        check_all_done(parts, jobs)
     outcomes = {job.file: outcome for job, outcome in compute_parts(amass, parts, SmplhJoints(body), jobs, workers)}
     clips, failed, fresh = _clips(chosen, places, stored, outcomes)
     there = {clip.sid for clip in clips}
@@ -79,6 +81,37 @@ def update_store(
     write_json(folder / SEEN, {file: [s.bytes, s.mtime_ns, s.sha256] for file, s in states.items()})
     shutil.rmtree(parts, ignore_errors=True)
     return SkeletonStore.open(folder), left_out
+
+
+def compute_shard(
+    folder: Path,
+    amass: Path,
+    babel: Babel,
+    body: Body,
+    places: dict[str, str],
+    wanted: set[str],
+    workers: int,
+    shard: Shard,
+) -> None:
+    """Compute a shard's share of the takes that `update_store` would, for a later merge; the store stays as it is."""
+    jobs = _plan(folder, babel, places, wanted)[-1]
+    parts = folder / PARTS
+    outcomes = [outcome for _, outcome in compute_parts(amass, parts, SmplhJoints(body), shard.share(jobs), workers)]
+    note_done(parts, shard, jobs)
+    unusable = sum(not _is_good(outcome) for outcome in outcomes)
+    print(f"shard {shard}: {len(outcomes):,} of {len(jobs):,} takes, {unusable:,} unusable; in {parts}")
+
+
+def _plan(
+    folder: Path, babel: Babel, places: dict[str, str], wanted: set[str]
+) -> tuple[SkeletonStore | None, dict[str, Clip], list[Annotation], list[Job]]:
+    """The store as it is, its clips that hold good, the clips that are to be in it, and the takes to compute."""
+    folder.mkdir(exist_ok=True)
+    before = _before(folder)
+    stored = _still_valid(before, babel.clips) if before else {}
+    chosen = [clip for clip in babel.clips if clip.sid in wanted or clip.sid in stored]
+    jobs = _jobs([clip for clip in chosen if clip.sid in places], places, stored, _seen(folder))
+    return before, stored, chosen, jobs
 
 
 def _before(folder: Path) -> SkeletonStore | None:

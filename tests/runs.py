@@ -34,6 +34,11 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), *arguments]
 
 
+def on_ranks(count: int, *arguments: str) -> list[str]:
+    """The command of train.py on so many ranks."""
+    return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", *command(*arguments)[1:]]
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """train.py in this process, as from the command line."""
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])

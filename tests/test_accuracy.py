@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import figures, read_rows, table
+from benchmarks.accuracy import figures, of_task, read_rows, table
+from prepare.shards import Shard
 from utils import config
 from utils.errors import UserError
 
@@ -34,6 +35,15 @@ def test_a_mistaken_list_is_one_message(tmp_path: Path, text: str, said: str) ->
     (tmp_path / "list.yaml").write_text(text)
     with pytest.raises(UserError, match=re.escape(said)):
         read_rows(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 4, 9])
+def test_tasks_do_every_run_once_and_score_anew_what_they_trained(tmp_path: Path, tasks: int) -> None:
+    (tmp_path / "list.yaml").write_text("rows: {a: , again: {evaluate: a}, b: }")
+    shares = [of_task(Shard(i, tasks), read_rows(tmp_path / "list.yaml"), [5, 6]) for i in range(1, tasks + 1)]
+    runs = [(name, seed) for name in ("a", "again", "b") for seed in (5, 6)]
+    assert sorted(run for share in shares for run in share) == runs
+    assert all((("a", seed) in share) == (("again", seed) in share) for share in shares for seed in (5, 6))
 
 
 def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path: Path) -> None:

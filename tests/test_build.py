@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from prepare.amass import AmassIndex, read_poses
-from prepare.build import build, load_body, only_one
+from prepare.build import build, load_body
+from prepare.shards import only_one
 from prepare.smplh import SmplhJoints
 from utils.errors import UserError
 from utils.store import SkeletonStore, Split

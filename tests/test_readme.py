@@ -28,14 +28,15 @@ def test_the_readme_has_the_commands_that_matter() -> None:
     assert "tensorboard --logdir work_dir" in COMMANDS
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python train.py")])
+@pytest.mark.parametrize("line", [line for line in COMMANDS if re.match(r"(python|torchrun .*) train\.py", line)])
 def test_a_training_command_parses_and_its_settings_hold(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", shlex.split(line)[1:])
+    line = line[line.index("train.py") :]
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
     monkeypatch.chdir(ROOT)
     args = train.parse_arguments()
     config.load(args.config, args.set)
     with pytest.raises(UserError):  # no data is there, or no weights: the last thing that can be missing
-        monkeypatch.setattr(sys, "argv", [*shlex.split(line)[1:], "--set", "data.root=nowhere"])
+        monkeypatch.setattr(sys, "argv", [*shlex.split(line), "--set", "data.root=nowhere"])
         train.main()
 
 
@@ -48,10 +49,10 @@ def test_a_prediction_command_parses(line: str, monkeypatch: pytest.MonkeyPatch,
         predict.main()
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, *re.findall(r"\S+\.sbatch", "\n".join(COMMANDS))])
 def test_a_script_is_there(script: str) -> None:
     assert (ROOT / script).is_file()
-    if script.endswith(".sh"):
+    if script.endswith((".sh", ".sbatch")):
         assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
 
 

@@ -68,6 +68,7 @@ def member(main: Callable[[], int]) -> Callable[[], int]:
             _tell_torchrun(error)
             raise
         if status:
+            sys.stdout.flush()
             os._exit(status)  # at once: others may be gone already
         dist.destroy_process_group()
         return status
