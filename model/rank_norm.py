@@ -38,14 +38,18 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, count: Tensor, eps: float
     ) -> Tensor:
-        ctx.save_for_backward(rows, weight, mean, (var + eps).rsqrt(), count)
+        ctx.save_for_backward(rows, weight, mean, var, count)
+        ctx.eps = eps
         return F.batch_norm(rows, mean, var, weight, bias, training=False, eps=eps)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, mean, inverse, count = ctx.saved_tensors
-        normal = (rows - mean) * inverse
-        own = torch.stack([grad.sum(0), (grad * normal).sum(0)])  # of bias and weight; DDP adds these up over ranks
-        over_all = distributed.add_up(own.clone()) / count
-        grad_rows = (weight * inverse) * (grad - over_all[0] - normal * over_all[1])
-        return grad_rows, own[1], own[0], None, None, None, None
+        rows, weight, mean, var, count = ctx.saved_tensors
+        given = (weight, mean, var, None, None, False, ctx.eps)  # as if mean and var did not depend on the rows
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, rows, *given, [False, True, True])
+        mean_bias, mean_weight = distributed.add_up(torch.stack([of_bias, of_weight])) / count
+        inverse = (var + ctx.eps).rsqrt()
+        scale, slope = weight * inverse, weight * inverse**2 * mean_weight
+        # weight/σ · (grad − mean_bias − (rows − mean)/σ · mean_weight), in two passes over the rows
+        grad_rows = torch.addcmul(mean * slope - scale * mean_bias, rows, -slope).addcmul_(grad, scale)
+        return grad_rows, of_weight, of_bias, None, None, None, None  # DDP adds the parameters' up over ranks

@@ -52,7 +52,7 @@ def member(main: Callable[[], int]) -> Callable[[], int]:
 
     @functools.wraps(main)
     def joined() -> int:
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
             return main()
         _meet()
         try:
