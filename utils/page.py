@@ -42,7 +42,8 @@ th { font-weight: 600; }
 th.number, td.number { text-align: right; padding: .25rem 0 .25rem .8rem; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 th.number + th:not(.number), td.number + td:not(.number) { padding-left: 1.2rem; }
-th:first-child:not(.number), th:last-child:not(.number) { min-width: 9rem; }
+th:first-child:not(.number) { min-width: 9rem; }
+th:last-child:not(.number) { min-width: 14rem; }
 figure { margin: 1rem 0; }
 figure img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 figcaption { font-size: .9rem; margin-top: .3rem; }
