@@ -162,7 +162,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
-    parser.add_argument("--task", metavar="I/N", help="only the I-th of N shares of the runs, and no table (default: all)")
+    parser.add_argument("--task", metavar="I/N", help="only the I-th of N shares of the runs (default: all)")
     parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what is there")
     args = parser.parse_args()
     rows = read_rows(args.list)
