@@ -101,17 +101,18 @@ def figures(folder: Path) -> dict[str, float] | None:
         "cls mAP": corrected["classification_mAP"],
         "frame acc": corrected["frame_accuracy"],
         **corrected["segmental_F1"],
-        "minutes": training_minutes(folder),
+        **training(folder),
     }
 
 
-def training_minutes(folder: Path) -> float:
-    """What the epochs of a run took; not a number where nothing was trained."""
+def training(folder: Path) -> dict[str, float]:
+    """What the mAP of a run gained in the last quarter of its epochs, and its minutes; not a number where unknown."""
     try:
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     except FileNotFoundError:
-        return float("nan")
-    return sum(json.loads(line)["seconds"] for line in lines) / 60
+        return {"last quarter": float("nan"), "minutes": float("nan")}
+    last, before = (epochs[i - 1].get("corrected", {"mAP": float("nan")}) for i in (len(epochs), len(epochs) * 3 // 4))
+    return {"last quarter": last["mAP"] - before["mAP"], "minutes": sum(row["seconds"] for row in epochs) / 60}
 
 
 def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, dict[str, list[float]]]]:

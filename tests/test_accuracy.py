@@ -53,11 +53,13 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
         folder.mkdir(parents=True)
         scores = {"mAP": value, "mAP_at_tIoU": dict.fromkeys(("0.3", "0.5", "0.7"), value)}
         scores |= {"classification_mAP": 1.0, "frame_accuracy": 2.0, "segmental_F1": {"F1@50": 4.0}}
-        (folder / "metrics.jsonl").write_text('{"seconds": 60}\n' * (seed - 4))
+        epochs = [{"seconds": 15 * (seed - 4), "corrected": {"mAP": value + epoch}} for epoch in range(4)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))
         (folder / "results.json").write_text(json.dumps({"corrected": scores, "released": {"mAP": 3.0}}))
     text, found = table(read_rows(tmp_path / "list.yaml"), [5, 6, 7], tmp_path)
     assert "| a | 2 | 15.0 ± 7.1 |" in text
     assert "| b | 0 | not measured |" in text
     assert found["a"]["mAP"] == [10.0, 20.0]
     assert found["a"]["minutes"] == [1.0, 2.0]
+    assert found["a"]["last quarter"] == [1.0, 1.0]  # from the third to the fourth of four epochs
     assert figures(tmp_path / "b" / "seed5") is None
