@@ -39,7 +39,7 @@ from model.losses import Portion, objective
 from model.refinement import FrameLabels, PseudoLabels
 from utils import config, distributed
 from utils.board import Board
-from utils.config import Settings
+from utils.config import Settings, TrainSettings
 from utils.errors import UserError, run_command
 from utils.label_policy import LabelPolicy
 from utils.run import Run, seed_everything
@@ -128,6 +128,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
         order.epoch = epoch
+        for group in adam.param_groups:
+            group["lr"] = learning_rate(settings.train, epoch)
         row = {"epoch": epoch, **train_epoch(network, batches, adam, pseudo_labels, settings, epoch, device)}
         score = -math.inf
         if epoch == settings.train.epochs - 1 or (epoch + 1) % settings.eval.every == 0:
@@ -169,6 +171,13 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         "(the best validation epoch; not a fair result)"
     )
     return 0
+
+
+def learning_rate(train: TrainSettings, epoch: int) -> float:
+    """Adam's rate in an epoch: constant, or falling by half a cosine wave (Loshchilov & Hutter 2017)."""
+    if train.schedule == "constant":
+        return train.learning_rate
+    return train.learning_rate * (1 + math.cos(math.pi * epoch / train.epochs)) / 2
 
 
 def teacher(clips: SkeletonClips, settings: Settings) -> PseudoLabels:

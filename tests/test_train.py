@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -232,3 +233,13 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
         "error: --set train.epoch=3: unknown setting 'train.epoch'; did you mean 'train.epochs'"
     )
     assert outcome.stderr.count("\n") == 1
+
+
+def test_a_cosine_schedule_falls_from_the_whole_rate_to_nearly_nothing() -> None:
+    settings = config.load(assignments=["train.schedule=cosine", "train.epochs=50"]).train
+    rates = [train.learning_rate(settings, epoch) for epoch in range(50)]
+    assert rates[0] == settings.learning_rate
+    assert rates[25] == pytest.approx(settings.learning_rate / 2)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+    assert 0 < rates[-1] < 0.01 * rates[0]
+    assert {train.learning_rate(config.load().train, epoch) for epoch in range(50)} == {settings.learning_rate}

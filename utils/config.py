@@ -123,6 +123,7 @@ class TrainSettings(Group):
     sync_batch_norm: bool
     precision: Literal["float32", "float64"]
     learning_rate: Positive
+    schedule: Literal["constant", "cosine"]
     weight_decay: NonNegative
 
 
