@@ -46,7 +46,9 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, mean, var, count = ctx.saved_tensors
         given = (weight, mean, var, None, None, False, ctx.eps)  # as if mean and var did not depend on the rows
-        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, rows, *given, [False, True, True])
+        of_weight = of_bias = torch.zeros_like(mean)
+        if len(rows):  # on none PyTorch's kernel divides by zero
+            _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, rows, *given, [False, True, True])
         mean_bias, mean_weight = distributed.add_up(torch.stack([of_bias, of_weight])) / count
         inverse = (var + ctx.eps).rsqrt()
         scale, slope = weight * inverse, weight * inverse**2 * mean_weight

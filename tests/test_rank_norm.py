@@ -46,4 +46,7 @@ def test_a_rank_is_normalised_by_the_rows_of_all(monkeypatch: pytest.MonkeyPatch
     expected = pytorch(torch.cat([here, there]))
     torch.testing.assert_close(normalize_over_ranks(own, here), expected[:9], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(list(own.buffers()), list(pytorch.buffers()))
-    assert normalize_over_ranks(own, here[:0]).shape == (0, 4)
+    nothing = here[:0].requires_grad_()
+    normalize_over_ranks(own, nothing).sum().backward()
+    assert nothing.grad.shape == (0, 4)
+    assert not own.weight.grad.any()
