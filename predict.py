@@ -39,9 +39,9 @@ from prepare.amass import MAX_RATE, MIN_RATE, TakeError
 from prepare.build import ROOT
 from prepare.joint_map import read_map
 from prepare.recordings import SUFFIXES, TURNS, Person, Reading, as_text, find_inputs, read_recording, smplh_joints
-from train import choose_device, is_out_of_memory
 from utils.atomic import write_json
 from utils.config import Settings
+from utils.device import choose_device, is_out_of_memory
 from utils.errors import run_command
 from utils.localization import Detections, localize
 from utils.predictions import (

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from feeders.augment import augment
 from feeders.batches import Batch, TrainBatches, loader
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.parts import Parts
@@ -40,6 +41,7 @@ from model.refinement import FrameLabels, PseudoLabels
 from utils import config, distributed
 from utils.board import Board
 from utils.config import Settings, TrainSettings
+from utils.device import choose_device, is_out_of_memory
 from utils.errors import UserError, run_command
 from utils.label_policy import LabelPolicy
 from utils.run import Run, seed_everything
@@ -228,12 +230,13 @@ def train_epoch(
     )
     for part, batch in zip(parts.of_epoch(), progress, strict=True):
         longest = 0 if settings.model.mask_padding else int(lengths[part.step].max())
-        batch = batch.fit(len(part.own), longest).to(device)
+        batch = batch.fit(len(part.own), longest)
+        batch = augment(batch, settings.data.mirror, settings.data.scale, settings.train.seed, epoch).to(device)
         distributed.exchange_gradients(network, now=part.last)
         output = network(batch.joints, batch.mask)
         taught = settings.train.supervised or epoch >= settings.refine.start
         pseudo = pseudo_labels.batch(batch.index, batch.mask.shape[1]) if taught else None
-        portion = Portion.of(part, lengths, known, settings.model.mask_padding)
+        portion = Portion.of(part.own, part.together, part.step, lengths, known, settings.model.mask_padding)
         terms = objective(output, batch.video_labels, batch.mask, pseudo, settings, portion)
         if not math.isfinite(terms["total"].item()):
             stop_on_bad_loss(terms, batch, batches.dataset, epoch)
@@ -302,12 +305,6 @@ def how_to_go_on(folder: Path) -> str:
     return f"every finished epoch is kept. Go on with: {by} {again} --resume"
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: on the GPU, on the CPU, or in a loader process, which the system then kills."""
-    signs = ("can't allocate memory", "DataLoader worker")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
-
-
 def refuse_other_data(resumed: dict[str, Any], folder: Path, identity: dict[str, Any]) -> None:
     """A run goes on with the data that it was started with, or not at all."""
     for name, value in identity.items():
@@ -326,22 +323,6 @@ def stop_on_bad_loss(terms: dict[str, Tensor], batch: Batch, clips: SkeletonClip
         f"epoch {epoch}: the loss is not finite ({listed}) on clips {names}. The last good epoch is kept in last.pt; "
         "look at these clips, or resume with a lower train.learning_rate in another --work-dir"
     )
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device asked for, or the GPU when there is one."""
-    if name and name.startswith("cuda:") and distributed.size() > 1:
-        raise UserError(f"--device {name}: every process of torchrun takes a GPU of its own; leave --device out")
-    if name in (None, "cuda") and distributed.size() > 1 and torch.cuda.is_available():
-        return distributed.local_gpu()
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; expected cpu, cuda or cuda:N") from None
-    return device
 
 
 def parse_arguments() -> argparse.Namespace:

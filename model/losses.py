@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from feeders.parts import Part
 from model.localizer import Output
 from utils import distributed
 from utils.config import Settings
@@ -26,18 +25,30 @@ class Portion(NamedTuple):
     counted: float = 1.0
 
     @classmethod
-    def of(cls, part: Part, lengths: Tensor, known: Tensor, mask_padding: bool) -> Portion:
-        """Read it from a part of a batch, and of the (N,) clips their lengths and which have pseudo-labels."""
+    def of(
+        cls,
+        own: list[int],
+        together: list[int],
+        step: list[int],
+        lengths: Tensor,
+        known: Tensor,
+        mask_padding: bool,
+    ) -> Portion:
+        """Read it from the clips of this rank's part, of all ranks' in this pass, and of the whole step.
+
+        Args:
+            lengths, known: (N,) of all clips, their frames and which have pseudo-labels.
+        """
 
         def share(clips: list[int], of_clips: Tensor) -> float:
-            return float(of_clips[clips].sum() / of_clips[part.step].sum().clamp(min=1))
+            return float(of_clips[clips].sum() / of_clips[step].sum().clamp(min=1))
 
         ones = torch.ones(len(lengths), dtype=torch.float64)
         counted = lengths.double() if mask_padding else ones  # with padding, all clips of a step are as long
         return cls(
-            clips=share(part.own, ones),
-            known=share(part.own, lengths.double() * known),
-            counted=share(part.together, counted),
+            clips=share(own, ones),
+            known=share(own, lengths.double() * known),
+            counted=share(together, counted),
         )
 
 

@@ -83,7 +83,7 @@ def test_portions_add_up_to_the_whole() -> None:
     sums: dict[str, float] = dict.fromkeys(Portion._fields, 0.0)
     steps = 0
     for parts in of_ranks(order(), 3, 2):
-        portions = [Portion.of(part, lengths, known, mask_padding=True) for part in parts]
+        portions = [Portion.of(*part[:3], lengths, known, mask_padding=True) for part in parts]
         for name in ("clips", "known"):
             sums[name] += sum(getattr(portion, name) for portion in portions)
         sums["counted"] += portions[0].counted  # a pass is counted by all ranks together
@@ -112,7 +112,7 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
             longest = 0 if mask_padding else max(frames)
             batch: Batch = collate([clips[i] for i in part.own]).fit(len(part.own), longest)
             labels = (pseudo[batch.index, : batch.mask.shape[1]], known[batch.index]) if refining else None
-            portion = Portion.of(part, torch.tensor(frames), known, mask_padding)
+            portion = Portion.of(*part[:3], torch.tensor(frames), known, mask_padding)
             output = model(batch.joints, batch.mask)
             objective(output, batch.video_labels, batch.mask, labels, settings, portion)["total"].backward()
         return len(parts), {name: p.grad.clone() for name, p in model.named_parameters()}

@@ -63,7 +63,7 @@ def test_the_file_map_names_every_module() -> None:
             stem = "stand_in" if path.stem.startswith("stand_in") else path.stem
             assert path.stem == "__init__" or re.search(rf"\b{stem}\b|\b{stem}\*", listed), path
     for path in (ROOT / "config").glob("*.yaml"):
-        assert path.stem.startswith("train_split") or path.stem in listed, path
+        assert path.stem.startswith(("train_split", "best_split")) or path.stem in listed, path
 
 
 def test_pictures_and_pages_are_there() -> None:

@@ -24,7 +24,7 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=MOST)]
 Count = Annotated[int, Field(ge=1, le=MOST)]
-Stream = Literal["joint", "bone", "motion", "bone_motion", "egocentric", "egocentric_motion"]
+Stream = Literal["joint", "bone", "motion"]
 Index = Annotated[int, Field(ge=0, le=MOST)]
 
 
@@ -73,6 +73,8 @@ class DataSettings(Group):
     gaps: Literal["background", "removed"]
     max_frames: Count
     length_counts: Literal["clip", "annotated"]
+    mirror: Probability
+    scale: Share
     holdout: Share
     bucketing: bool
     bucket_noise: NonNegative
@@ -97,7 +99,6 @@ class LossSettings(Group):
     multi_view: NonNegative
     multi_view_share: PositiveShare
     detach_multi_view: bool
-    suppression: NonNegative
     mil_when_refining: NonNegative
 
 

@@ -15,7 +15,7 @@ JOINT_NAMES = (
 )  # fmt: skip
 NUM_JOINTS = len(JOINT_NAMES)
 
-PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 0, 1, 3, 4, 8, 12, 16
+PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8
 
 # (child, parent), counted from 0, parents leading to the chest (joint 20)
 BONES = (
