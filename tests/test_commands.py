@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from utils import distributed
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = (".", "prepare", "feeders", "model", "utils", "benchmarks", "docs", "tests")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py") if path != Path(__file__))
@@ -103,7 +105,7 @@ def test_the_help_of_a_command_has_examples_that_it_understands(
 @pytest.mark.parametrize("line", [line for line in README if re.match(HOW, line)])
 def test_a_command_of_the_readme_is_one_and_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call, arguments = re.fullmatch(rf"{HOW}(.*)", line).groups()
-    if call in ("bash prepare/demo.sh", "bash tests/run.sh"):  # which have no parser
+    if call in ("bash prepare/demo.sh", "bash tests/run.sh", "bash cluster/prepare.sh"):  # which have no parser
         assert (ROOT / call.split()[1]).is_file()
         return
     command = next(command for command in COMMANDS if call in calls(command))
@@ -159,4 +161,9 @@ def test_progress_bars_are_shown_at_a_terminal_alone(path: Path) -> None:
     for bar in bars:
         disable = next((keyword.value for keyword in bar.keywords if keyword.arg == "disable"), None)
         assert disable is not None
-        assert ast.unparse(disable).startswith("None")  # which is tqdm's word for it
+        shown = ast.unparse(disable)
+        assert shown.startswith("None") or shown == "distributed.no_bar()"  # None is tqdm's word for it
+
+
+def test_a_single_process_leaves_progress_bars_to_tqdm() -> None:
+    assert distributed.no_bar() is None
