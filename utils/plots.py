@@ -18,6 +18,7 @@ from utils.text import printable
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line styles tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", "-.", ":")
+MAX_BAND = 0.2  # thresholds that are further apart are lines alone; a band would hide the curves
 MAX_ROWS = 8  # classes shown
 MAX_NAME, MAX_TITLE = 28, 60  # characters
 TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)  # of the curves, whose axis is stretched where the thresholds are
@@ -135,7 +136,8 @@ def _curves(
             seconds, frame_probs[:, label], color=_colour(row), ls=style, linewidth=width, marker=marker, label=name
         )
     low, high = min(thresholds), max(thresholds)
-    axes.axhspan(low, high, color="0.75", zorder=0)
+    if high - low <= MAX_BAND:
+        axes.axhspan(low, high, color="0.75", zorder=0)
     for threshold in thresholds:
         axes.axhline(threshold, color="0.3", linewidth=0.4, zorder=1)
     span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
