@@ -87,7 +87,7 @@ def run(row: Row, seed: int, out: Path, threads: int) -> str:
     return f"{row.name}, seed {seed}: {'done' if status == 0 else f'FAILED, see {log.name}'}"
 
 
-def figures(folder: Path) -> dict[str, float] | None:
+def figures(folder: Path) -> dict[str, float | None] | None:
     """What the table shows of a finished run, in percent, and its minutes; None while it is not finished."""
     try:
         results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
@@ -105,19 +105,20 @@ def figures(folder: Path) -> dict[str, float] | None:
     }
 
 
-def training(folder: Path) -> dict[str, float]:
-    """What the mAP of a run gained in the last quarter of its epochs, and its minutes; not a number where unknown."""
+def training(folder: Path) -> dict[str, float | None]:
+    """What the mAP of a run gained in the last quarter of its epochs, and its minutes; None where that is unknown."""
     try:
         epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     except FileNotFoundError:
-        return {"last quarter": float("nan"), "minutes": float("nan")}
-    last, before = (epochs[i - 1].get("corrected", {"mAP": float("nan")}) for i in (len(epochs), len(epochs) * 3 // 4))
-    return {"last quarter": last["mAP"] - before["mAP"], "minutes": sum(row["seconds"] for row in epochs) / 60}
+        return {"last quarter": None, "minutes": None}
+    last, before = (epochs[i - 1].get("corrected") for i in (len(epochs), len(epochs) * 3 // 4))
+    gain = last["mAP"] - before["mAP"] if last and before else None
+    return {"last quarter": gain, "minutes": sum(row["seconds"] for row in epochs) / 60}
 
 
-def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, dict[str, list[float]]]]:
+def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, dict[str, list[float | None]]]]:
     """The Markdown table, and the figures behind it by row, column and seed."""
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[float | None]]] = {}
     for row in rows:
         done = [f for seed in seeds if (f := figures(out / row.name / f"seed{seed}"))]
         if done:
@@ -138,8 +139,8 @@ def of_task(task: Shard, rows: list[Row], seeds: list[int]) -> set[tuple[str, in
     return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in share}
 
 
-def _cell(values: list[float]) -> str:
-    if np.isnan(values).all():
+def _cell(values: list[float | None]) -> str:
+    if None in values:
         return "-"
     spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):.1f}{spread}"

@@ -63,3 +63,8 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert found["a"]["minutes"] == [1.0, 2.0]
     assert found["a"]["last quarter"] == [1.0, 1.0]  # from the third to the fourth of four epochs
     assert figures(tmp_path / "b" / "seed5") is None
+    (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored anew
+    text, found = table(read_rows(tmp_path / "list.yaml"), [5, 6], tmp_path)
+    assert found["a"]["minutes"] == [1.0, None]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert "| - | - |" in text
