@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from model.agcn import AGCN
 from model.frames import Frames
 from model.mil_head import MILHead, View
-from model.streams import stack_streams
 from utils.config import ModelSettings
 
 
@@ -24,17 +23,16 @@ class Output(NamedTuple):
 class Localizer(nn.Module):
     """Skeleton sequences → frame and video scores of K actions and background, from two views.
 
-    (Yu & Fujiwara 2023: 2s-AGCN, its joint stream alone by default, under a FAC-Net head with two classifiers.)
+    (Yu & Fujiwara 2023: 2s-AGCN, its joint stream alone, under a FAC-Net head with two classifiers.)
     """
 
     def __init__(self, num_classes: int, settings: ModelSettings) -> None:
         super().__init__()
-        self.backbone = AGCN(in_channels=3 * len(settings.streams), width=settings.width)
+        self.backbone = AGCN(in_channels=3, width=settings.width)
         self.heads = nn.ModuleList(
             MILHead(self.backbone.out_channels, num_classes, settings.cosine_scale, settings.temperatures)
             for _ in range(2)
         )
-        self.streams = settings.streams
         self.mask_padding = settings.mask_padding
         self.detach_second_view = settings.detach_second_view
 
@@ -44,7 +42,6 @@ class Localizer(nn.Module):
         joints = joints.to(self.heads[0].prototypes.dtype)
         fine = Frames.of(mask) if self.mask_padding else Frames.all(N, T, joints.device)
         joints = joints.masked_fill(~mask.view(N, 1, T, 1, 1), 0)  # whatever the padding held
-        joints = stack_streams(joints, mask, self.streams)
         x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, joints.shape[1])
         x, strided = self.backbone(x, fine.repeat(M))
         features = x.mean(dim=2).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)

@@ -24,7 +24,6 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=MOST)]
 Count = Annotated[int, Field(ge=1, le=MOST)]
-Stream = Literal["joint", "bone", "motion"]
 Index = Annotated[int, Field(ge=0, le=MOST)]
 
 
@@ -39,12 +38,6 @@ def _after_an_epoch(start: int) -> int:
     if start == 0:
         raise ValueError("the first pseudo-labels exist after epoch 0, so give 1 or more")
     return start
-
-
-def _different(names: list[str]) -> list[str]:
-    if len(set(names)) != len(names):
-        raise ValueError("expected each one once")
-    return names
 
 
 def _rising(values: list[float]) -> list[float]:
@@ -86,7 +79,6 @@ class ModelSettings(Group):
     """The network's shape, and the two faults of the released code that live in it."""
 
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
-    streams: Annotated[list[Stream], Field(min_length=1), AfterValidator(_different)]
     cosine_scale: Positive
     temperatures: _rising_list(Positive)
     mask_padding: bool
