@@ -1,13 +1,15 @@
-"""Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019), with padding masked out.
+"""Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019), with padding left out.
 
-Tensors are frame-major, (B, T, V, C): clip-and-person, frame, joint, channel. So a 1×1 convolution is a
-matrix product over contiguous channels, and the real frames of a padded batch are whole rows that batch
-normalisation can pick. Frames that are padding hold zeros at every block's input and output.
+Tensors are (R, V, C): real frames of one clip (and person) after the other, joints, channels. So there is no padding to
+compute or to mask, a 1×1 convolution is a matrix product over contiguous channels, and batch normalisation takes its
+statistics from all rows. What depends on where a clip begins is told by `Frames`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +17,12 @@ from torch import Tensor, nn
 
 from model.frames import Frames
 from model.graph import adjacency
+from model.joints import gather_joints, score_joints
 from model.rank_norm import normalize_over_ranks
+from model.temporal import convolve
 from utils import distributed
+
+Linear = Callable[[Tensor, Tensor], Tensor]  # weight, bias → what a layer gives
 
 SUBSETS = 3
 KERNEL = 9  # frames that a temporal convolution sees
@@ -24,25 +30,41 @@ SMALL = 1e-6  # where the learned adjacency and the graph convolution's batch-no
 
 
 class FrameBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the real frames of a padded batch, of all ranks' batches where several train together.
+    """Batch normalisation, over the frames of a batch, of what a linear map gives.
 
-    Padding comes out as zeros. `over_ranks` is train.sync_batch_norm.
+    In training of all ranks' batches where several train together; `over_ranks` is train.sync_batch_norm. In evaluation
+    it is itself linear, and goes into the map's weights.
     """
 
     over_ranks = True
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """(B, T, V, C) → the same shape."""
-        V, C = x.shape[2:]
-        real = frames.pack(x).reshape(-1, C)  # (R·V, C)
-        several = self.training and distributed.size() > 1
-        if several and self.over_ranks:
-            normal = normalize_over_ranks(self, real)
-        elif several and not len(real):  # a rank without a clip has no statistics
-            normal = real * self.weight + self.bias
+    def forward(self, linear: Linear, weight: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Normalised linear(weight, bias), (R, V, C); with a shortcut (R, V, C), the rectified sum of both.
+
+        Args:
+            linear: from its weight (C, ...) and bias (C,) to (R, V, C).
+        """
+        if self.training:
+            y = linear(weight, bias)
+            normal = self._normalized(y.flatten(0, 1))
         else:
-            normal = super().forward(real)
-        return frames.unpack(normal.view(-1, V, C))
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            y = linear(
+                weight * scale.view(-1, *[1] * (weight.ndim - 1)), (bias - self.running_mean) * scale + self.bias
+            )
+            normal = y.flatten(0, 1)
+        if shortcut is not None:
+            normal.add_(shortcut.flatten(0, 1)).relu_()
+        return normal.view_as(y)
+
+    def _normalized(self, rows: Tensor) -> Tensor:
+        """(R·V, C) → the same shape."""
+        several = distributed.size() > 1
+        if several and self.over_ranks:
+            return normalize_over_ranks(self, rows)
+        if several and not len(rows):  # a rank without a clip has no statistics
+            return rows * self.weight + self.bias
+        return super().forward(rows)
 
 
 class Pointwise(nn.Linear):
@@ -63,8 +85,9 @@ class Shortcut(nn.Module):
         self.bn = FrameBatchNorm(out_channels)
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """(B, T, V, C_in) and the frames *after* the stride → (B, ⌈T/stride⌉, V, C_out)."""
-        return self.bn(self.conv(x[:, :: self.stride]), frames)
+        """(R, V, C_in) on `frames` → (R', V, C_out) on those that the stride keeps."""
+        kept = frames.keep(x, self.stride)
+        return self.bn(partial(F.linear, kept), self.conv.weight, self.conv.bias)
 
 
 class GraphConv(nn.Module):
@@ -87,32 +110,22 @@ class GraphConv(nn.Module):
         self.shortcut = Shortcut(in_channels, out_channels) if in_channels != out_channels else None
 
     def affinity(self, x: Tensor, frames: Frames) -> Tensor:
-        """How alike the joints of a clip move, (B, 3, V, V); each column sums to 1.
-
-        Padding needs no mask here: its input is zero, so it adds the same number to every pair of joints,
-        and the softmax takes no notice. Only the division must count real frames.
-        """
-        B, T, V, _ = x.shape
-
-        def per_joint(embedding: Tensor) -> Tensor:  # (B, T, V, 3·C') → (B, 3, V, T·C')
-            split = embedding.view(B, T, V, SUBSETS, self.inter_channels).permute(0, 3, 2, 1, 4)
-            return split.reshape(B, SUBSETS, V, T * self.inter_channels)
-
-        scores = per_joint(self.theta(x)) @ per_joint(self.phi(x)).transpose(-1, -2)
-        counted = (self.inter_channels * frames.lengths).to(scores.dtype).view(B, 1, 1, 1)
+        """How alike the joints of a clip move, (B, 3, V, V); each column sums to 1."""
+        weight, bias = (torch.cat([getattr(self.theta, p), getattr(self.phi, p)]) for p in ("weight", "bias"))
+        scores = score_joints(x, weight, bias, SUBSETS, frames)
+        counted = (self.inter_channels * frames.lengths).to(scores.dtype).view(-1, 1, 1, 1)
         return (scores / counted).softmax(dim=2)
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """(B, T, V, C_in) → (B, T, V, C_out)."""
+        """(R, V, C_in) → (R, V, C_out)."""
         graph = self.fixed + self.learned + self.affinity(x, frames)  # (B, 3, V, V), from joint v to joint w
-        gather = graph.transpose(-1, -2).unsqueeze(2)  # (B, 3, 1, V, V)
-        y = sum(value(gather[:, i] @ x) for i, value in enumerate(self.values))
+        weight, bias = torch.cat([value.weight for value in self.values], 1), sum(value.bias for value in self.values)
         shortcut = x if self.shortcut is None else self.shortcut(x, frames)
-        return F.relu(self.bn(y, frames) + shortcut)
+        return self.bn(partial(gather_joints, x, graph, frames), weight, bias, shortcut)
 
 
 class TemporalConv(nn.Module):
-    """(9, 1) convolution along time and batch norm. Padding is zero, so clips end as if nothing followed."""
+    """(9, 1) convolution along time, batch norm, shortcut if there is one, rectifier."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -121,10 +134,11 @@ class TemporalConv(nn.Module):
         nn.init.zeros_(self.conv.bias)
         self.bn = FrameBatchNorm(channels)
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """(B, T, V, C) and the frames *after* the stride → (B, ⌈T/stride⌉, V, C)."""
-        y = self.conv(x.permute(0, 3, 1, 2))  # a channels-last view: nothing is copied
-        return self.bn(y.permute(0, 2, 3, 1), frames)
+    def forward(self, x: Tensor, frames: Frames, shortcut: Tensor | None) -> Tensor:
+        """(R, V, C) on `frames` → (R', V, C) on those that the stride keeps, where the shortcut's frames are."""
+        along_time = partial(convolve, x, frames, self.conv.stride[0])
+        y = self.bn(along_time, self.conv.weight.squeeze(-1), self.conv.bias, shortcut)
+        return F.relu(y) if shortcut is None else y
 
 
 class Block(nn.Module):
@@ -140,12 +154,11 @@ class Block(nn.Module):
         self.shortcut = Shortcut(in_channels, out_channels, stride) if residual and changes else None
 
     def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
-        """(B, T, V, C_in) and its frames → (B, ⌈T/stride⌉, V, C_out) and theirs."""
-        kept = frames.stride(self.stride)
-        y = self.tcn(self.gcn(x, frames), kept)
+        """(R, V, C_in) and its frames → (R', V, C_out) and theirs."""
+        shortcut = None
         if self.residual:
-            y = y + (x if self.shortcut is None else self.shortcut(x, kept))
-        return F.relu(y), kept
+            shortcut = x if self.shortcut is None else self.shortcut(x, frames)
+        return self.tcn(self.gcn(x, frames), frames, shortcut), frames.stride(self.stride)
 
 
 class AGCN(nn.Module):
@@ -162,7 +175,7 @@ class AGCN(nn.Module):
         self.out_channels = 4 * width
 
     def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
-        """(B, T, V, C) with zeros in the padding → features (B, ⌈T/8⌉, V, 4·width) and their frames."""
+        """(R, V, C) and their frames → features (R', V, 4·width) and theirs, every eighth of each clip."""
         for block in self.blocks:
             x, frames = block(x, frames)
         return x, frames

@@ -43,9 +43,10 @@ class Localizer(nn.Module):
         fine = Frames.of(mask) if self.mask_padding else Frames.all(N, T, joints.device)
         joints = joints.masked_fill(~mask.view(N, 1, T, 1, 1), 0)  # whatever the padding held
         x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, joints.shape[1])
-        x, strided = self.backbone(x, fine.repeat(M))
-        features = x.mean(dim=2).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)
-        coarse = Frames.of(strided.mask[::M])
+        bodies = fine.repeat(M)
+        x, strided = self.backbone(bodies.pack(x), bodies)
+        features = strided.unpack(x.mean(dim=1)).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)
+        coarse = Frames(strided.mask[::M], strided.counts[::M])
         second = features.detach() if self.detach_second_view else features
         views = (self.heads[0](features, coarse, fine), self.heads[1](second, coarse, fine))
         return Output(views, features)

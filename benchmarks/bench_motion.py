@@ -1,0 +1,98 @@
+"""Motion files → joints: against the whole mesh, and against just reading the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from smplx.body_models import SMPLH
+from smplx.utils import Struct
+
+from benchmarks.measure import Result, in_turn
+from prepare.body_file import check_body
+from prepare.smplh import SmplhJoints
+from prepare.stand_in_body import body_structure
+
+ROOT = Path(__file__).parents[1]
+
+
+def joints(repeats: int) -> Iterator[Result]:
+    """Poses → 25 joints, per output frame, against smplx's full mesh; and from takes of 120 frames per second."""
+    structure = body_structure()
+    ours = SmplhJoints(check_body(structure, "the stand-in body"))
+    poses = np.random.default_rng(0).normal(0, 0.4, (8192, 156)).astype(np.float32)
+
+    def full_mesh(batch: int) -> Callable[[int], None]:
+        model = SMPLH("", data_struct=Struct(**structure), use_pca=False, flat_hand_mean=False, batch_size=batch)
+        names = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose")
+
+        def run(frames: int) -> None:
+            with torch.inference_mode():
+                for part in torch.from_numpy(poses[:frames]).split(batch):
+                    model(**dict(zip(names, part.split([3, 63, 45, 45], dim=1), strict=True)))
+
+        return run
+
+    for name, batch, frames in (("one frame at a time", 1, 32), ("in batches of 64", 64, 256)):
+        plain = full_mesh(batch)
+        fast, slow = in_turn(repeats, lambda: ours(poses), lambda run=plain, count=frames: run(count))
+        yield Result(f"joints, mesh {name}", "output frames/s", len(poses) / fast, frames / slow)
+        fast, slow = in_turn(repeats, lambda: ours(poses[::4]), lambda run=plain, count=frames: run(count))
+        yield Result(f"joints from 120 fps, mesh {name}", "output frames/s", len(poses) / 4 / fast, frames / 4 / slow)
+
+
+def prepare(repeats: int) -> Iterator[Result]:
+    """The whole command, cold, on takes of 120 fps, float64, compressed; against reading the arrays with numpy."""
+    distinct, takes, frames = 16, 320, 1440
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch)
+        write_takes(data, distinct, takes, frames)
+        files = sorted((data / "amass").rglob("*.npz"))
+        runs = iter(range(1000))
+
+        def command(workers: int) -> Callable[[], None]:
+            def run() -> None:
+                arguments = ["--amass", data / "amass", "--babel", data, "--actions", data / "actions.json"]
+                arguments += ["--name", "mine", "--body", "stand-in", "--workers", workers]
+                arguments += ["--out", data / str(next(runs))]
+                arguments = [sys.executable, "-m", "prepare.build", *map(str, arguments)]
+                subprocess.run(arguments, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+            return run
+
+        def load() -> None:
+            for file in files:
+                with np.load(file) as arrays:
+                    arrays["poses"]
+
+        workers = os.cpu_count() or 1
+        many, one, plain = in_turn(max(1, repeats // 3), command(workers), command(1), load)
+    seconds = takes * frames / 120
+    yield Result(f"prepare, {workers} workers, of reading", "seconds of motion/s", seconds / many, seconds / plain)
+    yield Result(f"prepare, {workers} workers, of one", "seconds of motion/s", seconds / many, seconds / one)
+
+
+def write_takes(folder: Path, distinct: int, takes: int, frames: int) -> None:
+    """`takes` takes of smooth random poses, of which `distinct` differ, in AMASS's and BABEL's formats."""
+    rng, labels = np.random.default_rng(0), {"train": {}, "val": {}}
+    (folder / "amass/KIT/1").mkdir(parents=True)
+    for number in range(takes):
+        path = folder / f"amass/KIT/1/{number}_poses.npz"
+        if number < distinct:
+            poses = rng.normal(0, 0.02, (frames, 156)).cumsum(axis=0)
+            np.savez_compressed(path, poses=poses, mocap_framerate=np.array(120.0))
+        else:
+            os.link(folder / f"amass/KIT/1/{number % distinct}_poses.npz", path)
+        label = {"act_cat": ["walk"], "start_t": 0.0, "end_t": 3.0}
+        entry = {"feat_p": f"KIT/KIT/1/{number}_poses.npz", "dur": frames / 120, "frame_ann": {"labels": [label]}}
+        labels["val" if number % 4 == 0 else "train"][str(number)] = entry
+    for subset, entries in labels.items():
+        (folder / f"{subset}.json").write_text(json.dumps(entries))
+    (folder / "actions.json").write_text('{"walk": 0}')

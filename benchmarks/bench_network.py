@@ -1,0 +1,133 @@
+"""The network against the plain one (benchmarks/plain.py), and the evaluation against sets of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Result, in_turn
+from benchmarks.plain import PlainLocalizer
+from feeders.batches import TrainBatches
+from model.localizer import Localizer, Output
+from model.losses import objective
+from model.mil_head import View
+from utils import config
+from utils.localization import Detections, ground_truth, localize
+from utils.metrics import detection_map
+
+ROOT = Path(__file__).parents[1]
+CLASSES = 4
+# Frames of 24 clips at even ranks among real_mocap's training clips of at most 1,000
+LENGTHS = (139, 182, 201, 225, 243, 255, 277, 309, 325, 348, 379, 399, 421, 438, 460, 482, 500, 520, 537, 551, 570, 591)
+LENGTHS += (602, 687)
+
+
+def train(repeats: int) -> Iterator[Result]:
+    """Real frames through forward, loss, backward and step, float32, at real_mocap's clip lengths."""
+    faithful, ours = config.load([ROOT / "config" / "original.yaml"]), config.load()
+    lengths = np.array(LENGTHS)
+    settings = ours.data
+    random, bucketed = (
+        list(TrainBatches(lengths, 8, 5, b, settings.bucket_noise, drop_last=False)) for b in (False, True)
+    )
+    torch.manual_seed(5)
+    plain, same, fast = PlainLocalizer(CLASSES), Localizer(CLASSES, faithful.model), Localizer(CLASSES, ours.model)
+
+    def plain_forward(joints: torch.Tensor, _: torch.Tensor) -> Output:
+        views = tuple(View(*outputs) for outputs in plain(joints))
+        return Output(views, joints)
+
+    def epoch(
+        forward: Callable[..., Output], model: torch.nn.Module, batches: list[list[int]], chosen: config.Settings
+    ) -> Callable[[], None]:
+        adam = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=1e-4)
+
+        def run() -> None:
+            for batch in batches:
+                data = random_batch(lengths[batch])
+                terms = objective(forward(*data[:2]), data[2], data[1], None, chosen)
+                adam.zero_grad(set_to_none=True)
+                terms["total"].backward()
+                adam.step()
+
+        return run
+
+    slow, equal, quick = in_turn(
+        repeats,
+        epoch(plain_forward, plain, random, faithful),
+        epoch(same, same, random, faithful),
+        epoch(fast, fast, bucketed, ours),
+    )
+    frames = lengths.sum()
+    yield Result("train, identical batches", "real frames/s", frames / equal, frames / slow)
+    yield Result("train, bucketed", "real frames/s", frames / quick, frames / slow)
+
+
+def infer(repeats: int) -> Iterator[Result]:
+    """One long clip, and many short ones clip by clip against batches of 8."""
+    ours = config.load()
+    plain, fast = PlainLocalizer(CLASSES).eval(), Localizer(CLASSES, ours.model).eval()
+    long, short = random_batch([4000]), random_batch([90] * 8)
+
+    @torch.inference_mode()
+    def by_clip(batch: tuple[torch.Tensor, ...]) -> None:
+        for clip in batch[0].split(1):
+            plain(clip)
+
+    @torch.inference_mode()
+    def at_once(batch: tuple[torch.Tensor, ...]) -> None:
+        fast(*batch[:2])
+
+    for name, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
+        quick, slow = in_turn(repeats, lambda b=batch: at_once(b), lambda b=batch: by_clip(b))
+        frames = int(batch[1].sum())
+        yield Result(f"infer, {name}", "frames/s", frames / quick, frames / slow)
+
+
+def random_batch(lengths: np.ndarray | list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Joints, mask and video labels of clips of these lengths, padded."""
+    lengths = torch.as_tensor(lengths)
+    mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+    joints = torch.randn(len(lengths), 3, mask.shape[1], 25, 1) * mask.view(len(lengths), 1, -1, 1, 1)
+    return joints, mask, torch.eye(CLASSES)[torch.arange(len(lengths)) % CLASSES]
+
+
+def evaluate(repeats: int) -> Iterator[Result]:
+    """Proposals and mAP at 7 tIoUs of 2,000 clips × 20 classes, against sets of frames on a sample."""
+    clips, classes, sample = 2000, 20, 4
+    rng, settings = np.random.default_rng(0), config.load().eval
+    scores = [rng.normal(0, 1, (int(t), classes + 1)).cumsum(0) / 6 for t in rng.integers(60, 900, clips)]
+    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
+    labels = [p[:, :classes] > 0.3 for p in probs]
+    video = np.full(classes + 1, 0.5)
+
+    def fast() -> None:
+        found = Detections.concatenate([localize(i, p, video, settings) for i, p in enumerate(probs)])
+        detection_map(found, ground_truth(labels), classes, settings.tious)
+
+    def slow() -> None:
+        found = Detections.concatenate([localize(i, p, video, settings) for i, p in enumerate(probs[:sample])])
+        truth = ground_truth(labels[:sample])
+        for tiou in settings.tious:
+            _hits_by_sets(found, truth, tiou)
+
+    ours, plain = in_turn(repeats, fast, slow)
+    yield Result("evaluate 2,000 clips x 20 classes", "clips/s", clips / ours, sample / plain)
+
+
+def _hits_by_sets(found: Detections, truth: Detections, tiou: float) -> int:
+    """True positives, every detection's set of frames against that of every true segment of its clip and class."""
+    taken: set[int] = set()
+    for i in np.argsort(-found.scores):
+        frames, best, at = set(range(*map(int, found.segments[i]))), 0.0, -1
+        for j in range(len(truth)):
+            if truth.clip[j] == found.clip[i] and truth.label[j] == found.label[i] and j not in taken:
+                other = set(range(*map(int, truth.segments[j])))
+                overlap = len(frames & other) / len(frames | other)
+                best, at = max((best, at), (overlap, j))
+        if best >= tiou:
+            taken.add(at)
+    return len(taken)

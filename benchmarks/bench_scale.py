@@ -1,0 +1,142 @@
+"""How long a training takes to begin, and what size costs."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.bench_motion import write_takes
+from benchmarks.bench_network import CLASSES, random_batch
+from benchmarks.measure import Result, in_turn
+from model.localizer import Localizer
+from model.losses import objective
+from prepare.build import build
+from utils import config
+from utils.localization import Detections, ground_truth, localize
+from utils.metrics import detection_map
+from utils.skeleton import FPS, NUM_JOINTS
+from utils.store import Clip, write_split, write_store
+
+ROOT = Path(__file__).parents[1]
+BABEL = 12_660, 366  # takes, and frames of their mean: 43 hours
+SIZES = (1, 4, 16)
+# Runs train.py until Adam's first step; prints the seconds since its imports, and the MB that memory grew by (Linux).
+FIRST_STEP = """
+import re, time, torch, torch._dynamo, train  # Adam imports the third
+from pathlib import Path
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+began, before = time.perf_counter(), peak()
+def stop(*_, **__):
+    print("first step", time.perf_counter() - began, peak() - before, flush=True)
+    raise SystemExit
+torch.optim.Adam.step = stop
+train.main()
+"""
+
+
+def start(repeats: int) -> Iterator[Result]:
+    """From the command to the first training step, beyond imports; against reading the joints' file whole."""
+    takes, frames = BABEL
+    for share in (16, 4, 1):
+        with tempfile.TemporaryDirectory() as scratch:
+            data = Path(scratch)
+            write_data_set(data, takes // share, frames)
+            (joints,) = (data / "skeletons-bench").glob("joints-*")
+            measured: list[list[float]] = []
+
+            def first_step(data: Path = data, measured: list[list[float]] = measured) -> None:
+                arguments = ["--work-dir", data / "run", "--set", f"data.root={data}", "data.split=bench"]
+                arguments += ["model.width=8", "data.workers=0"]  # of the network's time only a first look
+                line = [sys.executable, "-c", FIRST_STEP, *map(str, arguments)]
+                found = subprocess.run(line, check=True, cwd=ROOT, capture_output=True, text=True)
+                said = next(text for text in found.stdout.splitlines() if text.startswith("first step"))
+                measured.append([float(number) for number in said.split()[2:]])
+                shutil.rmtree(data / "run")
+
+            def read_whole(joints: Path = joints) -> None:
+                joints.read_bytes()
+
+            _, whole = in_turn(repeats, first_step, read_whole)
+            seconds, memory = np.median(measured[1:], axis=0)
+            size = joints.stat().st_size / 2**20
+            what = f"start, {takes // share:,} takes, to the first step beyond imports"
+            yield Result(f"{what}; reading all joints", "s (less)", seconds, whole)
+            yield Result(f"{what}; all joints", "MB (less)", memory, size)
+
+
+def write_data_set(folder: Path, takes: int, frames: int) -> None:
+    """A store of `takes` clips of `frames` frames of one random walk, and a split `bench` of four classes over it."""
+    walk = np.random.default_rng(0).normal(0, 0.01, (frames, NUM_JOINTS, 3)).cumsum(0).astype(np.float32)
+    walk += np.random.default_rng(1).normal(0, 0.3, (NUM_JOINTS, 3)).astype(np.float32)
+    clips, ids = [], {"train": [], "val": []}
+    for number in range(takes):
+        subset = "val" if number % 4 == 0 else "train"
+        clips.append(Clip(str(number), subset, "A/B/x.npz", number * frames, frames, 30.0, frames / FPS, {}))
+        ids[subset].append((str(number), frames))
+    (folder / "skeletons-bench").mkdir()
+    write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})
+    labels = np.zeros((CLASSES, frames, CLASSES), bool)
+    for label in range(CLASSES):
+        labels[label, : frames // 2, label] = True
+    facts = {"name": "bench", "classes": ["walk", "run", "turn", "wave"], "skeletons": "skeletons-bench"}
+    every = [labels[number % CLASSES] for number in range(takes)]
+    write_split(folder / "bench", ids, every, [np.ones(frames, bool)] * takes, facts)
+
+
+def scale(repeats: int) -> Iterator[Result]:
+    """What 4 and 16 times the size costs; the slope of log cost over log size, linear being 1."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in SIZES:
+            write_takes(Path(scratch) / str(size), distinct=1, takes=30 * size, frames=480)
+
+        def prepare(size: int) -> None:
+            data = Path(scratch) / str(size)
+            with redirect_stdout(io.StringIO()):
+                build(data / "amass", data, "stand-in", data / "out", {"mine": ["walk"]})
+            shutil.rmtree(data / "out")
+
+        yield _slope("prepare, 30, 120, 480 takes", repeats, prepare)
+
+    settings = config.load(assignments=["model.width=16"])
+    model = Localizer(CLASSES, settings.model)
+    clips = {size: random_batch([250 * size]) for size in SIZES}
+    batches = {size: random_batch([100 * size] * 4) for size in SIZES}
+
+    @torch.inference_mode()
+    def infer(size: int) -> None:
+        model.eval()(*clips[size][:2])
+
+    def train(size: int) -> None:
+        joints, mask, video_labels = batches[size]
+        objective(model.train()(joints, mask), video_labels, mask, None, settings)["total"].backward()
+
+    yield _slope("infer, a clip of 250, 1,000, 4,000 frames", repeats, infer)
+    yield _slope("train, 4 clips of 100, 400, 1,600 frames", repeats, train)
+
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(0, 1, (400, 21)).cumsum(0) / 6 for _ in range(100 * SIZES[-1])]
+    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
+    labels = [p[:, :20] > 0.3 for p in probs]
+
+    def evaluate(size: int) -> None:
+        some = [localize(i, p, np.full(21, 0.5), settings.eval) for i, p in enumerate(probs[: 100 * size])]
+        detection_map(Detections.concatenate(some), ground_truth(labels[: 100 * size]), 20, settings.eval.tious)
+
+    yield _slope("evaluate, 100, 400, 1,600 clips", repeats, evaluate)
+
+
+def _slope(what: str, repeats: int, work: Callable[[int], None]) -> Result:
+    seconds = in_turn(repeats, *(lambda size=size: work(size) for size in SIZES))
+    slope = np.polyfit(np.log(SIZES), np.log(seconds), 1)[0]
+    listed = ", ".join(f"{taken:.2g}" for taken in seconds)
+    return Result(f"scale: {what}: {listed} s", "slope (less)", float(slope), 1.0)

@@ -1,0 +1,125 @@
+"""What passes between the joints of each clip, of packed clips (model/frames.py).
+
+On a GPU all clips are worked on at once, padded. On a CPU they are worked on where they lie, some frames at a time, so
+that what comes in between stays in the cache; it is not kept for the way back but computed again, which costs less than
+fetching it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from model.frames import Frames
+
+CHUNK = 64  # frames at a time
+
+
+def score_joints(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, frames: Frames) -> Tensor:
+    """How alike joints move: Σ over a clip's frames of θ(joint v)·φ(joint w), in each of S subsets.
+
+    Args:
+        x: (R, V, C).
+        weight, bias: (2·S·C', C) and (2·S·C',), the linear maps θ of all subsets, then φ.
+
+    Returns:
+        (B, S, V, V).
+    """
+    if x.device.type == "cpu":
+        return _ScoreByClip.apply(x, weight, bias, subsets, frames.counts)
+    theta, phi = _embed(frames.unpack(F.linear(x, weight, bias)), subsets)  # zeros in the padding add nothing
+    return theta @ phi.transpose(-1, -2)
+
+
+def _embed(embedded: Tensor, subsets: int) -> Tensor:
+    """θ and φ of every joint over all frames: (B, T, V, 2·S·C') → (2, B, S, V, T·C')."""
+    return embedded.unflatten(-1, (2, subsets, -1)).permute(3, 0, 4, 2, 1, 5).flatten(4)
+
+
+class _ScoreByClip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, subsets: int, counts: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        ctx.subsets, ctx.counts = subsets, counts
+        scores = x.new_zeros(len(counts), subsets, x.shape[1], x.shape[1])
+        for clip, some in _chunks(counts):
+            theta, phi = _embed(F.linear(x[some], weight, bias).unsqueeze(0), subsets).squeeze(1)
+            scores[clip].baddbmm_(theta, phi.transpose(1, 2))
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+        for clip, some in _chunks(ctx.counts):
+            theta, phi = _embed(F.linear(x[some], weight, bias).unsqueeze(0), ctx.subsets).squeeze(1)  # (S, V, t·C')
+            both = torch.stack([grad[clip] @ phi, grad[clip].transpose(1, 2) @ theta])
+            rows = both.unflatten(3, (x[some].shape[0], -1)).permute(3, 2, 0, 1, 4).reshape(-1, len(weight))
+            torch.mm(rows, weight, out=grad_x[some].flatten(0, 1))
+            grad_weight.addmm_(rows.T, x[some].flatten(0, 1))
+            grad_bias += rows.sum(0)
+        return grad_x, grad_weight, grad_bias, None, None
+
+
+def gather_joints(x: Tensor, graph: Tensor, frames: Frames, weight: Tensor, bias: Tensor) -> Tensor:
+    """Every joint collects from the others along S graphs, and a linear map takes what came: y = Σ_i W_i x G_i + b.
+
+    Args:
+        x: (R, V, C).
+        graph: (B, S, V, V); graph[b, i, v, w] is how much of joint v comes to joint w.
+        weight, bias: (C_out, S·C), the maps W_i side by side, and (C_out,).
+
+    Returns:
+        (R, V, C_out).
+    """
+    rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (B, V·S, V): what one joint collects lies together, (S·C)
+    if x.device.type == "cpu":
+        return _GatherByClip.apply(x, rows, weight, bias, frames.counts)
+    gathered = frames.pack(rows.unsqueeze(1) @ frames.unpack(x))
+    return F.linear(gathered.reshape(*x.shape[:2], -1), weight, bias)
+
+
+class _GatherByClip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, counts: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(x, rows, weight)
+        ctx.counts = counts
+        y = x.new_empty(*x.shape[:2], len(weight))
+        for clip, some in _chunks(counts):
+            gathered = _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
+            torch.addmm(bias, gathered, weight.T, out=y[some].flatten(0, 1))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, rows, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_x, grad_rows, grad_weight = torch.empty_like(x), torch.zeros_like(rows), torch.zeros_like(weight)
+        for clip, some in _chunks(ctx.counts):
+            given = grad[some].flatten(0, 1)
+            grad_weight.addmm_(given.T, _to_frames(rows[clip], x[some]).view(-1, weight.shape[1]))
+            collected = (given @ weight).view(-1, rows.shape[1], x.shape[2])
+            grad_x[some] = _to_frames(rows[clip].T, collected)
+            grad_rows[clip] += (collected @ x[some].transpose(1, 2)).sum(0)
+        return grad_x, grad_rows, grad_weight, grad.sum((0, 1)), None
+
+
+def _to_frames(matrix: Tensor, frames: Tensor) -> Tensor:
+    """matrix @ frame of each frame; `@` would lay frames and result out anew."""
+    return torch.bmm(matrix.expand(len(frames), -1, -1), frames)
+
+
+def _chunks(counts: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """Each clip's number and the packed frames of its next CHUNK."""
+    start = 0
+    for clip, count in enumerate(counts):
+        for first in range(start, start + count, CHUNK):
+            yield clip, slice(first, min(first + CHUNK, start + count))
+        start += count
