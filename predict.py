@@ -25,7 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve each other on shared cores
+from utils.threads import waiting
+
+os.environ.update(waiting())  # before torch
 
 import numpy as np
 import torch

@@ -22,7 +22,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve each other on shared cores
+from utils.threads import waiting
+
+os.environ.update(waiting())  # before torch
 
 import torch
 from torch import Tensor

@@ -17,8 +17,11 @@ import resource
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
+
+from utils.threads import waiting
+
+os.environ.update(waiting())  # before torch
 
 import torch
 
