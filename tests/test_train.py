@@ -111,8 +111,9 @@ def test_held_out_clips_choose_by_video_labels_alone(
     assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"]
 
 
+@pytest.mark.parametrize("layers", [[], ["config/best.yaml"]], ids=["default", "best"])
 def test_no_frame_label_of_a_training_clip_is_read(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: list[str]
 ) -> None:
     honest = Split.labels
 
@@ -122,9 +123,13 @@ def test_no_frame_label_of_a_training_clip_is_read(
             return labels
         return np.random.default_rng(len(labels)).permutation(labels)
 
-    monkeypatch.setattr(Split, "labels", scrambled)
-    run(monkeypatch, *small(prepared, tmp_path / "run"))
-    assert equal(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(trained / "last.pt"))
+    ends = []
+    for name, labels in {"honest": honest, "scrambled": scrambled}.items():
+        monkeypatch.setattr(Split, "labels", labels)
+        config = ["--config", *(str(ROOT / layer) for layer in layers)] if layers else []
+        assert run(monkeypatch, *small(prepared, tmp_path / name, "train.epochs=2"), *config) == 0
+        ends.append(load_checkpoint(tmp_path / name / "last.pt"))
+    assert equal(*ends)
 
 
 def test_the_supervised_bound_learns_from_frame_labels_from_the_first_epoch_on(
