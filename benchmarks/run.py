@@ -5,7 +5,7 @@
 
 Each benchmark runs ours and the baseline in turn, N times, in a process of its own, and reports medians, their ratio
 and the largest memory of that process, for both. The baselines are plain: smplx's full mesh, `benchmarks/plain.py`
-(the network as its description goes), frames compared as sets, and reading the same files with numpy.
+(the network as its description goes), localization frame by frame, and reading the same files with numpy.
 """
 
 from __future__ import annotations

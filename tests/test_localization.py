@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.plain_localization import Found, localize_plainly
 from utils import config
-from utils.config import EvalSettings
 from utils.localization import CORRECTED, RELEASED, Conventions, Detections, ground_truth, localize, whole_clip_answer
 from utils.segments import OVERLAPS, tiou
 
@@ -21,74 +19,11 @@ LABELS = [
     np.array([[0, 1], [0, 1]], bool),
 ]
 
-Found = list[tuple[int, int, int, float]]  # class, start, end, score
-
 
 def rows(found: Detections) -> Found:
     segments = found.segments.astype(int).tolist()
     assert found.segments.tolist() == segments
     return [(k, *s, score) for k, s, score in zip(found.label.tolist(), segments, found.scores.tolist(), strict=True)]
-
-
-def proposals(probs: list[float], settings: EvalSettings) -> list[tuple[int, int]]:
-    """Runs [start, end) above each threshold, counted frame by frame."""
-    found = []
-    for threshold in settings.thresholds:
-        start = None
-        for t, p in enumerate([*probs, -1.0]):
-            if p > threshold and start is None:
-                start = t
-            elif p <= threshold and start is not None:
-                found += [(start, t)] if t - start >= settings.min_length else []
-                start = None
-    return found
-
-
-def mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values) if values else 0.0
-
-
-def corrected_score(probs: list[float], start: int, end: int, settings: EvalSettings) -> float:
-    margin = math.ceil(settings.outer_share * (end - start))
-    outer = probs[max(0, start - margin) : start] + probs[end : end + margin]
-    return mean(probs[start:end]) - settings.outer_weight * mean(outer)
-
-
-def released_score(probs: list[float], start: int, end: int, settings: EvalSettings) -> float:
-    """As the specification words it: L = end - start, inside one frame past it, the margins beside that."""
-    share = settings.outer_share * (end - start)
-    before = range(max(0, int(start - share)), start)
-    after = range(end + 1, min(len(probs) - 1, int(end + share + 1)))
-    outer = [probs[t] for t in (*before, *after)]
-    return mean(probs[start : end + 1]) - settings.outer_weight * mean(outer)
-
-
-def reference(frame_probs: np.ndarray, video_probs: np.ndarray, settings: EvalSettings, released: bool) -> Found:
-    """Localization in plain words: corrected, or as the specification words the released one."""
-    found: Found = []
-    for k in range(len(video_probs)):
-        if video_probs[k] < settings.min_video_score:
-            continue
-        probs = frame_probs[:, k].tolist()
-        score = released_score if released else corrected_score
-        scored = {
-            (s, e + released): float(np.float32(score(probs, s, e, settings))) for s, e in proposals(probs, settings)
-        }
-        kept: Found = []
-        for (start, end), value in sorted(scored.items(), key=lambda item: (-item[1], item[0])):
-            for _, better_start, better_end, _ in kept:
-                common = max(0, min(end, better_end) - max(start, better_start) + released)
-                lower, better = end - start + released, better_end - better_start + released
-                whole = {"shorter": min(lower, better), "union": lower + better - common, "lower": lower}
-                if (
-                    common / whole["lower" if released else settings.suppression_overlap]
-                    > settings.suppression_threshold
-                ):
-                    break
-            else:
-                kept.append((k, start, end, value))
-        found += kept
-    return found
 
 
 @st.composite
@@ -114,7 +49,7 @@ def test_localization_is_what_it_says_frame_by_frame(
     changes = {"suppression_overlap": overlap, "min_length": min_length, "outer_share": outer_share}
     chosen = EVAL.model_copy(update=changes)
     found = rows(localize(7, frame_probs, video_probs, chosen, conventions, background=True))
-    expected = reference(frame_probs, video_probs, chosen, conventions is RELEASED)
+    expected = localize_plainly(frame_probs, video_probs, chosen, conventions is RELEASED)
     assert [row[:3] for row in found] == [row[:3] for row in expected]
     assert [row[3] for row in found] == pytest.approx([row[3] for row in expected], abs=1e-6)
     actions = rows(localize(7, frame_probs, video_probs, chosen, conventions))
