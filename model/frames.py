@@ -77,3 +77,8 @@ class Frames:
     def keep(self, x: Tensor, step: int) -> Tensor:
         """Packed frames 0, step, 2·step, … of each clip: (R, ...) → (R', ...)."""
         return x if step == 1 else torch.cat([x[:0], *(clip[::step] for clip in self.split(x))])  # a rank may have none
+
+
+def clip_by_clip(x: Tensor) -> bool:
+    """Whether packed clips are worked on one by one where they lie: on a CPU; a GPU takes them at once, padded."""
+    return x.device.type == "cpu"

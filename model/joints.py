@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.frames import Frames
+from model.frames import Frames, clip_by_clip
 
 CHUNK = 64  # frames at a time
 
@@ -30,7 +30,7 @@ def score_joints(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, frames: 
     Returns:
         (B, S, V, V).
     """
-    if x.device.type == "cpu":
+    if clip_by_clip(x):
         return _ScoreByClip.apply(x, weight, bias, subsets, frames.counts)
     theta, phi = _embed(frames.unpack(F.linear(x, weight, bias)), subsets)  # zeros in the padding add nothing
     return theta @ phi.transpose(-1, -2)
@@ -79,7 +79,7 @@ def gather_joints(x: Tensor, graph: Tensor, frames: Frames, weight: Tensor, bias
         (R, V, C_out).
     """
     rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (B, V·S, V): what one joint collects lies together, (S·C)
-    if x.device.type == "cpu":
+    if clip_by_clip(x):
         return _GatherByClip.apply(x, rows, weight, bias, frames.counts)
     gathered = frames.pack(rows.unsqueeze(1) @ frames.unpack(x))
     return F.linear(gathered.reshape(*x.shape[:2], -1), weight, bias)

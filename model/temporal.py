@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.frames import Frames
+from model.frames import Frames, clip_by_clip
 
 TILE = 17  # frames that a tile gives; odd, as then all but one of a tile's frequencies come in pairs
 FEWEST_CHANNELS = 32  # below it the transforms cost more than they save
@@ -40,7 +40,7 @@ def convolve(x: Tensor, frames: Frames, stride: int, weight: Tensor, bias: Tenso
         weight: (C_out, C_in, taps), an odd number of taps whose half is a multiple of `stride`.
         bias: (C_out,).
     """
-    if x.device.type == "cpu" and x.shape[-1] >= FEWEST_CHANNELS:
+    if clip_by_clip(x) and x.shape[-1] >= FEWEST_CHANNELS:
         return _TiledConvolution.apply(x, weight, bias, frames.counts, stride)
     taps = weight.shape[2]
     padded = frames.unpack(x).permute(0, 3, 1, 2)  # (B, C_in, T, V), channels-last

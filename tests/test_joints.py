@@ -1,4 +1,4 @@
-"""What passes between joints, clip by clip on the CPU, against all clips at once with padding."""
+"""What passes between joints, in both ways that there are, against sums written out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def frames() -> Frames:
     return Frames.of(torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1))
 
 
+@pytest.fixture(params=[True, False], ids=["clip by clip", "padded, as on a GPU"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.joints.clip_by_clip", lambda _: request.param)
+
+
 def tensors(*shapes: tuple[int, ...]) -> list[Tensor]:
     torch.manual_seed(0)
     return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -30,6 +35,7 @@ def assert_same_with_gradients(ours: Tensor, expected: Tensor, inputs: list[Tens
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.usefixtures("way")
 def test_scores_are_the_products_of_both_embeddings_over_a_clips_frames(frames: Frames) -> None:
     inputs = tensors((sum(LENGTHS), V, C), (2 * SUBSETS * 2, C), (2 * SUBSETS * 2,))
     x, weight, bias = inputs
@@ -40,6 +46,7 @@ def test_scores_are_the_products_of_both_embeddings_over_a_clips_frames(frames: 
     assert_same_with_gradients(score_joints(x, weight, bias, SUBSETS, frames), torch.stack(expected), inputs)
 
 
+@pytest.mark.usefixtures("way")
 def test_joints_collect_along_each_graph_and_are_mapped(frames: Frames) -> None:
     inputs = tensors((sum(LENGTHS), V, C), (len(LENGTHS), SUBSETS, V, V), (5, SUBSETS * C), (5,))
     x, graph, weight, bias = inputs

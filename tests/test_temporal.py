@@ -44,6 +44,14 @@ def test_result_and_gradients_are_those_of_a_plain_convolution(
         torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-10)
 
 
+def test_a_gpu_gets_pytorchs_convolution_of_padded_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, *tensors = make(LENGTHS, CHANNELS, torch.float64)
+    monkeypatch.setattr("model.temporal.clip_by_clip", lambda _: False)
+    monkeypatch.setattr("model.temporal._TiledConvolution.apply", None)
+    x, weight, bias = tensors
+    torch.testing.assert_close(convolve(x, frames, 2, weight, bias), oracle(x, frames, 2, weight, bias))
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_float32_is_as_exact_as_a_direct_convolution(stride: int) -> None:
     frames, *tensors = make(LENGTHS, (64, 64), torch.float32)
