@@ -63,10 +63,7 @@ def start(repeats: int) -> Iterator[Result]:
                 measured.append([float(number) for number in said.split()[2:]])
                 shutil.rmtree(data / "run")
 
-            def read_whole(joints: Path = joints) -> None:
-                joints.read_bytes()
-
-            _, whole = in_turn(repeats, first_step, read_whole)
+            _, whole = in_turn(repeats, first_step, joints.read_bytes)
             seconds, memory = np.median(measured[1:], axis=0)
             size = joints.stat().st_size / 2**20
             what = f"start, {takes // share:,} takes, to the first step beyond imports"

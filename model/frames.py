@@ -37,7 +37,7 @@ class Frames:
     @cached_property
     def lengths(self) -> Tensor:
         """(B,) int64: the counts, on the mask's device."""
-        return torch.tensor(self.counts, device=self.mask.device)
+        return torch.tensor(self.counts, dtype=torch.int64, device=self.mask.device)  # of no clip too
 
     @cached_property
     def _places(self) -> Tensor | None:
