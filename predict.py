@@ -146,7 +146,7 @@ def predict_person(
     features = row_file(path("features.npy"), len(person.joints), channels) if predictor.features else nullcontext()
     with features as write_features:
         frame_probs, admitted, video_probs = score(predictor, person.joints, write_features)
-    found = localize(0, admitted, video_probs, settings)
+    found = localize([admitted], [video_probs], settings)
     shifted = replace(found, segments=found.segments + person.first)
     write_picture(path("time_line.png"), name, shifted, frame_probs, person.first, classes, settings.thresholds)
     if predictor.features:

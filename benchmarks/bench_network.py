@@ -103,16 +103,16 @@ def evaluate(repeats: int) -> Iterator[Result]:
     scores = [rng.normal(0, 1, (int(t), classes + 1)).cumsum(0) / 6 for t in rng.integers(60, 900, clips)]
     probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
     labels = [p[:, :classes] > 0.3 for p in probs]
-    video = np.full(classes + 1, 0.5)
+    video = np.full((clips, classes + 1), 0.5)
 
     def fast() -> None:
-        found = Detections.concatenate([localize(i, p, video, settings) for i, p in enumerate(probs)])
+        found = localize(probs, video, settings)
         detection_map(found, ground_truth(labels), classes, settings.tious)
 
     def slow() -> None:
         parts = []
         for i, p in enumerate(probs[:sample]):
-            rows = np.array(localize_plainly(p[:, :classes], video[:classes], settings)).reshape(-1, 4)
+            rows = np.array(localize_plainly(p[:, :classes], video[i, :classes], settings)).reshape(-1, 4)
             parts.append(Detections.of(i, rows[:, 0], rows[:, 1:3], rows[:, 3]))
         found, truth = Detections.concatenate(parts), ground_truth(labels[:sample])
         for tiou in settings.tious:

@@ -21,7 +21,7 @@ from model.localizer import Localizer
 from model.losses import objective
 from prepare.build import build
 from utils import config
-from utils.localization import Detections, ground_truth, localize
+from utils.localization import ground_truth, localize
 from utils.metrics import detection_map
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, write_split, write_store
@@ -126,8 +126,9 @@ def scale(repeats: int) -> Iterator[Result]:
     labels = [p[:, :20] > 0.3 for p in probs]
 
     def evaluate(size: int) -> None:
-        some = [localize(i, p, np.full(21, 0.5), settings.eval) for i, p in enumerate(probs[: 100 * size])]
-        detection_map(Detections.concatenate(some), ground_truth(labels[: 100 * size]), 20, settings.eval.tious)
+        some = slice(100 * size)
+        found = localize(probs[some], np.full((100 * size, 21), 0.5), settings.eval)
+        detection_map(found, ground_truth(labels[some]), 20, settings.eval.tious)
 
     yield _slope("evaluate, 100, 400, 1,600 clips", repeats, evaluate)
 

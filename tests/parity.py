@@ -30,7 +30,7 @@ from model.released import load_released, places
 from prepare.amass import resample_indices
 from utils import config
 from utils.errors import UserError, run_command
-from utils.localization import RELEASED, Detections, ground_truth, localize
+from utils.localization import RELEASED, ground_truth, localize
 from utils.metrics import classification_ap, detection_map
 
 REFINED_FROM = 2  # the update of training.npz that uses pseudo-labels
@@ -136,8 +136,7 @@ def detection(folder: Path) -> Iterator[Check]:
     video_probs, clips = files["video_scores"], range(len(files["video_scores"]))
     classes = video_probs.shape[1] - 1
     frame_probs = [files[f"frame_scores{i}"] for i in clips]
-    found = [localize(i, frame_probs[i], video_probs[i], settings, RELEASED, background=True) for i in clips]
-    found = Detections.concatenate(found)
+    found = localize(frame_probs, video_probs, settings, RELEASED, background=True)
     for key in keys(files, r"segments_class\d+"):
         label = int(key.removeprefix("segments_class"))
         own, theirs = found.of_class(label), files[key].reshape(-1, 4)  # an empty list may have any shape

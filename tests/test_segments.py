@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.segments import OVERLAPS, frames_of, paired_tiou, runs, runs_of_rows, suppress, tiou
+from utils.segments import (
+    OVERLAPS,
+    frames_of,
+    in_blocks,
+    paired_tiou,
+    runs,
+    runs_above,
+    runs_of_classes,
+    suppress,
+    tiou,
+)
 
 FRAMES = 12
 masks = st.lists(st.booleans(), max_size=30)
@@ -31,12 +41,29 @@ def test_a_run_is_half_open_and_may_reach_both_edges() -> None:
     assert runs(np.ones(1, bool)).tolist() == [[0, 1]]
 
 
-@given(st.integers(0, 4), st.integers(0, 9), st.integers(0, 2**36 - 1))
-def test_runs_of_rows_are_the_runs_of_each_row(rows: int, frames: int, bits: int) -> None:
-    grid = np.array([bits >> i & 1 for i in range(rows * frames)], bool).reshape(rows, frames)
-    row, segments = runs_of_rows(grid)
-    expected = [(r, *run) for r in range(rows) for run in runs(grid[r]).tolist()]
-    assert [(r, *run) for r, run in zip(row.tolist(), segments.tolist(), strict=True)] == expected
+@given(st.lists(st.integers(0, 6), max_size=30), st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True))
+def test_runs_above_thresholds_are_the_runs_above_each(values: list[int], thresholds: list[int]) -> None:
+    thresholds.sort()
+    each = [runs(np.array(values) > threshold) for threshold in thresholds]
+    assert runs_above(np.array(values), thresholds).tolist() == np.concatenate(each).tolist()
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 2**32))
+def test_runs_of_classes_are_the_runs_of_each_class_of_each_clip(lengths: list[int], classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    masks = [rng.random((frames, classes)) < 0.5 for frames in lengths]
+    clip, label, segments = runs_of_classes(masks)
+    expected = [
+        (c, k, *run) for c, mask in enumerate(masks) for k in range(classes) for run in runs(mask[:, k]).tolist()
+    ]
+    assert np.column_stack([clip, label, segments]).tolist() == [list(row) for row in expected]
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 20))
+def test_blocks_hold_everything_in_order_and_no_more_than_one_thing_too_much(sizes: list[int], at_once: int) -> None:
+    found = [sizes[block] for block in in_blocks(np.array(sizes, dtype=np.int64), at_once)]
+    assert sum(found, []) == sizes
+    assert all(block and sum(block[:-1]) < at_once for block in found)
 
 
 @given(segment_lists, segment_lists)

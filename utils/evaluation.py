@@ -12,6 +12,7 @@ from utils.config import EvalSettings
 from utils.errors import UserError
 from utils.localization import (
     PROTOCOLS,
+    BadClipError,
     Conventions,
     Detections,
     ground_truth,
@@ -134,33 +135,30 @@ def evaluate(
         UserError: a clip has probabilities that are not finite.
     """
     conventions = PROTOCOLS[protocol]
-    found, right, frames = [], 0, 0
-    for index, result in enumerate(results):
-        try:
-            found.append(localize(index, result.frame_probs, result.video_probs, settings, conventions))
-        except ValueError as error:
-            raise UserError(
-                f"clip {result.name}: the network gave {error}; its weights or this clip's joints have gone wrong, "
-                "look at the clip, or train anew with a lower train.learning_rate"
-            ) from None
-        clip_right, clip_frames = frame_accuracy(result.frame_probs, result.labels)
-        right, frames = right + clip_right, frames + clip_frames
-    video_probs = np.stack([result.video_probs[: len(classes)] for result in results])
-    video_labels = np.stack([result.labels.any(axis=0) for result in results])
-    names, labels = [result.name for result in results], [result.labels for result in results]
-    runs = segmentation([result.frame_probs for result in results])
+    names, frame_probs, video_probs, labels = zip(*results, strict=True)
+    try:
+        found = localize(frame_probs, video_probs, settings, conventions)
+    except BadClipError as error:
+        raise UserError(
+            f"clip {names[error.clip]}: the network gave {error}; its weights or this clip's joints have gone wrong, "
+            "look at the clip, or train anew with a lower train.learning_rate"
+        ) from None
+    right, frames = np.sum([frame_accuracy(*clip) for clip in zip(frame_probs, labels, strict=True)], axis=0)
+    video_labels = np.stack([frame_labels.any(axis=0) for frame_labels in labels])
     return replace(
-        score_detections(Detections.concatenate(found), names, labels, classes, settings.tious, protocol),
-        classification_ap=classification_ap(video_probs, video_labels, conventions.absent_ap),
+        score_detections(found, list(names), labels, classes, settings.tious, protocol),
+        classification_ap=classification_ap(
+            np.stack(video_probs)[:, : len(classes)], video_labels, conventions.absent_ap
+        ),
         frame_accuracy=100 * right / frames,
-        f1=segmental_f1(runs, ground_truth(labels), len(classes), F1_TIOUS),
+        f1=segmental_f1(segmentation(frame_probs), ground_truth(labels), len(classes), F1_TIOUS),
     )
 
 
 def score_detections(
     detections: Detections,
     names: list[str],
-    labels: list[np.ndarray],
+    labels: Sequence[np.ndarray],
     classes: Sequence[str],
     tious: Sequence[float],
     protocol: str,
