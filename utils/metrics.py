@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from utils.localization import Detections
-from utils.segments import paired_tiou
+from utils.segments import in_blocks, paired_tiou
 
 PAIRS_AT_ONCE = 1 << 20  # bounds the memory that candidate pairs take
 
@@ -30,7 +30,7 @@ def detection_map(detections: Detections, truth: Detections, num_classes: int, t
     present = np.bincount(truth.label, minlength=num_classes)
     ap = np.full((len(tious), num_classes), np.nan)
     for label in np.flatnonzero(present[:num_classes]):
-        ap[:, label] = 100 * _average_precision(hits[:, detections.label == label], present[label])
+        ap[:, label] = 100 * _average_precision(hits[:, np.flatnonzero(detections.label == label)], present[label])
     return ap
 
 
@@ -81,16 +81,24 @@ def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, 
 
 def ranking(detections: Detections, num_classes: int) -> np.ndarray:
     """Indices of the detections of the K classes by falling score, ties by clip, then start."""
-    starts, ends = detections.segments.T
-    order = np.lexsort((ends, starts, detections.clip, -detections.scores))
+    order = np.argsort(-detections.scores)
+    scores = detections.scores[order]
+    equal = np.concatenate([[False], scores[1:] == scores[:-1], [False]])
+    tied = np.flatnonzero(equal[1:] | equal[:-1])  # few: only they are sorted by all that decides
+    among = np.sort(order[tied])
+    starts, ends = detections.segments[among].T
+    order[tied] = among[np.lexsort((ends, starts, detections.clip[among], -detections.scores[among]))]
     return order[detections.label[order] < num_classes]
 
 
 def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
     """Area under the precision envelope; hits (n_tious, n) bool in order of rank, `present` true segments."""
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    return (envelope * hits).sum(axis=1) / present
+    envelope = np.zeros_like(hits, dtype=np.float64)
+    for at, hit in enumerate(hits):
+        places = np.flatnonzero(hit)  # recall rises only there, and precision is highest there
+        precision = np.arange(1, len(places) + 1) / (places + 1)
+        envelope[at, places] = np.maximum.accumulate(precision[::-1])[::-1]
+    return envelope.sum(axis=1) / present
 
 
 def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
@@ -128,23 +136,21 @@ def pairs(
     own, theirs = (part.clip * labels + part.label for part in (detections, truth))
     order = np.lexsort((truth.segments[:, 0], theirs))
     starts, ends = truth.segments[order].T
-    first = _search(theirs[order], ends, own, detections.segments[:, 0], "right")  # the first that ends after it starts
-    last = _search(theirs[order], starts, own, detections.segments[:, 1], "left")  # up to where one starts at its end
+    places, theirs = np.flatnonzero(np.isin(own, theirs)), theirs[order]
+    own, (begins, stops) = own[places], detections.segments[places].T
+    first = _search(theirs, ends, own, begins, "right")  # the first that ends after it starts
+    last = _search(theirs, starts, own, stops, "left")  # up to where one starts at its end
     counts = np.maximum(last - first, 0)
-    block = np.concatenate([[0], counts.cumsum()]) // PAIRS_AT_ONCE
-    for number in np.unique(block[:-1]):
-        of_block = np.flatnonzero((block[:-1] == number) & (counts > 0))
-        detection = np.repeat(of_block, counts[of_block])
-        within = np.arange(len(detection)) - np.repeat(counts[of_block].cumsum() - counts[of_block], counts[of_block])
-        segment = order[np.repeat(first[of_block], counts[of_block]) + within]
+    for block in in_blocks(counts, PAIRS_AT_ONCE):
+        count = counts[block]
+        detection = np.repeat(places[block], count)
+        within = np.arange(len(detection)) - np.repeat(count.cumsum() - count, count)
+        segment = order[np.repeat(first[block], count) + within]
         value = paired_tiou(detections.segments[detection], truth.segments[segment])
         near = (value >= lowest) & (value > 0)
         yield detection[near], segment[near], value[near]
 
 
 def _search(groups: np.ndarray, values: np.ndarray, group: np.ndarray, value: np.ndarray, side: str) -> np.ndarray:
-    """`np.searchsorted` in (groups, values), sorted by both, for each (group, value)."""
-    everything = np.unique(np.concatenate([values, value]), return_inverse=True)[1].reshape(-1)
-    size = everything.max(initial=0) + 1
-    known = groups * size + everything[: len(values)]
-    return np.searchsorted(known, group * size + everything[len(values) :], side=side)
+    """`np.searchsorted` in (groups, values), sorted by both, for each (group, value): complex numbers go by both."""
+    return np.searchsorted(groups + 1j * values, group + 1j * value, side=side)
