@@ -197,7 +197,7 @@ def teacher(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
         refine.history,
         refine.mask_absent,
         refine.zero_start,
-        refine.peak,
+        refine.balance,
         refine.sharpen,
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from utils import distributed
 
-LEAST = 1e-6  # a class that peaks below it is not scaled up
+LEAST = 1e-6  # a class whose share of a clip is below it is not scaled up
 
 
 class PseudoLabels:
@@ -21,8 +21,9 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         history: number of epochs averaged.
         mask_absent: keep only a clip's own classes and background, and rescale to a sum of 1.
-        peak: scale each of these classes over the clip to a highest value of 1 first. Every action in a clip's list
-            occurs in it, and so does background nearly always; without this, background takes over.
+        balance: divide each of these classes by its mean over the clip first: distribution alignment (ReMixMatch,
+            Berthelot et al. 2020) within a clip, towards equal shares of its time. Every action in a clip's list
+            occurs in it; without this, background, which is in every clip, takes over.
         sharpen: power that pseudo-labels are raised to before the last rescaling (1: as they are).
         zero_start: as released: always divide by `history`, with zeros for epochs in which a clip was not seen,
             and what lay in the ring before where the ring had come round. Pseudo-labels then may not sum to 1.
@@ -35,7 +36,7 @@ class PseudoLabels:
         history: int,
         mask_absent: bool = True,
         zero_start: bool = False,
-        peak: bool = False,
+        balance: bool = False,
         sharpen: float = 1.0,
     ) -> None:
         self.lengths = lengths
@@ -44,7 +45,7 @@ class PseudoLabels:
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
         self.mask_absent = mask_absent
         self.zero_start = zero_start
-        self.peak, self.sharpen = peak, sharpen
+        self.balance, self.sharpen = balance, sharpen
         self.ring = _untouched_zeros(history, F, classes)
         self.seen = torch.zeros(history, len(lengths), dtype=torch.bool)  # slot holds this clip's probabilities
         self.epochs = 0
@@ -132,8 +133,8 @@ class PseudoLabels:
             mean = past[seen].mean(0)
         if self.mask_absent:
             mean = _shares(mean * self.allowed[clip])
-        if self.peak:
-            mean = _shares(mean / mean.amax(0).clamp(min=LEAST))
+        if self.balance:
+            mean = _shares(mean / mean.mean(0).clamp(min=LEAST))
         return mean if self.sharpen == 1 else _shares(mean**self.sharpen)
 
 

@@ -114,14 +114,14 @@ def test_true_labels_teach_from_the_start_and_share_a_frame_between_its_classes(
         teacher.end_epoch()
 
 
-def test_with_peak_every_class_of_the_clip_reaches_the_share_that_it_would_have_at_its_best_frame():
-    pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), history=1, peak=True)
+def test_with_balance_every_class_of_the_clip_is_weighed_against_its_own_share_of_it():
+    pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), history=1, balance=True)
     probs = torch.tensor([[[0.1, 0.3, 0.6], [0.02, 0.08, 0.9], [0.05, 0.15, 0.8]]])
     pseudo.record(torch.tensor([0]), probs)
     pseudo.end_epoch()
     label = pseudo.batch(torch.tensor([0]), 3)[0][0]
     known = probs[0, :, [0, 2]] / probs[0, :, [0, 2]].sum(1, keepdim=True)
-    scaled = known / known.amax(0)
+    scaled = known / known.mean(0)
     torch.testing.assert_close(label[:, [0, 2]], scaled / scaled.sum(1, keepdim=True))
     assert not label[:, 1].any()
     assert label[0].argmax() == 0  # its best frame, where unscaled background is six times as likely

@@ -100,7 +100,7 @@ class RefineSettings(Group):
     start: Annotated[Index, AfterValidator(_after_an_epoch)]
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
-    peak: bool
+    balance: bool
     sharpen: Annotated[float, Field(gt=0, le=100)]
     zero_start: bool
 
