@@ -85,7 +85,8 @@ def main() -> int:
     model, settings, classes = load_trained(args.weights)
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
-    predictor = Predictor(model.to(device), settings, classes, device, window, args.features, args.animate)
+    model.in_precision(args.precision).to(device)
+    predictor = Predictor(model, settings, classes, device, window, args.features, args.animate)
     joint_map = read_map(args.joint_map) if args.joint_map else None
     if args.body:
         smplh_joints(args.body)  # a wrong one stops here, before anything is done
@@ -192,7 +193,8 @@ def write_animation(path: Path, name: str, person: Person, found: Detections, cl
 
 def made_with(args: argparse.Namespace, window: int) -> dict[str, Any]:
     """All that a recording's files depend on beside itself: while it is the same, they need not be made again."""
-    asked = {name: getattr(args, name) for name in ("fps", "up", "scale", "person", "features", "animate")}
+    values = ("fps", "up", "scale", "person", "features", "animate", "precision")
+    asked = {name: getattr(args, name) for name in values}
     for name in ("weights", "joint_map", "body"):
         given = getattr(args, name)
         is_file = given is not None and Path(given).is_file()
@@ -281,6 +283,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--features", action="store_true", help="also write features.npy and scores.npz (default: no)")
     parser.add_argument("--animate", choices=("gif", "mp4"), help="also write the moving skeleton (default: no)")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        metavar="TYPE",
+        help="of the network's products: bfloat16 is rougher, and faster where hardware has it (default: float32)",
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
     args = parser.parse_args()
     if args.person is not None and args.person < 1:

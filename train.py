@@ -103,7 +103,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 
     # 2. The model, and what trains it
     seed_everything(settings.train.seed)
-    model = Localizer(len(split.classes), settings.model).to(device, getattr(torch, settings.train.precision))
+    model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
     adam = torch.optim.Adam(
         model.parameters(), lr=settings.train.learning_rate, weight_decay=settings.train.weight_decay
     )
@@ -272,7 +272,7 @@ def test(args: argparse.Namespace, settings: Settings, device: torch.device) -> 
     folder = Path(args.work_dir) if args.work_dir else weights.parent / "eval"
     print(f"{weights}: width {settings.model.width}, {settings.data.normalization} normalization, on {split.folder}")
     validation = Validation(split, settings, device)
-    evaluations = validation.evaluate(model.to(device))
+    evaluations = validation.evaluate(model.in_precision(settings.train.precision).to(device))
     if not distributed.is_main():
         return 0
     corrected, released = evaluations

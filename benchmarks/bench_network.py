@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ LENGTHS += (602, 687)
 
 
 def train(repeats: int) -> Iterator[Result]:
-    """Real frames through forward, loss, backward and step, float32, at real_mocap's clip lengths."""
+    """Real frames through forward, loss, backward and step, at real_mocap's clip lengths; float32 where not said."""
     faithful, ours = config.load([ROOT / "config" / "original.yaml"]), config.load()
     lengths = np.array(LENGTHS)
     settings = ours.data
@@ -36,7 +37,8 @@ def train(repeats: int) -> Iterator[Result]:
         list(TrainBatches(lengths, 8, 5, b, settings.bucket_noise, drop_last=False)) for b in (False, True)
     )
     torch.manual_seed(5)
-    plain, same, fast = PlainLocalizer(CLASSES), Localizer(CLASSES, faithful.model), Localizer(CLASSES, ours.model)
+    plain, same = PlainLocalizer(CLASSES), Localizer(CLASSES, faithful.model)
+    fast, rough = (Localizer(CLASSES, ours.model).in_precision(name) for name in ("float32", "bfloat16"))
 
     def plain_forward(joints: torch.Tensor, _: torch.Tensor) -> Output:
         views = tuple(View(*outputs) for outputs in plain(joints))
@@ -57,21 +59,24 @@ def train(repeats: int) -> Iterator[Result]:
 
         return run
 
-    slow, equal, quick = in_turn(
+    slow, equal, quick, quickest = in_turn(
         repeats,
         epoch(plain_forward, plain, random, faithful),
         epoch(same, same, random, faithful),
         epoch(fast, fast, bucketed, ours),
+        epoch(rough, rough, bucketed, ours),
     )
     frames = lengths.sum()
     yield Result("train, identical batches", "real frames/s", frames / equal, frames / slow)
     yield Result("train, bucketed", "real frames/s", frames / quick, frames / slow)
+    yield Result("train, bucketed, bfloat16", "real frames/s", frames / quickest, frames / slow)
 
 
 def infer(repeats: int) -> Iterator[Result]:
-    """One long clip, and many short ones clip by clip against batches of 8."""
+    """One long clip, and many short ones clip by clip against batches of 8; the baseline is float32."""
     ours = config.load()
-    plain, fast = PlainLocalizer(CLASSES).eval(), Localizer(CLASSES, ours.model).eval()
+    plain = PlainLocalizer(CLASSES).eval()
+    fast, rough = (Localizer(CLASSES, ours.model).in_precision(name).eval() for name in ("float32", "bfloat16"))
     long, short = random_batch([4000]), random_batch([90] * 8)
 
     @torch.inference_mode()
@@ -80,13 +85,15 @@ def infer(repeats: int) -> Iterator[Result]:
             plain(clip)
 
     @torch.inference_mode()
-    def at_once(batch: tuple[torch.Tensor, ...]) -> None:
-        fast(*batch[:2])
+    def at_once(model: Localizer, batch: tuple[torch.Tensor, ...]) -> None:
+        model(*batch[:2])
 
     for name, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
-        quick, slow = in_turn(repeats, lambda b=batch: at_once(b), lambda b=batch: by_clip(b))
+        ways = (partial(at_once, fast, batch), partial(at_once, rough, batch), partial(by_clip, batch))
+        quick, quickest, slow = in_turn(repeats, *ways)
         frames = int(batch[1].sum())
         yield Result(f"infer, {name}", "frames/s", frames / quick, frames / slow)
+        yield Result(f"infer, {name}, bfloat16", "frames/s", frames / quickest, frames / slow)
 
 
 def random_batch(lengths: np.ndarray | list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model.frames import Frames
 from model.graph import adjacency
-from model.joints import gather_joints, score_joints
+from model.joints import gather_joints, project, score_joints
 from model.rank_norm import normalize_over_ranks
 from model.temporal import convolve
 from utils import distributed
@@ -63,7 +63,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
         if several and self.over_ranks:
             return normalize_over_ranks(self, rows)
         if several and not len(rows):  # a rank without a clip has no statistics
-            return rows * self.weight + self.bias
+            return (rows * self.weight + self.bias).to(rows.dtype)
         return super().forward(rows)
 
 
@@ -87,7 +87,7 @@ class Shortcut(nn.Module):
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """(R, V, C_in) on `frames` → (R', V, C_out) on those that the stride keeps."""
         kept = frames.keep(x, self.stride)
-        return self.bn(partial(F.linear, kept), self.conv.weight, self.conv.bias)
+        return self.bn(partial(project, kept), self.conv.weight, self.conv.bias)
 
 
 class GraphConv(nn.Module):

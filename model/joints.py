@@ -3,6 +3,9 @@
 On a GPU all clips are worked on at once, padded. On a CPU they are worked on where they lie, some frames at a time, so
 that what comes in between stays in the cache; it is not kept for the way back but computed again, which takes no longer
 and half the memory (benchmarks/README.md).
+
+Products are in the type of the activations x, sums over a clip or a batch in that of the parameters: where a float32
+network computes in bfloat16, the 8 bits of the products would stop a sum of 256 equal parts growing.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ from model.frames import Frames, clip_by_clip
 CHUNK = 64  # frames at a time
 
 
+def project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear map of the channels, (..., C_in) → (..., C_out), in x's type."""
+    return F.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+
+
 def score_joints(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, frames: Frames) -> Tensor:
     """How alike joints move: Σ over a clip's frames of θ(joint v)·φ(joint w), in each of S subsets.
 
@@ -32,8 +40,8 @@ def score_joints(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, frames: 
     """
     if clip_by_clip(x):
         return _ScoreByClip.apply(x, weight, bias, subsets, frames.counts)
-    theta, phi = _embed(frames.unpack(F.linear(x, weight, bias)), subsets)  # zeros in the padding add nothing
-    return theta @ phi.transpose(-1, -2)
+    theta, phi = _embed(frames.unpack(project(x, weight, bias)), subsets)  # zeros in the padding add nothing
+    return (theta @ phi.transpose(-1, -2)).to(weight.dtype)
 
 
 def _embed(embedded: Tensor, subsets: int) -> Tensor:
@@ -46,23 +54,24 @@ class _ScoreByClip(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, subsets: int, counts: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
         ctx.subsets, ctx.counts = subsets, counts
-        scores = x.new_zeros(len(counts), subsets, x.shape[1], x.shape[1])
+        scores = weight.new_zeros(len(counts), subsets, x.shape[1], x.shape[1])
         for clip, some in _chunks(counts):
-            theta, phi = _embed(F.linear(x[some], weight, bias).unsqueeze(0), subsets).squeeze(1)
-            scores[clip].baddbmm_(theta, phi.transpose(1, 2))
+            theta, phi = _embed(project(x[some], weight, bias).unsqueeze(0), subsets).squeeze(1)
+            scores[clip] += theta @ phi.transpose(1, 2)
         return scores
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
+        grad, factors = grad.to(x.dtype), weight.to(x.dtype)
         grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
         for clip, some in _chunks(ctx.counts):
-            theta, phi = _embed(F.linear(x[some], weight, bias).unsqueeze(0), ctx.subsets).squeeze(1)  # (S, V, t·C')
+            theta, phi = _embed(project(x[some], weight, bias).unsqueeze(0), ctx.subsets).squeeze(1)  # (S, V, t·C')
             both = torch.stack([grad[clip] @ phi, grad[clip].transpose(1, 2) @ theta])
             rows = both.unflatten(3, (x[some].shape[0], -1)).permute(3, 2, 0, 1, 4).reshape(-1, len(weight))
-            torch.mm(rows, weight, out=grad_x[some].flatten(0, 1))
-            grad_weight.addmm_(rows.T, x[some].flatten(0, 1))
+            torch.mm(rows, factors, out=grad_x[some].flatten(0, 1))
+            grad_weight += rows.T @ x[some].flatten(0, 1)
             grad_bias += rows.sum(0)
         return grad_x, grad_weight, grad_bias, None, None
 
@@ -81,8 +90,8 @@ def gather_joints(x: Tensor, graph: Tensor, frames: Frames, weight: Tensor, bias
     rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (B, V·S, V): what one joint collects lies together, (S·C)
     if clip_by_clip(x):
         return _GatherByClip.apply(x, rows, weight, bias, frames.counts)
-    gathered = frames.pack(rows.unsqueeze(1) @ frames.unpack(x))
-    return F.linear(gathered.reshape(*x.shape[:2], -1), weight, bias)
+    gathered = frames.pack(rows.to(x.dtype).unsqueeze(1) @ frames.unpack(x))
+    return project(gathered.reshape(*x.shape[:2], -1), weight, bias)
 
 
 class _GatherByClip(torch.autograd.Function):
@@ -90,6 +99,7 @@ class _GatherByClip(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, counts: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(x, rows, weight)
         ctx.counts = counts
+        rows, weight, bias = (factor.to(x.dtype) for factor in (rows, weight, bias))
         y = x.new_empty(*x.shape[:2], len(weight))
         for clip, some in _chunks(counts):
             gathered = _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
@@ -102,13 +112,15 @@ class _GatherByClip(torch.autograd.Function):
         x, rows, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x, grad_rows, grad_weight = torch.empty_like(x), torch.zeros_like(rows), torch.zeros_like(weight)
+        grad_bias = grad.sum((0, 1)).to(weight.dtype)
+        rows, weight = rows.to(x.dtype), weight.to(x.dtype)
         for clip, some in _chunks(ctx.counts):
             given = grad[some].flatten(0, 1)
-            grad_weight.addmm_(given.T, _to_frames(rows[clip], x[some]).view(-1, weight.shape[1]))
+            grad_weight += given.T @ _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
             collected = (given @ weight).view(-1, rows.shape[1], x.shape[2])
             grad_x[some] = _to_frames(rows[clip].T, collected)
             grad_rows[clip] += (collected @ x[some].transpose(1, 2)).sum(0)
-        return grad_x, grad_rows, grad_weight, grad.sum((0, 1)), None
+        return grad_x, grad_rows, grad_weight, grad_bias, None
 
 
 def _to_frames(matrix: Tensor, frames: Tensor) -> Tensor:

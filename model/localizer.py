@@ -33,8 +33,17 @@ class Localizer(nn.Module):
             MILHead(self.backbone.out_channels, num_classes, settings.cosine_scale, settings.temperatures)
             for _ in range(2)
         )
+        self.low: torch.dtype | None = None  # of the backbone's activations and products, where not the parameters'
         self.mask_padding = settings.mask_padding
         self.detach_second_view = settings.detach_second_view
+
+    def in_precision(self, name: str) -> Localizer:
+        """Compute in float32 or float64, or in bfloat16 where that is safe: in the backbone's activations and products.
+
+        Parameters, statistics of batch norm, sums over a batch, softmaxes and heads then are float32.
+        """
+        self.low = torch.bfloat16 if name == "bfloat16" else None
+        return self.double() if name == "float64" else self.float()
 
     def forward(self, joints: Tensor, mask: Tensor) -> Output:
         """joints (N, C, T, V, M) in metres; mask (N, T) bool, real frames first."""
@@ -44,8 +53,8 @@ class Localizer(nn.Module):
         joints = joints.masked_fill(~mask.view(N, 1, T, 1, 1), 0)  # whatever the padding held
         x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, joints.shape[1])
         bodies = fine.repeat(M)
-        x, strided = self.backbone(bodies.pack(x), bodies)
-        features = strided.unpack(x.mean(dim=1)).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)
+        x, strided = self.backbone(bodies.pack(x).to(self.low or x.dtype), bodies)
+        features = strided.unpack(x.mean(dim=1, dtype=joints.dtype)).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)
         coarse = Frames(strided.mask[::M], strided.counts[::M])
         second = features.detach() if self.detach_second_view else features
         views = (self.heads[0](features, coarse, fine), self.heads[1](second, coarse, fine))

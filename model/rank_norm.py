@@ -16,9 +16,9 @@ from utils import distributed
 
 def normalize_over_ranks(norm: nn.BatchNorm1d, rows: Tensor) -> Tensor:
     """Normalise (R, C) rows, R differing by rank and possibly 0, and move the running statistics along."""
-    own = torch.zeros(3, rows.shape[1], dtype=rows.dtype, device=rows.device)  # count, mean, sum of squares about it
+    own = norm.weight.new_zeros(3, rows.shape[1])  # count, mean, sum of squares about it
     if len(rows):
-        var, mean = torch.var_mean(rows.detach(), dim=0, correction=0)
+        var, mean = torch.var_mean(rows.detach().to(own.dtype), dim=0, correction=0)
         own = torch.stack([torch.full_like(mean, len(rows)), mean, var * len(rows)])
     counts, means, squares = distributed.stack(own).unbind(1)  # (ranks, C) each
     count = counts.sum(0)
@@ -53,5 +53,5 @@ class _Normalize(torch.autograd.Function):
         inverse = (var + ctx.eps).rsqrt()
         scale, slope = weight * inverse, weight * inverse**2 * mean_weight
         # weight/σ · (grad − mean_bias − (rows − mean)/σ · mean_weight), in two passes over the rows
-        grad_rows = torch.addcmul(mean * slope - scale * mean_bias, rows, -slope).addcmul_(grad, scale)
+        grad_rows = torch.addcmul(mean * slope - scale * mean_bias, rows, -slope).addcmul_(grad, scale).to(rows.dtype)
         return grad_rows, of_weight, of_bias, None, None, None, None  # DDP adds the parameters' up over ranks

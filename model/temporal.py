@@ -44,7 +44,7 @@ def convolve(x: Tensor, frames: Frames, stride: int, weight: Tensor, bias: Tenso
         return _TiledConvolution.apply(x, weight, bias, frames.counts, stride)
     taps = weight.shape[2]
     padded = frames.unpack(x).permute(0, 3, 1, 2)  # (B, C_in, T, V), channels-last
-    y = F.conv2d(padded, weight.unsqueeze(-1), bias, (stride, 1), (taps // 2, 0))
+    y = F.conv2d(padded, weight.unsqueeze(-1).to(x.dtype), bias.to(x.dtype), (stride, 1), (taps // 2, 0))
     return frames.stride(stride).pack(y.permute(0, 2, 3, 1))
 
 
@@ -128,7 +128,7 @@ class _TiledConvolution(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.counts, ctx.stride = counts, stride
         tile, _, back = transforms(math.ceil(weight.shape[2] / stride), x.dtype)
-        kernels = _transform_weights(weight, stride)
+        kernels = _transform_weights(weight, stride, x.dtype)
         y = x.new_empty(sum(-(-count // stride) for count in counts), x.shape[1], len(weight))
         for part in _parts_of(x, weight, counts, stride):
             products = torch.bmm(_transform(x, part, 0, tile), kernels[0])  # (P, m·V, C_out)
@@ -145,19 +145,20 @@ class _TiledConvolution(torch.autograd.Function):
         """Each product's transpose: of B, of the product with the weights, of A."""
         x, weight = ctx.saved_tensors
         tile, _, back = transforms(math.ceil(weight.shape[2] / ctx.stride), x.dtype)
-        kernels = _transform_weights(weight, ctx.stride)
+        kernels = _transform_weights(weight, ctx.stride, x.dtype)
         grad = grad.contiguous()
-        grad_x, grad_kernels = torch.zeros_like(x), [torch.zeros_like(kernel) for kernel in kernels]
+        grad_x, grad_kernels = torch.zeros_like(x), [torch.zeros_like(k, dtype=weight.dtype) for k in kernels]
         for part in _parts_of(x, weight, ctx.counts, ctx.stride):
             given = grad.new_zeros(TILE * part.tiles, grad.shape[1] * grad.shape[2])
             given.index_copy_(0, part.places, grad[part.writes].flatten(1))
             products = (back.T @ given.view(TILE, -1)).view(len(back.T), -1, len(weight))
             for s in range(ctx.stride):
                 read = _transform(x, part, s, tile)
-                grad_kernels[s].baddbmm_(read.transpose(1, 2), products)
+                _add_product(grad_kernels[s], read.transpose(1, 2), products)
                 of_tiles = tile.T @ torch.bmm(products, kernels[s].transpose(1, 2)).flatten(1)
                 _add_tiles(grad_x, of_tiles, part, s)
-        return grad_x, _weights_back(grad_kernels, weight.shape[2]), grad.sum((0, 1)), None, None
+        grad_bias = grad.sum((0, 1)).to(weight.dtype)
+        return grad_x, _weights_back(grad_kernels, weight.shape[2]), grad_bias, None, None
 
 
 def _parts_of(x: Tensor, weight: Tensor, counts: tuple[int, ...], stride: int) -> list[Part]:
@@ -168,13 +169,13 @@ def _parts_of(x: Tensor, weight: Tensor, counts: tuple[int, ...], stride: int) -
     )
 
 
-def _transform_weights(weight: Tensor, stride: int) -> list[Tensor]:
-    """(C_out, C_in, taps) → (P, C_in, C_out) of the taps s, s + stride, …, for each s."""
+def _transform_weights(weight: Tensor, stride: int, dtype: torch.dtype) -> list[Tensor]:
+    """(C_out, C_in, taps) → (P, C_in, C_out) in `dtype` of the taps s, s + stride, …, for each s."""
     by_tap = weight.permute(2, 1, 0)
     taps = math.ceil(len(by_tap) / stride)
     to_points = transforms(taps, weight.dtype).weights
     every = [by_tap[s::stride] for s in range(stride)]
-    return [(to_points[:, : len(some)] @ some.flatten(1)).view(-1, *some.shape[1:]) for some in every]
+    return [(to_points[:, : len(some)] @ some.flatten(1)).view(-1, *some.shape[1:]).to(dtype) for some in every]
 
 
 def _weights_back(points: list[Tensor], taps: int) -> Tensor:
@@ -200,3 +201,11 @@ def _add_tiles(total: Tensor, of_tiles: Tensor, part: Part, s: int) -> None:
     of_tiles = of_tiles.view(len(part.reads[s]), *total.shape[1:])
     of_tiles[part.outside[s]] = 0
     total.index_add_(0, part.reads[s], of_tiles)
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total (P, M, N) += a (P, M, K) @ b (P, K, N), added up in total's type, which may be finer."""
+    if total.dtype == a.dtype:
+        total.baddbmm_(a, b)
+    else:
+        total += torch.bmm(a, b)

@@ -87,6 +87,7 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("train.epochs=true", "train.epochs is True"),
         ("model.width=18", "multiple of 4"),
         ("data.normalization=tilted", "'upright' or 'released'"),
+        ("train.precision=float16", "'float32', 'bfloat16' or 'float64'"),
         ("eval.thresholds=[0.5,0.1]", "rising order"),
         ("eval.thresholds=[]", "eval.thresholds is []"),
         ("train.learning_rate=.nan", "train.learning_rate is nan"),

@@ -226,6 +226,17 @@ def test_a_long_recording_is_scored_in_windows_of_the_trainings_longest_clip_or_
     assert len(seen) > 7
 
 
+def test_bfloat16_scores_are_near_float32s_and_made_anew(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [motion / "b.npy", "--fps", 30, "--weights", weights, "--out", tmp_path / "out", "--features"]
+    found = []
+    for precision in ("float32", "bfloat16"):
+        assert run(monkeypatch, *arguments, "--precision", precision) == 0
+        found.append(np.load(tmp_path / "out" / "b.npy" / "scores.npz")["frame_probs"])
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.01
+
+
 def test_an_animation_is_written_where_it_is_asked_for(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +330,7 @@ def test_help_gives_examples_and_a_default_for_every_option(
     assert "python predict.py --weights work_dir/split1/best.pt" in helps
     options = [line for line in helps.splitlines() if line.startswith("  --")]
     without = [line.split()[0] for line in options if "(default: " not in line]
-    assert len(options) == 12
+    assert len(options) == 13
     assert without == ["--weights", "--out"]  # these have to be given
 
 

@@ -114,7 +114,7 @@ class TrainSettings(Group):
     batch_size: Count
     accumulate: Count
     sync_batch_norm: bool
-    precision: Literal["float32", "float64"]
+    precision: Literal["float32", "bfloat16", "float64"]
     learning_rate: Positive
     schedule: Literal["constant", "cosine"]
     weight_decay: NonNegative
