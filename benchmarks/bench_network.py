@@ -1,4 +1,7 @@
-"""The network against the plain one (benchmarks/plain.py), and the evaluation against going frame by frame."""
+"""The network against the plain one (benchmarks/plain.py), and the evaluation against going frame by frame.
+
+Both networks run on the GPU when there is one.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from model.localizer import Localizer, Output
 from model.losses import objective
 from model.mil_head import View
 from utils import config
+from utils.device import choose_device
 from utils.localization import Detections, ground_truth, localize
 from utils.metrics import detection_map
 
@@ -30,15 +34,15 @@ LENGTHS += (602, 687)
 
 def train(repeats: int) -> Iterator[Result]:
     """Real frames through forward, loss, backward and step, at real_mocap's clip lengths; float32 where not said."""
-    faithful, ours = config.load([ROOT / "config" / "original.yaml"]), config.load()
+    faithful, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
     lengths = np.array(LENGTHS)
     settings = ours.data
     random, bucketed = (
         list(TrainBatches(lengths, 8, 5, b, settings.bucket_noise, drop_last=False)) for b in (False, True)
     )
     torch.manual_seed(5)
-    plain, same = PlainLocalizer(CLASSES), Localizer(CLASSES, faithful.model)
-    fast, rough = (Localizer(CLASSES, ours.model).in_precision(name) for name in ("float32", "bfloat16"))
+    plain, same = PlainLocalizer(CLASSES).to(device), Localizer(CLASSES, faithful.model).to(device)
+    fast, rough = (Localizer(CLASSES, ours.model).in_precision(name).to(device) for name in ("float32", "bfloat16"))
 
     def plain_forward(joints: torch.Tensor, _: torch.Tensor) -> Output:
         views = tuple(View(*outputs) for outputs in plain(joints))
@@ -51,7 +55,7 @@ def train(repeats: int) -> Iterator[Result]:
 
         def run() -> None:
             for batch in batches:
-                data = random_batch(lengths[batch])
+                data = random_batch(lengths[batch], device)
                 terms = objective(forward(*data[:2]), data[2], data[1], None, chosen)
                 adam.zero_grad(set_to_none=True)
                 terms["total"].backward()
@@ -74,10 +78,12 @@ def train(repeats: int) -> Iterator[Result]:
 
 def infer(repeats: int) -> Iterator[Result]:
     """One long clip, and many short ones clip by clip against batches of 8; the baseline is float32."""
-    ours = config.load()
-    plain = PlainLocalizer(CLASSES).eval()
-    fast, rough = (Localizer(CLASSES, ours.model).in_precision(name).eval() for name in ("float32", "bfloat16"))
-    long, short = random_batch([4000]), random_batch([90] * 8)
+    ours, device = config.load(), choose_device(None)
+    plain, fast, rough = (PlainLocalizer(CLASSES), *(Localizer(CLASSES, ours.model) for _ in range(2)))
+    rough.in_precision("bfloat16")
+    for network in (plain, fast, rough):
+        network.eval().to(device)
+    long, short = random_batch([4000], device), random_batch([90] * 8, device)
 
     @torch.inference_mode()
     def by_clip(batch: tuple[torch.Tensor, ...]) -> None:
@@ -96,12 +102,15 @@ def infer(repeats: int) -> Iterator[Result]:
         yield Result(f"infer, {name}, bfloat16", "frames/s", frames / quickest, frames / slow)
 
 
-def random_batch(lengths: np.ndarray | list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_batch(
+    lengths: np.ndarray | list[int], device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Joints, mask and video labels of clips of these lengths, padded."""
     lengths = torch.as_tensor(lengths)
     mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
     joints = torch.randn(len(lengths), 3, mask.shape[1], 25, 1) * mask.view(len(lengths), 1, -1, 1, 1)
-    return joints, mask, torch.eye(CLASSES)[torch.arange(len(lengths)) % CLASSES]
+    labels = torch.eye(CLASSES)[torch.arange(len(lengths)) % CLASSES]
+    return joints.to(device), mask.to(device), labels.to(device)
 
 
 def evaluate(repeats: int) -> Iterator[Result]:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
+
 
 class Result(NamedTuple):
     """One line of the table: what is counted, by ours and by the baseline; more is better unless `unit` says less."""
@@ -28,6 +30,8 @@ def in_turn(repeats: int, *works: Callable[[], object]) -> list[float]:
         for work, taken in zip(works, seconds, strict=True):
             began = time.perf_counter()
             work()
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()  # a GPU works on after it was told to
             if repeat:
                 taken.append(time.perf_counter() - began)
     return [statistics.median(taken) for taken in seconds]
