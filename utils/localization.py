@@ -83,7 +83,7 @@ class Detections:
 class BadClipError(ValueError):
     """What is wrong with the clip at position `clip` of those given."""
 
-    def __init__(self, clip: int, reason: str):
+    def __init__(self, clip: int, reason: str) -> None:
         super().__init__(reason)
         self.clip = clip
 
