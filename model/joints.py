@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from model.frames import Frames, clip_by_clip
 
-CHUNK = 64  # frames at a time
+CHUNK, FEWEST = 4096, 32  # channels of all frames at a time, but so many frames at the least
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -55,25 +55,34 @@ class _ScoreByClip(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias)
         ctx.subsets, ctx.counts = subsets, counts
         scores = weight.new_zeros(len(counts), subsets, x.shape[1], x.shape[1])
-        for clip, some in _chunks(counts):
-            theta, phi = _embed(project(x[some], weight, bias).unsqueeze(0), subsets).squeeze(1)
-            scores[clip] += theta @ phi.transpose(1, 2)
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        for clip, some in _chunks(x, counts):
+            theta, phi = _embed_rows(x[some], weight, bias, subsets)
+            add_product(scores[clip], theta.transpose(1, 2), phi)
         return scores
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        grad, factors = grad.to(x.dtype), weight.to(x.dtype)
         grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
-        for clip, some in _chunks(ctx.counts):
-            theta, phi = _embed(project(x[some], weight, bias).unsqueeze(0), ctx.subsets).squeeze(1)  # (S, V, t·C')
-            both = torch.stack([grad[clip] @ phi, grad[clip].transpose(1, 2) @ theta])
-            rows = both.unflatten(3, (x[some].shape[0], -1)).permute(3, 2, 0, 1, 4).reshape(-1, len(weight))
-            torch.mm(rows, factors, out=grad_x[some].flatten(0, 1))
-            grad_weight += rows.T @ x[some].flatten(0, 1)
-            grad_bias += rows.sum(0)
+        grad, weight, bias = grad.to(x.dtype), weight.to(x.dtype), bias.to(x.dtype)
+        for clip, some in _chunks(x, ctx.counts):
+            theta, phi = embedded = _embed_rows(x[some], weight, bias, ctx.subsets)
+            of_embedded = torch.empty_like(embedded)
+            torch.bmm(phi, grad[clip].transpose(1, 2), out=of_embedded[0])
+            torch.bmm(theta, grad[clip], out=of_embedded[1])
+            of_rows = of_embedded.view(len(weight), -1)
+            torch.mm(of_rows.T, weight, out=grad_x[some].flatten(0, 1))
+            add_product(grad_weight, of_rows, x[some].flatten(0, 1))
+            grad_bias += of_rows.sum(1)
         return grad_x, grad_weight, grad_bias, None, None
+
+
+def _embed_rows(x: Tensor, weight: Tensor, bias: Tensor, subsets: int) -> Tensor:
+    """θ and φ of every joint over some frames, (t, V, C) → (2, S, C'·t, V), so that nothing is copied."""
+    embedded = torch.addmm(bias.unsqueeze(1), weight, x.flatten(0, 1).T)  # (2·S·C', t·V)
+    return embedded.view(2, subsets, -1, x.shape[1])
 
 
 def gather_joints(x: Tensor, graph: Tensor, frames: Frames, weight: Tensor, bias: Tensor) -> Tensor:
@@ -101,7 +110,7 @@ class _GatherByClip(torch.autograd.Function):
         ctx.counts = counts
         rows, weight, bias = (factor.to(x.dtype) for factor in (rows, weight, bias))
         y = x.new_empty(*x.shape[:2], len(weight))
-        for clip, some in _chunks(counts):
+        for clip, some in _chunks(x, counts):
             gathered = _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
             torch.addmm(bias, gathered, weight.T, out=y[some].flatten(0, 1))
         return y
@@ -114,12 +123,14 @@ class _GatherByClip(torch.autograd.Function):
         grad_x, grad_rows, grad_weight = torch.empty_like(x), torch.zeros_like(rows), torch.zeros_like(weight)
         grad_bias = grad.sum((0, 1)).to(weight.dtype)
         rows, weight = rows.to(x.dtype), weight.to(x.dtype)
-        for clip, some in _chunks(ctx.counts):
-            given = grad[some].flatten(0, 1)
-            grad_weight += given.T @ _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
-            collected = (given @ weight).view(-1, rows.shape[1], x.shape[2])
-            grad_x[some] = _to_frames(rows[clip].T, collected)
-            grad_rows[clip] += (collected @ x[some].transpose(1, 2)).sum(0)
+        for clip, some in _chunks(x, ctx.counts):
+            given, frames = grad[some].flatten(0, 1), x[some]
+            gathered = _to_frames(rows[clip], frames).view(-1, weight.shape[1])
+            add_product(grad_weight, given.T, gathered)
+            torch.mm(given, weight, out=gathered)  # in its place: what every joint's collection was worth
+            collected = gathered.view(len(frames), -1, x.shape[2])
+            torch.bmm(rows[clip].T.expand(len(frames), -1, -1), collected, out=grad_x[some])
+            grad_rows[clip] += (collected @ frames.transpose(1, 2)).sum(0)
         return grad_x, grad_rows, grad_weight, grad_bias, None
 
 
@@ -128,10 +139,21 @@ def _to_frames(matrix: Tensor, frames: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(len(frames), -1, -1), frames)
 
 
-def _chunks(counts: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Each clip's number and the packed frames of its next CHUNK."""
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a @ b, of matrices or batches of them, added up in total's type, which may be finer."""
+    if total.dtype != a.dtype:
+        total += a @ b
+    elif total.ndim == 2:
+        total.addmm_(a, b)
+    else:
+        total.baddbmm_(a, b)
+
+
+def _chunks(x: Tensor, counts: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """Each clip's number and the packed frames of its next part that fits the cache."""
+    size = max(FEWEST, CHUNK // x.shape[2])
     start = 0
     for clip, count in enumerate(counts):
-        for first in range(start, start + count, CHUNK):
-            yield clip, slice(first, min(first + CHUNK, start + count))
+        for first in range(start, start + count, size):
+            yield clip, slice(first, min(first + size, start + count))
         start += count

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.frames import Frames, clip_by_clip
+from model.joints import add_product
 
 TILE = 17  # frames that a tile gives; odd, as then all but one of a tile's frequencies come in pairs
 FEWEST_CHANNELS = 32  # below it the transforms cost more than they save
@@ -154,7 +155,7 @@ class _TiledConvolution(torch.autograd.Function):
             products = (back.T @ given.view(TILE, -1)).view(len(back.T), -1, len(weight))
             for s in range(ctx.stride):
                 read = _transform(x, part, s, tile)
-                _add_product(grad_kernels[s], read.transpose(1, 2), products)
+                add_product(grad_kernels[s], read.transpose(1, 2), products)
                 of_tiles = tile.T @ torch.bmm(products, kernels[s].transpose(1, 2)).flatten(1)
                 _add_tiles(grad_x, of_tiles, part, s)
         grad_bias = grad.sum((0, 1)).to(weight.dtype)
@@ -201,11 +202,3 @@ def _add_tiles(total: Tensor, of_tiles: Tensor, part: Part, s: int) -> None:
     of_tiles = of_tiles.view(len(part.reads[s]), *total.shape[1:])
     of_tiles[part.outside[s]] = 0
     total.index_add_(0, part.reads[s], of_tiles)
-
-
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total (P, M, N) += a (P, M, K) @ b (P, K, N), added up in total's type, which may be finer."""
-    if total.dtype == a.dtype:
-        total.baddbmm_(a, b)
-    else:
-        total += torch.bmm(a, b)

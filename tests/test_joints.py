@@ -9,8 +9,8 @@ from torch import Tensor
 from model.frames import Frames
 from model.joints import CHUNK, gather_joints, score_joints
 
-LENGTHS = [CHUNK + 5, 3, CHUNK, 1]
 V, C, SUBSETS = 6, 4, 3
+LENGTHS = [CHUNK // C + 5, 3, CHUNK // C, 1]
 
 
 @pytest.fixture()
