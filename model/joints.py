@@ -10,17 +10,24 @@ network computes in bfloat16, the 8 bits of the products would stop a sum of 256
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.frames import Frames, clip_by_clip
+from model.shares import in_shares, sharers
 
 CHUNK, FEWEST = 4096, 32  # channels of all frames at a time, but so many frames at the least
+
+Chunk = tuple[int, slice]  # a clip's number and some of its packed frames
+Result = TypeVar("Result")
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -54,28 +61,39 @@ class _ScoreByClip(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, subsets: int, counts: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
         ctx.subsets, ctx.counts = subsets, counts
-        scores = weight.new_zeros(len(counts), subsets, x.shape[1], x.shape[1])
+        shape, dtype = (len(counts), subsets, x.shape[1], x.shape[1]), weight.dtype
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-        for clip, some in _chunks(x, counts):
-            theta, phi = _embed_rows(x[some], weight, bias, subsets)
-            add_product(scores[clip], theta.transpose(1, 2), phi)
-        return scores
+
+        def score(chunks: Sequence[Chunk]) -> Tensor:
+            scores = x.new_zeros(shape, dtype=dtype)
+            for clip, some in chunks:
+                theta, phi = _embed_rows(x[some], weight, bias, subsets)
+                add_product(scores[clip], theta.transpose(1, 2), phi)
+            return scores
+
+        return sum(_in_shares(x, counts, score))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+        grad_x, exact = torch.empty_like(x), weight.dtype
         grad, weight, bias = grad.to(x.dtype), weight.to(x.dtype), bias.to(x.dtype)
-        for clip, some in _chunks(x, ctx.counts):
-            theta, phi = embedded = _embed_rows(x[some], weight, bias, ctx.subsets)
-            of_embedded = torch.empty_like(embedded)
-            torch.bmm(phi, grad[clip].transpose(1, 2), out=of_embedded[0])
-            torch.bmm(theta, grad[clip], out=of_embedded[1])
-            of_rows = of_embedded.view(len(weight), -1)
-            torch.mm(of_rows.T, weight, out=grad_x[some].flatten(0, 1))
-            add_product(grad_weight, of_rows, x[some].flatten(0, 1))
-            grad_bias += of_rows.sum(1)
+
+        def differentiate(chunks: Sequence[Chunk]) -> tuple[Tensor, Tensor]:
+            grad_weight, grad_bias = (torch.zeros_like(factor, dtype=exact) for factor in (weight, bias))
+            for clip, some in chunks:
+                theta, phi = embedded = _embed_rows(x[some], weight, bias, ctx.subsets)
+                of_embedded = torch.empty_like(embedded)
+                torch.bmm(phi, grad[clip].transpose(1, 2), out=of_embedded[0])
+                torch.bmm(theta, grad[clip], out=of_embedded[1])
+                of_rows = of_embedded.view(len(weight), -1)
+                torch.mm(of_rows.T, weight, out=grad_x[some].flatten(0, 1))
+                add_product(grad_weight, of_rows, x[some].flatten(0, 1))
+                grad_bias += of_rows.sum(1)
+            return grad_weight, grad_bias
+
+        grad_weight, grad_bias = map(sum, zip(*_in_shares(x, ctx.counts, differentiate), strict=True))
         return grad_x, grad_weight, grad_bias, None, None
 
 
@@ -110,28 +128,36 @@ class _GatherByClip(torch.autograd.Function):
         ctx.counts = counts
         rows, weight, bias = (factor.to(x.dtype) for factor in (rows, weight, bias))
         y = x.new_empty(*x.shape[:2], len(weight))
-        for clip, some in _chunks(x, counts):
-            gathered = _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
-            torch.addmm(bias, gathered, weight.T, out=y[some].flatten(0, 1))
+
+        def gather(chunks: Sequence[Chunk]) -> None:
+            for clip, some in chunks:
+                gathered = _to_frames(rows[clip], x[some]).view(-1, weight.shape[1])
+                torch.addmm(bias, gathered, weight.T, out=y[some].flatten(0, 1))
+
+        _in_shares(x, counts, gather)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, rows, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_x, grad_rows, grad_weight = torch.empty_like(x), torch.zeros_like(rows), torch.zeros_like(weight)
-        grad_bias = grad.sum((0, 1)).to(weight.dtype)
+        grad, grad_x, exact = grad.contiguous(), torch.empty_like(x), weight.dtype
         rows, weight = rows.to(x.dtype), weight.to(x.dtype)
-        for clip, some in _chunks(x, ctx.counts):
-            given, frames = grad[some].flatten(0, 1), x[some]
-            gathered = _to_frames(rows[clip], frames).view(-1, weight.shape[1])
-            add_product(grad_weight, given.T, gathered)
-            torch.mm(given, weight, out=gathered)  # in its place: what every joint's collection was worth
-            collected = gathered.view(len(frames), -1, x.shape[2])
-            torch.bmm(rows[clip].T.expand(len(frames), -1, -1), collected, out=grad_x[some])
-            grad_rows[clip] += (collected @ frames.transpose(1, 2)).sum(0)
-        return grad_x, grad_rows, grad_weight, grad_bias, None
+
+        def differentiate(chunks: Sequence[Chunk]) -> tuple[Tensor, Tensor]:
+            grad_rows, grad_weight = (torch.zeros_like(factor, dtype=exact) for factor in (rows, weight))
+            for clip, some in chunks:
+                given, frames = grad[some].flatten(0, 1), x[some]
+                gathered = _to_frames(rows[clip], frames).view(-1, weight.shape[1])
+                add_product(grad_weight, given.T, gathered)
+                torch.mm(given, weight, out=gathered)  # in its place: the gradient of what was gathered
+                of_gathered = gathered.view(len(frames), -1, x.shape[2])
+                torch.bmm(rows[clip].T.expand(len(frames), -1, -1), of_gathered, out=grad_x[some])
+                grad_rows[clip] += torch.bmm(of_gathered, frames.transpose(1, 2)).sum(0)
+            return grad_rows, grad_weight
+
+        grad_rows, grad_weight = map(sum, zip(*_in_shares(x, ctx.counts, differentiate), strict=True))
+        return grad_x, grad_rows, grad_weight, grad.sum((0, 1)).to(exact), None
 
 
 def _to_frames(matrix: Tensor, frames: Tensor) -> Tensor:
@@ -149,11 +175,12 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.baddbmm_(a, b)
 
 
-def _chunks(x: Tensor, counts: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Each clip's number and the packed frames of its next part that fits the cache."""
-    size = max(FEWEST, CHUNK // x.shape[2])
-    start = 0
+def _in_shares(x: Tensor, counts: tuple[int, ...], task: Callable[[Sequence[Chunk]], Result]) -> list[Result]:
+    """What `task` gives for shares of the clips' frames, each clip in equal chunks that fit the cache."""
+    size = max(FEWEST, min(CHUNK // x.shape[2], math.ceil(len(x) / sharers())))
+    chunks, start = [], 0
     for clip, count in enumerate(counts):
-        for first in range(start, start + count, size):
-            yield clip, slice(first, min(first + size, start + count))
+        cuts = np.linspace(start, start + count, math.ceil(count / size) + 1).astype(int).tolist()
+        chunks += [(clip, slice(begin, end)) for begin, end in pairwise(cuts)]
         start += count
+    return in_shares(chunks, [some.stop - some.start for _, some in chunks], task)

@@ -17,8 +17,11 @@ weight, and what they give adds up before B.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import pairwise
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +31,9 @@ from torch.autograd.function import once_differentiable
 
 from model.frames import Frames, clip_by_clip
 from model.joints import add_product
+from model.shares import in_shares, sharers
+
+Result = TypeVar("Result")
 
 TILE = 17  # frames that a tile gives; odd, as then all but one of a tile's frequencies come in pairs
 FEWEST_CHANNELS = 32  # below it the transforms cost more than they save
@@ -95,8 +101,11 @@ class Part(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def parts(counts: tuple[int, ...], taps: int, stride: int, most: int) -> list[Part]:
-    """Cut clips of `counts` frames into tiles, and the tiles into parts of `most`."""
+def parts(counts: tuple[int, ...], taps: int, stride: int, most: int, shares: int) -> list[Part]:
+    """Cut clips of `counts` frames into tiles, and the tiles into equal parts of at most `most`.
+
+    Where there are more parts than shares, each share gets the same number.
+    """
     counts_in = np.array(counts, np.int64)
     counts_out = -(-counts_in // stride)
     tiles = -(-counts_out // TILE)
@@ -105,9 +114,12 @@ def parts(counts: tuple[int, ...], taps: int, stride: int, most: int) -> list[Pa
     start_in, start_out = (number.cumsum() - number for number in (counts_in, counts_out))
     given = np.minimum(counts_out[clip] - first, TILE)  # frames that each tile gives
     length = TILE + -(-taps // stride) - 1
+    number = math.ceil(len(clip) / most)
+    if number > shares:
+        number += -number % shares
     found = []
-    for begin in range(0, len(clip), most):
-        some = slice(begin, begin + most)
+    for begin, end in pairwise(np.linspace(0, len(clip), number + 1).astype(int).tolist()):
+        some = slice(begin, end)
         window = first[some] - taps // 2 // stride + np.arange(length)[:, None]  # (L, m)
         reads, outside = [], []
         for phase in range(stride):
@@ -131,13 +143,17 @@ class _TiledConvolution(torch.autograd.Function):
         tile, _, back = transforms(math.ceil(weight.shape[2] / stride), x.dtype)
         kernels = _transform_weights(weight, stride, x.dtype)
         y = x.new_empty(sum(-(-count // stride) for count in counts), x.shape[1], len(weight))
-        for part in _parts_of(x, weight, counts, stride):
-            products = torch.bmm(_transform(x, part, 0, tile), kernels[0])  # (P, m·V, C_out)
-            for s in range(1, stride):
-                products.baddbmm_(_transform(x, part, s, tile), kernels[s])
-            products[0] += tile.shape[1] * bias  # at frequency 0, whence it reaches every frame
-            given = (back @ products.flatten(1)).view(-1, *y.shape[1:])
-            torch.index_select(given, 0, part.places, out=y[part.writes])
+
+        def convolve_tiles(share: Sequence[Part]) -> None:
+            for part in share:
+                products = torch.bmm(_transform(x, part, 0, tile), kernels[0])  # (P, m·V, C_out)
+                for s in range(1, stride):
+                    products.baddbmm_(_transform(x, part, s, tile), kernels[s])
+                products[0] += tile.shape[1] * bias  # at frequency 0, whence it reaches every frame
+                given = (back @ products.flatten(1)).view(-1, *y.shape[1:])
+                torch.index_select(given, 0, part.places, out=y[part.writes])
+
+        _in_shares(x, weight, counts, stride, convolve_tiles)
         return y
 
     @staticmethod
@@ -147,27 +163,36 @@ class _TiledConvolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         tile, _, back = transforms(math.ceil(weight.shape[2] / ctx.stride), x.dtype)
         kernels = _transform_weights(weight, ctx.stride, x.dtype)
-        grad = grad.contiguous()
-        grad_x, grad_kernels = torch.zeros_like(x), [torch.zeros_like(k, dtype=weight.dtype) for k in kernels]
-        for part in _parts_of(x, weight, ctx.counts, ctx.stride):
-            given = grad.new_zeros(TILE * part.tiles, grad.shape[1] * grad.shape[2])
-            given.index_copy_(0, part.places, grad[part.writes].flatten(1))
-            products = (back.T @ given.view(TILE, -1)).view(len(back.T), -1, len(weight))
-            for s in range(ctx.stride):
-                read = _transform(x, part, s, tile)
-                add_product(grad_kernels[s], read.transpose(1, 2), products)
-                of_tiles = tile.T @ torch.bmm(products, kernels[s].transpose(1, 2)).flatten(1)
-                _add_tiles(grad_x, of_tiles, part, s)
+        grad, grad_x, adding = grad.contiguous(), torch.zeros_like(x), Lock()
+
+        def differentiate(share: Sequence[Part]) -> list[Tensor]:
+            grad_kernels = [torch.zeros_like(k, dtype=weight.dtype) for k in kernels]
+            for part in share:
+                given = grad.new_zeros(TILE * part.tiles, grad.shape[1] * grad.shape[2])
+                given.index_copy_(0, part.places, grad[part.writes].flatten(1))
+                products = (back.T @ given.view(TILE, -1)).view(len(back.T), -1, len(weight))
+                for s in range(ctx.stride):
+                    read = _transform(x, part, s, tile)
+                    add_product(grad_kernels[s], read.transpose(1, 2), products)
+                    of_tiles = tile.T @ torch.bmm(products, kernels[s].transpose(1, 2)).flatten(1)
+                    with adding:  # the last tile of a share overlaps the first of the next
+                        _add_tiles(grad_x, of_tiles, part, s)
+            return grad_kernels
+
+        grad_kernels = list(map(sum, zip(*_in_shares(x, weight, ctx.counts, ctx.stride, differentiate), strict=True)))
         grad_bias = grad.sum((0, 1)).to(weight.dtype)
         return grad_x, _weights_back(grad_kernels, weight.shape[2]), grad_bias, None, None
 
 
-def _parts_of(x: Tensor, weight: Tensor, counts: tuple[int, ...], stride: int) -> list[Part]:
+def _in_shares(
+    x: Tensor, weight: Tensor, counts: tuple[int, ...], stride: int, task: Callable[[Sequence[Part]], Result]
+) -> list[Result]:
+    """What `task` gives for shares of the clips' tiles, in parts that fit the cache."""
     per_tile = x.shape[1] * x.shape[2]
     points = len(transforms(math.ceil(weight.shape[2] / stride), x.dtype).tile)
-    return parts(
-        counts, weight.shape[2], stride, max(1, PART // (points * per_tile), weight[:, :, 0].numel() // per_tile)
-    )
+    most = max(1, PART // (points * per_tile), weight[:, :, 0].numel() // per_tile)
+    some = parts(counts, weight.shape[2], stride, most, sharers())
+    return in_shares(some, [part.tiles for part in some], task)
 
 
 def _transform_weights(weight: Tensor, stride: int, dtype: torch.dtype) -> list[Tensor]:

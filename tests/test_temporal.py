@@ -70,11 +70,12 @@ def test_parts_read_and_write_every_frame_once(monkeypatch: pytest.MonkeyPatch) 
     for numbers in (1, PART // 20):
         monkeypatch.setattr("model.temporal.PART", numbers)
         torch.testing.assert_close(convolve(x, frames, 2, weight, bias), whole, rtol=0, atol=1e-12)
-    for most in (1, 3, 100):
-        cut = parts(frames.counts, 9, 2, most)
+    for most, shares in ((1, 1), (3, 1), (100, 1), (3, 2), (3, 4)):
+        cut = parts(frames.counts, 9, 2, most, shares)
         written = [frame for part in cut for frame in range(part.writes.start, part.writes.stop)]
         assert written == list(range(sum(-(-count // 2) for count in LENGTHS)))
         assert max(part.tiles for part in cut) <= most
+        assert len(cut) <= shares or len(cut) % shares == 0
 
 
 @pytest.mark.parametrize("taps", [5, 9])

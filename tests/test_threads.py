@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
-from utils.threads import SPINS, waiting
+from utils.threads import SPINS, leave_cores_soon, waiting
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,22 @@ def test_threads_wait_as_the_load_allows(
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "environ", given)
     assert waiting() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "platform", "expected"),
+    [
+        ({"GOMP_SPINCOUNT": SPINS}, "linux", True),
+        ({"OMP_WAIT_POLICY": "passive"}, "linux", True),
+        ({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "infinity"}, "linux", False),
+        ({"GOMP_SPINCOUNT": "300000"}, "linux", False),
+        ({}, "linux", False),
+        ({"GOMP_SPINCOUNT": SPINS}, "darwin", False),
+    ],
+)
+def test_threads_are_known_to_sleep_soon_only_where_the_environment_makes_libgomp_do_so(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], platform: str, expected: bool
+) -> None:
+    monkeypatch.setattr(os, "environ", given)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert leave_cores_soon() == expected
