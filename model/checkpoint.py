@@ -11,7 +11,7 @@ from torch import Tensor
 from model.localizer import Localizer
 from model.refinement import PseudoLabels
 from model.released import load_released, refuse_misfit
-from utils.config import Settings, from_dict
+from utils.config import Settings, of_weights
 from utils.errors import UserError, shown
 from utils.run import WEIGHTS, check_contents, is_own, load_checkpoint
 
@@ -37,7 +37,7 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
             f"{path}: was trained for {', '.join(checkpoint['classes'])}, the data has {', '.join(classes)}; "
             f"choose its data by --config or --set data.split={checkpoint['settings']['data']['split']}"
         )
-    trained = from_dict(checkpoint["settings"], origin=str(path))
+    trained = of_weights(checkpoint["settings"], str(path))
     policy = {name: getattr(trained.data, name) for name in POLICY}
     settings = settings.model_copy(
         update={"model": trained.model, "data": settings.data.model_copy(update=policy)},
@@ -59,7 +59,7 @@ def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
         raise UserError(f"{path}: are bare weights, without classes and settings; expected a best.pt of train.py")
     check_contents(checkpoint, WEIGHTS, path)
     classes = tuple(checkpoint["classes"])
-    model, settings = load_localizer(path, classes, from_dict(checkpoint["settings"], origin=str(path)))
+    model, settings = load_localizer(path, classes, of_weights(checkpoint["settings"], str(path)))
     return model, settings, classes
 
 

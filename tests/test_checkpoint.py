@@ -15,6 +15,7 @@ import pytest
 import torch
 from runs import ROOT, run, small
 
+from model.checkpoint import load_trained
 from model.localizer import Localizer
 from model.released import load_released
 from utils import config
@@ -77,7 +78,7 @@ WEIGHTS = [
     (put("settings", {"data": [torch.zeros(2)]}), r"data is \[tensor.*; expected a valid dictionary"),
     (lambda c: c["settings"]["train"].update(epochs="3"), r"train\.epochs is '3'; expected a valid integer"),
     (lambda c: c["settings"]["model"].update(width=10**9), r"model\.width is 1000000000; expected less than"),
-    (lambda c: c["settings"]["refine"].update({f"x{i}": 0 for i in range(999)}), r"refine\.x0 is 0; Extra inputs"),
+    (lambda c: c["settings"]["eval"].update({f"x{i}": 0 for i in range(999)}), r"has eval\.x0, which this version"),
     (put("classes", "walk"), r"its classes is 'walk', expected a list of texts"),
     (put("classes", [1, 2]), r"its classes is \[1, 2\], expected a list of texts"),
     (put("format", "1"), r"its format is '1', expected a count"),
@@ -92,6 +93,8 @@ WEIGHTS = [
     ),
 ]
 STATE = [
+    (lambda c: c["settings"]["refine"].update(peak=True), r"has refine\.peak, which this version"),
+    (lambda c: c["settings"]["refine"].pop("balance"), r"has no refine\.balance; it was written by another version"),
     (lambda c: c.pop("epoch"), r"its epoch is missing, expected a count"),
     (put("epoch", "3"), r"its epoch is '3', expected a count"),
     (put("epoch", True), r"its epoch is True, expected a count"),
@@ -130,6 +133,20 @@ def test_a_damaged_checkpoint_cannot_be_evaluated_and_says_why(
     weights = damage(change) / "last.pt"
     with pytest.raises(UserError, match=said):
         run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}")
+
+
+def test_weights_outlive_settings_of_training_that_came_or_went(
+    damage: Callable[[Change], Path], trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def age(checkpoint: dict[str, Any]) -> None:
+        checkpoint["settings"]["refine"].update(peak=True)
+        del checkpoint["settings"]["refine"]["balance"], checkpoint["settings"]["train"]["precision"]
+
+    weights = damage(age) / "last.pt"
+    assert run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}") == 0
+    (old, aged, _), (new, settings, _) = (load_trained(path) for path in (weights, trained / "last.pt"))
+    assert (aged.model, aged.data, aged.eval) == (settings.model, settings.data, settings.eval)
+    assert all(torch.equal(old.state_dict()[name], tensor) for name, tensor in new.state_dict().items())
 
 
 def test_adam_is_told_its_rates_by_the_settings_not_by_the_file(

@@ -135,6 +135,9 @@ class EvalSettings(Group):
     tious: _rising_list(PositiveShare)
 
 
+TRAINING = ("loss", "refine", "train")  # groups that weights do not depend on any more, once they are trained
+
+
 class Settings(Group):
     """All groups. Read with `load`; never built by hand."""
 
@@ -194,6 +197,20 @@ def from_dict(
     except ValidationError as error:
         lines = [_explain(problem, source or {}, origin) for problem in error.errors()[:PROBLEMS_SHOWN]]
         raise UserError("\n       ".join(lines)) from None
+
+
+def of_weights(values: dict[str, Any], origin: str) -> Settings:
+    """The settings that weights were trained with, from the checkpoint `origin`, for anything but training on.
+
+    What only shapes a training is taken as far as this version knows it, and as config/base.yaml has it where the
+    checkpoint does not say: weights outlive settings that came or went after them.
+    """
+    training = {
+        group: {name: values[group].get(name, default) for name, default in defaults.items()}
+        for group, defaults in _read(BASE).items()
+        if group in TRAINING and isinstance(values.get(group), dict)
+    }
+    return from_dict({**values, **training}, origin=origin)
 
 
 def to_yaml(settings: Settings) -> str:
@@ -256,5 +273,7 @@ def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
     key = ".".join(str(part) for part in problem["loc"][:2])
     if problem["type"] == "missing":
         return f"{source.get(key, origin)}: has no {key}; it was written by another version of this project"
+    if problem["type"] == "extra_forbidden":
+        return f"{source.get(key, origin)}: has {key}, which this version of the project does not know"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return f"{source.get(key, origin)}: {key} is {shown(problem['input'])}; {message}"

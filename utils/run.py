@@ -106,6 +106,7 @@ class Run:
             try:
                 checkpoint = load_checkpoint(path)
                 check_contents(checkpoint, WEIGHTS | STATE, path)
+                config.from_dict(checkpoint["settings"], origin=str(path))
             except UserError as error:
                 problems.append(str(error))
                 continue
@@ -196,7 +197,6 @@ def check_contents(checkpoint: dict[str, Any], expected: dict[str, type], path: 
             raise UserError(f"{path}: is damaged: its {name} is {found}, expected {NAMES[kind]}")
     if checkpoint["format"] != FORMAT:
         raise UserError(f"{path}: is of format {checkpoint['format']}, this version reads format {FORMAT}")
-    config.from_dict(checkpoint["settings"], origin=str(path))
 
 
 def is_own(checkpoint: dict[str, Any]) -> bool:
