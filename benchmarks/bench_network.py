@@ -1,6 +1,6 @@
 """The network against the plain one (benchmarks/plain.py), and the evaluation against going frame by frame.
 
-Both networks run on the GPU when there is one.
+Both networks run on the GPU when there is one, and are held against its roofline (benchmarks/roofline.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from benchmarks.measure import Result, in_turn
 from benchmarks.plain import PlainLocalizer
 from benchmarks.plain_localization import localize_plainly
+from benchmarks.roofline import Roofline
 from feeders.batches import TrainBatches
 from model.localizer import Localizer, Output
 from model.losses import objective
@@ -63,17 +64,19 @@ def train(repeats: int) -> Iterator[Result]:
 
         return run
 
+    exact, low = epoch(fast, fast, bucketed, ours), epoch(rough, rough, bucketed, ours)
     slow, equal, quick, quickest = in_turn(
-        repeats,
-        epoch(plain_forward, plain, random, faithful),
-        epoch(same, same, random, faithful),
-        epoch(fast, fast, bucketed, ours),
-        epoch(rough, rough, bucketed, ours),
+        repeats, epoch(plain_forward, plain, random, faithful), epoch(same, same, random, faithful), exact, low
     )
     frames = lengths.sum()
     yield Result("train, identical batches", "real frames/s", frames / equal, frames / slow)
     yield Result("train, bucketed", "real frames/s", frames / quick, frames / slow)
     yield Result("train, bucketed, bfloat16", "real frames/s", frames / quickest, frames / slow)
+    for name, work, seconds, dtype in (
+        ("train, bucketed", exact, quick, torch.float32),
+        ("train, bucketed, bfloat16", low, quickest, torch.bfloat16),
+    ):
+        yield against_roofline(name, "real frames/s", frames, work, seconds, Roofline.measure(device, dtype))
 
 
 def infer(repeats: int) -> Iterator[Result]:
@@ -84,6 +87,7 @@ def infer(repeats: int) -> Iterator[Result]:
     for network in (plain, fast, rough):
         network.eval().to(device)
     long, short = random_batch([4000], device), random_batch([90] * 8, device)
+    exact, low = (Roofline.measure(device, dtype) for dtype in (torch.float32, torch.bfloat16))
 
     @torch.inference_mode()
     def by_clip(batch: tuple[torch.Tensor, ...]) -> None:
@@ -100,6 +104,15 @@ def infer(repeats: int) -> Iterator[Result]:
         frames = int(batch[1].sum())
         yield Result(f"infer, {name}", "frames/s", frames / quick, frames / slow)
         yield Result(f"infer, {name}, bfloat16", "frames/s", frames / quickest, frames / slow)
+        yield against_roofline(f"infer, {name}", "frames/s", frames, ways[0], quick, exact)
+        yield against_roofline(f"infer, {name}, bfloat16", "frames/s", frames, ways[1], quickest, low)
+
+
+def against_roofline(
+    name: str, unit: str, frames: int, work: Callable[[], object], seconds: float, roofline: Roofline
+) -> Result:
+    """Frames a second as measured, and at the roofline."""
+    return Result(f"{name}, against its roofline", unit, frames / seconds, frames / roofline.seconds(work))
 
 
 def random_batch(

@@ -31,11 +31,10 @@ TIP_VERTICES = tuple(vertex_ids["smplh"][_APPENDED[i - SMPLH_JOINTS]] for i in S
 class SmplhJoints:
     """A body of zero shape, cut down to what the 25 joints need; small enough to send to every worker."""
 
-    def __init__(self, body: Body):
-        """Cut down a checked body (`prepare.body_file`)."""
+    def __init__(self, body: Body, device: torch.device | str = "cpu"):
+        """Cut down a checked body (`prepare.body_file`); `device` works out the joints."""
         tips = list(TIP_VERTICES)
         template = torch.from_numpy(body["v_template"])[None]
-        self._parents = torch.from_numpy(body["parents"])
         self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template)  # (1, 52, 3)
         self._rest_tips = template[:, tips]  # (1, 4, 3)
         self._blend = torch.from_numpy(body["posedirs"][tips])  # (4, 3, 459)
@@ -44,12 +43,15 @@ class SmplhJoints:
         self._mean_pose = torch.from_numpy(np.concatenate([np.zeros(22 * 3, np.float32), hands]))  # (156,)
         chain = [i for i in SMPLH_OUTPUT_INDEX if i < SMPLH_JOINTS]  # the tips come last among the 25 joints
         self._places = torch.tensor(chain + [SMPLH_JOINTS + n for n in range(len(tips))])  # in joints, then tips
+        for name, tensor in vars(self).items():
+            setattr(self, name, tensor.to(device))
+        self._parents = torch.from_numpy(body["parents"])  # read one by one, so not where a GPU is waited for
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:
         """Poses (T, 156) axis-angle radians without the hands' mean → joints (T, 25, 3) float32 metres."""
         batches = torch.from_numpy(np.ascontiguousarray(poses, np.float32)).split(BATCH_FRAMES)
         with torch.inference_mode():
-            return np.concatenate([self._batch(batch).numpy() for batch in batches])
+            return np.concatenate([self._batch(batch.to(self._mean_pose.device)).cpu().numpy() for batch in batches])
 
     def _batch(self, poses: Tensor) -> Tensor:
         frames = len(poses)
@@ -57,7 +59,7 @@ class SmplhJoints:
         joints, transforms = batch_rigid_transform(
             rotations, self._rest_joints.expand(frames, -1, -1), self._parents, dtype=torch.float32
         )
-        bent = (rotations[:, 1:] - torch.eye(3)).view(frames, -1)  # (T, 459)
+        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).view(frames, -1)  # (T, 459)
         tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]

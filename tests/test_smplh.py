@@ -54,6 +54,13 @@ def test_joints_are_those_of_smplxs_full_mesh(structure: Structure, joints_of: S
     assert np.abs(found - full_mesh_joints(structure, poses)).max() < 1e-5
 
 
+def test_another_device_works_out_the_whole_of_it(structure: Structure) -> None:
+    """The meta device computes shapes alone, and refuses a tensor that was left on the CPU."""
+    elsewhere = SmplhJoints(check_body(structure, "stand-in"), "meta")
+    found = elsewhere._batch(torch.zeros(5, 156, device="meta"))
+    assert (found.shape, found.device.type) == ((5, 25, 3), "meta")
+
+
 def test_without_a_hand_mean_joints_are_those_of_the_full_mesh_too(
     structure: Structure, joints_of: SmplhJoints
 ) -> None:
