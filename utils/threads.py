@@ -12,7 +12,7 @@ def waiting() -> dict[str, str]:
     """Environment for OpenMP (libgomp, torch's on Linux), to be set before torch is imported, which reads it once.
 
     On free cores threads spin for a moment before they sleep, on cores that others use as well they sleep at once:
-    spinning takes a third off a training step on two free cores, and starves everyone on busy ones
+    spinning makes small work faster on two free cores (short clips by a fifth), and starves everyone on busy ones
     (benchmarks/README.md). What is said already in OMP_WAIT_POLICY or GOMP_SPINCOUNT stays.
     """
     if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
