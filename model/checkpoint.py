@@ -32,12 +32,12 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
         load_released(model, checkpoint, str(path))
         return model, settings
     check_contents(checkpoint, WEIGHTS, path)
+    trained = of_weights(checkpoint["settings"], str(path))
     if tuple(checkpoint["classes"]) != tuple(classes):
         raise UserError(
             f"{path}: was trained for {', '.join(checkpoint['classes'])}, the data has {', '.join(classes)}; "
-            f"choose its data by --config or --set data.split={checkpoint['settings']['data']['split']}"
+            f"choose its data by --config or --set data.split={trained.data.split}"
         )
-    trained = of_weights(checkpoint["settings"], str(path))
     policy = {name: getattr(trained.data, name) for name in POLICY}
     settings = settings.model_copy(
         update={"model": trained.model, "data": settings.data.model_copy(update=policy)},

@@ -29,7 +29,7 @@ def sharers() -> int:
 
 
 def in_shares(pieces: Sequence[Piece], sizes: Sequence[int], task: Callable[[Sequence[Piece]], Result]) -> list[Result]:
-    """What `task` gives for each share of the pieces, in their order. No gradients are recorded.
+    """What `task` gives for each share of the pieces, in their order; for where no gradients are recorded.
 
     Args:
         sizes: the work that each piece is. Shares are runs of pieces, one for each thread, of about the same work; all

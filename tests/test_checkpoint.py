@@ -75,6 +75,7 @@ def put(name: str, value: Any) -> Change:
 WEIGHTS = [
     (put("settings", 3), r"its settings is 3, expected a dictionary"),
     (put("settings", {}), "has no data; it was written by another version"),
+    (lambda c: c.update(settings={}, classes=["elsewhere"]), "has no data; it was written by another version"),
     (put("settings", {"data": [torch.zeros(2)]}), r"data is \[tensor.*; expected a valid dictionary"),
     (lambda c: c["settings"]["train"].update(epochs="3"), r"train\.epochs is '3'; expected a valid integer"),
     (lambda c: c["settings"]["model"].update(width=10**9), r"model\.width is 1000000000; expected less than"),
