@@ -176,10 +176,13 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _in_shares(x: Tensor, counts: tuple[int, ...], task: Callable[[Sequence[Chunk]], Result]) -> list[Result]:
-    """What `task` gives for shares of the clips' frames, each clip in equal chunks that fit the cache."""
-    size = max(FEWEST, min(CHUNK // x.shape[2], math.ceil(len(x) / sharers())))
-    chunks, start = [], 0
+    """What `task` gives for shares of the clips' frames, each clip in equal chunks that fit the cache.
+
+    How a clip is cut is its own affair: its rounding errors do not depend on the others in its batch.
+    """
+    threads, chunks, start = sharers(), [], 0
     for clip, count in enumerate(counts):
+        size = max(FEWEST, min(CHUNK // x.shape[2], math.ceil(count / threads)))
         cuts = np.linspace(start, start + count, math.ceil(count / size) + 1).astype(int).tolist()
         chunks += [(clip, slice(begin, end)) for begin, end in pairwise(cuts)]
         start += count
