@@ -33,20 +33,25 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
 from model.checkpoint import load_trained
 from model.localizer import Localizer
 from model.windows import score_stretches
-from prepare.amass import MAX_RATE, MIN_RATE, TakeError
 from prepare.build import ROOT
-from prepare.joint_map import read_map
-from prepare.recordings import SUFFIXES, TURNS, Person, Reading, as_text, find_inputs, read_recording, smplh_joints
-from utils.atomic import write_json
-from utils.config import Settings
-from utils.device import choose_device, is_out_of_memory
-from utils.errors import run_command
-from utils.localization import Detections, localize
-from utils.predictions import (
+from prepare.formats.amass import MAX_RATE, MIN_RATE, TakeError
+from prepare.skeletons.joint_map import read_map
+from prepare.skeletons.recordings import (
+    SUFFIXES,
+    TURNS,
+    Person,
+    Reading,
+    as_text,
+    find_inputs,
+    read_recording,
+    smplh_joints,
+)
+from reporting.predictions import (
     FORMAT,
     Results,
     complete,
@@ -59,6 +64,10 @@ from utils.predictions import (
     write_segments,
     write_table,
 )
+from utils.atomic import write_json
+from utils.config import Settings
+from utils.device import choose_device, is_out_of_memory
+from utils.errors import run_command
 
 SHORTEST_WINDOW = 30  # frames
 SHOWN = 6  # segments of a recording, in the terminal
@@ -184,7 +193,7 @@ def score(
 
 def write_animation(path: Path, name: str, person: Person, found: Detections, classes: tuple[str, ...]) -> None:
     """Write the skeleton in motion with what it was found to do."""
-    from utils.animation import animate  # here, as only few runs need what it brings
+    from reporting.animation import animate  # here, as only few runs need what it brings
 
     labels = running_labels(found, len(person.joints), classes)
     step = 2 if path.suffix == ".gif" else 1  # 15 pictures a second: half the size

@@ -34,18 +34,18 @@ from tqdm import tqdm
 from feeders.augment import augment
 from feeders.batches import Batch, TrainBatches, loader
 from feeders.dataset import SkeletonClips, hold_out
+from feeders.label_policy import LabelPolicy
 from feeders.parts import Parts
 from model.agcn import FrameBatchNorm
 from model.checkpoint import load_localizer, restore
 from model.localizer import Localizer, frame_probabilities
 from model.losses import Portion, objective
 from model.refinement import FrameLabels, PseudoLabels
+from reporting.tensorboard import Board
 from utils import config, distributed
-from utils.board import Board
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, is_out_of_memory
 from utils.errors import UserError, run_command
-from utils.label_policy import LabelPolicy
 from utils.run import Run, seed_everything
 from utils.store import Split
 from validate import Validation, report, summary, video_label_score

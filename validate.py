@@ -11,23 +11,24 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from evaluation import detections
+from evaluation.diagnosis import diagnose, frame_confusion
+from evaluation.localization import ground_truth
+from evaluation.metrics import classification_ap
+from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import EvalBatches, loader
 from feeders.dataset import SkeletonClips
+from feeders.label_policy import LabelPolicy
 from model.inference import score_clips
 from model.localizer import Localizer
-from utils import detections, distributed
+from reporting.figures import confusion_figure, save_figure
+from reporting.report import report_html, write_diagnosis
+from reporting.tensorboard import Board
+from reporting.time_lines import as_image, time_line
+from utils import distributed
 from utils.atomic import write_json, write_whole
-from utils.board import Board
 from utils.config import Settings
-from utils.diagnosis import diagnose, frame_confusion
 from utils.errors import UserError
-from utils.evaluation import ClipResult, Evaluation, evaluate
-from utils.figures import confusion_figure, save_figure
-from utils.label_policy import LabelPolicy
-from utils.localization import ground_truth
-from utils.metrics import classification_ap
-from utils.plots import as_image, time_line
-from utils.report import report_html, write_diagnosis
 from utils.run import provenance, read_history
 from utils.store import Split
 

@@ -26,7 +26,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
-from prepare.shards import Shard
+from prepare.store.shards import Shard
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, run_command
 

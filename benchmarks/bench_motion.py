@@ -16,9 +16,9 @@ from smplx.body_models import SMPLH
 from smplx.utils import Struct
 
 from benchmarks.measure import Result, in_turn
-from prepare.body_file import check_body
-from prepare.smplh import SmplhJoints
-from prepare.stand_in_body import body_structure
+from prepare.formats.smplh_body import check_body
+from prepare.skeletons.smplh import SmplhJoints
+from prepare.synthetic.body import body_structure
 from utils.device import choose_device
 
 ROOT = Path(__file__).parents[1]

@@ -16,14 +16,14 @@ from benchmarks.measure import Result, in_turn
 from benchmarks.plain import PlainLocalizer
 from benchmarks.plain_localization import localize_plainly
 from benchmarks.roofline import Roofline
+from evaluation.localization import Detections, ground_truth, localize
+from evaluation.metrics import detection_map
 from feeders.batches import TrainBatches
 from model.localizer import Localizer, Output
 from model.losses import objective
 from model.mil_head import View
 from utils import config
 from utils.device import choose_device
-from utils.localization import Detections, ground_truth, localize
-from utils.metrics import detection_map
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 4

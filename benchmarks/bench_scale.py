@@ -17,12 +17,12 @@ import torch
 from benchmarks.bench_motion import write_takes
 from benchmarks.bench_network import CLASSES, random_batch
 from benchmarks.measure import Result, in_turn
+from evaluation.localization import ground_truth, localize
+from evaluation.metrics import detection_map
 from model.localizer import Localizer
 from model.losses import objective
 from prepare.build import build
 from utils import config
-from utils.localization import ground_truth, localize
-from utils.metrics import detection_map
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, write_split, write_store
 

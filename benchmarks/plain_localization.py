@@ -1,4 +1,4 @@
-"""Localization told frame by frame: what `utils.localization` is timed against, and held against in tests."""
+"""Localization told frame by frame: what `evaluation.localization` is timed against, and held against in tests."""
 
 from __future__ import annotations
 

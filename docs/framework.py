@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from utils.plots import COLOURS, LINES
+from reporting.skeleton_view import SHARPNESS, Stage, colour_of
+from reporting.time_lines import COLOURS, LINES
 from utils.skeleton import BONES, HEAD
-from utils.stage import SHARPNESS, Stage, colour_of
 
 INK, FAINT = "#111111", "#555555"
 ALWAYS, TRAINING = "#E3EEF6", "#FDF1DC"  # what runs always, and in training alone

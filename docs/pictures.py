@@ -15,8 +15,8 @@ from typing import Any
 import matplotlib as mpl
 
 from docs.framework import framework
-from utils import detections
-from utils.animation import animate, clip_texts
+from evaluation import detections
+from reporting.animation import animate, clip_texts
 from utils.atomic import write_whole
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from feeders.label_policy import LabelPolicy
 from feeders.normalize import normalize
 from utils.errors import UserError
-from utils.label_policy import LabelPolicy
 from utils.store import Split
 
 

@@ -8,7 +8,7 @@ time is cut into tiles that overlap by a kernel, and on each the convolution the
 with A the discrete Fourier transform of a tile, G that of the kernel, B its inverse. A complex product being three real
 ones (Gauss), all three are real matrices, and the products at each of their P points, with the sum over channels, are
 one matrix product. A tile of 17 frames has P = 37, so 2.2 multiplications take the place of 9. As the transform is
-orthogonal, float32 loses no more than a direct convolution does (tests/test_temporal.py).
+orthogonal, float32 loses no more than a direct convolution does (tests/model/test_temporal.py).
 
 A stride s keeps the frames 0, s, 2s, …: each of the s sequences of every s-th frame is convolved with every s-th
 weight, and what they give adds up before B.

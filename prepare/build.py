@@ -17,16 +17,16 @@ import os
 import sys
 from pathlib import Path
 
-from prepare.amass import AmassIndex, TakeError, take_path
-from prepare.body_file import Body, check_body, read_body
-from prepare.card import write_card
-from prepare.labels import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
-from prepare.rates import compare_rates
-from prepare.shards import Shard, only_one
-from prepare.skeletons import compute_shard, store_name, update_store
-from prepare.splits import write_label_set
-from prepare.stand_in_body import body_structure
-from prepare.summary import print_takes
+from prepare.formats.amass import AmassIndex, TakeError, take_path
+from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
+from prepare.formats.smplh_body import Body, check_body, read_body
+from prepare.store.rates import compare_rates
+from prepare.store.shards import Shard, only_one
+from prepare.store.splits import write_label_set
+from prepare.store.summary import print_takes
+from prepare.store.update import compute_shard, store_name, update_store
+from prepare.synthetic.body import body_structure
+from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.manifest import plain_name
 from utils.store import SUBSETS, Split

@@ -20,7 +20,7 @@ for ((number = 2; ; number++)); do # a run is never overwritten
 done
 
 echo "== 1/4 make stand-in motion, labels and body in the formats of AMASS, BABEL and SMPL-H"
-"$PYTHON" -m prepare.stand_in --out "$data" --clips 240
+"$PYTHON" -m prepare.synthetic.generate --out "$data" --clips 240
 echo "== 2/4 prepare skeletons and labels, as for the licensed data"
 "$PYTHON" -m prepare.build --amass "$data/amass" --babel "$data/babel_v1.0_release" \
     --body "$data/SMPLH_male.pkl" --out "$data/processed_data"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from prepare.build import build
-from prepare.labels import LABEL_SETS
-from prepare.stand_in import write_stand_in
+from prepare.formats.babel import LABEL_SETS
+from prepare.synthetic.generate import write_stand_in
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store
 

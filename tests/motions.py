@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from prepare.body_file import check_body
-from prepare.smplh import SmplhJoints
-from prepare.stand_in_body import JOINTS, body_structure, rest_points
-from prepare.stand_in_plan import plan_clip
-from prepare.stand_in_pose import Performer
-from prepare.stand_in_take import perform
+from prepare.formats.smplh_body import check_body
+from prepare.skeletons.smplh import SmplhJoints
+from prepare.synthetic.body import JOINTS, body_structure, rest_points
+from prepare.synthetic.plan import plan_clip
+from prepare.synthetic.pose import Performer
+from prepare.synthetic.take import perform
 
 BODY = check_body(body_structure(), "the stand-in body")
 SMPLH_NAMES = {  # of the 25 joints, those that are joints of SMPL-H's chain

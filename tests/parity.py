@@ -22,16 +22,16 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
+from evaluation.localization import RELEASED, ground_truth, localize
+from evaluation.metrics import classification_ap, detection_map
 from feeders.normalize import normalize
 from model.graph import adjacency
 from model.localizer import Localizer, video_probabilities
 from model.losses import multi_view_loss, objective, pseudo_label_loss
 from model.released import load_released, places
-from prepare.amass import resample_indices
+from prepare.formats.amass import resample_indices
 from utils import config
 from utils.errors import UserError, run_command
-from utils.localization import RELEASED, ground_truth, localize
-from utils.metrics import classification_ap, detection_map
 
 REFINED_FROM = 2  # the update of training.npz that uses pseudo-labels
 ORIGINAL = config.BASE.parent / "original.yaml"

@@ -16,8 +16,9 @@ import pytest
 from utils import distributed
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = (".", "prepare", "feeders", "model", "utils", "benchmarks", "docs", "tests")
-SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py") if path != Path(__file__))
+FOLDERS = ("prepare", "feeders", "model", "evaluation", "reporting", "utils", "benchmarks", "docs", "tests")
+SOURCES = sorted({*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))})
+SOURCES.remove(Path(__file__))
 COMMANDS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in SOURCES
@@ -70,7 +71,13 @@ def calls(command: str) -> set[str]:
 
 
 def test_the_commands_are_found() -> None:
-    assert {"train.py", "prepare/build.py", "prepare/card.py", "utils/animation.py", "tests/parity.py"} <= {*COMMANDS}
+    assert {
+        "train.py",
+        "prepare/build.py",
+        "reporting/dataset_card.py",
+        "reporting/animation.py",
+        "tests/parity.py",
+    } <= {*COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -113,7 +120,7 @@ def test_a_command_of_the_readme_is_one_and_is_understood(line: str, monkeypatch
 
 
 def test_modules_run_as_commands() -> None:
-    arguments = [sys.executable, "-m", "prepare.card", "--split", "none", "--data", "nowhere"]
+    arguments = [sys.executable, "-m", "reporting.dataset_card", "--split", "none", "--data", "nowhere"]
     outcome = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.startswith("error: nowhere holds no split 'none'")

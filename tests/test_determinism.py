@@ -15,7 +15,7 @@ import pytest
 from runs import ROOT, assert_same_end, command, finish, rows, run, small
 
 from prepare.build import build
-from prepare.labels import LABEL_SETS
+from prepare.formats.babel import LABEL_SETS
 from utils.errors import UserError
 from utils.store import Split, list_splits, write_split
 

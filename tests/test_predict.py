@@ -16,10 +16,11 @@ import runs
 import torch
 
 import predict
+from evaluation import detections
 from model.localizer import Localizer
-from prepare import recordings
-from prepare.amass import read_poses, resample_indices
-from utils import config, detections
+from prepare.formats.amass import read_poses, resample_indices
+from prepare.skeletons import recordings
+from utils import config
 from utils.errors import run_command
 from utils.run import FORMAT, write_checkpoint
 from utils.store import Split
@@ -240,7 +241,7 @@ def test_bfloat16_scores_are_near_float32s_and_made_anew(
 def test_an_animation_is_written_where_it_is_asked_for(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    animation = pytest.importorskip("utils.animation")
+    animation = pytest.importorskip("reporting.animation")
     asked = []
     original = animation.animate
     monkeypatch.setattr(animation, "animate", lambda *given, **named: asked.append(given) or original(*given, **named))

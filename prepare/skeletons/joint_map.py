@@ -1,0 +1,119 @@
+"""Joint maps: which joints of another skeleton make the 25 NTU RGB+D joints.
+
+A map is a YAML file with one line for each of the 25 (`utils.skeleton.JOINT_NAMES`); the ready ones are in
+config/joint_maps. A line's value says where the joint is:
+
+    head: Head                                                     at a joint of that name
+    chest: [Spine1, Spine2]                                        in the middle of several
+    left_thumb_tip: {from: LeftHand, to: LeftHandThumb, share: 1.5}    on a line: half as far again beyond `to`
+
+Names are compared without a namespace: `mixamorig:Hips` is Hips.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prepare.formats.amass import TakeError
+from utils.config import parse_yaml
+from utils.errors import UserError, nearest, shown
+from utils.skeleton import JOINT_NAMES
+
+READY = Path(__file__).parents[2] / "config" / "joint_maps"
+MOST_SHARE = 10.0  # of a line between two joints, in either direction
+NAMES_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class JointMap:
+    """parts: for each of the 25 joints the joints that make it, with weights that sum to 1."""
+
+    name: str
+    parts: dict[str, list[tuple[str, float]]]
+
+    @property
+    def names(self) -> set[str]:
+        return {name for part in self.parts.values() for name, _ in part}
+
+    def matrix(self, names: list[str]) -> np.ndarray:
+        """(25, J): the 25 joints as weighted means of J joints of these `names`.
+
+        Raises TakeError when a name is missing, or twice there.
+        """
+        plain = [_plain(name) for name in names]
+        if missing := sorted(self.names - set(plain)):
+            raise TakeError(f"has no joint {', '.join(missing[:10])}, which the joint map {self.name} names")
+        if twice := sorted(name for name in self.names if plain.count(name) > 1):
+            raise TakeError(f"has two joints called {twice[0]}: more than one skeleton in a file is not read")
+        weights = np.zeros((len(JOINT_NAMES), len(names)))
+        for row, joint in zip(weights, JOINT_NAMES, strict=True):
+            for name, weight in self.parts[joint]:
+                row[plain.index(name)] += weight
+        return weights
+
+
+def read_map(path: Path) -> JointMap:
+    """Read a joint map. Raises UserError when it is none, naming the first thing that is wrong."""
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        raise UserError(f"{path}: cannot be read as a joint map ({reason})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected one line for each of the 25 joints, as in config/joint_maps/cmu.yaml")
+    for key in content:
+        if key not in JOINT_NAMES:
+            raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(str(key)[:100], list(JOINT_NAMES))}")
+    if missing := [name for name in JOINT_NAMES if name not in content]:
+        raise UserError(f"{path}: has no line for {', '.join(missing)}")
+    return JointMap(path.stem, {name: _part(content[name], f"{path}: {name}") for name in JOINT_NAMES})
+
+
+@functools.cache
+def ready_maps() -> list[JointMap]:
+    """The maps that come with this project."""
+    return [read_map(path) for path in sorted(READY.glob("*.yaml"))]
+
+
+def choose_map(names: list[str]) -> JointMap:
+    """The ready map whose names all occur; of several, the one that names most joints.
+
+    Raises TakeError, which lists the names and says how to write a map, when there is none, or no one.
+    """
+    there = {_plain(name) for name in names}
+    maps = ready_maps()
+    fitting = sorted((m for m in maps if m.names <= there), key=lambda m: -len(m.names))
+    if fitting and (len(fitting) == 1 or len(fitting[0].names) > len(fitting[1].names)):
+        return fitting[0]
+    found = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
+    why = f"fits several ready joint maps ({', '.join(m.name for m in fitting)})" if fitting else (
+        f"fits none of the ready joint maps ({', '.join(m.name for m in maps)})"
+    )  # fmt: skip
+    raise TakeError(
+        f"{why}: copy one from config/joint_maps, put its names in, give it by --joint-map. It has: {found}"
+    )
+
+
+def _plain(name: str) -> str:
+    """A joint's name without its namespace."""
+    return name.rpartition(":")[2] or name
+
+
+def _part(value: Any, where: str) -> list[tuple[str, float]]:
+    if isinstance(value, str) and value:
+        return [(_plain(value), 1.0)]
+    if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
+        return [(_plain(name), 1 / len(value)) for name in value]
+    if isinstance(value, dict) and set(value) == {"from", "to", "share"}:
+        ends, share = (value["from"], value["to"]), value["share"]
+        numeric = isinstance(share, int | float) and not isinstance(share, bool) and abs(share) <= MOST_SHARE
+        if all(isinstance(end, str) and end for end in ends) and numeric:
+            return [(_plain(ends[0]), 1.0 - share), (_plain(ends[1]), float(share))]
+    raise UserError(
+        f"{where} is {shown(value)}; expected a joint's name, a list of names, or {{from: NAME, to: NAME, share: 1.5}}"
+    )

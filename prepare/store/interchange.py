@@ -1,0 +1,190 @@
+"""Exchange splits with code that reads or writes the released pickles.
+
+    python -m prepare.store.interchange export --data dataset/processed_data --split split1 --out pickles
+    python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
+
+A pickle is one subset: {"sid": [...], "X": [...], "Y": [...], "L": [...]} with one entry a clip, or a list of
+{"sid", "X", "Y", "L"}: X (3, T, 25, 1) joints in metres at 30 fps, Y the class indices of the clip, L (T,) one class
+index a frame with K for background.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from feeders.label_policy import LabelPolicy
+from prepare.formats.babel import read_actions
+from prepare.formats.pickles import Inert, as_array, read_pickle
+from reporting.dataset_card import write_card
+from utils.atomic import whole_file
+from utils.errors import UserError, run_command
+from utils.manifest import plain_name
+from utils.skeleton import FPS, NUM_JOINTS
+from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
+
+KEYS = ("sid", "X", "Y", "L")
+MAX_FILE_BYTES = 32 << 30
+
+
+class PickledClip(NamedTuple):
+    """One clip of a pickle: joints (T, 25, 3) float32 metres and labels (T, K) bool."""
+
+    sid: str
+    joints: np.ndarray
+    labels: np.ndarray
+
+
+def export_split(split: Split, policy: LabelPolicy, out: Path) -> list[Path]:
+    """Write each subset of a split as a released pickle; returns the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for subset in SUBSETS:
+        content: dict[str, list[Any]] = {key: [] for key in KEYS}
+        for sid in split.clip_ids(subset):
+            labels = policy.apply(split.labels(sid), split.annotated(sid))
+            if labels is None:
+                continue
+            joints = np.array(split.store.joints(sid)[: len(labels)])
+            content["sid"].append(sid)
+            content["X"].append(joints.transpose(2, 0, 1)[..., None])
+            content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
+            content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
+        path = out / f"{split.name}_{subset}.pkl"
+        with whole_file(path) as file:
+            pickle.dump(content, file, protocol=4)
+        written.append(path)
+    return written
+
+
+def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Path:
+    """Make a split, with a store of its own, from one pickle a subset; returns the split's folder.
+
+    Raises:
+        UserError: a file holds anything but plain containers and numpy arrays, or is not of this layout.
+    """
+    plain_name(name, "--name")
+    clips: list[Clip] = []
+    joints: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    digest = sha256()
+    for subset in SUBSETS:
+        digest.update(sha256(files[subset].read_bytes()).digest() if files[subset].is_file() else b"")
+        for clip in read_clips(files[subset], len(classes)):
+            start, frames = sum(len(part) for part in joints), len(clip.joints)
+            clips.append(Clip(clip.sid, subset, f"{subset}/{clip.sid}", start, frames, FPS, frames / FPS, {}))
+            joints.append(clip.joints)
+            labels.append(clip.labels)
+    repeated = len(clips) - len({clip.sid for clip in clips})
+    if repeated:
+        raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
+    store = out / f"{STORE_PREFIX}{digest.hexdigest()[:8]}"
+    store.mkdir(parents=True, exist_ok=True)
+    origin = {subset: files[subset].name for subset in SUBSETS}
+    write_store(store, clips, joints, {"imported": origin})
+    of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
+    annotated = [np.ones(len(part), bool) for part in labels]
+    facts = {"name": name, "classes": classes, "skeletons": store.name, "imported": origin}
+    write_split(out / name, of_subset, labels, annotated, facts)
+    return out / name
+
+
+def read_clips(path: Path, classes: int) -> Iterator[PickledClip]:
+    """The clips of a released pickle, checked. Raises UserError as `import_split` does."""
+    for number, entry in enumerate(_entries(path)):
+        sid, x, frame_labels = str(entry["sid"]), as_array(entry["X"]), as_array(entry["L"])
+        where = f"{path}: clip {number} ({sid[:100]})"
+        shape = None if x is None else x.shape
+        if x is None or x.dtype.kind != "f" or x.ndim != 4 or shape != (3, x.shape[1], NUM_JOINTS, 1) or not x.size:
+            raise UserError(f"{where} has X of shape {shape}, expected (3, T, {NUM_JOINTS}, 1) floats")
+        if not np.isfinite(x).all():
+            raise UserError(f"{where} has joints that are not finite")
+        if frame_labels is None or frame_labels.shape != (x.shape[1],) or frame_labels.dtype.kind not in "iu":
+            found = None if frame_labels is None else frame_labels.shape
+            raise UserError(f"{where} has L of shape {found}, expected ({x.shape[1]},) class indices")
+        if not ((frame_labels >= 0) & (frame_labels <= classes)).all():
+            raise UserError(
+                f"{where} has labels from {frame_labels.min()} to {frame_labels.max()}, expected 0 to {classes} "
+                f"with {classes} for background; does --actions name all its classes?"
+            )
+        labels = frame_labels[:, None] == np.arange(classes)
+        if _indices(entry["Y"]) != np.flatnonzero(labels.any(axis=0)).tolist():
+            raise UserError(f"{where} has classes Y that are not those of its L")
+        yield PickledClip(sid, x[..., 0].transpose(1, 2, 0).astype(np.float32), labels)
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """The file's clips, each with all of KEYS, whether it holds columns or rows."""
+    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+        raise UserError(f"{path}: is larger than {MAX_FILE_BYTES >> 30} GiB")
+    content = read_pickle(path, "a released split pickle")
+    if isinstance(content, dict) and set(KEYS) <= content.keys():
+        columns = [_column(content[key]) for key in KEYS]
+        if len({len(column) for column in columns}) == 1:
+            return [dict(zip(KEYS, row, strict=True)) for row in zip(*columns, strict=True)]
+        lengths = ", ".join(f"{len(column)} {key}" for key, column in zip(KEYS, columns, strict=True))
+        raise UserError(f"{path}: holds {lengths}; expected one of each a clip")
+    if isinstance(content, list) and all(isinstance(e, dict) and set(KEYS) <= e.keys() for e in content):
+        return content
+    raise UserError(f"{path}: holds a {type(content).__name__} without sid, X, Y, L; expected a released split pickle")
+
+
+def _column(value: Any) -> list[Any]:
+    array = as_array(value)
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if array is None or array.ndim == 0 else array.tolist()
+
+
+def _indices(value: Any) -> list[int] | None:
+    """Class indices in rising order; None when they are none."""
+    entries = [as_array(entry) if isinstance(entry, Inert) else entry for entry in _column(value)]
+    numbers = [entry.item() if isinstance(entry, np.ndarray) and entry.ndim == 0 else entry for entry in entries]
+    return sorted(numbers) if all(type(number) is int for number in numbers) else None
+
+
+def main() -> int:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m prepare.store.interchange", description=__doc__, formatter_class=raw
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    default = Path(__file__).parents[2] / "dataset" / "processed_data"
+    out = commands.add_parser("export", help="a split → one pickle a subset", description=__doc__, formatter_class=raw)
+    out.add_argument("--data", type=Path, default=default, help="folder of splits (default: dataset/processed_data)")
+    out.add_argument("--split", required=True, help="name of the split, such as split1")
+    out.add_argument("--out", type=Path, required=True, help="folder for the pickles")
+    out.add_argument(
+        "--gaps",
+        choices=("background", "removed"),
+        default="background",
+        help="what becomes of un-annotated frames, as data.gaps (default: background)",
+    )
+    into = commands.add_parser("import", help="one pickle a subset → a split", description=__doc__, formatter_class=raw)
+    into.add_argument("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
+    into.add_argument("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
+    into.add_argument("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
+    into.add_argument("--name", required=True, help="name of the new split")
+    into.add_argument("--out", type=Path, default=default, help="folder of splits (default: dataset/processed_data)")
+    args = parser.parse_args()
+    if args.command == "export":
+        policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
+        for path in export_split(Split.open(args.data, args.split), policy, args.out):
+            print(f"written: {path}")
+        return 0
+    if (args.out / plain_name(args.name, "--name")).exists():
+        raise UserError(f"{args.out / args.name}: is there already; choose another --name")
+    folder = import_split({"train": args.train, "val": args.val}, read_actions(args.actions), args.name, args.out)
+    print(f"written: {folder}; train on it by --set data.root={args.out} data.split={args.name}")
+    print(f"look: {write_card(Split.open(args.out, args.name))}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

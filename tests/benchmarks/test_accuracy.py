@@ -1,0 +1,70 @@
+"""The table of configs × seeds: its lists are read strictly, and its figures are those of the runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.accuracy import figures, of_task, read_rows, table
+from prepare.store.shards import Shard
+from utils import config
+from utils.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_row_of_every_shipped_list_has_valid_settings(path: Path) -> None:
+    for row in read_rows(path):
+        config.load([ROOT / layer for layer in row.config], row.assignments)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[", "cannot be read as a list of rows"),
+        ("rows: 3", "expected 'rows' by name"),
+        ("rows: {a: {sets: []}}", "row 'a' has the unknown key 'sets'; did you mean 'set'"),
+        ("rows: {a: , b: {evaluate: c}}", "row 'b' evaluates 'c'; known are: a"),
+    ],
+)
+def test_a_mistaken_list_is_one_message(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "list.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_rows(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 4, 9])
+def test_tasks_do_every_run_once_and_score_anew_what_they_trained(tmp_path: Path, tasks: int) -> None:
+    (tmp_path / "list.yaml").write_text("rows: {a: , again: {evaluate: a}, b: }")
+    shares = [of_task(Shard(i, tasks), read_rows(tmp_path / "list.yaml"), [5, 6]) for i in range(1, tasks + 1)]
+    runs = [(name, seed) for name in ("a", "again", "b") for seed in (5, 6)]
+    assert sorted(run for share in shares for run in share) == runs
+    assert all((("a", seed) in share) == (("again", seed) in share) for share in shares for seed in (5, 6))
+
+
+def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("rows: {a: , b: }")
+    for seed, value in ((5, 10.0), (6, 20.0)):
+        folder = tmp_path / "a" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        scores = {"mAP": value, "mAP_at_tIoU": dict.fromkeys(("0.3", "0.5", "0.7"), value)}
+        scores |= {"classification_mAP": 1.0, "frame_accuracy": 2.0, "segmental_F1": {"F1@50": 4.0}}
+        epochs = [{"seconds": 15 * (seed - 4), "corrected": {"mAP": value + epoch}} for epoch in range(4)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))
+        (folder / "results.json").write_text(json.dumps({"corrected": scores, "released": {"mAP": 3.0}}))
+    text, found = table(read_rows(tmp_path / "list.yaml"), [5, 6, 7], tmp_path)
+    assert "| a | 2 | 15.0 ± 7.1 |" in text
+    assert "| b | 0 | not measured |" in text
+    assert found["a"]["mAP"] == [10.0, 20.0]
+    assert found["a"]["minutes"] == [1.0, 2.0]
+    assert found["a"]["last quarter"] == [1.0, 1.0]  # from the third to the fourth of four epochs
+    assert figures(tmp_path / "b" / "seed5") is None
+    (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored anew
+    text, found = table(read_rows(tmp_path / "list.yaml"), [5, 6], tmp_path)
+    assert found["a"]["minutes"] == [1.0, None]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert "| - | - |" in text

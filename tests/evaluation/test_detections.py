@@ -1,0 +1,199 @@
+"""Detections files: there and back, and what a stranger's file cannot do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evaluation import detections
+from evaluation.detections import read, write
+from evaluation.localization import Detections
+from utils.errors import UserError
+
+NAMES, CLASSES = ["10", "7", "a clip"], ["walk", "wave"]
+GOOD = {"label": "walk", "score": 0.5, "segment": [0.1, 1.0]}
+
+
+def file_with(tmp_path: Path, content: Any) -> Path:
+    """A file of bytes, of a text, or of any other content as JSON."""
+    path = tmp_path / "detections.json"
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def one(entry: Any) -> dict[str, Any]:
+    return {"results": {"7": [entry]}}
+
+
+def same(found: Detections, expected: Detections) -> bool:
+    return all(
+        np.array_equal(getattr(found, part), getattr(expected, part))
+        for part in ("clip", "label", "segments", "scores")
+    )
+
+
+edges = st.tuples(st.integers(0, 200_000), st.integers(0, 200_000)).map(sorted)
+row = st.tuples(st.integers(0, 2), st.integers(0, 1), edges, st.floats(-1e6, 1e6))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(row, max_size=20), fps=st.sampled_from([30.0, 25.0, 29.97, 120.0]))
+def test_whole_frames_and_scores_come_back_as_they_went(tmp_path: Path, rows: list, fps: float) -> None:
+    rows.sort(key=lambda detection: detection[0])  # a file holds them by clip
+    clip, label, segments, scores = zip(*rows, strict=True) if rows else [()] * 4
+    found = Detections.of(clip, label, segments, scores)
+    write(tmp_path / "x.json", found, NAMES, CLASSES, fps)
+    assert same(read(tmp_path / "x.json", NAMES, CLASSES, fps), found)
+
+
+def test_the_file_has_activitynets_form(tmp_path: Path) -> None:
+    found = Detections.of([1, 1, 0], [0, 1, 1], [[0, 30], [15, 45], [3, 6]], [0.5, 0.25, 1.0])
+    write(tmp_path / "x.json", found, NAMES, CLASSES)
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert sorted(content) == ["external_data", "results", "version"]
+    assert content["results"] == {
+        "10": [{"label": "wave", "score": 1.0, "segment": [0.1, 0.2]}],
+        "7": [
+            {"label": "walk", "score": 0.5, "segment": [0.0, 1.0]},
+            {"label": "wave", "score": 0.25, "segment": [0.5, 1.5]},
+        ],
+        "a clip": [],
+    }
+
+
+def test_a_file_with_nothing_but_results_is_enough(tmp_path: Path) -> None:
+    found = read(file_with(tmp_path, {"results": {"7": [{**GOOD, "note": 1}], "10": []}}), NAMES, CLASSES)
+    assert same(found, Detections.of(1, 0, [[3, 30]], 0.5))
+    assert len(read(file_with(tmp_path, {"results": {}}), NAMES, CLASSES)) == 0
+
+
+def test_seconds_between_frames_stay_between_frames(tmp_path: Path) -> None:
+    found = read(file_with(tmp_path, one({**GOOD, "segment": [0.01, 2]})), NAMES, CLASSES)
+    assert found.segments.tolist() == [[pytest.approx(0.3), 60]]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("walk", r"is 'walk', expected label, score and segment"),
+        ({"label": "walk", "score": 1}, r"is \{'label': 'walk', 'score': 1\}, expected label, score and segment"),
+        ({**GOOD, "label": "wlak"}, r"unknown label 'wlak'; did you mean 'walk'\?"),
+        ({**GOOD, "label": "sit"}, r"unknown label 'sit'; known are: walk, wave"),
+        ({**GOOD, "label": 0}, r"unknown label 0; known are: walk, wave"),
+        ({**GOOD, "label": ["walk"]}, r"unknown label \['walk'\]"),
+        ({**GOOD, "label": "x" * 10_000}, r"unknown label 'x{76}\.\.\.; known are"),
+        ({**GOOD, "score": "0.5"}, r"score '0\.5', expected a finite number"),
+        ({**GOOD, "score": None}, r"score None, expected a finite number"),
+        ({**GOOD, "score": True}, r"score True, expected a finite number"),
+        ({**GOOD, "score": float("nan")}, r"score nan, expected a finite number"),
+        ({**GOOD, "score": 10**400}, r"score a huge integer, expected a finite number"),
+        ({**GOOD, "score": 1e13}, r"score 1\d+\.0, expected a finite number"),
+        ({**GOOD, "segment": 3}, r"segment 3, expected two numbers, seconds"),
+        ({**GOOD, "segment": [1, 2, 3]}, r"segment \[1, 2, 3\], expected two numbers, seconds"),
+        ({**GOOD, "segment": ["0", 1]}, r"segment \['0', 1\], expected two numbers, seconds"),
+        ({**GOOD, "segment": [0, float("inf")]}, r"segment \[0, inf\], expected two numbers, seconds"),
+        ({**GOOD, "segment": [0, 10**400]}, r"segment \[0, 1.*\.\.\., expected two numbers, seconds"),
+        ({**GOOD, "segment": [2, 1]}, r"segment \[2, 1\], expected 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": [-1, 1]}, r"segment \[-1, 1\], expected 0 <= start <= end, seconds"),
+    ],
+)
+def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
+    content = {"results": {"7": [GOOD, entry]}}
+    with pytest.raises(
+        UserError, match=rf"detections\.json: clip '7', detection 1 (has the |is ).*{said[4:]}"
+    ) as caught:
+        read(file_with(tmp_path, content), NAMES, CLASSES)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"results": {"8": []}}, r"clip '8' is not in this split; known are: 10, 7, a clip"),
+        ({"results": {"a clop": []}}, r"clip 'a clop' is not in this split; did you mean 'a clip'\?"),
+        ({"results": {"7": GOOD}}, r"clip '7' has \{'label'.*\}, expected a list of detections"),
+        ({"results": []}, r'has no "results" by clip'),
+        ({"database": {}}, r'has no "results" by clip'),
+        ([], r'has no "results" by clip'),
+        ("", r"is not JSON \(Expecting value"),
+        ('{"results": ', r"is not JSON"),
+        (b"\xff\xfe", r"is not JSON \('utf-8' codec"),
+        ('{"results": {"7": [], "7": []}}', r"is not JSON \(the key '7' stands twice in one object\)"),
+        ("[" * 100_000, r"is not JSON \(maximum recursion depth"),
+        ('{"results": {"7": [' + '{"a":' * 100_000, r"is not JSON \(maximum recursion depth"),
+        ("9" * 10_000, r"is not JSON \(Exceeds the limit"),
+    ],
+)
+def test_what_is_no_detections_file_is_one_message(tmp_path: Path, content: Any, said: str) -> None:
+    with pytest.raises(UserError, match=rf"detections\.json: {said}"):
+        read(file_with(tmp_path, content), NAMES, CLASSES)
+
+
+def test_a_message_stays_short_in_a_large_split_and_a_large_file(tmp_path: Path) -> None:
+    names = [f"take {number}" for number in range(50_000)]
+    path = file_with(tmp_path, {"results": {"?" * 10_000: []}})
+    with pytest.raises(
+        UserError, match=r"clip '\?{76}\.\.\. is not in this split; known are: take 0, .*\.\.\.$"
+    ) as caught:
+        read(path, names, CLASSES)
+    assert len(str(caught.value)) < 500 + len(str(path))
+    text = json.dumps({"results": dict.fromkeys(names, [])})
+    with pytest.raises(UserError, match="the key 'take 49999' stands twice"):
+        read(file_with(tmp_path, text[:-2] + ', "take 49999": []}}'), names, CLASSES)
+
+
+def test_a_file_that_cannot_be_read_or_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.json: cannot be read \(No such file"):
+        read(tmp_path / "nowhere.json", NAMES, CLASSES)
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory"):
+        read(tmp_path, NAMES, CLASSES)
+    monkeypatch.setattr(detections, "MAX_BYTES", 10)
+    with pytest.raises(UserError, match=r"has 15 bytes; a detections file of more than 10 is not read"):
+        read(file_with(tmp_path, {"results": {}}), NAMES, CLASSES)
+
+
+def test_a_score_that_is_not_a_number_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write(tmp_path / "x.json", Detections.of(0, 0, [[0, 1]], np.nan), NAMES, CLASSES)
+    assert list(tmp_path.iterdir()) == []
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["walk", "7", "label"]) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+entries = st.fixed_dictionaries(
+    {
+        "label": st.sampled_from(CLASSES) | anything,
+        "score": st.floats(0, 1) | anything,
+        "segment": st.tuples(st.integers(0, 9), st.integers(9, 20)) | anything,
+    }
+)
+by_clip = st.dictionaries(st.sampled_from(NAMES) | st.text(), st.lists(entries | anything, max_size=2), max_size=2)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.fixed_dictionaries({"results": by_clip | anything}) | anything)
+def test_any_json_is_read_or_refused_in_one_message(tmp_path: Path, content: Any) -> None:
+    try:
+        found = read(file_with(tmp_path, json.dumps(content)), NAMES, CLASSES)
+    except UserError as error:
+        assert "detections.json: " in str(error)
+    else:
+        assert np.isfinite(found.segments).all()
+        assert np.isfinite(found.scores).all()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_in_one_message(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UserError, match=r"detections\.json: "):
+        read(file_with(tmp_path, content), NAMES, CLASSES)

@@ -1,0 +1,158 @@
+"""Scoring a detections file by the command that users run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation import detections
+from evaluation.localization import Detections, ground_truth
+from evaluation.score import main, score
+from feeders.label_policy import LabelPolicy
+from utils.errors import UserError, run_command
+from utils.store import Split
+
+ROOT = Path(__file__).parents[2]
+TIOUS = [0.1, 0.5, 0.9]
+POLICY = LabelPolicy("all", "background", 1000, "clip")
+
+
+@pytest.fixture()
+def split(make_split: Callable[..., Split]) -> Split:
+    return make_split(train=[20], val=[40, 25, 60])
+
+
+def perfect(split: Split, subset: str = "val") -> tuple[Detections, list[str]]:
+    names = split.clip_ids(subset)
+    return ground_truth([POLICY.apply(split.labels(sid), split.annotated(sid)) for sid in names]), names
+
+
+def written(split: Split, found: Detections, names: list[str]) -> Path:
+    path = split.folder.parent / "detections.json"
+    detections.write(path, found, names, split.classes)
+    return path
+
+
+def command(split: Split, path: Path, *more: Any) -> subprocess.CompletedProcess:
+    place = ["--data", split.folder.parent, "--split", split.name]
+    call = [sys.executable, "-m", "evaluation.score", path, *place, *more]
+    return subprocess.run([str(part) for part in call], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> None:
+    out = split.folder.parent / "figures.json"
+    path = written(split, *perfect(split))
+    errors = split.folder.parent / "errors"
+    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out, "--diagnosis", errors)
+    assert outcome.returncode == 0, outcome.stderr
+    lines = outcome.stdout.splitlines()
+    assert lines[0].split()[-10:-3] == ["0.1", "0.9", "Avg", "cls", "mAP", "frame", "acc"]
+    assert lines[1].split() == ["detections,", "corrected", "evaluation", "100.00", "100.00", "100.00", *["-"] * 5]
+    figures = json.loads(out.read_text())
+    assert figures["corrected"]["mAP_at_tIoU"] == {"0.1": 100, "0.9": 100}
+    assert figures["released"]["mAP_at_tIoU"]["0.9"] < 100
+    assert json.loads((errors / "diagnosis.json").read_text())["mAP"] == 100
+    assert (errors / "diagnosis.png").stat().st_size > 1000
+    about = {"detections": str(path), "split": "tiny", "subset": "val", "max_frames": 1000}
+    assert {key: figures[key] for key in about} == about
+
+
+def test_an_unknown_clip_is_one_message(split: Split, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.json"
+    path.write_text('{"results": {"val9": []}}')
+    outcome = command(split, path, "--out", tmp_path / "figures.json")
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith(f"error: {path}: clip 'val9' is not in this split; did you mean 'val")
+    assert outcome.stderr.count("\n") == 1  # no traceback
+    assert not (tmp_path / "figures.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], r"nowhere\.json: cannot be read"),
+        (["--split", "tidy"], r"holds no split 'tidy' \(did you mean 'tiny'\?\)"),
+        (["--tious", "1.5"], r"1\.5: expected a tIoU from 0 to 1"),
+        (["--tious", "half"], r"invalid \S+ value: 'half'"),
+        (["--subset", "test"], r"invalid choice: 'test'"),
+    ],
+)
+def test_what_the_command_cannot_use_is_named(
+    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, more: list[str], said: str
+) -> None:
+    place = ["--data", str(split.folder.parent), "--split", split.name]
+    monkeypatch.setattr(sys, "argv", ["score", "nowhere.json", *place, *more])
+    with pytest.raises(SystemExit, match="2"):
+        run_command(main)
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_an_unknown_class_is_one_message(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "theirs.json"
+    path.write_text('{"results": {"val0": [{"label": "wavy", "score": 1, "segment": [0, 1]}]}}')
+    monkeypatch.setattr(sys, "argv", ["score", str(path), "--data", str(split.folder.parent), "--split", split.name])
+    with pytest.raises(SystemExit, match="2"):
+        run_command(main)
+    said = f"error: {path}: clip 'val0', detection 0 has the unknown label 'wavy'; did you mean 'wave'?\n"
+    assert capsys.readouterr().err == said
+
+
+def test_the_training_clips_can_be_scored(split: Split) -> None:
+    corrected, _ = score(written(split, *perfect(split, "train")), split, "train", 1000, TIOUS)
+    assert corrected.average_map == 100
+    assert corrected.names == ["train0"]
+
+
+def test_detections_in_clips_that_are_left_out_are_dropped_and_counted(
+    split: Split, capsys: pytest.CaptureFixture
+) -> None:
+    found, names = perfect(split)
+    path = written(split, found, names)
+    corrected, released = score(path, split, "val", 40, TIOUS)  # val2 has 60 frames
+    dropped = (found.clip == 2).sum()
+    assert f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out" in capsys.readouterr().out
+    assert corrected.average_map == 100
+    assert corrected.names == released.names == ["val0", "val1"]
+    score(path, split, "val", 60, TIOUS)
+    assert capsys.readouterr().out == ""
+
+
+def test_clips_are_told_apart_when_earlier_ones_are_left_out(make_split: Callable[..., Split]) -> None:
+    split = make_split(val=[60, 30, 20])
+    corrected, _ = score(written(split, *perfect(split)), split, "val", 40, TIOUS)
+    assert corrected.names == ["val1", "val2"]
+    assert corrected.average_map == 100
+
+
+def test_clips_that_are_not_in_the_file_count_as_clips_without_detections(split: Split) -> None:
+    found, names = perfect(split)
+    path = written(split, found.of_clip(0), names[:1])
+    corrected, _ = score(path, split, "val", 1000, TIOUS)
+    share = [100 * ((found.clip == 0) & (found.label == k)).sum() / (found.label == k).sum() for k in range(2)]
+    np.testing.assert_allclose(corrected.ap, [share] * 3)
+
+
+def test_the_released_reading_takes_a_frame_from_the_truth_and_gives_one_to_detections(split: Split) -> None:
+    found, names = perfect(split)
+    longest = found.where([int((found.segments[:, 1] - found.segments[:, 0]).argmax())])
+    frames = float(longest.segments[0, 1] - longest.segments[0, 0])
+    bound = (frames - 1) / (frames + 1)
+    _, released = score(written(split, longest, names), split, "val", 1000, [bound - 1e-3, bound + 1e-3])
+    assert released.ap[0, longest.label[0]] > 0
+    assert released.ap[1, longest.label[0]] == 0
+
+
+def test_a_subset_without_a_clip_to_score_is_refused(split: Split) -> None:
+    path = written(split, *perfect(split))
+    with pytest.raises(UserError, match=r"tiny: no val clip of at most 20 frames has a label to score against"):
+        score(path, split, "val", 20, TIOUS)

@@ -1,0 +1,43 @@
+"""Clips under each label policy, and the held-out share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from feeders.dataset import SkeletonClips, hold_out
+from feeders.label_policy import LabelPolicy
+from utils.errors import UserError
+
+POLICY = LabelPolicy("all", "background", 1000, "clip")
+
+
+def test_removed_gaps_end_the_motion_where_the_labels_end(make_split) -> None:
+    split = make_split(train=[40], gaps=True)
+    clips = SkeletonClips(split, "train", LabelPolicy("all", "removed", 1000, "clip"), "upright")
+    whole = SkeletonClips(split, "train", POLICY, "upright")
+    assert clips.lengths.tolist() == [30]
+    assert np.array_equal(clips[0].joints, whole[0].joints[:, :30])
+    assert clips.frame_labels(0).shape == (30, 2)
+
+
+def test_video_labels_are_the_classes_of_the_frames(make_split) -> None:
+    clips = SkeletonClips(make_split(train=[5, 2, 3]), "train", POLICY, "upright")
+    for i in range(len(clips)):
+        assert np.array_equal(clips.video_labels[i], clips.frame_labels(i).any(axis=0))
+
+
+def test_no_clip_within_the_limit_says_which_setting_it_was(make_split) -> None:
+    with pytest.raises(UserError, match=r"no train clip has a label of walk, wave within data\.max_frames = 3"):
+        SkeletonClips(make_split(train=[40]), "train", LabelPolicy("all", "background", 3, "clip"), "upright")
+
+
+def test_held_out_clips_are_apart_and_the_same_for_a_seed(make_split) -> None:
+    clips = SkeletonClips(make_split(train=[30] * 20), "train", POLICY, "upright")
+    kept, held = hold_out(clips, 0.25, seed=3)
+    assert len(held) == 5
+    assert not set(kept.clip_ids) & set(held.clip_ids)
+    assert set(kept.clip_ids) | set(held.clip_ids) == set(clips.clip_ids)
+    assert hold_out(clips, 0.25, seed=3)[1].clip_ids == held.clip_ids
+    assert held[2].index == 2
+    assert hold_out(clips, 0.0, seed=3) == (clips, None)

@@ -1,0 +1,244 @@
+"""AMASS takes: found whatever their folders are called, read as plain numpy reads them, refused by name."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prepare.formats import npz
+from prepare.formats.amass import (
+    FOLDER_ALIASES,
+    AmassIndex,
+    TakeError,
+    download_name,
+    read_poses,
+    resample_indices,
+    take_path,
+)
+from utils.errors import UserError
+
+# BABEL's name: other names of the same folder, today's first
+NAMES = {
+    "BioMotionLab_NTroje": ["BMLrub"],
+    "DFaust_67": ["DFaust", "DFaust67"],
+    "Eyes_Japan_Dataset": ["EyesJapanDataset"],
+    "MPI_HDM05": ["HDM05", "MPIHDM05"],
+    "MPI_mosh": ["MoSh", "MPImosh"],
+    "MPI_Limits": ["PosePrior", "MPILimits"],
+    "SSM_synced": ["SSM", "SSMsynced"],
+    "TCD_handMocap": ["TCDHands", "TCDhandMocap"],
+    "Transitions_mocap": ["Transitions", "Transitionsmocap"],
+}
+UNCHANGED = ["KIT", "CMU", "EKUT", "ACCAD", "BMLmovi", "SFU", "TotalCapture", "HumanEva"]
+PAIRS = [(name, other) for name, others in NAMES.items() for other in (name, *others)] + [(n, n) for n in UNCHANGED]
+RATES = {120.0: 120, 100.0: 100, 60.0: 60, 250.0: 250, 120.00004577636719: 120, 59.9999885559082: 60, 150.0: 150}
+
+
+def place(root: Path, *files: str) -> None:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+
+
+def found(root: Path, feat_p: str) -> str | None:
+    return AmassIndex(root, {feat_p.split("/")[1]}).find(feat_p)
+
+
+@pytest.mark.parametrize(("name", "other"), PAIRS)
+@pytest.mark.parametrize("above", ["", "amass/SMPL+H G/"])
+def test_a_take_is_found_whatever_its_folder_is_called(tmp_path: Path, name: str, other: str, above: str) -> None:
+    spellings = {other, other.lower(), other.upper(), other.replace("_", " ")}
+    for number, spelling in enumerate(sorted(spellings)):
+        file = f"{above}{spelling}/rub{number}/0020 lifting_heavy2_poses.npz"
+        place(tmp_path, file, f"{above}{spelling}/rub9/0020_lifting_heavy2_poses.npz")
+        assert found(tmp_path, f"any/{name}/rub{number}/0020_lifting_heavy2_poses.npz") == file
+        assert found(tmp_path, f"any/{other}/RUB{number}/0020 lifting heavy2_poses.npz") == file
+
+
+@pytest.mark.parametrize("there", ["a walk_poses.npz", "A_Walk_stageii.npz", "a_walk_poses.NPZ", "a_walk.npz"])
+def test_endings_case_and_spaces_of_a_file_do_not_matter(tmp_path: Path, there: str) -> None:
+    place(tmp_path, f"CMU/01/{there}")
+    for asked in ("a_walk_poses.npz", "a walk_poses.npz", "a_walk_stageii.npz"):
+        assert found(tmp_path, f"CMU/CMU/01/{asked}") == f"CMU/01/{there}"
+
+
+def test_of_several_files_the_exact_then_the_older_then_the_shorter_path_is_taken(tmp_path: Path) -> None:
+    asked = "CMU/CMU/01/a_walk_poses.npz"
+    better = [
+        "A/CMU/01/a_walk_stageii.npz",
+        "CMU/01/A_WALK_stageii.npz",
+        "A/CMU/01/a_walk_poses.npz",
+        "CMU/01/a walk_poses.npz",
+        "CMU/01/a_walk_poses.npz",
+    ]
+    for file in better:
+        place(tmp_path, file)
+        assert found(tmp_path, asked) == file
+
+
+def test_other_takes_are_not_found(tmp_path: Path) -> None:
+    place(tmp_path, "CMU/01/a_poses.npz", "CMU/01/a_poses.txt", "KIT/01/b_poses.npz")
+    index = AmassIndex(tmp_path, {"CMU"})
+    assert index.find("CMU/CMU/01/b_poses.npz") is None
+    assert index.find("CMU/CMU/02/a_poses.npz") is None
+    assert index.find("CMU/CMU/a_poses.npz") is None
+    assert index.find("KIT/KIT/01/b_poses.npz") is None
+
+
+def test_links_that_lead_back_do_not_trap_the_walk(tmp_path: Path) -> None:
+    place(tmp_path, "CMU/01/a_poses.npz")
+    (tmp_path / "CMU/01/again").symlink_to(tmp_path)
+    assert found(tmp_path, "CMU/CMU/01/a_poses.npz") == "CMU/01/a_poses.npz"
+
+
+@pytest.mark.parametrize(
+    "feat_p", ["", "a.npz", "CMU/a.npz", "CMU/../a.npz", "CMU/CMU/../../a.npz", "//a.npz", "a/./b.npz", "a/b\\..\\c/d"]
+)
+def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, feat_p: str) -> None:
+    place(tmp_path, "CMU/01/a_poses.npz")
+    with pytest.raises(TakeError, match="has a feat_p that is no path below the AMASS folder"):
+        AmassIndex(tmp_path, {"CMU"}).find(feat_p)
+
+
+def test_the_path_of_a_take_lacks_its_first_component() -> None:
+    assert (
+        str(take_path("BMLrub/BioMotionLab_NTroje/rub055/0020_poses.npz"))
+        == "BioMotionLab_NTroje/rub055/0020_poses.npz"
+    )
+
+
+def test_a_missing_or_empty_amass_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere does not exist: unpack AMASS there, or name yours by --amass"):
+        AmassIndex(tmp_path / "nowhere", {"CMU"})
+    (tmp_path / "CMU").mkdir()
+    with pytest.raises(UserError, match=r"holds no AMASS take \(.npz\): download 'SMPL\+H G' .* from https://amass"):
+        AmassIndex(tmp_path, {"CMU"})
+
+
+def test_the_name_on_the_download_page_is_todays() -> None:
+    for name, others in NAMES.items():
+        assert [download_name(known) for known in (name, *others)] == [others[0]] * (1 + len(others))
+    assert [download_name(name) for name in UNCHANGED] == UNCHANGED
+    assert download_name("Elsewhere") is None
+    assert FOLDER_ALIASES.keys() == NAMES.keys()
+
+
+def take(tmp_path: Path, **changes: Any) -> Path:
+    """A take's file; an array of None is left out."""
+    content = {
+        "poses": np.random.default_rng(0).normal(size=(100, 156)),
+        "mocap_framerate": np.array(120.0),
+        "gender": np.array(b"male"),
+        **changes,
+    }
+    np.savez(tmp_path / "take.npz", **{name: values for name, values in content.items() if values is not None})
+    return tmp_path / "take.npz"
+
+
+def read(path: Path, limit: float = math.inf) -> np.ndarray:
+    return np.concatenate(list(read_poses(path, limit)[1]))
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("number", ["<f8", "<f4", ">f4"])
+def test_poses_are_those_of_plain_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float, layout: Any, number: str
+) -> None:
+    monkeypatch.setattr(npz, "BLOCK_BYTES", 7 * 156 * 8)
+    poses = layout(np.random.default_rng(1).normal(size=(100, 156)), number)
+    path = take(tmp_path, poses=poses, mocap_framerate=np.array(rate))
+    with np.load(path) as plain:
+        expected = plain["poses"][[n * RATES[rate] // 30 for n in range(100) if n * RATES[rate] // 30 < 100]]
+    info, blocks = read_poses(path)
+    blocks = list(blocks)
+    assert (info.frames, info.fps) == (100, rate)
+    assert all(block.dtype == np.float32 for block in blocks)
+    assert np.array_equal(np.concatenate(blocks), expected.astype(np.float32))
+    for limit in (0, 1, 9, 1000):
+        assert np.array_equal(read(path, limit), expected[:limit].astype(np.float32))
+
+
+def test_the_rate_has_either_name_and_any_form(tmp_path: Path) -> None:
+    for name in ("mocap_framerate", "mocap_frame_rate"):
+        for rate in (np.array(60), np.array([60.0]), np.array([[60]], np.uint8), np.float32(60)):
+            info, _ = read_poses(take(tmp_path, **{"mocap_framerate": None, name: rate}))
+            assert info.fps == 60.0
+
+
+def test_what_is_not_needed_does_no_harm(tmp_path: Path) -> None:
+    for gender in (np.array(b"male"), np.array("male"), np.array([object()], object), None):
+        assert read(take(tmp_path, gender=gender, labels=np.array({}, object))).shape == (25, 156)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"poses": None}, "has no array 'poses', only gender, mocap_framerate"),
+        (
+            {"poses": np.zeros((9, 165))},
+            r"width 165 \(SMPL-X\), SMPL-H has 156: download 'SMPL\+H G' from https://amass",
+        ),
+        ({"poses": np.zeros((9, 72))}, r"width 72 \(SMPL\)"),
+        ({"poses": np.zeros((9, 100))}, "width 100, SMPL-H has 156"),
+        ({"poses": np.zeros((9, 52, 3))}, r"shape \(9, 52, 3\) and type float64, not \(T, 156\)"),
+        ({"poses": np.zeros((9, 156), int)}, r"shape \(9, 156\) and type int64"),
+        ({"poses": np.full((9, 156), None)}, "'poses' holds pickled Python objects"),
+        ({"poses": np.zeros((0, 156))}, "has no frame"),
+        ({"mocap_framerate": None}, "has neither 'mocap_framerate' nor 'mocap_frame_rate'"),
+        ({"mocap_framerate": np.array([120.0, 60.0])}, r"mocap_framerate of shape \(2,\) and type float64, not one"),
+        ({"mocap_framerate": np.array("120")}, r"mocap_framerate of shape \(\) and type <U3"),
+        ({"mocap_framerate": np.array(None)}, "'mocap_framerate' holds pickled Python objects"),
+        *(
+            ({"mocap_framerate": np.array(rate)}, "not between 1 and 2000 frames per second")
+            for rate in (0.0, -30.0, 1e9, np.nan, np.inf)
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_take_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(TakeError, match=said):
+        read_poses(take(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "not finite"), (-np.inf, "not finite"), (1e300, "beyond all")])
+def test_poses_that_are_no_angles_are_refused_wherever_they_are(tmp_path: Path, value: float, said: str) -> None:
+    for frame in (0, 96):
+        poses = np.zeros((100, 156))
+        poses[frame, 80] = value
+        with pytest.raises(TakeError, match=f"has poses.*{said}"):
+            read(take(tmp_path, poses=poses))
+
+
+def test_a_file_that_is_damaged_or_gone_is_refused(tmp_path: Path) -> None:
+    path = take(tmp_path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(TakeError, match=r"is not a whole \.npz file"):
+        read_poses(path)
+    path.unlink()
+    with pytest.raises(TakeError, match="cannot be read"):
+        read_poses(path)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_output_frame_n_is_input_frame_n_times_the_rate_over_30(rate: float) -> None:
+    step = Fraction(RATES[rate], 30)
+    for frames in (*range(1, 40), 1000, 54321):
+        count = math.ceil(frames / step)
+        assert math.floor((count - 1) * step) < frames <= math.floor(count * step)
+        assert resample_indices(frames, rate).tolist() == [math.floor(n * step) for n in range(count)]
+
+
+@given(frames=st.integers(1, 3000), rate=st.floats(1, 2000))
+def test_at_any_rate_frames_are_in_order_and_none_is_left_over(frames: int, rate: float) -> None:
+    indices = resample_indices(frames, rate)
+    assert indices[0] == 0
+    assert (np.diff(indices) >= 0).all()
+    assert indices[-1] < frames
+    assert len(indices) * rate / 30 > frames * 0.999 - 1e-6

@@ -1,0 +1,185 @@
+"""BVH files: joints are where an independent calculation puts them, and a damaged file ends in one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import motions
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from prepare.formats.amass import TakeError
+from prepare.formats.bvh import BLOCK_FRAMES, read_bvh
+from utils.skeleton import JOINT_NAMES
+
+PLAIN = [
+    ("Hips", -1, (0, 90, 0), ("Xposition", "Yposition", "Zposition", "Zrotation", "Xrotation", "Yrotation")),
+    ("Knee", 0, (10, -40, 0), ("Zrotation", "Xrotation", "Yrotation")),
+    ("", 1, (0, -40, 5), None),
+]
+ODD = [
+    ("root", -1, (1, 2, 3), ("Yrotation", "Xposition", "Zposition", "Xrotation")),
+    ("no channel", 0, (4, 0, 0), ()),
+    ("six", 1, (0, 5, 1), ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")),
+    ("", 2, (0, 0, 2), None),
+    ("twice", 0, (0, 3, 0), ("Xrotation", "Yrotation", "Xrotation")),
+    ("one", 4, (7, 0, 0), ("Zrotation",)),
+    ("", 5, (1, 1, 1), None),
+    ("", 5, (-1, 1, 1), None),
+]
+
+
+def numbers_for(nodes: list, frames: int, seed: int = 0) -> np.ndarray:
+    columns = [name for *_, channels in nodes for name in channels or ()]
+    values = np.random.default_rng(seed).uniform(-180, 180, (frames, len(columns)))
+    return values.astype(np.float32).astype(np.float64)
+
+
+def expected(nodes: list, row: np.ndarray) -> list[np.ndarray]:
+    """Places by 4 x 4 matrices multiplied from the root down, one frame and one node at a time."""
+    values = iter(row)
+    local, places = [], []
+    for _, parent, offset, channels in nodes:
+        step, turn = np.eye(4), np.eye(4)
+        step[:3, 3] = offset
+        for name in channels or ():
+            if name.endswith("position"):
+                step["XYZ".index(name[0]), 3] = next(values)
+            else:
+                around = np.eye(4)
+                around[:3, :3] = Rotation.from_euler(name[0].lower(), next(values), degrees=True).as_matrix()
+                turn = turn @ around
+        whole = (local[parent] if parent >= 0 else np.eye(4)) @ step
+        places.append(whole[:3, 3])
+        local.append(whole @ turn)
+    return places
+
+
+def all_positions(path: Path) -> np.ndarray:
+    bvh = read_bvh(path)
+    return np.concatenate(list(bvh.positions(np.arange(bvh.frames))))
+
+
+@pytest.mark.parametrize("nodes", [PLAIN, ODD], ids=["plain", "odd"])
+def test_joints_and_end_sites_are_where_matrices_put_them(nodes: list, tmp_path: Path) -> None:
+    numbers = numbers_for(nodes, 5)
+    motions.write_bvh(tmp_path / "a.bvh", nodes, numbers, 1 / 30)
+    # the file has children after their parent, depth first, which is the order of `nodes`
+    wanted = np.array([expected(nodes, row) for row in numbers])
+    np.testing.assert_allclose(all_positions(tmp_path / "a.bvh"), wanted, atol=1e-4)
+
+
+def test_nodes_have_their_names_and_ends_are_called_after_their_joint(tmp_path: Path) -> None:
+    motions.write_bvh(tmp_path / "a.bvh", ODD, numbers_for(ODD, 1), 1 / 30)
+    names = ["root", "no channel", "six", "six.end", "twice", "one", "one.end", "one.end2"]
+    assert read_bvh(tmp_path / "a.bvh").names == names
+
+
+def test_a_body_of_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path) -> None:
+    poses = motions.poses(1.0)
+    motions.write_body_bvh(tmp_path / "a.bvh", poses)
+    bvh = read_bvh(tmp_path / "a.bvh")
+    joints = np.concatenate(list(bvh.positions(np.arange(bvh.frames)))) / 100
+    chain = {ours: theirs for ours, theirs in motions.SMPLH_NAMES.items() if not theirs.endswith(".end")}
+    assert len(chain) == 21
+    found = joints[:, [bvh.names.index(name) for name in chain.values()]]
+    wanted = motions.joints_of(poses)[:, [JOINT_NAMES.index(name) for name in chain]]
+    np.testing.assert_allclose(found, motions.TO_Y_UP.apply(wanted.reshape(-1, 3)).reshape(wanted.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("frame_time", "fps"),
+    [("0.0333333", 30), ("0.033333", 30), ("0.0083333", 120), ("0.00833", 120.048), ("0.0416667", 24),
+     ("0.041708", 23.9762), ("0.016667", 60), ("0.01", 100), ("1", 1), ("5e-4", 2000), ("0", None), ("-1", None),
+     ("nan", None), ("inf", None), ("2", None)],
+)  # fmt: skip
+def test_a_frame_time_is_a_rate_though_it_has_few_digits(frame_time: str, fps: float | None, tmp_path: Path) -> None:
+    motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers_for(PLAIN, 2), 1.0)
+    text = (tmp_path / "a.bvh").read_text().replace("Frame Time: 1.0000000", f"Frame Time:\t{frame_time}")
+    (tmp_path / "a.bvh").write_text(text)
+    found = read_bvh(tmp_path / "a.bvh").fps
+    assert found == fps or found == pytest.approx(fps, rel=1e-5)
+
+
+def test_only_the_frames_asked_for_are_taken(tmp_path: Path) -> None:
+    frames = 2 * BLOCK_FRAMES + 7
+    numbers = numbers_for(PLAIN, frames)
+    motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers, 1 / 60)
+    wanted = np.arange(0, frames, 2)
+    blocks = list(read_bvh(tmp_path / "a.bvh").positions(wanted))
+    assert [len(block) for block in blocks] == [BLOCK_FRAMES, len(wanted) - BLOCK_FRAMES]
+    np.testing.assert_allclose(np.concatenate(blocks)[-1], expected(PLAIN, numbers[wanted[-1]]), atol=1e-4)
+
+
+def test_line_ends_blank_lines_tabs_and_braces_are_as_writers_like_them(tmp_path: Path) -> None:
+    numbers = numbers_for(PLAIN, 3)
+    motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers, 1 / 30)
+    before = all_positions(tmp_path / "a.bvh")
+    text = (tmp_path / "a.bvh").read_text()
+    odd = "\ufeff" + text.replace("\n\t{", " {").replace("\n", " \r\n\r\n").replace("Frames: ", "Frames:\t")
+    (tmp_path / "a.bvh").write_bytes(odd.encode())
+    np.testing.assert_array_equal(all_positions(tmp_path / "a.bvh"), before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("HIERARCHY", "HIERARCHIE", "does not begin with HIERARCHY"),
+        ("JOINT Knee", "JOINT Hips", "two joints called 'Hips'"),
+        ("JOINT Knee", "ROOT Knee", "ROOT in line 6 inside another joint"),
+        ("JOINT Knee", "JOINT", "a joint without a name"),
+        ("OFFSET 10 -40 0", "OFFSET 10 -40", "OFFSET in line 8 that is not three numbers"),
+        ("OFFSET 10 -40 0", "OFFSET 10 -40 inf", "OFFSET in line 8"),
+        ("\t\tOFFSET 10 -40 0\n", "", "has no OFFSET of 'Knee'"),
+        ("CHANNELS 3 Z", "CHANNELS 4 Z", "CHANNELS in line 9"),
+        ("CHANNELS 3 Z", "CHANNELS 3 W", "CHANNELS in line 9"),
+        ("MOTION", "MOTIONS", "'MOTIONS' in line 16"),
+        ("Frames: 3", "Frames: 0", "has 0 frames"),
+        ("Frames: 3", "Frames: 2.5", "has 2.5 frames"),
+        ("Frames: 3", "Frames: 1e300", "has 1e+300 frames"),
+        ("Frames: 3", "Frames: many", "expected 'Frames:' and a number"),
+        ("Frames: 3", "Frames: nan", "has nan frames"),
+        ("Frames: 3", "Frames: 4", "ends after 3 of 4 frames"),
+        ("Frame Time: 0.0333333", "Frame Time:", "expected 'Frame Time:' and a number"),
+        ("Frame Time: 0.0333333\n", "Frame Time: 0.0333333\n1 2 3\n", "has 3 numbers in line 19; its joints have 9"),
+        ("Frame Time: 0.0333333\n", "Frame Time: 0.0333333\n1 2 x\n", "no number in line 19"),
+        ("Frame Time: 0.0333333\n", f"Frame Time: 0.0333333\n{'nan ' * 9}\n", "not finite in line 19"),
+        ("ROOT Hips", "ROOT " + "x" * (1 << 20), "has a line 2 of more than"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers_for(PLAIN, 3), 1 / 30)
+    text = (tmp_path / "a.bvh").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "a.bvh").write_text(text.replace(old, new))
+    with pytest.raises(TakeError) as error:
+        all_positions(tmp_path / "a.bvh")
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_empty_binary_a_folder_or_missing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.bvh").touch()
+    (tmp_path / "binary.bvh").write_bytes(bytes(range(256)) * 9)
+    (tmp_path / "folder.bvh").mkdir()
+    for name in ("empty", "binary", "folder", "missing"):
+        with pytest.raises(TakeError):
+            read_bvh(tmp_path / f"{name}.bvh")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damage_anywhere_gives_joints_or_a_take_error_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
+    motions.write_bvh(tmp_path / "a.bvh", ODD, numbers_for(ODD, 3), 1 / 30)
+    content = bytearray((tmp_path / "a.bvh").read_bytes())
+    cut = data.draw(st.integers(0, len(content)))
+    del content[cut:]
+    for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content)), st.integers(0, 255)), max_size=4)):
+        content[place : place + 1] = bytes([byte])
+    (tmp_path / "b.bvh").write_bytes(content)
+    try:
+        assert all_positions(tmp_path / "b.bvh").shape[1:] == (8, 3)
+    except TakeError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,250 @@
+"""Arrays from strangers' .npz files: the same as numpy reads, or one kind of error, and no memory for mere claims."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prepare.formats import npz
+from prepare.formats.npz import NpzError, open_npz
+
+MIB = 1 << 20
+
+
+def header(text: str, version: int = 1) -> bytes:
+    """An .npy file's start, whatever it claims."""
+    content = text.encode("latin1") + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(content)) + content
+
+
+def claim(shape: str, descr: str = "'<f8'") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
+
+
+def packed(path: Path, content: bytes, compression: int = zipfile.ZIP_STORED, **lies: int) -> Path:
+    """An archive with one member, x.npy; `lies` go into the archive's directory."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("x.npy", content)
+        for key, value in lies.items():
+            setattr(archive.filelist[0], key, value)
+    return path
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    with open_npz(path) as file:
+        return {name: file.array(name) for name in file.names}
+
+
+def read_both_ways(path: Path) -> None:
+    with open_npz(path) as file:
+        for name in file.names:
+            file.array(name)
+            list(file.row_blocks(name))
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < count
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_are_those_that_numpy_reads(tmp_path: Path, save: Any) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(40, 156))
+    content = {
+        "poses": wide,
+        "fortran": np.asfortranarray(wide),
+        "big_endian": wide.astype(">f4"),
+        "cube": rng.integers(0, 9, (3, 4, 5)),
+        "no_rows": np.zeros((0, 156)),
+        "scalar": np.array(120.0),
+        "gender": np.array(b"male"),
+        "text": np.array("male"),
+    }
+    save(tmp_path / "x.npz", **content)
+    found = read(tmp_path / "x.npz")
+    assert list(found) == sorted(content)
+    for name, values in found.items():
+        assert values.dtype == content[name].dtype
+        assert np.array_equal(values, content[name]), name
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(1, 7), (13, 7), (26, 7), (29, 7), (0, 7), (9, 2, 3), (20,), (5, 0), ()])
+def test_blocks_of_rows_are_the_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], order: str
+) -> None:
+    monkeypatch.setattr(npz, "BLOCK_BYTES", 13 * 7 * 8)
+    values = np.random.default_rng(0).normal(size=shape).copy(order=order)
+    np.savez(tmp_path / "x.npz", x=values)
+    with open_npz(tmp_path / "x.npz") as file:
+        blocks = list(file.row_blocks("x"))
+    if order == "C" and shape == (29, 7):
+        assert [len(block) for block in blocks] == [13, 13, 3]
+    assert np.array_equal(np.concatenate(blocks) if shape and blocks else np.reshape(blocks, shape), values)
+
+
+class Hostile:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+def test_pickled_objects_are_refused_and_not_run(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.array([Hostile(tmp_path / "payload")], object))
+    with pytest.raises(NpzError, match="'x' holds pickled Python objects, which are not read"):
+        read(tmp_path / "x.npz")
+    packed(tmp_path / "x.npz", header(claim("(1,)", "[('a', 'O')]")) + bytes(8))
+    with pytest.raises(NpzError, match="'x' holds pickled Python objects"):
+        read(tmp_path / "x.npz")
+    assert not (tmp_path / "payload").exists()
+
+
+def test_an_array_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -> None:
+    start, size = header(claim("(1000000000, 156)")), 1000000000 * 156 * 8
+    for lies in ({}, {"file_size": size}, {"file_size": size, "compress_size": size}):
+        packed(tmp_path / "x.npz", start + bytes(1000), **lies)
+        with at_most(MIB), pytest.raises(NpzError, match="'x' claims more than 2 GiB|it ends early"):
+            read_both_ways(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_archive_must_be_able_to_hold_what_an_array_claims(tmp_path: Path, compression: int) -> None:
+    start = header(claim("(1000000, 156)"))
+    packed(tmp_path / "x.npz", start, compression)
+    with pytest.raises(NpzError, match=r"'x' claims shape \(1000000, 156\) of float64, but has \d+ bytes"):
+        read_both_ways(tmp_path / "x.npz")
+    packed(tmp_path / "x.npz", start, compression, file_size=len(start) + 1000000 * 156 * 8)
+    with at_most(MIB), pytest.raises(NpzError, match=r"claims \d+ bytes, which a file of \d+ cannot hold"):
+        read_both_ways(tmp_path / "x.npz")
+
+
+def test_an_array_that_ends_early_is_refused(tmp_path: Path) -> None:
+    start, noise = header(claim("(2000,)")), np.random.default_rng(0).bytes(9000)
+    packed(tmp_path / "x.npz", start + noise, zipfile.ZIP_DEFLATED, file_size=len(start) + 16000)
+    with pytest.raises(NpzError, match="'x' ends after 9000 of 16000 bytes"):
+        read(tmp_path / "x.npz")
+
+
+def test_a_bomb_costs_no_more_memory_than_a_block(tmp_path: Path) -> None:
+    content = header(claim("(40, 1048576)", "'|u1'")) + bytes(40 * MIB)
+    packed(tmp_path / "x.npz", content, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "x.npz").stat().st_size < MIB / 10
+    with at_most(4 * npz.BLOCK_BYTES), open_npz(tmp_path / "x.npz") as file:
+        assert sum(len(block) for block in file.row_blocks("x")) == 40
+
+
+def test_a_header_that_is_a_bomb_costs_no_memory(tmp_path: Path) -> None:
+    packed(tmp_path / "x.npz", header(claim("(1,)") + " " * 40 * MIB, version=2), zipfile.ZIP_DEFLATED)
+    with at_most(MIB), pytest.raises(NpzError, match="'x' is not a numpy array"):
+        read(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5000,
+        "-" * 5000 + "1",
+        "'''",
+        "{{}: 1}",
+        "{1: 2}",
+        "\0",
+        claim("(-1, -2)"),
+        claim(f"(0x{'f' * 9000},)"),
+        claim(f"(0, 0x{'f' * 9000})"),
+        claim("(0, 4611686018427387904, 4611686018427387904)"),
+        claim(f"({'1, ' * 65})"),
+        claim("(2.0,)"),
+        claim("(2,)", "'<U0'"),
+        claim("(1000000000000,)", "'|V0'"),
+        claim("(2,)", "'(2,)<f8'"),
+        claim("(2,)", "'<M8[s]'"),
+        claim("(2,)", "[('a', '<f8')]"),
+        claim("(2,)", "'no type'"),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_header_that_lies_or_is_none_is_refused(tmp_path: Path, text: str, version: int) -> None:
+    for size in (0, 16, 32):
+        packed(tmp_path / "x.npz", header(text, version) + bytes(size))
+        with pytest.raises(NpzError, match="'x' "):
+            read_both_ways(tmp_path / "x.npz")
+
+
+def test_what_is_no_array_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NpzError, match=r"'x' is not a numpy array \(.*magic"):
+        read(packed(tmp_path / "x.npz", b"not numpy's magic"))
+    with pytest.raises(NpzError, match=r"\(version \(9, 0\)"):
+        read(packed(tmp_path / "x.npz", header(claim("(1,)"), version=9)))
+
+
+def test_only_the_packings_that_numpy_writes_are_read(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    np.save(content, np.zeros(1000))
+    for changes in ({"compression": zipfile.ZIP_LZMA}, {"compression": zipfile.ZIP_BZIP2}, {"flag_bits": 1}):
+        packed(tmp_path / "x.npz", content.getvalue(), **changes)
+        with pytest.raises(NpzError, match="is packed in a way that is not read"):
+            read(tmp_path / "x.npz")
+
+
+def test_what_is_no_archive_is_one_message(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("é.npy", b"")
+    no_name = (tmp_path / "x.npz").read_bytes().replace("é".encode(), b"\xff\xff")
+    for content in (b"", b"no archive", b"PK\x03\x04", np.zeros(9).tobytes(), no_name):
+        (tmp_path / "x.npz").write_bytes(content)
+        with pytest.raises(NpzError, match=r"^is not a whole \.npz file"):
+            read(tmp_path / "x.npz")
+    for path in (tmp_path / "missing.npz", tmp_path):
+        with pytest.raises(NpzError, match=r"^cannot be read \((No such file|Is a directory)"):
+            read(path)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A place for damaged files, and a whole one."""
+    folder = tmp_path_factory.mktemp("npz")
+    np.savez_compressed(folder / "good.npz", poses=np.arange(312.0).reshape(2, 156), mocap_framerate=np.array(60.0))
+    return folder / "damaged.npz", (folder / "good.npz").read_bytes()
+
+
+def test_a_file_that_was_cut_off_is_refused_wherever_the_cut_is(good: tuple[Path, bytes]) -> None:
+    path, content = good
+    for size in range(0, len(content), 7):
+        path.write_bytes(content[:size])
+        with pytest.raises(NpzError):
+            read_both_ways(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
+def test_damage_ends_in_one_kind_of_error(good: tuple[Path, bytes], changes: list[tuple[float, int]]) -> None:
+    path, content = good
+    damaged = bytearray(content)
+    for place, value in changes:
+        damaged[int(place * len(content))] = value
+    path.write_bytes(damaged)
+    try:
+        read_both_ways(path)
+    except NpzError as error:
+        assert str(error)

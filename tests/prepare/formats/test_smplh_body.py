@@ -1,0 +1,251 @@
+"""Body models from files: every form that SMPL-H comes in, and nothing that a file asks for is run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csc_array, csc_matrix, csr_matrix
+
+from prepare.formats.smplh_body import SHAPES, Body, body_digest, check_body, read_body
+from prepare.synthetic.body import body_structure, write_body
+from utils.errors import UserError
+
+Structure = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def structure() -> Structure:
+    return body_structure()
+
+
+@pytest.fixture()
+def light(structure: Structure, monkeypatch: pytest.MonkeyPatch) -> Structure:
+    """A body without its one large array, which is not asked for either."""
+    monkeypatch.delitem(SHAPES, "posedirs")
+    return {name: values for name, values in structure.items() if name != "posedirs"}
+
+
+@pytest.fixture()
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "SMPLH_male.pkl"
+
+
+def read(path: Path, content: Any, protocol: int = 4) -> Body:
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol))
+    return read_body(path)
+
+
+def holds(body: Body, structure: Structure) -> bool:
+    return body_digest(body) == body_digest(check_body(structure, "stand-in"))
+
+
+def test_the_stand_in_body_comes_back_as_it_went(path: Path, structure: Structure) -> None:
+    write_body(path)
+    body = read_body(path)
+    assert body["parents"].tolist() == [-1, *structure["kintree_table"][0, 1:]]
+    for name in SHAPES.keys() - {"kintree_table"}:
+        assert body[name].dtype == np.float32
+        assert body[name].flags.writeable  # torch warns of others
+        assert np.array_equal(body[name], structure[name])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("form", [csc_matrix, csr_matrix, csc_array, np.array])
+def test_every_pickle_protocol_is_read(path: Path, light: Structure, form: Callable, protocol: int) -> None:
+    content = {**light, "J_regressor": form(light["J_regressor"]), "bs_style": {"lbs"}}
+    assert holds(read(path, content, protocol), light)
+
+
+def test_numbers_may_be_of_any_type_and_layout(path: Path, light: Structure) -> None:
+    changes = {
+        "v_template": light["v_template"].astype(">f8"),
+        "weights": np.asfortranarray(light["weights"], np.float64),
+        "kintree_table": light["kintree_table"].astype(np.int64),
+    }
+    assert holds(read(path, {**light, **changes}), light)
+
+
+class _Python2Pickler(pickle._Pickler):
+    """Writes bytes as Python 2 wrote its str."""
+
+    def save_bytes(self, content: bytes) -> None:
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(content)
+
+    dispatch = {**pickle._Pickler.dispatch, bytes: save_bytes}
+
+
+class Ch:
+    """An array of chumpy, with the state that chumpy pickles."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.__dict__ = {"_dirty_vars": {"x"}, "_itr": None, "_make_dense": False, "_depends_on_deps": {}, "x": x}
+
+
+def test_what_python_2_wrote_is_read_without_chumpy(
+    path: Path, structure: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {**structure, "J_regressor": csc_matrix(structure["J_regressor"])}
+    with monkeypatch.context() as patch, path.open("wb") as file:
+        patch.setattr(Ch, "__module__", "chumpy.ch")
+        for name in ("chumpy", "chumpy.ch"):
+            patch.setitem(sys.modules, name, ModuleType(name))
+        sys.modules["chumpy.ch"].Ch = Ch
+        for name in ("v_template", "posedirs", "weights"):
+            content[name] = Ch(structure[name].astype(np.float64 if name == "weights" else np.float32))
+        _Python2Pickler(file, protocol=2).dump(content)
+    written = path.read_bytes()
+    assert b"cchumpy.ch\nCh\n" in written
+    assert b"c__builtin__\nset\n" in written
+    older = written.replace(b"numpy._core.", b"numpy.core.").replace(b"scipy.sparse._csc\n", b"scipy.sparse.csc\n")
+    assert "chumpy" not in sys.modules
+    assert holds(read(path, older), structure)
+
+
+def test_amass_own_model_has_no_hand_means_and_that_is_said(
+    tmp_path: Path, light: Structure, capsys: pytest.CaptureFixture
+) -> None:
+    own = {name: values for name, values in light.items() if not name.startswith("hands")}
+    np.savez(tmp_path / "model.npz", **own, gender=np.array("male"), extra=np.array([{}], object))
+    body = read_body(tmp_path / "model.npz")
+    assert "model.npz has no hands_meanl and hands_meanr: hands rest flat" in capsys.readouterr().out
+    assert all(values.flags.writeable for values in body.values())
+    assert holds(body, {**light, "hands_meanl": np.zeros(45), "hands_meanr": np.zeros(45)})
+
+
+def test_an_npz_with_hand_means_is_read_in_silence(
+    tmp_path: Path, structure: Structure, capsys: pytest.CaptureFixture
+) -> None:
+    np.savez(tmp_path / "model.npz", **structure)
+    assert holds(read_body(tmp_path / "model.npz"), structure)
+    assert capsys.readouterr().out == ""
+
+
+class Call:
+    """Calls a function when it is unpickled, then sets the state, if there is one."""
+
+    def __init__(self, function: Callable, args: tuple, *state: Any) -> None:
+        self.call = (function, args, *state)
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("function", "arguments", "name"),
+    [
+        (os.system, ["touch {}"], r"(posix|nt)\.system"),
+        (eval, ["open('{}', 'w')"], r"(builtins|__builtin__)\.eval"),
+        (np.load, ["{}"], r"numpy\.load"),
+        (np.save, ["{}", "content"], r"numpy\.save"),
+    ],
+)
+def test_code_in_a_pickle_is_refused_by_name_and_not_run(
+    path: Path, function: Callable, arguments: list[str], name: str, protocol: int
+) -> None:
+    payload = path.with_name("payload.npy")
+    content = {"v_template": Call(function, tuple(argument.format(payload) for argument in arguments))}
+    with pytest.raises(
+        UserError, match=rf"SMPLH_male\.pkl: asks for {name}, which is no part .* Nothing of it was run"
+    ):
+        read(path, content, protocol)
+    assert not payload.exists()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"cscipy.sparse.linalg\neigs\n.",  # a neighbour of what is allowed
+        b"cchumpy_evil\nCh\n.",
+        b"ccopy_reg\n_reconstructor\n(c__builtin__\nset\nc__builtin__\nobject\nNtR.",
+        b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.",
+    ],
+)
+def test_nothing_beyond_the_parts_of_a_body_is_made(path: Path, code: bytes) -> None:
+    with pytest.raises(UserError, match="asks for .* which (is no part of a body model|no array needs)"):
+        read(path, code)
+
+
+def test_claims_take_no_memory_and_do_not_crash_numpy(path: Path, light: Structure) -> None:
+    for dtype in ("O", "f8", "V8"):  # numpy's own __setstate__ ends the process at the first
+        state = (1, (10**12,), np.dtype(dtype), False, [])
+        array = Call(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state)
+        with pytest.raises(UserError, match="has a 'v_template' that is no array of numbers"):
+            read(path, {**light, "v_template": array})
+    tracemalloc.start()
+    for code in (pickle.BYTEARRAY8, pickle.BINBYTES8, pickle.BINUNICODE8):
+        with pytest.raises(UserError, match="is not a whole pickle"):
+            read(path, pickle.PROTO + b"\x05" + code + struct.pack("<Q", 1 << 28) + b"cut off")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "lie"),  # an array, or single elements; there are 416
+    [
+        ("_shape", (52, 10**12)), ("_shape", np.array([52, 6890])), ("data", "text"), ("data", np.zeros((416, 1))),
+        ("indices", {7: 52}), ("indices", {7: -1}), ("indices", np.zeros(416)), ("indices", np.zeros(3, int)),
+        ("indptr", {-1: -5}), ("indptr", {-1: 10**6}), ("indptr", {0: -3}), ("indptr", {5: 10**6}),
+        ("indptr", np.array(3)), ("indptr", np.array([0, 416])),
+    ],
+)  # fmt: skip
+def test_a_sparse_regressor_that_lies_is_refused(path: Path, light: Structure, name: str, lie: Any) -> None:
+    sparse = csc_matrix(light["J_regressor"])
+    for place, value in lie.items() if isinstance(lie, dict) else ():
+        getattr(sparse, name)[place] = value
+    if not isinstance(lie, dict):
+        sparse.__dict__[name] = lie
+    with pytest.raises(UserError, match="has a 'J_regressor' that is no array of numbers"):
+        read(path, {**light, "J_regressor": sparse})
+
+
+@pytest.mark.parametrize(("joints", "name"), [(24, "SMPL"), (55, "SMPL-X"), (16, "MANO")])
+def test_other_body_models_are_named(path: Path, capsys: pytest.CaptureFixture, joints: int, name: str) -> None:
+    with pytest.raises(UserError, match=rf"shape \(2, {joints}\), SMPL-H has \(2, 52\) \(it looks like {name}\)"):
+        read(path, {"v_template": np.zeros((778, 3)), "kintree_table": np.zeros((2, joints), np.uint32)})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weights": np.zeros((6890, 51))}, r"'weights' of shape \(6890, 51\), SMPL-H has \(6890, 52\)"),
+        ({"v_template": np.full((6890, 3), np.nan)}, "a 'v_template' with values that are not finite"),
+        ({"v_template": np.full((6890, 3), 1e300)}, "a 'v_template' with values that are not finite"),
+        ({"v_template": [[0.0] * 3] * 6890}, "a 'v_template' that is no array of numbers"),
+        ({"kintree_table": np.arange(104).reshape(2, 52)}, "a joint comes before its parent"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said(path: Path, light: Structure, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=rf"SMPLH_male\.pkl has .*{said}"):
+        read(path, {**light, **changes})
+
+
+@pytest.mark.parametrize("name", ["v_template", "posedirs", "J_regressor", "weights", "kintree_table"])
+def test_a_missing_array_is_named(structure: Structure, name: str) -> None:
+    with pytest.raises(UserError, match=f"mine has no '{name}': it is no SMPL-H body model"):
+        check_body({key: values for key, values in structure.items() if key != name}, "mine")
+
+
+def test_what_is_no_body_file_is_one_message(path: Path, light: Structure) -> None:
+    with pytest.raises(UserError, match=r"SMPLH_male\.pkl does not exist: download it .*human_model/README\.md"):
+        read_body(path)
+    for content in (b"", b"no pickle", *(pickle.dumps(light, 4)[:size] for size in (50, 10**6, -1)), [1]):
+        with pytest.raises(UserError, match=r"SMPLH_male\.pkl:? (is not a whole pickle|holds a list, not a body)"):
+            read(path, content)
+    for name, said in (("body.npz", r"is not a whole \.npz file"), ("body.txt", "is neither .pkl nor .npz")):
+        path.with_name(name).write_bytes(b"no body")
+        with pytest.raises(UserError, match=said):
+            read_body(path.with_name(name))

@@ -1,0 +1,172 @@
+"""Animations: in the clip's own time, of every frame asked for, labelled, and written whole or not at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation import detections
+from evaluation.localization import Detections
+from reporting import animation
+from reporting.animation import Film, animate, clip_texts, main
+from reporting.skeleton_view import Stage
+from utils.errors import UserError
+from utils.store import Split, write_split, write_store
+
+RNG = np.random.default_rng(0)
+MOTION = RNG.normal(size=(1, 25, 3)) + 0.05 * RNG.normal(size=(21, 25, 3)).cumsum(axis=0)
+
+
+def gif(path: Path) -> tuple[int, float]:
+    """Pictures and seconds of a GIF."""
+    with Image.open(path) as image:
+        waits = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            waits.append(image.info["duration"])
+    return len(waits), sum(waits) / 1000
+
+
+def mp4(path: Path) -> tuple[int, float]:
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        return sum(1 for _ in container.decode(stream)), float(stream.duration * stream.time_base)
+
+
+@pytest.mark.parametrize(("suffix", "read"), [("gif", gif), ("mp4", mp4)])
+@pytest.mark.parametrize(("fps", "step"), [(30.0, 1), (30.0, 4), (29.97, 1), (12.5, 2)])
+def test_an_animation_lasts_as_long_as_the_clip(
+    tmp_path: Path, suffix: str, read: Callable[[Path], tuple[int, float]], fps: float, step: int
+) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    animate(path, MOTION, fps, None, "clip", step)
+    pictures, seconds = read(path)
+    assert pictures == -(-len(MOTION) // step)
+    assert seconds == pytest.approx(pictures * step / fps, abs=0.011)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_gif_is_slowed_to_what_browsers_show_and_shortened_to_what_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.gif"
+    animate(path, MOTION, 120.0, None, "fast")
+    assert gif(path) == (7, pytest.approx(21 / 120, abs=0.011))
+    monkeypatch.setattr(animation, "GIF_PICTURES", 5)
+    animate(path, MOTION, 30.0, None, "long")
+    assert gif(path) == (5, pytest.approx(25 / 30, abs=0.011))
+
+
+def test_labels_are_a_function_of_the_frame_or_a_list_or_none() -> None:
+    names = [f"action {frame}" for frame in range(len(MOTION))]
+    films = [Film(MOTION, 30, labels, "title", 10) for labels in (names, names.__getitem__, None)]
+    listed, computed, without = ([np.asarray(image) for image in film] for film in films)
+    assert all(map(np.array_equal, listed, computed))
+    assert len(listed) == 3
+    assert not np.array_equal(listed[0], without[0])
+    assert films[0].texts == {0: ["action 0"], 10: ["action 10"], 20: ["action 20"]}
+
+
+def test_all_pictures_have_one_even_size_whatever_the_labels() -> None:
+    film = Film(MOTION, 30, lambda frame: "true: walk\nfound: a very long name of a class " * (1 + frame % 3), "t", 1)
+    sizes = {image.size for image in film}
+    assert len(sizes) == 1
+    assert all(side % 2 == 0 for size in sizes for side in size)
+
+
+@pytest.mark.parametrize("name", ["clip.png", "clip", "clip.avi"])
+def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"{name}: an animation is a .gif or an .mp4"):
+        animate(tmp_path / name, MOTION, 30, None, "clip")
+
+
+def test_without_the_encoder_gifs_are_still_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        UserError, match=r"clip\.mp4: \.mp4 needs the package av .*install requirements.txt, or write a"
+    ):
+        animate(tmp_path / "clip.mp4", MOTION, 30, None, "clip")
+    animate(tmp_path / "clip.gif", MOTION[:2], 30, None, "clip")
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.gif"]
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.mp4"])
+def test_what_fails_midway_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"before")
+    drawn = Stage.picture
+
+    def fail_later(self: Stage, joints: np.ndarray) -> Image.Image:
+        if np.array_equal(joints, MOTION[3]):
+            raise OSError(28, "No space left on device")
+        return drawn(self, joints)
+
+    monkeypatch.setattr(Stage, "picture", fail_later)
+    with pytest.raises(OSError, match="No space"):
+        animate(path, MOTION, 30, None, "clip")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def tiny(make_split: Callable[..., Split], labels: np.ndarray, annotated: np.ndarray) -> Split:
+    split = make_split(train=[6], val=[6])
+    facts = {"name": "tiny", "classes": ["walk", "wave"], "skeletons": "skeletons-test"}
+    write_split(split.folder, split.manifest["clips"], [labels] * 2, [annotated] * 2, facts)
+    return Split.open(split.folder.parent, "tiny")
+
+
+@pytest.fixture()
+def split(make_split: Callable[..., Split]) -> Split:
+    """Clips of six frames: not annotated, background, walk, walk and wave, wave, wave."""
+    labels = np.array([[0, 0], [0, 0], [1, 0], [1, 1], [0, 1], [0, 1]], bool)
+    return tiny(make_split, labels, np.arange(6) > 0)
+
+
+def test_a_frame_is_labelled_with_all_its_true_classes(split: Split) -> None:
+    assert clip_texts(split, "val0") == ["not annotated", "background", "walk", "walk, wave", "wave", "wave"]
+
+
+def test_what_was_found_stands_below_what_is_true_the_best_first(split: Split) -> None:
+    found = Detections.of(0, [0, 0, 1], [[1, 3], [2, 4], [1.6, 3.4]], [0.5, 0.25, 0.75])
+    lines = [text.split("\n")[1] for text in clip_texts(split, "val0", found)]
+    none, both = "found: nothing", "found: wave 0.75, walk 0.50"
+    assert lines == [none, "found: walk 0.50", both, "found: walk 0.25", none, none]
+
+
+def command(monkeypatch: pytest.MonkeyPatch, split: Split, *arguments: str) -> None:
+    data = ["--data", str(split.folder.parent), "--split", split.name]
+    monkeypatch.setattr(sys, "argv", ["animation.py", *data, *arguments])
+    main()
+
+
+def test_the_command_animates_a_clip_with_truth_and_detections(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Detections.of([0], [1], [[0, 3]], [0.5])
+    detections.write(tmp_path / "detections.json", found, ["val0"], split.classes)
+    out = tmp_path / "new" / "clip.gif"
+    command(monkeypatch, split, "--clip", "val0", "--detections", str(tmp_path / "detections.json"), "--out", str(out))
+    assert gif(out) == (6, pytest.approx(0.2))
+    assert capsys.readouterr().out == f"written: {out}\n"
+
+
+def test_a_clip_that_is_not_there_is_refused_with_those_near_it(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="tiny: has no clip 'val00'; did you mean val0"):
+        command(monkeypatch, split, "--clip", "val00", "--out", "x.gif")
+
+
+def test_a_clip_of_broken_joints_is_refused(split: Split, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = split.store
+    joints = [np.full((clip.frames, 25, 3), np.nan) for clip in store.clips.values()]
+    write_store(store.folder, list(store.clips.values()), joints, {})
+    with pytest.raises(UserError, match="clip val0 has joints that are not finite"):
+        command(monkeypatch, split, "--clip", "val0", "--out", str(tmp_path / "x.gif"))

@@ -1,0 +1,111 @@
+"""What is written of a recording, when it counts as complete, and that nothing of an earlier run stays with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.localization import Detections
+from reporting.predictions import MARK, complete, finished, row_file, running_labels, write_rows, write_segments
+
+CLASSES = ("walk", "wave")
+FACTS = {"weights": "abc", "window": 1000, "fps": None}
+FOUND = Detections.of([0, 0, 1], [1, 0, 1], [[30, 75], [0, 30.5], [3, 6]], [0.25, 0.75, 0.5])
+
+
+def write(folder: Path, *names: str, facts: dict = FACTS) -> None:
+    with complete(folder, facts) as files:
+        for name in names:
+            (folder / name).write_text(name)
+        write_segments(folder, FOUND, ["a", "b"], CLASSES)
+        files += [*names, "segments.json", "segments.csv"]
+
+
+def test_segments_are_seconds_best_first_in_both_files(tmp_path: Path) -> None:
+    results = write_segments(tmp_path, FOUND, ["a", 'b, "c"'], CLASSES)
+    expected = {
+        "a": [{"label": "walk", "score": 0.75, "segment": [0.0, 30.5 / 30]},
+              {"label": "wave", "score": 0.25, "segment": [1.0, 2.5]}],
+        'b, "c"': [{"label": "wave", "score": 0.5, "segment": [0.1, 0.2]}],
+    }  # fmt: skip
+    assert results == json.loads((tmp_path / "segments.json").read_text())["results"] == expected
+    lines = (tmp_path / "segments.csv").read_text().splitlines()
+    assert lines[0] == "recording,label,start,end,score"
+    assert lines[1:] == [
+        "a,walk,0.000,1.017,0.7500", "a,wave,1.000,2.500,0.2500", '"b, ""c""",wave,0.100,0.200,0.5000',
+    ]  # fmt: skip
+
+
+def test_nothing_found_is_said_by_an_empty_list(tmp_path: Path) -> None:
+    assert write_segments(tmp_path, Detections.concatenate([]), ["a"], CLASSES) == {"a": []}
+    assert (tmp_path / "segments.csv").read_text().splitlines() == ["recording,label,start,end,score"]
+
+
+def test_a_complete_folder_is_known_by_what_it_was_made_from(tmp_path: Path) -> None:
+    write(tmp_path / "r", "time_line.png")
+    assert list(finished(tmp_path / "r", FACTS)) == ["a", "b"]
+    assert finished(tmp_path / "r", FACTS | {"window": 30}) is None
+    assert finished(tmp_path / "nowhere", FACTS) is None
+
+
+@pytest.mark.parametrize("name", ["time_line.png", "segments.json", "segments.csv", MARK])
+def test_a_folder_that_lacks_a_file_is_not_complete(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "r", "time_line.png")
+    (tmp_path / "r" / name).unlink()
+    assert finished(tmp_path / "r", FACTS) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"made_from": {}}', "\x00"])
+@pytest.mark.parametrize("name", ["segments.json", MARK])
+def test_a_damaged_mark_or_result_is_not_complete_and_is_made_anew(name: str, content: str, tmp_path: Path) -> None:
+    write(tmp_path / "r", "time_line.png")
+    (tmp_path / "r" / name).write_text(content)
+    assert finished(tmp_path / "r", FACTS) is None
+    write(tmp_path / "r", "time_line.png")
+    assert finished(tmp_path / "r", FACTS)
+
+
+def test_what_breaks_off_leaves_no_complete_folder(tmp_path: Path) -> None:
+    write(tmp_path / "r", "time_line.png")
+    with pytest.raises(KeyboardInterrupt), complete(tmp_path / "r", FACTS):
+        raise KeyboardInterrupt
+    assert finished(tmp_path / "r", FACTS) is None
+
+
+def test_files_of_an_earlier_run_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    write(tmp_path / "r", "person1_time_line.png", "person2_time_line.png")
+    (tmp_path / "r" / "notes.txt").touch()
+    write(tmp_path / "r", "person1_time_line.png")
+    left = {path.name for path in (tmp_path / "r").iterdir()}
+    assert left == {"person1_time_line.png", "segments.json", "segments.csv", MARK, "notes.txt"}
+
+
+def test_a_mark_cannot_have_anything_else_deleted(tmp_path: Path) -> None:
+    write(tmp_path / "r", "time_line.png")
+    (tmp_path / "precious").touch()
+    mark = {"made_from": {}, "files": ["../precious"]}
+    (tmp_path / "r" / MARK).write_text(json.dumps(mark))
+    write(tmp_path / "r", "time_line.png")
+    assert (tmp_path / "precious").exists()
+
+
+def test_rows_written_a_few_at_a_time_are_one_array(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    with row_file(tmp_path / "f.npy", 7, 4) as write_some:
+        for part in (rows[:3], rows[3:3], rows[3:]):
+            write_some(part)
+    np.testing.assert_array_equal(np.load(tmp_path / "f.npy"), rows)
+
+
+def test_a_frames_label_is_its_best_detection() -> None:
+    found = Detections.of(0, [0, 1, 0], [[0, 6], [4, 8], [5, 7]], [0.5, 0.9, 0.1])
+    assert running_labels(found, 10, CLASSES) == ["walk 0.50"] * 4 + ["wave 0.90"] * 4 + [""] * 2
+    assert running_labels(Detections.concatenate([]), 2, CLASSES) == ["", ""]
+
+
+def test_a_table_keeps_commas_and_quotes(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.csv", ("recording", "reason"), [("a.npy", 'has "x", not y')])
+    assert (tmp_path / "t.csv").read_text() == 'recording,reason\na.npy,"has ""x"", not y"\n'

@@ -1,0 +1,201 @@
+"""The report: what it says, that it is whole in itself, and that a browser shows it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.diagnosis import diagnose
+from evaluation.localization import Detections, ground_truth
+from evaluation.protocols import ClipResult, Evaluation, evaluate
+from reporting import report
+from reporting.report import MOST_CLIPS, clip_ap, report_html
+from reporting.time_lines import time_line
+from tests.reporting.test_templates import in_browser, read
+from utils import config
+
+SETTINGS = config.load()
+HOSTILE = "<script>document.title='run'</script>&amp;$\\frac$\""
+HISTORY = [{"epoch": n, "loss": {"total": 2 - n / 9}, "corrected": {"mAP": 5.0 * n}} for n in range(9)]
+
+
+def clips(count: int = 8, classes: int = 3, frames: int = 120) -> list[ClipResult]:
+    """Clips, the later ones the more truly found."""
+    rng = np.random.default_rng(0)
+    made = []
+    for n in range(count):
+        labels = np.repeat(rng.random((4, classes)) < 0.4, frames // 4, axis=0)
+        labels[:10, n % classes] = True
+        truth = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1).astype(float)
+        noise = rng.dirichlet(np.ones(classes + 1), 4).repeat(frames // 4, axis=0)
+        probs = truth / truth.sum(axis=1, keepdims=True) * n / count + noise * (1 - n / count)
+        made.append(ClipResult(f"clip{n}", probs, probs.max(axis=0), labels))
+    return made
+
+
+def written(
+    given: list[ClipResult], classes: tuple[str, ...] = ("walk", "turn", "wave"), history: Any = HISTORY, **changes: Any
+) -> str:
+    corrected, released = (evaluate(given, classes, SETTINGS.eval, name) for name in ("corrected", "released"))
+    settings = SETTINGS.model_dump()
+    settings["model"] = {**settings["model"], "width": 16, "mask_padding": False, "temperatures": [1.0, 3.0]}
+    results = {
+        "split": "mine",
+        "store": "0123abcd",
+        "settings": settings,
+        "commit": "c0ffee",
+        "versions": {"python": "3.11", "torch": "2.13"},
+        "machine": "Linux, 2 cores",
+        "accelerator": None,
+        **changes,
+    }
+    diagnosis = diagnose(corrected.detections, ground_truth([clip.labels for clip in given]), classes)
+
+    def drawn(index: int) -> Any:
+        clip, found = given[index], corrected.detections.of_clip(index)
+        return time_line(clip.name, clip.labels, found, clip.frame_probs, classes, SETTINGS.eval.thresholds)
+
+    return report_html(results, corrected, released, given, diagnosis, history, drawn)
+
+
+@pytest.fixture()
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose figures are made but not drawn."""
+    monkeypatch.setattr(
+        report, "figure_html", lambda _, alt, caption="": f"<figure>{alt}<figcaption>{caption}</figure>"
+    )
+
+
+@pytest.fixture(scope="module")
+def whole() -> str:
+    """A page with all its pictures, in which every name wants to be more than a name."""
+    given = [clip._replace(name=f"{HOSTILE}{n}") for n, clip in enumerate(clips())]
+    return written(given, (HOSTILE, "turn", "wave"), split=HOSTILE, weights=HOSTILE)
+
+
+def rows(html: str) -> dict[str, list[list[str]]]:
+    """Rows of every table by their first cell."""
+    found: dict[str, list[list[str]]] = {}
+    for row in re.findall(r"<tr>(.*?)</tr>", html):
+        first, *rest = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)
+        found.setdefault(first, []).append(rest)
+    return found
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_figures_are_those_of_both_evaluations_and_of_the_whole_clip_answer() -> None:
+    given = clips()
+    table = rows(written(given))
+    for protocol in ("corrected", "released"):
+        evaluation = evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, protocol)
+        expected = [*evaluation.map_at, evaluation.average_map]
+        assert table[f"model, {protocol}"][0] == [f"{value:.1f}" for value in expected]
+        whole = [*evaluation.whole_clip_map_at, evaluation.whole_clip_map_at.mean()]
+        assert table[f"whole-clip answer, {protocol}"][0] == [f"{value:.1f}" for value in whole]
+        others = [evaluation.classification_map, evaluation.frame_accuracy, *evaluation.f1_at.values()]
+        assert table[f"model, {protocol}"][1] == [f"{value:.1f}" for value in others]
+
+
+@pytest.mark.usefixtures("quick")
+def test_settings_that_differ_stand_beside_the_defaults_and_others_do_not() -> None:
+    table = rows(written(clips()))
+    assert table["model.width"] == [["16", "64"]]
+    assert table["model.mask_padding"] == [["false", "true"]]
+    assert table["model.temperatures"] == [["1.0, 3.0", "1.0, 2.0, 5.0"]]
+    assert "train.seed" not in table
+    assert "All as in config/base.yaml." in written(clips(), settings=SETTINGS.model_dump())
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_says_where_the_model_comes_from_and_what_the_oracle_epoch_was() -> None:
+    oracle = {"epoch": 7, "corrected": {"mAP": 43.21}}
+    html = written(clips(), weights="work_dir/x/best.pt", oracle_epoch=oracle)
+    assert rows(html)["weights"] == [["work_dir/x/best.pt"]]
+    assert rows(html)["commit"] == [["c0ffee"]]
+    assert "The best validation epoch was 7, with an average mAP of 43.2" in html
+
+
+@pytest.mark.usefixtures("quick")
+def test_training_curves_are_there_when_they_are_known() -> None:
+    assert "<h2>Training</h2>" in written(clips())
+    assert "<h2>Training</h2>" not in written(clips(), history=[])
+
+
+@pytest.mark.usefixtures("quick")
+def test_best_and_worst_clips_are_those_of_the_highest_and_lowest_ap() -> None:
+    given = clips()
+    best, worst = written(given).split("<h3>Best</h3>")[1].split("<h3>Worst</h3>")
+    evaluation = evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, "corrected")
+    ap = clip_ap(evaluation, ground_truth([clip.labels for clip in given]))
+    captions = [re.findall(r"Clip clip(\d): AP ([\d.]+)", part) for part in (best, worst)]
+    for found, order in zip(captions, (np.sort(ap)[::-1], np.sort(ap)), strict=True):
+        assert [score for _, score in found] == [f"{score:.1f}" for score in order[:MOST_CLIPS]]
+        assert all(f"{ap[int(n)]:.1f}" == score for n, score in found)
+
+
+def answered(*rows: tuple[int, int, int, int, float], truth: Detections) -> np.ndarray:
+    clip, label, start, end, scores = np.array(rows, float).T
+    found = Detections.of(clip, label, np.stack([start, end], axis=1), scores)
+    none = np.full((1, 2), np.nan)
+    given = Evaluation("corrected", ("a", "b"), (0.5,), none, none[0], np.nan, none, none, found, ["x", "y", "z"])
+    return clip_ap(given, truth)
+
+
+def test_the_ap_of_a_clip_ranks_its_detections_of_all_classes_together() -> None:
+    truth = Detections.of([0, 0, 1], [0, 1, 0], [[0, 10], [20, 30], [0, 10]], 1.0)
+    right = [(0, 0, 0, 10, 0.9), (0, 1, 20, 30, 0.5)]
+    np.testing.assert_allclose(answered(*right, truth=truth), [100, 0, np.nan])
+    of_another_class = (0, 1, 0, 10, 0.7)  # between the two: precision 1, then 2/3
+    np.testing.assert_allclose(answered(*right, of_another_class, truth=truth), [100 * (1 + 2 / 3) / 2, 0, np.nan])
+    of_another_clip = (1, 1, 20, 30, 0.7)
+    np.testing.assert_allclose(answered(*right, of_another_clip, truth=truth), [100, 0, np.nan])
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_clip_or_two_are_enough(count: int) -> None:
+    html = written(clips(count), history=HISTORY[:1])
+    assert html.count("<figcaption>Clip ") == 2  # the best and the worst, which may be the same
+
+
+def test_names_are_shown_and_not_obeyed_and_the_page_asks_for_nothing(whole: str) -> None:
+    reader = read(whole)
+    assert "script" not in {element for element, _ in reader.elements}
+    assert HOSTILE in reader.texts
+    sources = [attributes["src"] for element, attributes in reader.elements if element == "img"]
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"https?://", re.sub(r'"data:[^"]*"', "", whole))
+
+
+MEASURE = """<script>addEventListener("load", () => {
+  const images = [...document.images].filter(image => image.naturalWidth > 100).length;
+  const wide = [...document.querySelectorAll(".scroll")].filter(part => part.scrollWidth > part.clientWidth).length;
+  const over = document.documentElement.scrollWidth - innerWidth;
+  document.title = `${images} pictures, ${wide} scroll, ${over} over`;
+});</script></body>"""
+
+
+def test_a_browser_shows_every_picture_and_in_a_narrow_window_only_tables_scroll(whole: str, tmp_path: Path) -> None:
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole)  # for our own script
+    path = tmp_path / "report.html"
+    path.write_text(html.replace("</body>", MEASURE), encoding="utf-8")
+    seen = in_browser(path, tmp_path / "profile", "--window-size=500,900", "--virtual-time-budget=5000")
+    pictures, wide, over = map(int, re.search(r"<title>(\d+) pictures, (\d+) scroll, (-?\d+) over", seen).groups())
+    assert pictures == 3 + 2 * MOST_CLIPS
+    assert wide >= 2
+    assert over <= 0
+
+
+@pytest.mark.slow
+def test_a_report_on_two_thousand_clips_of_twenty_classes_takes_seconds() -> None:
+    given = clips(2000, 20, 400)
+    classes = tuple(f"class {k}" for k in range(20))
+    began = time.process_time()
+    html = written(given, classes)
+    assert time.process_time() - began < 60  # both evaluations are within
+    assert len(html) < 5_000_000

@@ -1,0 +1,154 @@
+"""Pages of HTML: whole in themselves, and whatever text goes in comes out as that text and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
+
+from reporting.templates import Section, code_html, figure_html, heading_html, page, table_html, text_html, tiles_html
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+EMPTY = {"meta", "img", "br"}  # elements without an end
+HOSTILE = "</title></style><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>&amp;'\""
+
+
+class Reader(HTMLParser):
+    """Reads a page: its texts and attributes, and whether every element that begins also ends."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def everything(text: str) -> str:
+    """A page with `text` in every place that takes one."""
+    image = np.full((4, 6, 3), 200, np.uint8)
+    content = [
+        text_html(text),
+        text_html(text, "warning"),
+        heading_html(text),
+        code_html(text),
+        tiles_html([(text, text)]),
+        table_html([text, "n"], [[text, 1], [text, None]], text),
+        figure_html(image, text, text),
+    ]
+    return page(text, [Section(text, "".join(content))], text)
+
+
+@given(text=st.text(min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_any_text_comes_out_as_text(text: str) -> None:
+    html = everything(text)
+    html.encode()
+    reader = read(html)
+    assert [element for element, _ in reader.elements] == [element for element, _ in read(everything("x")).elements]
+    plain = "".join(c for c in text if c.isprintable())
+    alternative = next(attributes["alt"] for element, attributes in reader.elements if element == "img")
+    assert "".join(c for c in alternative if c.isprintable() and c != "\ufffd") == plain.replace("\ufffd", "")
+
+
+def test_a_page_asks_for_nothing_beside_itself_and_runs_nothing() -> None:
+    reader = read(everything(HOSTILE))
+    names = {name for _, attributes in reader.elements for name in attributes}
+    assert not {name for name in names if name.startswith("on")}
+    assert not {"script", "link", "iframe", "object", "base"} & {element for element, _ in reader.elements}
+    places = [a[key] for _, a in reader.elements for key in ("src", "href") if key in a]
+    assert all(place.startswith(("data:image/png;base64,", "#")) for place in places)
+    policy = next(a["content"] for e, a in reader.elements if e == "meta" and "http-equiv" in a)
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert not re.search(r"url\(|@import", everything(""))
+
+
+def test_every_section_can_be_reached_from_the_top() -> None:
+    reader = read(page("t", [Section("one", ""), Section("two", "")]))
+    links = [a["href"] for element, a in reader.elements if element == "a"]
+    assert links == [f"#{a['id']}" for element, a in reader.elements if element == "section"]
+    assert len(links) == 2
+
+
+def test_a_table_sets_numbers_to_the_right_and_says_what_is_not_there() -> None:
+    html = table_html(["class", "frames", "share"], [["walk", 12345, 1.25], ["wave", None, None]])
+    assert re.findall(r"<td[^>]*>[^<]*</td>", html) == [
+        "<td>walk</td>",
+        '<td class="number">12,345</td>',
+        '<td class="number">1.2</td>',
+        "<td>wave</td>",
+        '<td class="number">–</td>',
+        '<td class="number">–</td>',
+    ]
+    assert read(table_html(["a"], [])).elements
+
+
+def test_pictures_come_back_as_they_were_from_array_file_and_figure() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    for picture in (image, buffer.getvalue()):
+        assert np.array_equal(decoded(figure_html(picture, "noise")), image)
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.subplots().plot([0, 1])
+    assert decoded(figure_html(figure, "a line")).shape[:2] == (50, 100)
+
+
+def decoded(html: str) -> np.ndarray:
+    source = next(a["src"] for element, a in read(html).elements if element == "img")
+    with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
+        return np.asarray(image)
+
+
+def test_a_figure_gives_the_same_page_each_time() -> None:
+    figures = [Figure(figsize=(2, 1)), Figure(figsize=(2, 1))]
+    assert len({figure_html(figure, "empty") for figure in figures}) == 1
+
+
+def in_browser(path: Path, profile: Path, *more: str) -> str:
+    """The page as a browser has understood it, after whatever scripts it would run; `more` are options of its own."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    arguments = [browser, *options, *more, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_a_browser_shows_the_page_and_runs_nothing_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(everything(HOSTILE), encoding="utf-8")
+    seen = read(in_browser(path, tmp_path / "profile"))
+    title = seen.texts[[element for element, _ in seen.elements].index("title")]
+    assert HOSTILE in "".join(seen.texts)
+    assert title != "run"
+    assert [a["src"][:10] for element, a in seen.elements if element == "img"] == ["data:image"]
