@@ -113,7 +113,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         settings.train.batch_size,
         settings.train.seed,
         settings.data.bucketing,
-        settings.data.bucket_noise,
+        settings.data.bucket_mix,
         settings.data.drop_last,
     )
     parts = Parts(order, settings.train.accumulate, distributed.rank(), distributed.size())

@@ -39,7 +39,7 @@ def train(repeats: int) -> Iterator[Result]:
     lengths = np.array(LENGTHS)
     settings = ours.data
     random, bucketed = (
-        list(TrainBatches(lengths, 8, 5, b, settings.bucket_noise, drop_last=False)) for b in (False, True)
+        list(TrainBatches(lengths, 8, 5, b, settings.bucket_mix, drop_last=False)) for b in (False, True)
     )
     torch.manual_seed(5)
     plain, same = PlainLocalizer(CLASSES).to(device), Localizer(CLASSES, faithful.model).to(device)

@@ -64,21 +64,25 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 class TrainBatches(Sampler[list[int]]):
-    """Every clip once an epoch, in random batches; the order depends on seed and epoch alone.
+    """Every clip once an epoch, in random batches. Seed and epoch alone decide the order.
 
-    With bucketing, clips are sorted by length times random noise, cut into batches, and the batches shuffled:
-    neighbours in length share a batch, and which ones differs by epoch, however few clips there are.
+    With bucketing, clips of similar length share a batch. The clips are sorted by length. Each one then moves up or
+    down that order by a random number of places. The order is cut into batches, and the batches are shuffled.
 
     Args:
         lengths: (N,) frames of each clip.
-        noise: of bucketing, standard deviation of the logarithm.
+        mix: a clip moves by up to this share of all clips, and by up to one batch at least. So the batches differ
+            between epochs even when there are few clips.
+
+    Raises:
+        UserError: there are fewer clips than one batch, and `drop_last` drops the rest.
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, noise: float, drop_last: bool
+        self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, mix: float, drop_last: bool
     ) -> None:
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.bucketing, self.noise, self.drop_last = bucketing, noise, drop_last
+        self.bucketing, self.mix, self.drop_last = bucketing, mix, drop_last
         self.epoch = 0
         if len(self) == 0:
             raise UserError(
@@ -94,8 +98,9 @@ class TrainBatches(Sampler[list[int]]):
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.lengths))[: len(self) * self.batch_size]
         if self.bucketing:
-            noisy = np.log(self.lengths[order]) + self.noise * rng.normal(size=len(order))
-            order = order[np.argsort(noisy, kind="stable")]
+            order = order[np.argsort(self.lengths[order], kind="stable")]
+            reach = max(self.batch_size, self.mix * len(order))
+            order = order[np.argsort(np.arange(len(order)) + rng.uniform(-reach, reach, len(order)))]
         batches = [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
         for i in rng.permutation(len(batches)) if self.bucketing else range(len(batches)):
             yield batches[i]

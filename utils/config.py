@@ -18,6 +18,9 @@ BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 MOST = 1_000_000  # beyond it a number is a slip of the finger, and float32 nears its end
 PROBLEMS_SHOWN = 12
 
+RENAMED = {"data.bucket_noise": "data.bucket_mix"}  # old name: new name, whose values mean something else
+ADDED = ("data.bucket_mix",)  # not in the checkpoints of earlier versions, which behave like the defaults
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
@@ -70,7 +73,7 @@ class DataSettings(Group):
     scale: Share
     holdout: Share
     bucketing: bool
-    bucket_noise: NonNegative
+    bucket_mix: Probability
     drop_last: bool
     workers: Annotated[int, Field(ge=0, le=256)]
 
@@ -199,6 +202,19 @@ def from_dict(
         raise UserError("\n       ".join(lines)) from None
 
 
+def of_checkpoint(values: dict[str, Any], origin: str) -> Settings:
+    """The settings of a checkpoint, written by this version or an earlier one."""
+    values = {group: dict(entries) if isinstance(entries, dict) else entries for group, entries in values.items()}
+    for key in [*RENAMED, *ADDED]:
+        group, name = key.split(".")
+        if isinstance(values.get(group), dict):
+            if key in RENAMED:
+                values[group].pop(name, None)
+            else:
+                values[group].setdefault(name, _read(BASE)[group][name])
+    return from_dict(values, origin=origin)
+
+
 def of_weights(values: dict[str, Any], origin: str) -> Settings:
     """The settings that weights were trained with, from the checkpoint `origin`, for anything but training on.
 
@@ -210,7 +226,7 @@ def of_weights(values: dict[str, Any], origin: str) -> Settings:
         for group, defaults in _read(BASE).items()
         if group in TRAINING and isinstance(values.get(group), dict)
     }
-    return from_dict({**values, **training}, origin=origin)
+    return of_checkpoint({**values, **training}, origin)
 
 
 def to_yaml(settings: Settings) -> str:
@@ -263,6 +279,8 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
             if name not in merged[group]:
                 known = [f"{g}.{n}" for g in merged for n in merged[g]]
                 unknown = f"{group}.{name}"[:100]
+                if unknown in RENAMED:
+                    raise UserError(f"{origin}: {unknown} is now {RENAMED[unknown]}; see its comment in {BASE.name}")
                 raise UserError(f"{origin}: unknown setting {unknown!r}; {nearest(unknown, known)}")
             merged[group][name] = value
             source[f"{group}.{name}"] = origin

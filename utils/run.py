@@ -106,7 +106,7 @@ class Run:
             try:
                 checkpoint = load_checkpoint(path)
                 check_contents(checkpoint, WEIGHTS | STATE, path)
-                config.from_dict(checkpoint["settings"], origin=str(path))
+                checkpoint["settings"] = config.of_checkpoint(checkpoint["settings"], str(path)).model_dump()
             except UserError as error:
                 problems.append(str(error))
                 continue

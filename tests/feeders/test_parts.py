@@ -22,7 +22,7 @@ LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
 
 
 def order(lengths: np.ndarray = LENGTHS, batch_size: int = 16) -> TrainBatches:
-    return TrainBatches(lengths, batch_size, 0, True, 0.15, False)
+    return TrainBatches(lengths, batch_size, 0, True, 0.01, False)
 
 
 def of_ranks(batches: TrainBatches, passes: int, ranks: int) -> Iterator[tuple[Part, ...]]:
@@ -54,7 +54,7 @@ def test_one_pass_on_one_rank_is_the_batch_as_it_is() -> None:
 
 
 def test_ranks_have_about_as_many_frames() -> None:
-    whole = TrainBatches(LENGTHS, 16, 0, True, 0.15, drop_last=True)
+    whole = TrainBatches(LENGTHS, 16, 0, True, 0.01, drop_last=True)
     frames = np.array([[LENGTHS[part.own].sum() for part in parts] for parts in of_ranks(whole, 1, 4)])
     assert (frames.max(axis=1) < 1.1 * frames.mean(axis=1)).all()
 

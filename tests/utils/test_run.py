@@ -92,6 +92,14 @@ def test_other_settings_are_refused_by_name(run: Run) -> None:
     assert again(run, config.load([], ["train.epochs=300", "data.workers=0"])).resumed["epoch"] == 2
 
 
+def test_a_run_of_an_earlier_version_is_resumed_under_the_settings_of_today(run: Run) -> None:
+    old = state(2)
+    del old["settings"]["data"]["bucket_mix"]
+    old["settings"]["data"]["bucket_noise"] = 0.15
+    write_checkpoint(run.folder / "last.pt", old)
+    assert again(run).resumed["epoch"] == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02}q\x00.", pickle.dumps([1, 2])])
 def test_what_is_no_checkpoint_is_refused_in_one_message(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
