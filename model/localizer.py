@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.agcn import AGCN
+from model.agcn import AGCN, FrameBatchNorm
 from model.frames import Frames
 from model.mil_head import MILHead, View
 from utils.config import ModelSettings
@@ -26,7 +26,7 @@ class Localizer(nn.Module):
     (Yu & Fujiwara 2023: 2s-AGCN, its joint stream alone, under a FAC-Net head with two classifiers.)
     """
 
-    def __init__(self, num_classes: int, settings: ModelSettings) -> None:
+    def __init__(self, num_classes: int, settings: ModelSettings, sync_batch_norm: bool = True) -> None:
         super().__init__()
         self.backbone = AGCN(in_channels=3, width=settings.width)
         self.heads = nn.ModuleList(
@@ -36,6 +36,8 @@ class Localizer(nn.Module):
         self.low: torch.dtype | None = None  # of the backbone's activations and products, where not the parameters'
         self.mask_padding = settings.mask_padding
         self.detach_second_view = settings.detach_second_view
+        for norm in (module for module in self.modules() if isinstance(module, FrameBatchNorm)):
+            norm.over_ranks = sync_batch_norm
 
     def in_precision(self, name: str) -> Localizer:
         """Compute in float32 or float64, or in bfloat16 where that is safe: in the backbone's activations and products.
@@ -45,8 +47,8 @@ class Localizer(nn.Module):
         self.low = torch.bfloat16 if name == "bfloat16" else None
         return self.double() if name == "float64" else self.float()
 
-    def forward(self, joints: Tensor, mask: Tensor) -> Output:
-        """joints (N, C, T, V, M) in metres; mask (N, T) bool, real frames first."""
+    def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor | None = None) -> Output:  # noqa: ARG002
+        """joints (N, C, T, V, M) in metres; mask (N, T) bool, real frames first; lengths (N,) int64 of each clip."""
         N, _, T, V, M = joints.shape
         joints = joints.to(self.heads[0].prototypes.dtype)
         fine = Frames.of(mask) if self.mask_padding else Frames.all(N, T, joints.device)

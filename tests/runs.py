@@ -16,7 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from utils.run import load_checkpoint
+from model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TIMES = ("seconds", "frames_per_second")  # the figures of the clock, which no two runs share

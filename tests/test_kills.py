@@ -18,9 +18,10 @@ import torch
 from runs import ROOT, assert_same_end, command, finish, run, small, start, wait_until
 
 import train
+from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.run import Run, load_checkpoint
+from utils.run import Run
 
 EPOCHS = 3
 DYING = """
@@ -152,7 +153,8 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
 
 def test_a_folder_in_which_a_run_was_killed_before_it_began_is_free(tmp_path: Path) -> None:
     (tmp_path / "config.yaml.tmp").write_bytes(b"data: {ro")
-    assert Run(tmp_path, config.load(), resume=False).resumed is None
+    Run(tmp_path, config.load(), {}, resume=False)
+    assert (tmp_path / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
@@ -221,7 +223,7 @@ def test_a_stop_before_anything_has_begun_says_how_to_start(
     def stop(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train, "Validation", stop)
+    monkeypatch.setattr(train.validate, "Validation", stop)
     assert run(monkeypatch, *arguments(prepared, tmp_path / "run")) == 130
     said = capsys.readouterr().err
     assert "stopped; nothing had begun. Start with: python train.py" in said

@@ -17,9 +17,9 @@ from runs import ROOT, command, equal, rows, run, scalars, small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.run import load_checkpoint
 from utils.store import Split
 from validate import SHOWN, varied_clips
 

@@ -19,7 +19,12 @@ MOST = 1_000_000  # beyond it a number is a slip of the finger, and float32 near
 PROBLEMS_SHOWN = 12
 
 RENAMED = {"data.bucket_noise": "data.bucket_mix"}  # old name: new name, whose values mean something else
-ADDED = ("data.bucket_mix",)  # not in the checkpoints of earlier versions, which behave like the defaults
+ADDED = (
+    "data.bucket_mix",
+    "train.matrix_precision",
+    "train.compile",
+    "train.timeout",
+)  # not in the checkpoints of earlier versions, which behave like the defaults
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -118,9 +123,12 @@ class TrainSettings(Group):
     accumulate: Count
     sync_batch_norm: bool
     precision: Literal["float32", "bfloat16", "float64"]
+    matrix_precision: Literal["highest", "high"]
+    compile: bool
     learning_rate: Positive
     schedule: Literal["constant", "cosine"]
     weight_decay: NonNegative
+    timeout: Positive
 
 
 class EvalSettings(Group):

@@ -11,6 +11,7 @@ import torch
 from runs import equal, run, small
 from torch import Tensor
 
+from model.checkpoint import load_checkpoint
 from model.frames import Frames
 from model.joints import CHUNK, gather_joints, score_joints
 from model.localizer import Localizer
@@ -18,7 +19,6 @@ from model.losses import objective
 from model.rank_norm import normalize_over_ranks
 from model.temporal import convolve
 from utils import config
-from utils.run import load_checkpoint
 from utils.store import Split
 
 V, C, SUBSETS = 6, 32, 3
@@ -123,7 +123,7 @@ def test_a_training_in_bfloat16_keeps_float32_weights_goes_on_as_if_never_stoppe
     ends = [load_checkpoint(folder / "last.pt") for folder in (whole, stopped)]
     assert equal(*ends)
     moments = [moment for state in ends[0]["optimizer"]["state"].values() for moment in state.values()]
-    tensors = [*ends[0]["model"].values(), *moments, ends[0]["pseudo_labels"]["ring"]]
+    tensors = [*ends[0]["model"].values(), *moments, ends[0]["pseudo_labels"]["history"]]
     assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float32}
 
     test = ["--phase", "test", "--weights", str(whole / "last.pt"), "--set", f"data.root={tmp_path}", tiny[0]]
