@@ -59,9 +59,11 @@ class PseudoLabels:
     def end_epoch(self) -> None:
         """Put what all ranks recorded into the history, in place of the oldest epoch."""
         current, seen = _untouched_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
-        for index, frame_probs in self.recorded:
-            for clip, probs in zip(index.tolist(), frame_probs.cpu(), strict=True):
-                current[self._place(clip)] = probs[: int(self.lengths[clip])]
+        sizes = [frame_probs.shape[:2].numel() for _, frame_probs in self.recorded]
+        rows = torch.cat([frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]).cpu()  # one copy, one wait
+        for (index, frame_probs), probs in zip(self.recorded, rows.split(sizes), strict=True):
+            for clip, row in zip(index.tolist(), probs.view(frame_probs.shape), strict=True):
+                current[self._place(clip)] = row[: int(self.lengths[clip])]
             seen[index] = True
         self.recorded.clear()
         distributed.add_up(current)  # one rank saw the clip, the others have zeros

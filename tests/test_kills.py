@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import ROOT, assert_same_end, command, finish, run, small, start, wait_until
+from runs import ROOT, assert_same_end, children, command, finish, run, small, start, wait_until
 
 import train
 from model.checkpoint import load_checkpoint
@@ -202,8 +202,7 @@ def test_a_loader_process_that_the_system_kills_is_one_message(
     folder = tmp_path / "run"
     started = start(command(*arguments(prepared, folder, "data.workers=2")))
     wait_until(lambda: (folder / "last.pt").exists(), started)
-    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(children(started.pid)[-1], signal.SIGKILL)
     said = started.communicate(timeout=60)[1]
     assert started.returncode == 2
     assert re.fullmatch(r"error: out of memory \(DataLoader worker .*data\.workers=0.*--resume\n", said)

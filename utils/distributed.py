@@ -161,7 +161,7 @@ def stack(x: Tensor) -> Tensor:
     if size() == 1:
         return x.unsqueeze(0)
     everyone = x.new_empty(size(), *x.shape)
-    dist.all_gather_into_tensor(everyone, x.contiguous())
+    dist.all_gather_into_tensor(everyone, x.contiguous().unsqueeze(0))
     return everyone
 
 
