@@ -15,7 +15,7 @@ import argparse
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def train_epoch(
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
     for batch, micro in tqdm(batches, desc=title, unit="batch", leave=False, disable=distributed.no_bar()):
         if refining:
-            batch.pseudo = pseudo_labels.batch(batch.index, micro.padded)
+            batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded))
         batch = batch.to(device)
         with distributed.gradients(network, exchange=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)

@@ -19,7 +19,7 @@ LOOP = ("train.py", "feeders/", "model/losses.py", "model/refinement.py", "utils
 @pytest.mark.skipif(not TOOL.exists() or shutil.which("g++") is None, reason="needs pretend_gpu.py and g++")
 def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) -> None:
     """Once to see whether the loss of the step before is finite; the rest is what ends an epoch."""
-    line = small(prepared, tmp_path / "run", "train.batch_size=2", "eval.every=3", "data.mirror=0.5", "data.scale=0.1")
+    line = small(prepared, tmp_path / "run", "train.epochs=1", "train.supervised=true", "train.batch_size=2")
     line[line.index("cpu")] = "cuda"
     outcome = subprocess.run([sys.executable, TOOL, "train.py", *line], cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr

@@ -83,7 +83,7 @@ def go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Res
 
 
 def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
-    return small(prepared, folder, f"train.epochs={EPOCHS}", *more)
+    return small(prepared, folder, f"train.epochs={EPOCHS}", "eval.every=2", *more)
 
 
 def last_epoch(folder: Path) -> int:

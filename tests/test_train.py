@@ -135,12 +135,14 @@ def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
 def test_held_out_clips_choose_by_video_labels_alone(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3"))
+    run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
     best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
     assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"]
 
 
-@pytest.mark.parametrize("layers", [[], ["config/best.yaml"]], ids=["default", "best"])
+@pytest.mark.parametrize(
+    "layers", [pytest.param([], marks=pytest.mark.slow), ["config/best.yaml"]], ids=["default", "best"]
+)
 def test_no_frame_label_of_a_training_clip_is_read(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: list[str]
 ) -> None:
@@ -156,7 +158,7 @@ def test_no_frame_label_of_a_training_clip_is_read(
     for name, labels in {"honest": honest, "scrambled": scrambled}.items():
         monkeypatch.setattr(Split, "labels", labels)
         config = ["--config", *(str(ROOT / layer) for layer in layers)] if layers else []
-        assert run(monkeypatch, *small(prepared, tmp_path / name, "train.epochs=2"), *config) == 0
+        assert run(monkeypatch, *small(prepared, tmp_path / name, "train.epochs=2", "eval.every=2"), *config) == 0
         ends.append(load_checkpoint(tmp_path / name / "last.pt"))
     assert equal(*ends)
 
@@ -164,7 +166,8 @@ def test_no_frame_label_of_a_training_clip_is_read(
 def test_the_supervised_bound_learns_from_frame_labels_from_the_first_epoch_on(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.supervised=true", "train.epochs=2")) == 0
+    settings = ("train.supervised=true", "train.epochs=2", "eval.every=2")
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", *settings)) == 0
     losses = [row["loss"]["pseudo_label"] for row in rows(tmp_path / "run")]
     assert len(losses) == 2
     assert losses[1] < losses[0]

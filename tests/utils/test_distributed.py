@@ -34,7 +34,7 @@ def data(make_split: Callable[..., Split], tmp_path: Path) -> Path:
 
 
 def arguments(data: Path, folder: Path, *more: str) -> list[str]:
-    return small(data, folder, "data.split=tiny", "train.precision=float64", "eval.batch_size=2", *more)
+    return small(data, folder, "data.split=tiny", "train.precision=float64", "eval.batch_size=2", "eval.every=2", *more)
 
 
 def together(ranks: int, *arguments: str) -> subprocess.CompletedProcess:
