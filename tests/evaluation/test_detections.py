@@ -44,13 +44,13 @@ row = st.tuples(st.integers(0, 2), st.integers(0, 1), edges, st.floats(-1e6, 1e6
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(row, max_size=20), fps=st.sampled_from([30.0, 25.0, 29.97, 120.0]))
-def test_whole_frames_and_scores_come_back_as_they_went(tmp_path: Path, rows: list, fps: float) -> None:
+@given(rows=st.lists(row, max_size=20))
+def test_whole_frames_and_scores_come_back_as_they_went(tmp_path: Path, rows: list) -> None:
     rows.sort(key=lambda detection: detection[0])  # a file holds them by clip
     clip, label, segments, scores = zip(*rows, strict=True) if rows else [()] * 4
     found = Detections.of(clip, label, segments, scores)
-    write(tmp_path / "x.json", found, NAMES, CLASSES, fps)
-    assert same(read(tmp_path / "x.json", NAMES, CLASSES, fps), found)
+    write(tmp_path / "x.json", found, NAMES, CLASSES)
+    assert same(read(tmp_path / "x.json", NAMES, CLASSES), found)
 
 
 def test_the_file_has_activitynets_form(tmp_path: Path) -> None:
@@ -86,22 +86,29 @@ def test_seconds_between_frames_stay_between_frames(tmp_path: Path) -> None:
         ({"label": "walk", "score": 1}, r"is \{'label': 'walk', 'score': 1\}, expected label, score and segment"),
         ({**GOOD, "label": "wlak"}, r"unknown label 'wlak'; did you mean 'walk'\?"),
         ({**GOOD, "label": "sit"}, r"unknown label 'sit'; known are: walk, wave"),
-        ({**GOOD, "label": 0}, r"unknown label 0; known are: walk, wave"),
-        ({**GOOD, "label": ["walk"]}, r"unknown label \['walk'\]"),
-        ({**GOOD, "label": "x" * 10_000}, r"unknown label 'x{76}\.\.\.; known are"),
+        ({**GOOD, "label": 0}, r"label 0, expected the name of a class"),
+        ({**GOOD, "label": ["walk"]}, r"label \['walk'\], expected the name of a class"),
+        ({**GOOD, "label": "x" * 10_000}, r"unknown label 'x+\.\.\.x+'; known are"),
+        ({**GOOD, "label": "\ud800"}, r"unknown label '\\ud800'; known are: walk, wave"),
         ({**GOOD, "score": "0.5"}, r"score '0\.5', expected a finite number"),
         ({**GOOD, "score": None}, r"score None, expected a finite number"),
         ({**GOOD, "score": True}, r"score True, expected a finite number"),
         ({**GOOD, "score": float("nan")}, r"score nan, expected a finite number"),
-        ({**GOOD, "score": 10**400}, r"score a huge integer, expected a finite number"),
+        ({**GOOD, "score": 10**400}, r"score 10+\.\.\.0+, expected a finite number"),
         ({**GOOD, "score": 1e13}, r"score 1\d+\.0, expected a finite number"),
-        ({**GOOD, "segment": 3}, r"segment 3, expected two numbers, seconds"),
-        ({**GOOD, "segment": [1, 2, 3]}, r"segment \[1, 2, 3\], expected two numbers, seconds"),
-        ({**GOOD, "segment": ["0", 1]}, r"segment \['0', 1\], expected two numbers, seconds"),
-        ({**GOOD, "segment": [0, float("inf")]}, r"segment \[0, inf\], expected two numbers, seconds"),
-        ({**GOOD, "segment": [0, 10**400]}, r"segment \[0, 1.*\.\.\., expected two numbers, seconds"),
-        ({**GOOD, "segment": [2, 1]}, r"segment \[2, 1\], expected 0 <= start <= end, seconds"),
-        ({**GOOD, "segment": [-1, 1]}, r"segment \[-1, 1\], expected 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": 3}, r"segment 3, expected two numbers, 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": [1, 2, 3]}, r"segment \[1, 2, 3\], expected two numbers, 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": ["0", 1]}, r"segment \['0', 1\], expected two numbers, 0 <= start <= end, seconds"),
+        (
+            {**GOOD, "segment": [0, float("inf")]},
+            r"segment \[0, inf\], expected two numbers, 0 <= start <= end, seconds",
+        ),
+        (
+            {**GOOD, "segment": [0, 10**400]},
+            r"segment \[0, 10+\.\.\.0+\], expected two numbers, 0 <= start <= end, seconds",
+        ),
+        ({**GOOD, "segment": [2, 1]}, r"segment \[2, 1\], expected two numbers, 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": [-1, 1]}, r"segment \[-1, 1\], expected two numbers, 0 <= start <= end, seconds"),
     ],
 )
 def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
@@ -119,6 +126,7 @@ def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any
         ({"results": {"8": []}}, r"clip '8' is not in this split; known are: 10, 7, a clip"),
         ({"results": {"a clop": []}}, r"clip 'a clop' is not in this split; did you mean 'a clip'\?"),
         ({"results": {"7": GOOD}}, r"clip '7' has \{'label'.*\}, expected a list of detections"),
+        ({"results": {"\ud800": []}}, r"clip '\\ud800' is not in this split"),
         ({"results": []}, r'has no "results" by clip'),
         ({"database": {}}, r'has no "results" by clip'),
         ([], r'has no "results" by clip'),
@@ -140,7 +148,7 @@ def test_a_message_stays_short_in_a_large_split_and_a_large_file(tmp_path: Path)
     names = [f"take {number}" for number in range(50_000)]
     path = file_with(tmp_path, {"results": {"?" * 10_000: []}})
     with pytest.raises(
-        UserError, match=r"clip '\?{76}\.\.\. is not in this split; known are: take 0, .*\.\.\.$"
+        UserError, match=r"clip '\?+\.\.\.\?+' is not in this split; known are: take 0, .*\.\.\.$"
     ) as caught:
         read(path, names, CLASSES)
     assert len(str(caught.value)) < 500 + len(str(path))
