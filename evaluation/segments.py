@@ -21,14 +21,6 @@ def runs_of_classes(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return label[::2], edge.reshape(-1, 2)
 
 
-def frames_of(segments: np.ndarray, frames: int) -> np.ndarray:
-    """The mask (T,) bool of frames that any of the segments (n, 2) covers; the inverse of `runs`."""
-    mask = np.zeros(frames, dtype=bool)
-    for start, end in segments:
-        mask[start:end] = True
-    return mask
-
-
 def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Temporal IoU (n, m) of every segment of a (n, 2) with every segment of b (m, 2); 0 where both are empty."""
     (a_start, a_end), (b_start, b_end) = a.T[:, :, None], b.T[:, None, :]
@@ -43,7 +35,7 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
     The best-scored segment stays and removes all that overlap it by more than `threshold`; then the next best one.
 
     Args:
-        segments: (n, 2) int.
+        segments: (n, 2) int, none empty.
         scores: (n,). Of equal scores the earlier start is better, then the earlier end.
         overlap: what the common frames are divided by: the length of the "shorter" segment, of the "union", or of the
             "lower"-scored segment.
@@ -57,7 +49,7 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
     while len(left):
         best, left = left[0], left[1:]
         kept.append(best)
-        common = np.maximum(np.minimum(ends[left], ends[best]) - np.maximum(starts[left], starts[best]), 0)
+        common = np.minimum(ends[left], ends[best]) - np.maximum(starts[left], starts[best])  # negative: no overlap
         if overlap == "lower":
             whole = lengths[left]
         elif overlap == "shorter":
@@ -66,5 +58,5 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
             whole = lengths[left] + lengths[best] - common
         else:
             raise ValueError(f"overlap is {overlap!r}, expected one of {', '.join(OVERLAPS)}")
-        left = left[common / np.maximum(whole, 1) <= threshold]
+        left = left[common / whole <= threshold]
     return np.array(kept, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Label policies against the same told frame by frame (tests/feeders/test_dataset.py has them at work on clips)."""
+"""Label policies against plain loops over frames. tests/feeders/test_dataset.py applies them to clips."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def clips(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.array(rows, dtype=np.int64) > 0
 
 
-def told(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list[list[bool]] | None:
-    """The policy in plain words, frame by frame."""
+def looped(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list[list[bool]] | None:
+    """The policy in a plain loop over frames."""
     frames = len(labels) if policy.length_counts == "clip" else sum(annotated.tolist())
     if frames > policy.max_frames:
         return None
@@ -45,7 +45,7 @@ def told(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list
 def test_a_policy_does_what_it_says(overlaps: str, gaps: str, counts: str, clip: tuple, limit: int) -> None:
     policy, before = LabelPolicy(overlaps, gaps, limit, counts), clip[0].copy()
     found = policy.apply(*clip)
-    assert (None if found is None else found.tolist()) == told(*clip, policy)
+    assert (None if found is None else found.tolist()) == looped(*clip, policy)
     assert found is None or found.dtype == bool
     assert np.array_equal(clip[0], before)
 
@@ -78,9 +78,8 @@ def test_read_only_labels_are_fine() -> None:
 def test_many_classes_at_once_do_not_confuse_the_lowest() -> None:
     labels = np.zeros((1, 600), bool)
     labels[0, 3:] = True
-    assert LabelPolicy("lowest", "background", 1000, "clip").apply(labels, np.ones(1, bool)).nonzero()[1].tolist() == [
-        3
-    ]
+    lowest = LabelPolicy("lowest", "background", 1000, "clip").apply(labels, np.ones(1, bool))
+    assert lowest.nonzero()[1].tolist() == [3]
 
 
 def test_the_settings_name_the_policy() -> None:
