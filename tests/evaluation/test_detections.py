@@ -1,4 +1,4 @@
-"""Detections files: there and back, and what a stranger's file cannot do."""
+"""Detections files are read as they were written, and a bad file gives one clear message."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ row = st.tuples(st.integers(0, 2), st.integers(0, 1), edges, st.floats(-1e6, 1e6
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(row, max_size=20))
-def test_whole_frames_and_scores_come_back_as_they_went(tmp_path: Path, rows: list) -> None:
+def test_whole_frames_and_scores_are_read_as_they_were_written(tmp_path: Path, rows: list) -> None:
     rows.sort(key=lambda detection: detection[0])  # a file holds them by clip
     clip, label, segments, scores = zip(*rows, strict=True) if rows else [()] * 4
     found = Detections.of(clip, label, segments, scores)
@@ -53,7 +53,7 @@ def test_whole_frames_and_scores_come_back_as_they_went(tmp_path: Path, rows: li
     assert same(read(tmp_path / "x.json", NAMES, CLASSES), found)
 
 
-def test_the_file_has_activitynets_form(tmp_path: Path) -> None:
+def test_the_file_has_activitynets_format(tmp_path: Path) -> None:
     found = Detections.of([1, 1, 0], [0, 1, 1], [[0, 30], [15, 45], [3, 6]], [0.5, 0.25, 1.0])
     write(tmp_path / "x.json", found, NAMES, CLASSES)
     content = json.loads((tmp_path / "x.json").read_text())
@@ -68,7 +68,7 @@ def test_the_file_has_activitynets_form(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_with_nothing_but_results_is_enough(tmp_path: Path) -> None:
+def test_a_file_needs_results_only(tmp_path: Path) -> None:
     found = read(file_with(tmp_path, {"results": {"7": [{**GOOD, "note": 1}], "10": []}}), NAMES, CLASSES)
     assert same(found, Detections.of(1, 0, [[3, 30]], 0.5))
     assert len(read(file_with(tmp_path, {"results": {}}), NAMES, CLASSES)) == 0
@@ -111,7 +111,7 @@ def test_seconds_between_frames_stay_between_frames(tmp_path: Path) -> None:
         ({**GOOD, "segment": [-1, 1]}, r"segment \[-1, 1\], expected two numbers, 0 <= start <= end, seconds"),
     ],
 )
-def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
+def test_a_bad_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
     content = {"results": {"7": [GOOD, entry]}}
     with pytest.raises(
         UserError, match=rf"detections\.json: clip '7', detection 1 (has the |is ).*{said[4:]}"
@@ -139,7 +139,7 @@ def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any
         ("9" * 10_000, r"is not JSON \(Exceeds the limit"),
     ],
 )
-def test_what_is_no_detections_file_is_one_message(tmp_path: Path, content: Any, said: str) -> None:
+def test_a_file_of_another_format_gives_one_message(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(UserError, match=rf"detections\.json: {said}"):
         read(file_with(tmp_path, content), NAMES, CLASSES)
 
@@ -190,7 +190,7 @@ by_clip = st.dictionaries(st.sampled_from(NAMES) | st.text(), st.lists(entries |
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.fixed_dictionaries({"results": by_clip | anything}) | anything)
-def test_any_json_is_read_or_refused_in_one_message(tmp_path: Path, content: Any) -> None:
+def test_any_json_is_read_or_gives_one_message(tmp_path: Path, content: Any) -> None:
     try:
         found = read(file_with(tmp_path, json.dumps(content)), NAMES, CLASSES)
     except UserError as error:
@@ -202,6 +202,6 @@ def test_any_json_is_read_or_refused_in_one_message(tmp_path: Path, content: Any
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60))
-def test_any_bytes_are_read_or_refused_in_one_message(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_give_one_message(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match=r"detections\.json: "):
         read(file_with(tmp_path, content), NAMES, CLASSES)

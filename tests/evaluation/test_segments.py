@@ -29,7 +29,7 @@ def test_runs_cover_the_frames_of_their_mask_and_no_others(mask: list[bool]) -> 
 
 
 @given(masks)
-def test_runs_are_apart_in_order_and_not_empty(mask: list[bool]) -> None:
+def test_runs_are_separate_ordered_and_not_empty(mask: list[bool]) -> None:
     edges = runs(np.array(mask, bool)).reshape(-1)
     assert (np.diff(edges) > 0).all()
 
@@ -48,7 +48,7 @@ def test_runs_of_classes_are_the_runs_of_each_class(frames: int, classes: int, s
 
 
 @given(segment_lists, segment_lists)
-def test_tiou_is_common_frames_over_all_frames_and_symmetric(a: np.ndarray, b: np.ndarray) -> None:
+def test_tiou_equals_counting_frames_and_is_symmetric(a: np.ndarray, b: np.ndarray) -> None:
     found = tiou(a, b)
     assert found.shape == (len(a), len(b))
     assert np.array_equal(found, tiou(b, a).T)
@@ -82,7 +82,7 @@ def greedy(segments: np.ndarray, scores: list[float], overlap: str, threshold: f
 @pytest.mark.parametrize("overlap", OVERLAPS)
 @settings(deadline=None)
 @given(st.data())
-def test_suppression_is_the_greedy_one(overlap: str, data: st.DataObject) -> None:
+def test_suppression_equals_counting_frames(overlap: str, data: st.DataObject) -> None:
     not_empty = segment.filter(lambda edges: edges[0] < edges[1])
     rows = data.draw(st.lists(st.tuples(not_empty, st.sampled_from([0.1, 0.5, 0.9])), max_size=14))
     threshold = data.draw(st.sampled_from([0.0, 0.2, 0.5, 1.0]))
@@ -93,14 +93,14 @@ def test_suppression_is_the_greedy_one(overlap: str, data: st.DataObject) -> Non
     assert kept.tolist() == greedy(segments, scores, overlap, threshold, past_end)
 
 
-def test_the_shorter_one_counts_where_the_lower_one_lets_a_long_segment_live() -> None:
+def test_overlap_with_the_shorter_segment_removes_a_long_one_that_the_released_overlap_keeps() -> None:
     piece_in_long = np.array([[40, 50], [0, 100]])
     scores = np.array([0.9, 0.8])
     assert suppress(piece_in_long, scores, "lower", 0.2).tolist() == [0, 1]  # 10 of 100 frames
     assert suppress(piece_in_long, scores, "shorter", 0.2).tolist() == [0]  # 10 of 10
 
 
-def test_an_overlap_of_just_the_threshold_is_kept() -> None:
+def test_an_overlap_equal_to_the_threshold_is_kept() -> None:
     a_fifth = np.array([[0, 10], [8, 18]])
     assert len(suppress(a_fifth, np.array([0.9, 0.8]), "shorter", 0.2)) == 2
     assert len(suppress(a_fifth, np.array([0.9, 0.8]), "shorter", 0.199)) == 1
@@ -120,7 +120,7 @@ def test_ten_thousand_segments_of_one_class_are_suppressed(overlap: str) -> None
     assert (overlaps <= 0.2).all()  # other overlaps are at least the tIoU
 
 
-def test_nothing_is_made_of_nothing() -> None:
+def test_empty_input_gives_empty_output() -> None:
     nothing = np.empty((0, 2), dtype=np.int64)
     assert runs(np.zeros(0, bool)).shape == (0, 2)
     assert tiou(nothing, nothing).shape == (0, 0)
