@@ -6,8 +6,8 @@ positive of exactly one kind. Its kind follows from its highest tIoU with a true
 
     double detection            own >= TIOU; better-scored detections have taken all such segments
     localization error          LOWEST <= own < TIOU
-    wrong class                 own < LOWEST, other >= TIOU
-    wrong class and boundary    own < LOWEST, LOWEST <= other < TIOU     (DETAD's confusion error)
+    wrong class                 own < LOWEST, other >= TIOU              (DETAD: wrong label error)
+    wrong class and boundary    own < LOWEST, LOWEST <= other < TIOU     (DETAD: confusion error)
     background                  own < LOWEST, other < LOWEST
 
 A detection's own class is asked first, because classes may overlap in time (a turn while walking): a "walk" near a
@@ -39,16 +39,9 @@ TIOU, LOWEST = 0.5, 0.1  # LOWEST is DETAD's
 MOST_G = 10  # DETAD's
 KINDS = ("correct", "double detection", "localization error", "wrong class", "wrong class and boundary", "background")
 CORRECT, DOUBLE, LOCALIZATION, CLASS, CLASS_AND_BOUNDARY, BACKGROUND = range(len(KINDS))
-# Groups of true segments, each from its lower bound to that of the next group
-DURATIONS = {
-    "0 to 0.5": 0.0,
-    "0.5 to 1": 0.5,
-    "1 to 2": 1.0,
-    "2 to 4": 2.0,
-    "4 to 8": 4.0,
-    "8 and more": 8.0,
-}  # seconds
-ACTIONS = {"1": 1, "2": 2, "3 to 4": 3, "5 to 8": 5, "9 and more": 9}  # true segments in the clip
+# Groups of true segments, by the lower bound of each: by their seconds, and by the true segments in their clip
+DURATIONS = {"0 to 0.5": 0.0, "0.5 to 1": 0.5, "1 to 2": 1.0, "2 to 4": 2.0, "4 to 8": 4.0, "8 and more": 8.0}
+ACTIONS = {"1": 1, "2": 2, "3 to 4": 3, "5 to 8": 5, "9 and more": 9}
 
 
 class Missed(NamedTuple):
@@ -155,10 +148,10 @@ def fix(ranked: Detections, truth: Detections, taken: np.ndarray, target: np.nda
 
 
 def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
-    """Frames by true class (rows) and most probable class (columns), (K+1, K+1), background last.
+    """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
-    A frame counts once: under the most probable class where that is among its classes, else in equal parts under
-    each of its classes. So the diagonal's share of the whole is the frame accuracy.
+    A frame of several classes counts once in all. If its most probable class is one of them, it counts there; else it
+    counts in equal parts at each of its classes. So the diagonal's fraction of the total is the frame accuracy.
 
     Args:
         clips: frame_probs (T, K+1) and labels (T, K) bool of each.

@@ -6,7 +6,7 @@ Letters: T frames, K action classes; class K is background.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -188,9 +188,5 @@ def whole_clip_baseline(labels: Sequence[np.ndarray], conventions: Conventions =
 
     This is what a detector scores that knows which actions a clip has, but not when they occur.
     """
-    parts = []
-    for clip, frame_labels in enumerate(labels):
-        present = np.flatnonzero(frame_labels.any(axis=0))
-        whole = np.tile([0, len(frame_labels) + conventions.past_end], (len(present), 1))
-        parts.append(Detections.of(clip, present, whole, 1.0))
-    return Detections.concatenate(parts)
+    whole = ground_truth([np.broadcast_to(mask.any(axis=0), mask.shape) for mask in labels])
+    return replace(whole, segments=whole.segments + [0, conventions.past_end])
