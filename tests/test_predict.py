@@ -73,7 +73,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def options(motion: Path, weights: Path, out: Path) -> list[object]:
-    more = ["--body", "stand-in", "--fps", 30, "--joint-map", motion / "map.yaml"]
+    more = ["--body", "synthetic", "--fps", 30, "--joint-map", motion / "map.yaml"]
     return [motion, "--weights", weights, "--out", out, *more]
 
 
@@ -133,7 +133,7 @@ def test_a_take_has_the_detections_that_evaluation_gives_it(
     corrected, _ = validation.evaluate(model)
     clips = validation.corrected
     files = [stand_in / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
-    assert run(monkeypatch, *files, "--weights", path, "--body", "stand-in", "--out", tmp_path / "out") == 0
+    assert run(monkeypatch, *files, "--weights", path, "--body", "synthetic", "--out", tmp_path / "out") == 0
     compared = 0
     for clip, file in enumerate(files):
         info, _ = read_poses(file)

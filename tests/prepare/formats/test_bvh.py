@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.amass import TakeError
 from prepare.formats.bvh import BLOCK_FRAMES, read_bvh
+from prepare.formats.errors import TakeError
 from utils.skeleton import JOINT_NAMES
 
 PLAIN = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import TakeError
 from prepare.formats.ntu import read_ntu
 from utils.skeleton import JOINT_NAMES
 

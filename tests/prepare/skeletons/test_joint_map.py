@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import TakeError
 from prepare.skeletons.joint_map import READY, choose_map, read_map
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
@@ -143,7 +143,7 @@ def test_an_unknown_skeleton_is_told_its_names_and_what_to_do() -> None:
 
 
 def test_a_skeleton_that_fits_two_maps_equally_is_not_guessed() -> None:
-    with pytest.raises(TakeError, match="fits several ready joint maps .*--joint-map"):
+    with pytest.raises(TakeError, match="fits several of the ready joint maps .*--joint-map"):
         choose_map([*XSENS, *NAMCO[1:]])
 
 
