@@ -39,17 +39,8 @@ from model.checkpoint import load_trained
 from model.localizer import Localizer
 from model.windows import score_stretches
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.skeletons import recordings
 from prepare.skeletons.joint_map import read_map
-from prepare.skeletons.recordings import (
-    AXIS_ROTATIONS,
-    SUFFIXES,
-    Person,
-    ReadOptions,
-    as_text,
-    find_inputs,
-    read_recording,
-    smplh_joints,
-)
 from reporting import predictions
 from reporting.predictions import Results
 from reporting.time_lines import time_line
@@ -89,23 +80,24 @@ def main() -> int:
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate)
     joint_map = read_map(args.joint_map) if args.joint_map else None
     if args.body:
-        smplh_joints(args.body)  # a wrong body ends the command here, before anything is written
-    options = ReadOptions(args.body or str(BODY), args.fps, args.up, args.scale, joint_map, args.person)
-    inputs = find_inputs(args.inputs, args.out, predictions.MARK)
+        recordings.smplh_joints(args.body)  # a wrong body ends the command here, before anything is written
+    options = recordings.ReadOptions(args.body or str(BODY), args.fps, args.up, args.scale, joint_map, args.person)
+    inputs = recordings.find_inputs(args.inputs, args.out, predictions.MARK)
     made_with = command_facts(args, window)
 
     # 2. One recording after another; those that fail are reported
     results, failed, known = {}, {}, 0
     for name, path in tqdm(inputs.items(), desc="predict", unit="recording", disable=None):
-        facts = {**made_with, "recording": file_facts(path)}
+        status = path.stat() if path.exists() else None  # reading a broken link fails below
+        facts = {**made_with, "recording": status and [status.st_size, status.st_mtime_ns]}
         done = predictions.finished(args.out / name, facts)
         known += done is not None
         if done is None:
             try:
-                done = predict(predictor, name, read_recording(path, options), args.out / name, facts)
+                done = predict(predictor, name, recordings.read_recording(path, options), args.out / name, facts)
             except (TakeError, MemoryError, RuntimeError) as error:
                 failed[name] = failure(error)
-                tqdm.write(f"{as_text(path)}: {failed[name]}", file=sys.stderr)
+                tqdm.write(f"{recordings.as_text(path)}: {failed[name]}", file=sys.stderr)
                 continue
             if sys.stdout.isatty():
                 tqdm.write(best_segments(done))
@@ -120,7 +112,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def predict(predictor: Predictor, name: str, people: list[Person], folder: Path, facts: dict[str, Any]) -> Results:
+def predict(
+    predictor: Predictor, name: str, people: list[recordings.Person], folder: Path, facts: dict[str, Any]
+) -> Results:
     """Find the actions of all people in a recording, write its folder, and return its segments."""
     names = [name] if len(people) == 1 else [f"{name}:person{person.number}" for person in people]
     found = []
@@ -134,7 +128,7 @@ def predict(predictor: Predictor, name: str, people: list[Person], folder: Path,
 
 
 def predict_person(
-    predictor: Predictor, name: str, person: Person, folder: Path, prefix: str, files: list[str]
+    predictor: Predictor, name: str, person: recordings.Person, folder: Path, prefix: str, files: list[str]
 ) -> Detections:
     """Score one person and write pictures, scores and features. Returns detections in frames of the recording."""
     classes, settings = predictor.classes, predictor.settings.eval
@@ -189,22 +183,11 @@ def score(
 
 def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
     """Everything that a recording's results depend on beside the recording. While it is equal, results are kept."""
-    values = ("fps", "up", "scale", "person", "features", "animate", "precision")
-    facts = {name: getattr(args, name) for name in values}
+    facts = {name: value for name, value in vars(args).items() if name not in ("inputs", "out", "device")}
     for name in ("weights", "joint_map", "body"):
-        given = getattr(args, name)
-        is_file = given is not None and Path(given).is_file()
-        facts[name] = hashlib.sha256(Path(given).read_bytes()).hexdigest() if is_file else given
-    return {"format": predictions.FORMAT, "window": window, **facts}
-
-
-def file_facts(path: Path) -> list[int] | None:
-    """Size and time of a file, which change when the file does; None when there is none: reading it will fail."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+        is_file = facts[name] is not None and Path(facts[name]).is_file()
+        facts[name] = hashlib.sha256(Path(facts[name]).read_bytes()).hexdigest() if is_file else facts[name]
+    return {**facts, "format": predictions.FORMAT, "window": window}
 
 
 def failure(error: Exception) -> str:
@@ -227,10 +210,9 @@ def best_segments(results: Results) -> str:
     return "\n".join(lines)
 
 
-def summary(recordings: int, known: int, results: Results, failed: dict[str, str], out: Path) -> str:
+def summary(total: int, known: int, results: Results, failed: dict[str, str], out: Path) -> str:
     """One line on what was done and what failed."""
-    text = f"{recordings - len(failed)} of {recordings} recordings done"
-    text += f" ({known} of them before)" if known else ""
+    text = f"{total - len(failed)} of {total} recordings done{f' ({known} of them before)' if known else ''}"
     text += f", {sum(map(len, results.values()))} segments: {out / 'segments.json'}, {out / 'segments.csv'}"
     return text + (f"; {len(failed)} failed: {out / 'failed.csv'}" if failed else "")
 
@@ -240,7 +222,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    formats = ", ".join(SUFFIXES)
+    formats = ", ".join(recordings.SUFFIXES)
     add("inputs", nargs="+", type=Path, metavar="INPUT", help=f"a recording ({formats}), or a folder of them")
     add("--weights", type=Path, required=True, metavar="FILE", help="a best.pt or last.pt of train.py")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of results; nothing else is written")
@@ -249,7 +231,7 @@ def parse_arguments() -> argparse.Namespace:
     rate = "frames per second (default: what the file says; an .npy file does not)"
     add("--fps", type=number_between(MIN_RATE, MAX_RATE), metavar="N", help=rate)
     axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
-    add("--up", choices=sorted(AXIS_ROTATIONS), help=axis)
+    add("--up", choices=sorted(recordings.AXIS_ROTATIONS), help=axis)
     unit = "metres in a unit of the file (default: 0.01 in .bvh, 1 elsewhere)"
     add("--scale", type=number_between(1e-6, 1e6), metavar="S", help=unit)
     add("--joint-map", type=Path, metavar="FILE", help="for .bvh (default: the one in config/joint_maps that fits)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -23,6 +24,7 @@ MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means a damaged file
 END = ".end"  # an end site is named after its joint: Head.end, and a second one Head.end2
 NEAR = 1e-4  # frame times have few digits: a rate this near (relative) to a whole number is that number
+Lines = Iterator[tuple[int, str]]
 _KINDS = {"position": False, "rotation": True}
 
 
@@ -56,30 +58,29 @@ class Bvh:
         Raises TakeError, also while the blocks are taken, when a frame is missing or damaged.
         """
         with _opened(self.path) as lines:
-            values = self._channel_values(lines, wanted)
-            for start in range(0, len(wanted), BLOCK_FRAMES):
-                block = [row for _, row in zip(wanted[start : start + BLOCK_FRAMES], values, strict=False)]
-                yield forward(self.nodes, np.stack(block))
+            frames = ((line, text) for line, text in lines if line > self.first_line)
+            position, rows = 0, []
+            for frame in wanted.tolist():
+                line, text = next(islice(frames, frame - position, None), (0, ""))
+                if not text:
+                    raise TakeError(f"ends before frame {frame + 1} of {self.frames}: it is cut off")
+                position = frame + 1
+                rows.append(self._channel_values(line, text))
+                if len(rows) == BLOCK_FRAMES or frame == wanted[-1]:
+                    yield forward(self.nodes, np.stack(rows))
+                    rows = []
 
-    def _channel_values(self, lines: _Lines, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Values of all channels in each wanted frame."""
+    def _channel_values(self, line: int, text: str) -> np.ndarray:
         width = sum(len(node.channels or ()) for node in self.nodes)
-        lines.skip(self.first_line)
-        read = 0
-        for frame in wanted.tolist():
-            text = ""
-            while read <= frame:
-                text = lines.next_text(f"ends after {read} of {self.frames} frames: it is cut off")
-                read += 1
-            try:
-                row = np.array(text.split(), dtype=np.float64)
-            except ValueError:
-                raise TakeError(f"has something that is no number in line {lines.number}") from None
-            if len(row) != width:
-                raise TakeError(f"has {len(row)} numbers in line {lines.number}; its joints have {width} channels")
-            if not np.isfinite(row).all():
-                raise TakeError(f"has a number that is not finite in line {lines.number}")
-            yield row
+        try:
+            row = np.array(text.split(), dtype=np.float64)
+        except ValueError:
+            raise TakeError(f"has something that is no number in line {line}") from None
+        if len(row) != width:
+            raise TakeError(f"has {len(row)} numbers in line {line}; its joints have {width} channels")
+        if not np.isfinite(row).all():
+            raise TakeError(f"has a number that is not finite in line {line}")
+        return row
 
 
 def read_bvh(path: Path) -> Bvh:
@@ -88,13 +89,15 @@ def read_bvh(path: Path) -> Bvh:
     Raises TakeError when it is no BVH file, or damaged.
     """
     with _opened(path) as lines:
-        if lines.next_text("is empty").split()[0] != "HIERARCHY":
+        line, text = next(lines, (0, "nothing"))
+        if text.split()[0] != "HIERARCHY":
             raise TakeError("does not begin with HIERARCHY: it is no BVH file")
         nodes = _read_hierarchy(lines)
-        frames = _value_after("Frames:", lines)
+        line, frames = _value_after("Frames:", lines)
         if not frames.is_integer() or not 1 <= frames <= MOST_FRAMES:
-            raise TakeError(f"has {frames:g} frames (line {lines.number})")
-        return Bvh(path, nodes, int(frames), _rate(_value_after("Frame Time:", lines)), lines.number)
+            raise TakeError(f"has {frames:g} frames (line {line})")
+        line, seconds = _value_after("Frame Time:", lines)
+        return Bvh(path, nodes, int(frames), _rate(seconds), line)
 
 
 def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
@@ -123,60 +126,51 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     return positions
 
 
-class _Lines:
-    """The lines of a text file that are not blank. number: of the line that was read last, from 1."""
-
-    def __init__(self, file: TextIO):
-        self._file, self.number = file, 0
-
-    def next_text(self, at_end: str) -> str:
-        """The next line that is not blank. Raises TakeError(`at_end`) when there is none."""
-        while text := self._file.readline(MAX_LINE):
-            self.number += 1
-            if len(text) == MAX_LINE:
-                raise TakeError(f"has a line {self.number} of more than {MAX_LINE} characters: it is no BVH file")
-            if text.strip():
-                return text
-        raise TakeError(at_end)
-
-    def skip(self, count: int) -> None:
-        """Continue after line `count`."""
-        while self.number < count and self._file.readline(MAX_LINE):
-            self.number += 1
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[_Lines]:
+def _opened(path: Path) -> Iterator[Lines]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            yield _Lines(file)
+            yield _lines(file)
     except OSError as error:
         raise TakeError(f"cannot be read ({error.strerror})") from error
 
 
-def _read_hierarchy(lines: _Lines) -> list[Node]:
+def _lines(file: TextIO) -> Lines:
+    """Number, from 1, and text of each line that is not blank."""
+    number = 0
+    while text := file.readline(MAX_LINE):
+        number += 1
+        if len(text) == MAX_LINE:
+            raise TakeError(f"has a line {number} of more than {MAX_LINE} characters: it is no BVH file")
+        if text.strip():
+            yield number, text
+
+
+def _read_hierarchy(lines: Lines) -> list[Node]:
     """The nodes between HIERARCHY and MOTION, parents first."""
     nodes: list[Node] = []
     open_nodes: list[Node] = []  # those whose closing brace has not come
-    while True:
-        first, *rest = lines.next_text("ends within its hierarchy: it is cut off").split()
+    for line, text in lines:
+        first, *rest = text.split()
         word = first.upper()
         if word == "MOTION":
             break
         if word in ("ROOT", "JOINT", "END"):
-            nodes.append(_new_node(word, rest, nodes, open_nodes, lines.number))
+            nodes.append(_new_node(word, rest, nodes, open_nodes, line))
             open_nodes.append(nodes[-1])
         elif word == "}" and open_nodes:
             node = open_nodes.pop()
             missing = "OFFSET" if node.offset is None else "CHANNELS" if node.channels is None else None
             if missing:
-                raise TakeError(f"has no {missing} of {node.name[:40]!r} before line {lines.number}")
+                raise TakeError(f"has no {missing} of {node.name[:40]!r} before line {line}")
         elif word == "OFFSET" and open_nodes:
-            open_nodes[-1].offset = _offset(rest, lines.number)
+            open_nodes[-1].offset = _offset(rest, line)
         elif word == "CHANNELS" and open_nodes:
-            open_nodes[-1].channels = _channels(rest, lines.number)
+            open_nodes[-1].channels = _channels(rest, line)
         elif word != "{":
-            raise TakeError(f"has {first[:40]!r} in line {lines.number}, where its hierarchy goes on")
+            raise TakeError(f"has {first[:40]!r} in line {line}, where its hierarchy goes on")
+    else:
+        raise TakeError("ends within its hierarchy: it is cut off")
     if not nodes or open_nodes:
         raise TakeError(f"has {'a joint that is not closed' if nodes else 'no joint'} before MOTION")
     return nodes
@@ -217,12 +211,16 @@ def _channels(words: list[str], line: int) -> list[tuple[bool, int]]:
     return named
 
 
-def _value_after(words: str, lines: _Lines) -> float:
-    found = " ".join(lines.next_text("ends before its motion: it is cut off").split())
+def _value_after(words: str, lines: Lines) -> tuple[int, float]:
+    """Number of the next line, and the value in it, which `words` introduce."""
+    line, text = next(lines, (0, ""))
+    if not text:
+        raise TakeError("ends before its motion: it is cut off")
+    found = " ".join(text.split())
     with suppress(ValueError):
         if found.startswith(words):
-            return float(found.removeprefix(words))
-    raise TakeError(f"has {found[:40]!r} in line {lines.number}, expected {words!r} and a number")
+            return line, float(found.removeprefix(words))
+    raise TakeError(f"has {found[:40]!r} in line {line}, expected {words!r} and a number")
 
 
 def _rate(seconds: float) -> float | None:

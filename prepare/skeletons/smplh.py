@@ -19,13 +19,8 @@ from prepare.formats.smplh_body import SMPLH_JOINTS, Body
 from utils.skeleton import SMPLH_OUTPUT_INDEX
 
 BATCH_FRAMES = 2048
-# Vertices that smplx appends to the joints, in its order: face, feet, then the tips of left and right fingers.
-_APPENDED = (
-    "nose", "reye", "leye", "rear", "lear",
-    "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
-    "lthumb", "lindex", "lmiddle", "lring", "lpinky", "rthumb", "rindex", "rmiddle", "rring", "rpinky",
-)  # fmt: skip
-TIP_VERTICES = tuple(vertex_ids["smplh"][_APPENDED[i - SMPLH_JOINTS]] for i in SMPLH_OUTPUT_INDEX if i >= SMPLH_JOINTS)
+# Single vertices that come last among the 25 joints: tips of left thumb and index, right thumb and index
+TIP_VERTICES = tuple(vertex_ids["smplh"][name] for name in ("lthumb", "lindex", "rthumb", "rindex"))
 
 
 class SmplhJoints:
@@ -41,8 +36,7 @@ class SmplhJoints:
         self._weights = torch.from_numpy(body["weights"][tips])  # (4, 52)
         hands = np.concatenate([body["hands_meanl"], body["hands_meanr"]])
         self._mean_pose = torch.from_numpy(np.concatenate([np.zeros(22 * 3, np.float32), hands]))  # (156,)
-        chain = [i for i in SMPLH_OUTPUT_INDEX if i < SMPLH_JOINTS]  # the tips come last among the 25 joints
-        self._places = torch.tensor(chain + [SMPLH_JOINTS + n for n in range(len(tips))])  # in joints, then tips
+        self._chain = torch.tensor(SMPLH_OUTPUT_INDEX[: -len(tips)])  # (21,)
         for name, tensor in vars(self).items():
             setattr(self, name, tensor.to(device))
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
@@ -63,7 +57,7 @@ class SmplhJoints:
         tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
-        return torch.cat([joints, tips], dim=1)[:, self._places]
+        return torch.cat([joints[:, self._chain], tips], dim=1)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def test_line_ends_blank_lines_tabs_and_braces_are_as_writers_like_them(tmp_path
         ("Frames: 3", "Frames: 1e300", "has 1e+300 frames"),
         ("Frames: 3", "Frames: many", "expected 'Frames:' and a number"),
         ("Frames: 3", "Frames: nan", "has nan frames"),
-        ("Frames: 3", "Frames: 4", "ends after 3 of 4 frames"),
+        ("Frames: 3", "Frames: 4", "ends before frame 4 of 4"),
         ("Frame Time: 0.0333333", "Frame Time:", "expected 'Frame Time:' and a number"),
         ("Frame Time: 0.0333333\n", "Frame Time: 0.0333333\n1 2 3\n", "has 3 numbers in line 19; its joints have 9"),
         ("Frame Time: 0.0333333\n", "Frame Time: 0.0333333\n1 2 x\n", "no number in line 19"),
