@@ -1,4 +1,4 @@
-"""Recordings of all formats become the same people; what is missing, wrong or impossible is said with its remedy."""
+"""Recordings of all formats give the same people; each error names what is missing or wrong, and the remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def poses() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def joints(poses: np.ndarray) -> np.ndarray:
-    """What every file of these poses has to give."""
+    """The joints that every file of these poses has to give."""
     return motions.joints_of(poses[::2])
 
 
@@ -83,7 +83,7 @@ def test_order_byte_order_and_integers_of_an_array_do_not_matter(joints: np.ndar
 
 
 @pytest.mark.parametrize(("up", "axes"), [("y", (0, 2, 1)), ("x", (2, 0, 1)), ("z", (0, 1, 2))])
-def test_the_axis_that_points_up_is_turned_to_z_and_nobody_is_mirrored(
+def test_the_axis_that_points_up_becomes_z_without_mirroring(
     up: str, axes: tuple[int, ...], joints: np.ndarray, tmp_path: Path
 ) -> None:
     theirs = joints[..., axes] * ((1, 1, -1) if up == "y" else (1, 1, 1))
@@ -92,7 +92,7 @@ def test_the_axis_that_points_up_is_turned_to_z_and_nobody_is_mirrored(
 
 
 @pytest.mark.parametrize(("axes", "own"), [((0, 2, 1), "y"), ((2, 1, 0), "x")])
-def test_a_body_that_stands_along_another_axis_is_refused_unless_it_is_said_to_lie(
+def test_a_body_that_stands_along_another_axis_is_refused_unless_the_user_names_the_axis(
     axes: tuple[int, ...], own: str, joints: np.ndarray, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "a.npy", joints[:10][..., axes])
@@ -101,7 +101,7 @@ def test_a_body_that_stands_along_another_axis_is_refused_unless_it_is_said_to_l
     read(path, ReadOptions("synthetic", fps=30, up=own))
 
 
-def test_a_bvh_that_is_z_up_is_told_by_its_own_axis(joints: np.ndarray, tmp_path: Path) -> None:
+def test_a_file_that_is_z_up_against_its_custom_is_refused_with_its_axis(joints: np.ndarray, tmp_path: Path) -> None:
     frames = list(range(10))
     lying = motions.TO_Y_UP.inv().apply(joints[:10].reshape(-1, 3)).reshape(10, 25, 3)  # becomes z up in the file
     motions.write_ntu(tmp_path / "a.skeleton", 10, {"1": (frames, lying)})
@@ -114,7 +114,7 @@ def test_a_bvh_that_is_z_up_is_told_by_its_own_axis(joints: np.ndarray, tmp_path
     [(100, "--scale 0.01 (centimetres)"), (1000, "--scale 0.001 (millimetres)"), (39.37, "--scale 0.0254 (inches)"),
      (3.281, "--scale 0.3048 (feet)"), (17.7, "--scale 0.0564 (the unit of CMU's captures)"), (1e-4, "--scale 9")],
 )  # fmt: skip
-def test_a_giant_or_a_dwarf_is_refused_with_the_scale_that_mends_it(
+def test_a_body_of_impossible_height_is_refused_with_the_fitting_scale(
     factor: float, hint: str, joints: np.ndarray, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "a.npy", joints[:9].astype(np.float64) * factor)
@@ -125,14 +125,14 @@ def test_a_giant_or_a_dwarf_is_refused_with_the_scale_that_mends_it(
     np.testing.assert_allclose(read(path, ReadOptions("x", fps=30, scale=scale)), joints[:9], rtol=0.05)
 
 
-def test_a_bvh_counts_as_centimetres(poses: np.ndarray, tmp_path: Path) -> None:
+def test_a_bvh_is_read_in_centimetres(poses: np.ndarray, tmp_path: Path) -> None:
     joint_map = read_map(motions.write_smplh_map(tmp_path / "map.yaml"))
     motions.write_body_bvh(tmp_path / "metres.bvh", poses[:4], unit=1.0)
     assert "give --scale 1 (metres)" in refusal(tmp_path / "metres.bvh", ReadOptions("x", joint_map=joint_map))
     read(tmp_path / "metres.bvh", ReadOptions("x", joint_map=joint_map, scale=1.0))
 
 
-def test_a_slower_recording_is_brought_to_30_fps_by_straight_lines(joints: np.ndarray, tmp_path: Path) -> None:
+def test_a_slower_recording_is_interpolated_linearly_to_30_fps(joints: np.ndarray, tmp_path: Path) -> None:
     slow = joints[::3]  # 10 fps
     found = read(saved(tmp_path / "a.npy", slow), ReadOptions("x", fps=10))
     assert len(found) == 3 * (len(slow) - 1) + 1
@@ -141,7 +141,7 @@ def test_a_slower_recording_is_brought_to_30_fps_by_straight_lines(joints: np.nd
     assert len(read(saved(tmp_path / "b.npy", slow[:1]), ReadOptions("x", fps=10))) == 1
 
 
-def test_people_are_numbered_as_they_appear_and_begin_in_their_frame(joints: np.ndarray, tmp_path: Path) -> None:
+def test_people_are_numbered_by_appearance_and_have_a_first_frame(joints: np.ndarray, tmp_path: Path) -> None:
     bodies = {"late": (list(range(6, 18)), joints[:12]), "early": (list(range(9)), joints[3:12])}
     motions.write_ntu(tmp_path / "a.skeleton", 18, bodies)
     early, late = read_recording(tmp_path / "a.skeleton", PLAIN)
@@ -169,11 +169,11 @@ def test_people_are_numbered_as_they_appear_and_begin_in_their_frame(joints: np.
         (np.array(["a"]), "type <U1"),
     ],
 )  # fmt: skip
-def test_an_array_that_is_nobodys_motion_is_refused(array: np.ndarray, message: str, tmp_path: Path) -> None:
+def test_an_array_that_cannot_be_motion_is_refused(array: np.ndarray, message: str, tmp_path: Path) -> None:
     assert message in refusal(saved(tmp_path / "a.npy", array), THIRTY)
 
 
-def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "b.npz", joints=np.array([{}], dtype=object))
     for name in ("a.npy", "b.npz"):
@@ -194,23 +194,23 @@ def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
         ({"poses": np.zeros((2, 72)), "mocap_framerate": 30}, "width 72 (SMPL)"),
     ],
 )  # fmt: skip
-def test_an_npz_that_lacks_something_is_told_what(arrays: dict, message: str, tmp_path: Path) -> None:
+def test_the_error_names_what_an_npz_lacks(arrays: dict, message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     assert message in refusal(tmp_path / "a.npz")
 
 
-def test_what_else_an_npz_holds_does_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
+def test_other_arrays_in_an_npz_do_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", motion=joints, fps=30, notes=np.array({}, dtype=object), other=np.zeros((3, 3)))
     np.testing.assert_array_equal(read(tmp_path / "a.npz"), joints)
 
 
-def test_an_amass_take_without_a_body_is_told_how_to_get_one(poses: np.ndarray, tmp_path: Path) -> None:
+def test_an_amass_take_without_a_body_is_refused_with_the_option_for_one(poses: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", poses=poses, mocap_framerate=60)
     message = refusal(tmp_path / "a.npz", ReadOptions(str(tmp_path / "nowhere.pkl")))
     assert "needs a body (--body FILE, or --body synthetic)" in message
 
 
-def test_a_recording_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_recording_that_is_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
     frames = MAX_FRAMES + 1
     header = {"descr": "|i1", "fortran_order": False, "shape": (frames, 25, 3)}
     with (tmp_path / "a.npy").open("wb") as file:
@@ -244,7 +244,7 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def test_recordings_are_found_below_folders_by_their_names_there(tmp_path: Path) -> None:
+def test_recordings_are_named_by_their_paths_below_the_given_folder(tmp_path: Path) -> None:
     names = [
         "b.npy",
         "s1/A.BVH",
@@ -263,14 +263,14 @@ def test_recordings_are_found_below_folders_by_their_names_there(tmp_path: Path)
     assert found["s1/A.BVH"] == tmp_path / "in" / "s1" / "A.BVH"
 
 
-def test_two_recordings_that_would_be_written_to_one_place_are_refused(tmp_path: Path) -> None:
+def test_two_recordings_with_results_at_one_place_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.npy", "two/a.npy")
     with pytest.raises(UserError, match="would both be written as a.npy"):
         find_inputs([tmp_path / "one", tmp_path / "two" / "a.npy"], tmp_path / "out", MARK)
     assert list(find_inputs([tmp_path], tmp_path / "out", MARK)) == ["one/a.npy", "two/a.npy"]
 
 
-def test_inputs_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_inputs_without_recordings_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
     for path, message in (("missing", "no such file or folder"), ("notes.txt", "is no recording by its name")):
         with pytest.raises(UserError, match=message):
