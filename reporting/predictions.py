@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,15 +38,21 @@ class Mark(BaseModel):
     files: list[Annotated[str, Field(pattern=r"^\w+\.\w+$")]] = []
 
 
+class SegmentsFile(BaseModel):
+    """segments.json, as far as it is read again."""
+
+    results: Results
+
+
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     """The segments in a recording's folder, if it is complete and was made from the same `facts`; else None."""
     mark = _read_mark(folder)
-    try:
-        results = json.loads((folder / "segments.json").read_bytes())["results"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    if not mark.files or mark.made_from != facts or not all((folder / name).is_file() for name in mark.files):
         return None
-    made = mark.made_from == facts and mark.files and all((folder / name).is_file() for name in mark.files)
-    return results if made else None
+    try:
+        return SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
+    except (OSError, ValidationError):
+        return None
 
 
 @contextmanager
@@ -70,7 +75,7 @@ def write_segments(folder: Path, found: Detections, names: Sequence[str], classe
     """Write detections in the recordings or people `names` as JSON and CSV, best first; returns the JSON's results."""
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
     detections.write(folder / "segments.json", best, names, classes)
-    results = json.loads((folder / "segments.json").read_bytes())["results"]
+    results = SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
     write_table(folder / "segments.csv", results)
     return results
 

@@ -39,18 +39,18 @@ class Stub:
         self.state = state
 
 
-def read_pickle(path: Path, what: str, also: str = r"(?!)") -> Any:
+def read_pickle(path: Path, what: str, also: str | None = None) -> Any:
     """The content of a pickle; arrays in it are `Stub`s for `as_array`.
 
     Args:
         what: the file is expected to be, for messages.
-        also: regular expression of further names that are allowed, as `Stub`s; by default none.
+        also: regular expression of further names that become `Stub`s.
 
     Raises:
         UserError: the file cannot be read, is no whole pickle, or names anything else.
     """
     try:
-        return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}").load()
+        return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}" if also else _NUMPY).load()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:

@@ -58,7 +58,9 @@ def test_a_folder_without_one_of_its_files_is_not_finished(name: str, tmp_path: 
     assert finished(tmp_path / "r", FACTS) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"made_from": {}}', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"made_from": {}}', "\x00", '{"results": [3]}']
+)
 @pytest.mark.parametrize("name", ["segments.json", MARK])
 def test_a_folder_with_a_damaged_file_is_not_finished_and_is_made_anew(name: str, content: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
