@@ -304,7 +304,7 @@ def test_a_full_disk_gives_one_message(
         ({"--window": "3"}, "--window is 3: expected 30 or more"),
         ({"--up": "w"}, "argument --up: invalid choice"),
         ({"--out": "bare.pt"}, "--out is bare.pt: expected a folder"),
-        ({"--out": "."}, "is --out as well"),
+        ({"--out": "."}, "is both an input and --out"),
         ({"--wait": "1"}, "unrecognized arguments"),
     ],
 )

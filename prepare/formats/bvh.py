@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -34,7 +33,7 @@ class Node:
 
     name: str
     parent: int  # -1 for a root
-    offset: list[float] | None = None
+    offset: np.ndarray | None = None
     channels: list[tuple[bool, int]] | None = None
 
 
@@ -57,30 +56,20 @@ class Bvh:
 
         Raises TakeError, also while the blocks are taken, when a frame is missing or damaged.
         """
+        chosen, last = set(wanted.tolist()), int(wanted[-1])
+        width = sum(len(node.channels or ()) for node in self.nodes)
+        rows: list[np.ndarray] = []
         with _opened(self.path) as lines:
             frames = ((line, text) for line, text in lines if line > self.first_line)
-            position, rows = 0, []
-            for frame in wanted.tolist():
-                line, text = next(islice(frames, frame - position, None), (0, ""))
+            for frame in range(last + 1):
+                line, text = next(frames, (0, ""))
                 if not text:
-                    raise TakeError(f"ends before frame {frame + 1} of {self.frames}: it is cut off")
-                position = frame + 1
-                rows.append(self._channel_values(line, text))
-                if len(rows) == BLOCK_FRAMES or frame == wanted[-1]:
+                    raise TakeError(f"ends after {frame} of {self.frames} frames: it is cut off")
+                if frame in chosen:
+                    rows.append(_numbers(text.split(), width, f"one for each of its {width} channels", line))
+                if len(rows) == BLOCK_FRAMES or frame == last:
                     yield forward(self.nodes, np.stack(rows))
                     rows = []
-
-    def _channel_values(self, line: int, text: str) -> np.ndarray:
-        width = sum(len(node.channels or ()) for node in self.nodes)
-        try:
-            row = np.array(text.split(), dtype=np.float64)
-        except ValueError:
-            raise TakeError(f"has something that is no number in line {line}") from None
-        if len(row) != width:
-            raise TakeError(f"has {len(row)} numbers in line {line}; its joints have {width} channels")
-        if not np.isfinite(row).all():
-            raise TakeError(f"has a number that is not finite in line {line}")
-        return row
 
 
 def read_bvh(path: Path) -> Bvh:
@@ -111,7 +100,7 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     rotations = np.empty((len(nodes), T, 3, 3))
     columns = iter(values.T[..., None])  # (T, 1) each
     for i, node in enumerate(nodes):
-        local, rotation = np.tile(np.array(node.offset), (T, 1)), np.eye(3)
+        local, rotation = np.tile(node.offset, (T, 1)), np.eye(3)
         for is_rotation, axis in node.channels or ():
             if is_rotation:
                 rotation = rotation @ Rotation.from_euler("xyz"[axis], next(columns), degrees=True).as_matrix()
@@ -164,7 +153,7 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
             if missing:
                 raise TakeError(f"has no {missing} of {node.name[:40]!r} before line {line}")
         elif word == "OFFSET" and open_nodes:
-            open_nodes[-1].offset = _offset(rest, line)
+            open_nodes[-1].offset = _numbers(rest, 3, "three after OFFSET", line)
         elif word == "CHANNELS" and open_nodes:
             open_nodes[-1].channels = _channels(rest, line)
         elif word != "{":
@@ -194,14 +183,16 @@ def _new_node(kind: str, words: list[str], nodes: list[Node], open_nodes: list[N
     return Node(name, nodes.index(open_nodes[-1]) if open_nodes else -1, channels=[] if kind == "END" else None)
 
 
-def _offset(words: list[str], line: int) -> list[float]:
+def _numbers(words: list[str], count: int, what: str, line: int) -> np.ndarray:
     try:
-        offset = [float(word) for word in words]
+        values = np.array(words, dtype=np.float64)
     except ValueError:
-        offset = []
-    if len(offset) != 3 or not np.isfinite(offset).all():
-        raise TakeError(f"has an OFFSET in line {line} that is not three numbers")
-    return offset
+        raise TakeError(f"has something that is no number in line {line}, expected {what}") from None
+    if len(values) != count:
+        raise TakeError(f"has {len(values)} numbers in line {line}, expected {what}")
+    if not np.isfinite(values).all():
+        raise TakeError(f"has a number that is not finite in line {line}")
+    return values
 
 
 def _channels(words: list[str], line: int) -> list[tuple[bool, int]]:

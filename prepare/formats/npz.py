@@ -26,7 +26,7 @@ BLOCK_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Header:
-    """What an .npy file says of its array. offset: bytes before the values."""
+    """Shape, type and layout of an array that is not read yet. offset: bytes before its values."""
 
     shape: tuple[int, ...]
     dtype: np.dtype

@@ -95,7 +95,7 @@ def choose_map(names: list[str]) -> JointMap:
     how_many, maps = ("several", best) if best else ("none", ready_maps())
     raise TakeError(
         f"fits {how_many} of the ready joint maps ({', '.join(m.name for m in maps)}): copy one from "
-        f"config/joint_maps, put the names of its joints in, give it by --joint-map. Its joints: {found}"
+        f"config/joint_maps, put in the names of this skeleton, and give it by --joint-map. Names in the file: {found}"
     )
 
 

@@ -77,26 +77,28 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in given:
         if path.resolve() == out.resolve():
-            raise UserError(f"{path}: is --out as well; give a folder of its own by --out")
+            raise UserError(f"{path}: is both an input and --out; name another folder by --out")
         if path.is_dir():
             files = {file.relative_to(path): file for file in walk(path, out, mark) if _is_recording(file)}
         elif not path.exists():
             raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
         elif path.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{path}: is no recording by its name; expected {', '.join(SUFFIXES)}, or a folder of them")
+            raise UserError(f"{path}: is no recording; expected a name in {', '.join(SUFFIXES)}, or a folder")
         else:
             files = {Path(path.name): path}
         for below, file in files.items():
             name = as_text(below.as_posix())
             if (out / name).is_file():
-                raise UserError(f"{out / name}: is a file, where the recording's folder would be; choose another --out")
+                raise UserError(
+                    f"{out / name}: is a file; the recording's folder needs this name, so choose another --out"
+                )
             other = found.setdefault(name, file)
             if other.resolve() != file.resolve():
                 raise UserError(
                     f"{other} and {file} would both be written as {name}: give the folder that holds both, or run twice"
                 )
     if not found:
-        raise UserError(f"{', '.join(map(str, given))}: no recording in there; expected {', '.join(SUFFIXES)}")
+        raise UserError(f"{', '.join(map(str, given))}: contains no recording; expected {', '.join(SUFFIXES)}")
     return dict(sorted(found.items()))
 
 
@@ -166,7 +168,7 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     bvh = read_bvh(path)
     weights = (options.joint_map or choose_map(bvh.names)).matrix(bvh.names)
     if options.fps is None and bvh.fps is None:
-        raise TakeError("has a frame time that is no capture's: give its frames per second by --fps")
+        raise TakeError("has a frame time that no capture has: give its frames per second by --fps")
     wanted, fps = _wanted_frames(bvh.frames, options.fps or bvh.fps)
     blocks = (np.einsum("vj,tjc->tvc", weights, block) for block in bvh.positions(wanted))
     return [_person(blocks, fps, options, up="y", unit=0.01)]

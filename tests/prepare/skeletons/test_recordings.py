@@ -272,8 +272,11 @@ def test_two_recordings_with_results_at_one_place_are_refused(tmp_path: Path) ->
 
 def test_inputs_without_recordings_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
-    for path, message in (("missing", "no such file or folder"), ("notes.txt", "is no recording by its name")):
+    for path, message in (
+        ("missing", "no such file or folder"),
+        ("notes.txt", "is no recording; expected a name in .npz"),
+    ):
         with pytest.raises(UserError, match=message):
             find_inputs([tmp_path / path], tmp_path / "out", MARK)
-    with pytest.raises(UserError, match="no recording in there; expected .npz, .npy, .bvh, .skeleton"):
+    with pytest.raises(UserError, match="contains no recording; expected .npz, .npy, .bvh, .skeleton"):
         find_inputs([tmp_path], tmp_path / "out", MARK)
