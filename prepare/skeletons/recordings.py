@@ -76,18 +76,8 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in given:
-        if path.resolve() == out.resolve():
-            raise UserError(f"{path}: is both an input and --out; name another folder by --out")
-        if path.is_dir():
-            files = {file.relative_to(path): file for file in walk(path, out, mark) if _is_recording(file)}
-        elif not path.exists():
-            raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
-        elif path.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{path}: is no recording; expected a name in {', '.join(SUFFIXES)}, or a folder")
-        else:
-            files = {Path(path.name): path}
-        for below, file in files.items():
-            name = as_text(below.as_posix())
+        for below, file in _recordings_at(path, out, mark):
+            name = as_text(below)
             if (out / name).is_file():
                 raise UserError(
                     f"{out / name}: is a file; the recording's folder needs this name, so choose another --out"
@@ -127,8 +117,18 @@ def smplh_joints(body: str) -> SmplhJoints:
     return SmplhJoints(load_body(body))
 
 
-def _is_recording(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.lower().endswith(NO_TAKES)
+def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
+    """The recording `path`, or those below the folder `path`, with their names."""
+    if path.resolve() == out.resolve():
+        raise UserError(f"{path}: is both an input and --out; name another folder by --out")
+    if path.is_dir():
+        files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(NO_TAKES)]
+        return [(f.relative_to(path).as_posix(), f) for f in files if f.suffix.lower() in SUFFIXES]
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: is no recording; expected a name in {', '.join(SUFFIXES)}, or a folder")
+    return [(path.name, path)]
 
 
 def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
