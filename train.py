@@ -32,6 +32,7 @@ import validate
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
+from model.agcn import synchronize_batch_norm
 from model.checkpoint import check_state, last_good
 from model.localizer import Localizer, frame_probabilities
 from model.losses import EpochLosses, objective
@@ -105,8 +106,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 
     # 2. The model, and what trains it
     seed_everything(settings.train.seed)
-    model = Localizer(len(split.classes), settings.model, settings.train.sync_batch_norm)
-    model = model.in_precision(settings.train.precision).to(device)
+    model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
+    if settings.train.sync_batch_norm:
+        synchronize_batch_norm(model)
     state = TrainingState(model, make_adam(model, settings.train, device), make_pseudo_labels(clips, settings))
     first_epoch = 0
     if resumed:

@@ -32,11 +32,11 @@ SMALL = 1e-6  # where the learned adjacency and the graph convolution's batch-no
 class FrameBatchNorm(nn.BatchNorm1d):
     """Batch normalisation, over the frames of a batch, of what a linear map gives.
 
-    In training of all ranks' batches where several train together; `over_ranks` is train.sync_batch_norm. In evaluation
+    In training of all ranks' batches where several train together; `over_ranks` is set (`synchronize_batch_norm`). In evaluation
     it is itself linear, and goes into the map's weights.
     """
 
-    over_ranks = True
+    over_ranks = False
 
     def forward(self, linear: Linear, weight: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Normalised linear(weight, bias), (R, V, C); with a shortcut (R, V, C), the rectified sum of both.
@@ -65,6 +65,13 @@ class FrameBatchNorm(nn.BatchNorm1d):
         if several and not len(rows):  # a rank without a clip has no statistics
             return (rows * self.weight + self.bias).to(rows.dtype)
         return super().forward(rows)
+
+
+def synchronize_batch_norm(model: nn.Module) -> None:
+    """Let every batch norm of `model` take its statistics from the frames of all ranks."""
+    for module in model.modules():
+        if isinstance(module, FrameBatchNorm):
+            module.over_ranks = True
 
 
 class Pointwise(nn.Linear):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.agcn import AGCN, FrameBatchNorm
+from model.agcn import AGCN
 from model.frames import Frames
 from model.mil_head import MILHead, View
 from utils.config import ModelSettings
@@ -26,7 +26,7 @@ class Localizer(nn.Module):
     (Yu & Fujiwara 2023: 2s-AGCN, its joint stream alone, under a FAC-Net head with two classifiers.)
     """
 
-    def __init__(self, num_classes: int, settings: ModelSettings, sync_batch_norm: bool = True) -> None:
+    def __init__(self, num_classes: int, settings: ModelSettings) -> None:
         super().__init__()
         self.backbone = AGCN(in_channels=3, width=settings.width)
         self.heads = nn.ModuleList(
@@ -36,8 +36,6 @@ class Localizer(nn.Module):
         self.low: torch.dtype | None = None  # of the backbone's activations and products, where not the parameters'
         self.mask_padding = settings.mask_padding
         self.detach_second_view = settings.detach_second_view
-        for norm in (module for module in self.modules() if isinstance(module, FrameBatchNorm)):
-            norm.over_ranks = sync_batch_norm
 
     def in_precision(self, name: str) -> Localizer:
         """Compute in float32 or float64, or in bfloat16 where that is safe: in the backbone's activations and products.

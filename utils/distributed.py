@@ -31,6 +31,8 @@ from utils.errors import UserError
 # What PyTorch's messages contain when a rank has died or does not answer.
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 PATIENCE = 10  # seconds that a rank waits for torchrun to stop it after another rank has failed
+_LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
+_RANK, _SIZE = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE")) if _LAUNCHED else (0, 1)
 _store: dist.Store | None = None  # shared by all ranks; torchrun keeps it, so it outlives each of them
 
 
@@ -57,12 +59,12 @@ class LossWeights(NamedTuple):
 
 def rank() -> int:
     """This process's number, from 0."""
-    return int(os.environ["RANK"]) if dist.is_torchelastic_launched() else 0
+    return _RANK
 
 
 def size() -> int:
     """How many processes train together; 1 without torchrun."""
-    return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+    return _SIZE
 
 
 def is_main() -> bool:
