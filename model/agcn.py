@@ -32,8 +32,8 @@ SMALL = 1e-6  # where the learned adjacency and the graph convolution's batch-no
 class FrameBatchNorm(nn.BatchNorm1d):
     """Batch normalisation, over the frames of a batch, of what a linear map gives.
 
-    In training of all ranks' batches where several train together; `over_ranks` is set (`synchronize_batch_norm`). In evaluation
-    it is itself linear, and goes into the map's weights.
+    In training of all ranks' batches where `over_ranks` is set (`synchronize_batch_norm`). In evaluation it is itself
+    linear, and goes into the map's weights.
     """
 
     over_ranks = False
