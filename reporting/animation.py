@@ -50,10 +50,8 @@ def animate(path: Path, joints: np.ndarray, fps: float, labels: Sequence[str], t
 
     Raises:
         UserError: the suffix is neither, or the encoder of .mp4 is not installed.
-        ValueError: `joints` has another shape or a value that is not finite, or `step` is below 1.
+        ValueError: `joints` has another shape or a value that is not finite.
     """
-    if step < 1:
-        raise ValueError(f"step is {step}, expected 1 or more")
     suffix = path.suffix.lower()
     if suffix not in (".gif", ".mp4"):
         raise UserError(f"{path}: an animation is a .gif or an .mp4; name the file so")

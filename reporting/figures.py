@@ -1,4 +1,4 @@
-"""Figures of an evaluation and of a training: kinds of errors, confusion of classes, curves over epochs."""
+"""Figures of a dataset (minutes by class, clip lengths), of an evaluation (errors, confusion) and of a training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
@@ -20,7 +21,11 @@ KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detect
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
 MOST_CONFUSED = 24  # classes shown: those with most frames
 NUMBERS_UP_TO = 12  # a matrix of more classes has no room for numbers
-MAX_NAME = 22  # characters of a class name on an axis
+MAX_NAME = 28  # characters of a class name on an axis
+BAR = {"edgecolor": "black", "linewidth": 0.5}
+STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
+MOST_CLASSES = 40
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # seconds
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -97,6 +102,43 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     return figure
 
 
+def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
+    """Minutes of each class in each subset, the most frequent classes first, at most MOST_CLASSES."""
+    order = np.argsort(-sum(minutes.values()), kind="stable")
+    shown = order[:MOST_CLASSES]
+    figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
+    axes = figure.subplots()
+    for place, (subset, values) in enumerate(minutes.items()):
+        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **STYLES[subset])
+    axes.set_yticks(range(len(shown)), [printable(classes[label], MAX_NAME) for label in shown], parse_math=False)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
+    axes.set_xlabel(f"minutes{rest}")
+    plain_axes(axes, grid="x")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
+    """Histogram of the clips' lengths on a logarithmic axis, with the benchmark's limit in seconds."""
+    everything = np.concatenate([*seconds.values(), [limit]])
+    edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 30)
+    figure = new_figure(9, 3, dpi=130)
+    axes = figure.subplots()
+    for place, (subset, values) in enumerate(seconds.items()):
+        axes.hist(values, edges, label=subset, alpha=0.85, zorder=2 + place, **STYLES[subset])
+    axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks([tick for tick in TICKS if edges[0] <= tick <= edges[-1]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("clips")
+    plain_axes(axes, grid="y")
+    axes.legend(frameon=False)
+    return figure
+
+
 def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
     ks = range(1, MOST_G + 1)
     percent = 100 * diagnosis.profile.T / (np.array(ks) * max(1, diagnosis.true_segments))  # (kinds, MOST_G)
@@ -115,11 +157,9 @@ def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     names = [*KINDS[1:], "all"]
     values = [diagnosis.mended[name] for name in names]
     colours = [*KIND_COLOURS[1:], "0.3"]
-    axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
+    bars = axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
+    axes.bar_label(bars, [f"{value:.1f}  (+{value - diagnosis.map:.1f})" for value in values], padding=3, fontsize=8)
     axes.axvline(diagnosis.map, color="black", linewidth=1)
-    for row, value in enumerate(values):
-        if not np.isnan(value):
-            axes.text(value + 1, row, f"{value:.1f}  (+{value - diagnosis.map:.1f})", va="center", fontsize=8)
     axes.set_yticks(range(len(names)), [*names[:-1], "all of these"])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 128)  # room for the numbers
@@ -129,10 +169,9 @@ def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
 
 def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:
     percent = [100 * group.missed / max(1, group.segments) for group in groups]
-    axes.bar(range(len(groups)), percent, 0.7, color=BLUE)
-    for place, (group, value) in enumerate(zip(groups, percent, strict=True)):
-        label = f"{group.missed} of\n{group.segments}" if group.segments else "none"
-        axes.text(place, value + 2, label, ha="center", fontsize=8)
+    bars = axes.bar(range(len(groups)), percent, 0.7, color=BLUE)
+    labels = [f"{group.missed} of\n{group.segments}" if group.segments else "none" for group in groups]
+    axes.bar_label(bars, labels, padding=2, fontsize=8)
     axes.set_xticks(range(len(groups)), [group.group for group in groups], fontsize=8)
     axes.set_ylim(0, 122)
     axes.set_yticks(range(0, 101, 25))

@@ -22,14 +22,6 @@ from utils.atomic import write_json
 from utils.skeleton import FPS
 
 MOST_CLIPS = 3  # best clips shown, and worst clips shown
-MEANINGS = (  # what a detection of each of KINDS does
-    f"matches a true segment of its class with a tIoU of at least {TIOU:g}",
-    "matches a true segment that a detection with a better score has taken",
-    f"overlaps its own class with a tIoU of {LOWEST:g} to {TIOU:g}",
-    f"overlaps another class with a tIoU of at least {TIOU:g}, and its own with less than {LOWEST:g}",
-    f"overlaps another class with a tIoU of {LOWEST:g} to {TIOU:g}, and its own with less than {LOWEST:g}",
-    f"overlaps every true segment with a tIoU of less than {LOWEST:g}",
-)
 
 
 def report_html(
@@ -53,23 +45,22 @@ def report_html(
     confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in clips)
     return render(
         "report.html",
-        title=f"Evaluation on {results['split']}",
-        lead=f"{len(clips)} validation clips, {len(corrected.classes)} classes; all figures in percent",
+        clips=len(clips),
         tious=[f"{tiou:g}" for tiou in corrected.tious],
+        results=results,
         corrected=corrected,
-        **_results((corrected, released)),
-        best_epoch=results.get("oracle_epoch"),
+        released=released,
         classes=_class_rows(corrected, diagnosis),
         confusion=confusion_figure(confusion, corrected.classes),
         diagnosis=diagnosis,
         diagnosis_figure=diagnosis_figure(diagnosis),
+        kinds=KINDS,
         tiou=f"{TIOU:g}",
-        errors=_error_rows(diagnosis),
+        lowest=f"{LOWEST:g}",
         epochs=history[-1]["epoch"] + 1 if history else 0,
         training=training_figure(history, settings["refine"]["start"]) if history else None,
         **_clips(clips, corrected, time_line),
         settings=_changed_settings(settings),
-        origin=_origin(results),
     )
 
 
@@ -91,16 +82,6 @@ def clip_ap(evaluation: Evaluation, truth: Detections) -> np.ndarray:
     return detection_map(found, true, len(evaluation.names), evaluation.tious).mean(axis=0)
 
 
-def _results(evaluations: Sequence[Evaluation]) -> dict[str, list[list]]:
-    """The rows of the tables of detection mAP and of the other scores, for each evaluation."""
-    model = [[f"model, {e.protocol}", *e.map_at, e.average_map] for e in evaluations]
-    baseline = [
-        [f"whole-clip baseline, {e.protocol}", *e.whole_clip_map_at, e.whole_clip_map_at.mean()] for e in evaluations
-    ]
-    scores = [[f"model, {e.protocol}", e.classification_map, e.frame_accuracy, *e.f1_at.values()] for e in evaluations]
-    return {"detection": model + baseline, "scores": scores}
-
-
 def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
     """For each class: AP at each tIoU, their mean, classification AP, true segments, missed ones."""
     missed = {group.group: group for group in diagnosis.missed["class"]}
@@ -109,17 +90,6 @@ def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
         counts = (missed[name].segments, missed[name].missed) if name in missed else (0, None)
         rows.append([name, *evaluation.ap[:, k], evaluation.ap[:, k].mean(), evaluation.classification_ap[k], *counts])
     return rows
-
-
-def _error_rows(diagnosis: Diagnosis) -> list[list]:
-    """For each kind of detection: its number among the G best, mAP if it were fixed, and what it means."""
-    counts = diagnosis.profile[0]
-    rows = [
-        [kind, count, diagnosis.mended.get(kind), meaning]
-        for kind, count, meaning in zip(KINDS, counts, MEANINGS, strict=True)
-    ]
-    everything = "is any of the five errors; true segments that no detection comes near stay missed"
-    return [*rows, ["all errors", counts[1:].sum(), diagnosis.mended["all"], everything]]
 
 
 def _clips(clips: Sequence[ClipResult], evaluation: Evaluation, time_line: Callable[[int], Figure]) -> dict[str, Any]:
@@ -156,16 +126,3 @@ def _setting(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _origin(results: dict[str, Any]) -> list[tuple[str, str]]:
-    facts = {
-        "weights": results.get("weights", "of the last epoch"),
-        "split": results["split"],
-        "store": results["store"],
-        "commit": results["commit"],
-        **results["versions"],
-        "machine": results["machine"],
-        "accelerator": results["accelerator"] or "none",
-    }
-    return [(name, str(value)) for name, value in facts.items()]

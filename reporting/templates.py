@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -31,7 +30,7 @@ def render(template: str, **values: Any) -> str:
 
 def show(value: Any) -> str:
     """A value as pages show it: whole numbers with thousands separators, others with one decimal, "–" for none."""
-    if isinstance(value, Markup):
+    if hasattr(value, "__html__"):  # the output of a macro
         return value
     if value is None or value != value:  # not a number
         return "–"
@@ -39,7 +38,7 @@ def show(value: Any) -> str:
         return f"{int(value):,}"
     if isinstance(value, Real):
         return f"{value:,.1f}"
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def number_columns(rows: Rows) -> list[bool]:

@@ -56,8 +56,8 @@ class TensorBoardWriter:
 
     def scalars(self, row: dict[str, Any]) -> None:
         """Add every number of an epoch's row, under its keys joined by "/"; `row["epoch"]` is the step."""
-        for tag, value in _numbers(row, ""):
-            if tag != "epoch":
+        for tag, value in _flat(row, "/"):
+            if tag != "epoch" and isinstance(value, int | float):
                 self._add(summary.scalar(tag, value), row["epoch"])
 
     def picture(self, tag: str, image: np.ndarray, epoch: int) -> None:
@@ -86,18 +86,18 @@ class TensorBoardWriter:
             self.writer.flush()  # a finished epoch is in the file, and a full disk is noticed at once
 
 
-def _numbers(entries: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
+    values = {key: value for key, value in _flat(settings.model_dump(), ".") if key not in NO_HYPER_PARAMETERS}
+    return {key: str(value).lower() if isinstance(value, bool | list) else value for key, value in values.items()}
+
+
+def _flat(entries: dict[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
+    """The values of nested dictionaries, under their keys joined by the separator."""
     for key, value in entries.items():
         if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float):
-            yield f"{prefix}{key}", value
-
-
-def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
-    dotted = {f"{group}.{name}": v for group, part in settings.model_dump().items() for name, v in part.items()}
-    values = {key: value for key, value in dotted.items() if key not in NO_HYPER_PARAMETERS}
-    return {key: str(value).lower() if isinstance(value, bool | list) else value for key, value in values.items()}
+            yield from ((f"{key}{separator}{rest}", inner) for rest, inner in _flat(value, separator))
+        else:
+            yield key, value
 
 
 def _report_thread_error(error: threading.ExceptHookArgs) -> None:
