@@ -23,6 +23,8 @@ FEW_TICKS = (0, 0.05, 0.4, 1)  # of curves in a panel of their own
 MAX_CURVES = 4  # in one panel
 LONG = 2000  # frames of a clip whose curves are drawn thin
 MAX_BARS = 40  # detections shown for each class: the best ones
+TRUTH = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
+DETECTED = Patch(facecolor="0.8", edgecolor="black", label="detected")
 LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
 
 Row = tuple[int, int, str]  # row of the figure, class index and class name
@@ -35,7 +37,6 @@ def time_line(
     frame_probs: np.ndarray,
     classes: Sequence[str],
     thresholds: Sequence[float],
-    fps: float = FPS,
 ) -> Figure:
     """Draw true segments and detections of one clip, class by class, above the class activation sequence, in seconds.
 
@@ -49,34 +50,29 @@ def time_line(
         frame_probs: (T, K+1), background last.
         thresholds: those of the proposals, drawn among the curves.
     """
-    keys = [
-        Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth"),
-        Patch(facecolor="0.8", edgecolor="black", label="detected"),
-    ]
-    lane = 0.2  # detections are drawn below the true segments
-    if labels is None:
-        labels, lane, keys = np.zeros((len(frame_probs), len(classes)), bool), 0.0, keys[1:]
-    shown, hidden = _shown_classes(labels, detections)
+    true = np.zeros((len(frame_probs), len(classes)), bool) if labels is None else labels
+    shown, hidden = _shown_classes(true, detections)
     rows = [(row, label, printable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
-    separate = len(rows) > 1 and (len(rows) > MAX_CURVES or len(labels) >= LONG)
+    separate = len(rows) > 1 and (len(rows) > MAX_CURVES or len(true) >= LONG)
     panels = [[row] for row in rows] if separate else [rows]
     heights = [0.55 * max(1, len(rows)), *(len(panels) * [0.8 if separate else 2.6])]
     figure = new_figure(10, 1 + sum(heights))
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    lane = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
     for row, label, _ in rows:
-        _draw_bars(bars, row, lane, labels[:, label], detections.of_class(label), fps)
+        _draw_bars(bars, row, lane, true[:, label], detections.of_class(label))
     bars.set_yticks(range(len(rows)), [text for *_, text in rows], parse_math=False)
     bars.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+    bars.set_xlim(0, max(1, len(true)) / FPS)
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
-    bars.legend(handles=keys, **LEGEND)
+    bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
     for axes, panel in zip(curves, panels, strict=True):
-        _draw_curves(axes, frame_probs, panel, thresholds, fps)
+        _draw_curves(axes, frame_probs, panel, thresholds)
         _add_legend(axes, first=axes is curves[0], separate=separate)
     place = {"y": 1, "ha": "right"} if separate else {}
     curves[0].set_ylabel("frame probability\n(square-root axis)", **place)
     curves[-1].set_xlabel("seconds")
-    bars.set_xlim(0, max(1, len(labels)) / fps)
     for axes in (bars, *curves):
         plain_axes(axes, grid="x")
     return figure
@@ -92,25 +88,25 @@ def _shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int
     return relevant[:MAX_ROWS], len(relevant[MAX_ROWS:])
 
 
-def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections, fps: float) -> None:
+def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections) -> None:
     """Draw the true segments in the upper part of a class's row, and its detections `lane` below the middle."""
     colour = COLOURS[row % len(COLOURS)]
-    spans = [(start, end - start) for start, end in runs(labels) / fps]
+    spans = [(start, end - start) for start, end in runs(labels) / FPS]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
     best = detections.where(np.argsort(-detections.scores, kind="stable")[:MAX_BARS])
     highest = max(float(best.scores.max(initial=0)), 1e-9)
-    for (start, end), score in zip(best.segments / fps, best.scores, strict=True):
+    for (start, end), score in zip(best.segments / FPS, best.scores, strict=True):
         opacity = 0.15 + 0.75 * float(np.clip(score / highest, 0, 1))
         axes.barh(row + lane, end - start, 0.32, start, facecolor=(colour, opacity), edgecolor="black", linewidth=0.8)
         middle, label = (start + end) / 2, f"{score:.2f}"
         text = axes.text(middle, row + lane, label, ha="center", va="center", fontsize=7, clip_on=True)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
-        text.set_visible(end - start > 0.045 * len(labels) / fps)  # shorter bars have no room for it
+        text.set_visible(end - start > 0.045 * len(labels) / FPS)  # shorter bars have no room for it
 
 
-def _draw_curves(axes: Axes, frame_probs: np.ndarray, rows: list[Row], thresholds: Sequence[float], fps: float) -> None:
+def _draw_curves(axes: Axes, frame_probs: np.ndarray, rows: list[Row], thresholds: Sequence[float]) -> None:
     """Draw the probabilities of classes and of background over time, with the thresholds as a band."""
-    seconds = (np.arange(len(frame_probs)) + 0.5) / fps  # the middle of each frame
+    seconds = (np.arange(len(frame_probs)) + 0.5) / FPS  # the middle of each frame
     marker = "o" if len(frame_probs) == 1 else None
     axes.plot(seconds, frame_probs[:, -1], color="0.65", linewidth=1, marker=marker, label="background")
     for row, label, name in rows:
