@@ -155,7 +155,7 @@ def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
 
 def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     names = [*KINDS[1:], "all"]
-    values = [diagnosis.mended[name] for name in names]
+    values = [diagnosis.fixed[name] for name in names]
     colours = [*KIND_COLOURS[1:], "0.3"]
     bars = axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
     axes.bar_label(bars, [f"{value:.1f}  (+{value - diagnosis.map:.1f})" for value in values], padding=3, fontsize=8)

@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis, frame_confusion
-from evaluation.localization import Detections, ground_truth
 from evaluation.metrics import detection_map
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
@@ -70,14 +69,15 @@ def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
     save_figure(folder / "diagnosis.png", diagnosis_figure(diagnosis))
 
 
-def clip_ap(evaluation: Evaluation, truth: Detections) -> np.ndarray:
+def clip_ap(evaluation: Evaluation) -> np.ndarray:
     """AP of each clip in percent, (N,): its detections of all classes are ranked together. The mean over the tIoUs.
 
     A detection can only match a true segment of its own class. NaN for a clip without true segments.
     """
     number = len(evaluation.classes)
     found, true = (  # clips become classes, and each class of a clip becomes a clip
-        replace(some, clip=some.clip * number + some.label, label=some.clip) for some in (evaluation.detections, truth)
+        replace(some, clip=some.clip * number + some.label, label=some.clip)
+        for some in (evaluation.detections, evaluation.truth)
     )
     return detection_map(found, true, len(evaluation.names), evaluation.tious).mean(axis=0)
 
@@ -94,9 +94,8 @@ def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
 
 def _clips(clips: Sequence[ClipResult], evaluation: Evaluation, time_line: Callable[[int], Figure]) -> dict[str, Any]:
     """The clips with the best and with the worst AP, with their time lines, and the quartiles of all."""
-    truth = ground_truth([clip.labels for clip in clips])
-    scores = clip_ap(evaluation, truth)
-    segments = np.bincount(truth.clip, minlength=len(clips))
+    scores = clip_ap(evaluation)
+    segments = np.bincount(evaluation.truth.clip, minlength=len(clips))
     scored = np.flatnonzero(segments)
     best = scored[np.lexsort((-segments[scored], -scores[scored]))]
     worst = scored[np.lexsort((-segments[scored], scores[scored]))]
