@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from reporting.animation import clip_texts
+from reporting.dataset_figures import class_minutes, clip_lengths
 from reporting.dataset_stats import (
     SubsetStats,
     clips_not_stored,
@@ -23,7 +24,6 @@ from reporting.dataset_stats import (
     subset_stats,
     warnings,
 )
-from reporting.figures import class_minutes, clip_lengths
 from reporting.skeleton_view import pose_strip
 from reporting.templates import render
 from utils import config

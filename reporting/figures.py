@@ -1,4 +1,4 @@
-"""Figures of a dataset (minutes by class, clip lengths), of an evaluation (errors, confusion) and of a training."""
+"""Figures of an evaluation and of a training: kinds of errors, confusion of classes, curves over epochs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
@@ -21,11 +20,7 @@ KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detect
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
 MOST_CONFUSED = 24  # classes shown: those with most frames
 NUMBERS_UP_TO = 12  # a matrix of more classes has no room for numbers
-MAX_NAME = 28  # characters of a class name on an axis
-BAR = {"edgecolor": "black", "linewidth": 0.5}
-STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
-MOST_CLASSES = 40
-TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # seconds
+MAX_NAME = 22  # characters of a class name on an axis
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -99,43 +94,6 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
                 "pseudo-labels", (refine_start, 1), xycoords=("data", "axes fraction"), fontsize=8, color="0.35",
                 xytext=(3, -9), textcoords="offset points",
             )  # fmt: skip
-    return figure
-
-
-def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
-    """Minutes of each class in each subset, the most frequent classes first, at most MOST_CLASSES."""
-    order = np.argsort(-sum(minutes.values()), kind="stable")
-    shown = order[:MOST_CLASSES]
-    figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
-    axes = figure.subplots()
-    for place, (subset, values) in enumerate(minutes.items()):
-        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **STYLES[subset])
-    axes.set_yticks(range(len(shown)), [printable(classes[label], MAX_NAME) for label in shown], parse_math=False)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
-    axes.set_xlabel(f"minutes{rest}")
-    plain_axes(axes, grid="x")
-    axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
-    """Histogram of the clips' lengths on a logarithmic axis, with the benchmark's limit in seconds."""
-    everything = np.concatenate([*seconds.values(), [limit]])
-    edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 30)
-    figure = new_figure(9, 3, dpi=130)
-    axes = figure.subplots()
-    for place, (subset, values) in enumerate(seconds.items()):
-        axes.hist(values, edges, label=subset, alpha=0.85, zorder=2 + place, **STYLES[subset])
-    axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([tick for tick in TICKS if edges[0] <= tick <= edges[-1]])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("clips")
-    plain_axes(axes, grid="y")
-    axes.legend(frameon=False)
     return figure
 
 

@@ -90,7 +90,7 @@ def test_of_many_classes_those_with_most_frames_are_shown() -> None:
     axes = confusion_figure(frame_confusion([(probs, labels)]), names).axes[0]
     assert axes.get_title(loc="left") == f"% of frames ({60 - MOST_CONFUSED} more classes not shown)"
     assert len(axes.get_yticklabels()) == MOST_CONFUSED + 1
-    assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 28
+    assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 22
     assert not axes.texts
 
 
