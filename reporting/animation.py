@@ -74,7 +74,9 @@ def draw_pictures(
     head = TITLE + LINE * max(map(len, lines)) + 4
     height = head + BODY + FOOT
     background = Image.new("RGB", (WIDTH, height + height % 2), PAPER)  # video needs even sides
-    _draw_background(background, title)
+    draw = ImageDraw.Draw(background)
+    draw.text((MARGIN, 8), fit_text(title, WIDTH - 100, 13), FAINT, font(13))
+    draw.rectangle([0, background.height - 5, WIDTH, background.height], GRID)
     for frame, texts in zip(range(0, len(joints), step), lines, strict=True):
         image = background.copy()
         image.paste(view.draw(joints[frame]), (0, head))
@@ -87,12 +89,6 @@ def draw_pictures(
         draw.rectangle([0, image.height - 5, progress * WIDTH, image.height], FAINT)
         _draw_key(draw, image.height - FOOT - 8)
         yield image
-
-
-def _draw_background(image: Image.Image, title: str) -> None:
-    draw = ImageDraw.Draw(image)
-    draw.text((MARGIN, 8), fit_text(title, WIDTH - 100, 13), FAINT, font(13))
-    draw.rectangle([0, image.height - 5, WIDTH, image.height], GRID)
 
 
 def _draw_key(draw: ImageDraw.ImageDraw, y: int) -> None:
