@@ -102,16 +102,16 @@ def test_a_state_of_other_clips_is_refused():
         make().load_state_dict(other.state_dict())
 
 
-def test_true_labels_teach_from_the_start_and_share_a_frame_between_its_classes():
+def test_true_labels_are_used_from_the_start_and_share_a_frame_between_its_classes():
     labels = torch.tensor([[1, 0], [1, 1], [0, 0]], dtype=torch.bool)
-    teacher = FrameLabels([labels, ~labels], history=2)
-    assert teacher.labelled().all()
+    frame_labels = FrameLabels([labels, ~labels], history=2)
+    assert frame_labels.labelled().all()
     for _ in range(2):  # whatever the network says
-        taught, known = teacher.batch(torch.tensor([0]), frames=4)
+        taught, known = frame_labels.batch(torch.tensor([0]), frames=4)
         torch.testing.assert_close(taught[0], torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [0, 0, 0]]))
         assert known.all()
-        teacher.record(torch.tensor([0]), torch.rand(1, 4, 3))
-        teacher.end_epoch()
+        frame_labels.record(torch.tensor([0]), torch.rand(1, 4, 3))
+        frame_labels.end_epoch()
 
 
 def test_with_balance_every_class_of_the_clip_is_weighed_against_its_own_share_of_it():
