@@ -1,7 +1,7 @@
 """Find actions in your own motion: a trained checkpoint on AMASS takes, joint arrays, BVH or NTU .skeleton files.
 
     python predict.py --weights work_dir/split1/best.pt walks/ --out found                 # a folder, or files
-    python predict.py --weights work_dir/split1/best.pt take_poses.npz --body stand-in --out found
+    python predict.py --weights work_dir/split1/best.pt take_poses.npz --body synthetic --out found
     python predict.py --weights work_dir/split1/best.pt joints.npy --fps 60 --up y --scale 0.001 --out found
     python predict.py --weights work_dir/split1/best.pt dance.bvh --joint-map mine.yaml --animate mp4 --out found
 
@@ -267,7 +267,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--body",
         metavar="FILE",
-        help="for AMASS takes: SMPL-H model, .pkl or .npz, a folder with one, or stand-in (default: human_model)",
+        help="for AMASS takes: SMPL-H model, .pkl or .npz, a folder with one, or synthetic (default: human_model)",
     )
     file = "(default: what the file says"
     parser.add_argument(

@@ -33,7 +33,7 @@ from utils.store import SUBSETS, Split
 
 ROOT = Path(__file__).parents[1]
 BODY_FILES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in the order they are looked for
-STAND_IN = "stand-in"
+STAND_IN = "synthetic"
 
 
 def build(
@@ -52,7 +52,7 @@ def build(
 
     Args:
         amass, babel_folder: the unpacked downloads.
-        body_file: an SMPL-H file, a folder that holds one, or "stand-in".
+        body_file: an SMPL-H file, a folder that holds one, or "synthetic".
         label_sets: class names by index for each split's name.
         limit: at most so many clips of each subset beyond those stored already, clips with a class first.
         babel_code: a clone of BABEL's code, whose frame rates are compared with the takes' own.
@@ -86,9 +86,9 @@ def build(
 
 
 def load_body(body_file: str) -> Body:
-    """The body of a file, of the first known file in a folder, or the stand-in."""
+    """The body of a file, of the first known file in a folder, or the synthetic one."""
     if body_file == STAND_IN:
-        return check_body(body_structure(), "the stand-in body")
+        return check_body(body_structure(), "the synthetic body")
     path = Path(body_file)
     if path.is_dir():
         path = next((path / name for name in BODY_FILES if (path / name).is_file()), path / BODY_FILES[0])
@@ -145,7 +145,7 @@ def parse_arguments() -> argparse.Namespace:
         "--body",
         default=str(ROOT / "human_model"),
         metavar="FILE",
-        help="SMPL-H model, .pkl or .npz, a folder with one, or the word stand-in (default: human_model)",
+        help="SMPL-H model, .pkl or .npz, a folder with one, or the word synthetic (default: human_model)",
     )
     parser.add_argument("--actions", type=Path, metavar="FILE", help="JSON {name: index}: classes of a split of yours")
     parser.add_argument("--name", help="name of that split")

@@ -73,7 +73,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def options(motion: Path, weights: Path, out: Path) -> list[object]:
-    more = ["--body", "stand-in", "--fps", 30, "--joint-map", motion / "map.yaml"]
+    more = ["--body", "synthetic", "--fps", 30, "--joint-map", motion / "map.yaml"]
     return [motion, "--weights", weights, "--out", out, *more]
 
 
@@ -121,7 +121,7 @@ def test_all_formats_of_one_motion_are_predicted_alike(
 
 @pytest.mark.parametrize("normalization", ["upright", "released"])
 def test_a_take_has_the_detections_that_evaluation_gives_it(
-    normalization: str, stand_in: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    normalization: str, synthetic: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     travelling = [f"data.normalization={normalization}", "eval.min_video_score=0.4", "eval.thresholds=[0.15]"]
     path = checkpoint(tmp_path / "best.pt", *travelling)
@@ -132,8 +132,8 @@ def test_a_take_has_the_detections_that_evaluation_gives_it(
     model, *_ = predict.load_trained(path)
     corrected, _ = validation.evaluate(model)
     clips = validation.corrected
-    files = [stand_in / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
-    assert run(monkeypatch, *files, "--weights", path, "--body", "stand-in", "--out", tmp_path / "out") == 0
+    files = [synthetic / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
+    assert run(monkeypatch, *files, "--weights", path, "--body", "synthetic", "--out", tmp_path / "out") == 0
     compared = 0
     for clip, file in enumerate(files):
         info, _ = read_poses(file)

@@ -44,7 +44,7 @@ class Reading:
     """How files are read that do not say it themselves; None: what the format says, or what is customary in it.
 
     fps: frames per second. up: axis. scale: metres in a unit. joint_map: of BVH files. person: the only one to
-    take, from 1. body: SMPL-H file, a folder with one, or "stand-in", for AMASS takes, which all of the others leave
+    take, from 1. body: SMPL-H file, a folder with one, or "synthetic", for AMASS takes, which all of the others leave
     as they are.
     """
 
@@ -118,7 +118,7 @@ def as_text(name: str | Path) -> str:
 
 @functools.cache
 def smplh_joints(body: str) -> SmplhJoints:
-    """The body of an SMPL-H file, of a folder with one, or "stand-in". Raises UserError when there is none."""
+    """The body of an SMPL-H file, of a folder with one, or "synthetic". Raises UserError when there is none."""
     return SmplhJoints(load_body(body))
 
 
@@ -155,7 +155,7 @@ def _read_npz(path: Path, reading: Reading) -> list[Person]:
     try:
         body = smplh_joints(reading.body)
     except UserError as error:
-        raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body stand-in): {error}") from error
+        raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body synthetic): {error}") from error
     joints = np.concatenate([body(poses) for poses in blocks if len(poses)])
     _refuse_too_long(len(joints))
     if not np.isfinite(joints).all():

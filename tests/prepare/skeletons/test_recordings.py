@@ -16,8 +16,8 @@ from prepare.skeletons.recordings import Reading, find_inputs, read_recording
 from prepare.store.workers import MAX_FRAMES
 from utils.errors import UserError
 
-PLAIN = Reading(body="stand-in")
-THIRTY = Reading(body="stand-in", fps=30.0)
+PLAIN = Reading(body="synthetic")
+THIRTY = Reading(body="synthetic", fps=30.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def test_every_format_gives_the_same_joints(poses: np.ndarray, joints: np.ndarra
     motions.write_ntu(tmp_path / "motion.skeleton", len(joints), {"7": (list(range(len(joints))), joints)})
     np.testing.assert_array_equal(read(tmp_path / "amass.npz"), joints)
     np.testing.assert_allclose(read(tmp_path / "array.npz"), joints, atol=1e-6)
-    np.testing.assert_allclose(read(tmp_path / "array.npy", Reading("stand-in", fps=60)), joints, atol=1e-6)
+    np.testing.assert_allclose(read(tmp_path / "array.npy", Reading("synthetic", fps=60)), joints, atol=1e-6)
     joint_map = read_map(motions.write_smplh_map(tmp_path / "map.yaml"))
-    found = read(tmp_path / "motion.bvh", Reading("stand-in", joint_map=joint_map))
+    found = read(tmp_path / "motion.bvh", Reading("synthetic", joint_map=joint_map))
     np.testing.assert_allclose(found[:, :21], joints[:, :21], atol=1e-5)
     np.testing.assert_allclose(found[:, 21:], joints[:, 21:], atol=2e-3)  # tips are vertices, which bend a little
     np.testing.assert_allclose(read(tmp_path / "motion.skeleton"), joints, atol=1e-5)
@@ -77,7 +77,7 @@ def test_order_byte_order_and_integers_of_an_array_do_not_matter(joints: np.ndar
     for name, array in {"f": np.asfortranarray(joints), "big": joints.astype(">f8")}.items():
         np.testing.assert_array_equal(read(saved(tmp_path / f"{name}.npy", array), THIRTY), joints)
     millimetres = np.round(joints * 1000).astype(np.int16)
-    found = read(saved(tmp_path / "int.npy", millimetres), Reading("stand-in", fps=30, scale=0.001))
+    found = read(saved(tmp_path / "int.npy", millimetres), Reading("synthetic", fps=30, scale=0.001))
     np.testing.assert_allclose(found, joints, atol=6e-4)
 
 
@@ -86,7 +86,7 @@ def test_the_axis_that_points_up_is_turned_to_z_and_nobody_is_mirrored(
     up: str, axes: tuple[int, ...], joints: np.ndarray, tmp_path: Path
 ) -> None:
     theirs = joints[..., axes] * ((1, 1, -1) if up == "y" else (1, 1, 1))
-    found = read(saved(tmp_path / "a.npy", theirs), Reading("stand-in", fps=30, up=up))
+    found = read(saved(tmp_path / "a.npy", theirs), Reading("synthetic", fps=30, up=up))
     np.testing.assert_allclose(found, joints, atol=1e-6)
 
 
@@ -96,8 +96,8 @@ def test_a_body_that_stands_along_another_axis_is_refused_unless_it_is_said_to_l
 ) -> None:
     path = saved(tmp_path / "a.npy", joints[:10][..., axes])
     assert f"stands along {own}, not z: give --up {own}, or --up z if it does lie" in refusal(path, THIRTY)
-    read(path, Reading("stand-in", fps=30, up="z"))
-    read(path, Reading("stand-in", fps=30, up=own))
+    read(path, Reading("synthetic", fps=30, up="z"))
+    read(path, Reading("synthetic", fps=30, up=own))
 
 
 def test_a_bvh_that_is_z_up_is_told_by_its_own_axis(joints: np.ndarray, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_what_else_an_npz_holds_does_not_matter(joints: np.ndarray, tmp_path: Pa
 def test_an_amass_take_without_a_body_is_told_how_to_get_one(poses: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", poses=poses, mocap_framerate=60)
     message = refusal(tmp_path / "a.npz", Reading(str(tmp_path / "nowhere.pkl")))
-    assert "needs a body (--body FILE, or --body stand-in)" in message
+    assert "needs a body (--body FILE, or --body synthetic)" in message
 
 
 def test_a_recording_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def structure() -> Structure:
 
 @pytest.fixture(scope="module")
 def joints_of(structure: Structure) -> SmplhJoints:
-    return SmplhJoints(check_body(structure, "stand-in"))
+    return SmplhJoints(check_body(structure, "synthetic"))
 
 
 def random_poses(frames: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_joints_are_those_of_smplxs_full_mesh(structure: Structure, joints_of: S
 
 def test_another_device_works_out_the_whole_of_it(structure: Structure) -> None:
     """The meta device computes shapes alone, and refuses a tensor that was left on the CPU."""
-    elsewhere = SmplhJoints(check_body(structure, "stand-in"), "meta")
+    elsewhere = SmplhJoints(check_body(structure, "synthetic"), "meta")
     found = elsewhere._batch(torch.zeros(5, 156, device="meta"))
     assert (found.shape, found.device.type) == ((5, 25, 3), "meta")
 
