@@ -98,7 +98,7 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
     body, rng = np.random.default_rng((seed, 1, subject)), np.random.default_rng((seed, 2, number))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
     fps = float(rng.choice(list(_RATES), p=list(_RATES.values())))
-    seconds = float(min(4.5 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS))
+    seconds = float(min(5.0 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS))
     if number % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, turn, gap_share)

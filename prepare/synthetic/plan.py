@@ -15,8 +15,8 @@ from prepare.synthetic.other_actions import OTHER
 GROUPS = tuple(LABEL_SETS.values())  # a clip is mainly about one of them, and has something of a second
 _OTHER = tuple(name for name in OTHER if name not in ("crouch", "t pose"))
 _CHANCES = (0.48, 0.22, 0.3)  # at every step, of the main group, the second one and other movement
-_SECONDS = {"turn": (1.2, 2.4), "sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0)}
-_ANY_SECONDS = (1.4, 3.6)  # shortest and longest time of other actions
+_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0)}
+_ANY_SECONDS = (1.4, 3.4)  # shortest and longest time of other actions
 _CATEGORIES = {"wave": ("wave", "greet"), "gesture": ("gesture", "hand movements"), "jump": ("jump", "hop")}
 _LAID_OVER = {"walk": ("turn", "turn", "wave"), "jog": ("wave",), "sit": ("gesture", "gesture", "wave")}
 _OVERLAY = 0.4  # chance that such a thing is done at the same time
