@@ -1,4 +1,4 @@
-"""The README's pictures, from a run on stand-in data: framework.svg, time_line.png, animation.gif.
+"""The README's pictures, from a run on synthetic data: framework.svg, time_line.png, animation.gif.
 
 bash prepare/demo.sh                              # makes the run
 python -m docs.pictures --run work_dir/demo       # about ten seconds
@@ -47,7 +47,7 @@ def make_pictures(run: Path, out: Path) -> list[Path]:
     write_whole(paths[1], (run / "time_line.png").read_bytes())
     known = [other for subset in ("train", "val") for other in split.clip_ids(subset)]
     found = detections.read(run / "detections.json", known, split.classes).of_clip(known.index(sid))
-    animate(paths[2], joints, FPS, clip_texts(split, sid, found), f"stand-in clip {sid}", STEP)
+    animate(paths[2], joints, FPS, clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
     return paths
 
 

@@ -1,4 +1,4 @@
-"""The twelve actions of the benchmark as tables of key poses, each in several ways; units as in `pose.py`."""
+"""The twelve actions of the benchmark as tables of key poses, most in several ways. `pose.py` explains the channels."""
 
 from __future__ import annotations
 
@@ -82,7 +82,6 @@ SEATS: tuple[Rows, ...] = (  # three on a chair, a low stool, the ground
     {"hip": 110, "knee": 96, "ankle": -22, "hip_out": 6, "pitch": -8, "bend": 10} | CLASPED,
 )
 SQUATTING: Rows = {"hip": 103, "knee": 114, "ankle": 26, "hip_out": 5, "arm": 40, "elbow": 15, "pitch": 24, "nod": -10}
-SEATED = tuple(Motion(seat, vary=0.05) for seat in SEATS)  # all the while
 CROUCH = _lowering(SQUATTING)
 RISE = replace(CROUCH, seconds=(-1.7, -1.1))
 

@@ -14,7 +14,6 @@ import numpy as np
 from scipy.sparse import csc_matrix
 
 NUM_VERTICES = 6890
-_SEED = 52
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
 _RING = 8  # vertices of one ring of a tube
 _RADIUS = 0.2  # of a tube, as a fraction of its bone's length
@@ -48,9 +47,8 @@ _FINGERS = {  # its first joint seen from the wrist, and each of its three bones
     "ring": ((0.088, -0.003, -0.016), (0.026, -0.001, -0.002)),
     "thumb": ((0.024, -0.012, 0.026), (0.024, -0.006, 0.018)),
 }
-_TIP_VERTICES = {  # SMPL-H's vertices at the finger tips that the 25 joints use
-    2746: "left_thumb_tip", 2319: "left_index_tip", 6191: "right_thumb_tip", 5782: "right_index_tip",
-}  # fmt: skip
+# SMPL-H's vertices at the finger tips that the 25 joints use
+_TIPS = {2746: "left_thumb_tip", 2319: "left_index_tip", 6191: "right_thumb_tip", 5782: "right_index_tip"}
 _HAND_MEAN = np.zeros((5, 3, 3))  # the left hand's rest pose, radians: fingers curl lightly towards the palm
 _HAND_MEAN[:4, :, 2] = (-0.30, -0.40, -0.25)  # index, middle, pinky and ring about z
 _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
@@ -86,7 +84,7 @@ def body_structure() -> dict[str, np.ndarray]:
     J_regressor (52,6890), weights (6890,52), kintree_table (2,52) uint32, f (F,3) uint32,
     hands_componentsl and hands_componentsr (45,45), hands_meanl and hands_meanr (45,) radians.
     """
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(52)
     vertices, weights, regressor, faces = _skin()
     structure = {
         "v_template": vertices,
@@ -117,7 +115,7 @@ def _skin() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     vertices, faces = np.zeros((NUM_VERTICES, 3)), []
     weights, regressor = np.zeros((NUM_VERTICES, len(JOINTS))), np.zeros((len(JOINTS), NUM_VERTICES))
     bones = [name for name in PARENTS if name != "pelvis"]
-    free = np.setdiff1d(np.arange(NUM_VERTICES), list(_TIP_VERTICES))
+    free = np.setdiff1d(np.arange(NUM_VERTICES), list(_TIPS))
     for end, ids in zip(bones, np.array_split(free, len(bones)), strict=True):
         start, bone = PARENTS[end], REST_POINTS[end] - REST_POINTS[PARENTS[end]]
         aside = _RADIUS * np.cross(bone, (0.3, 0.5, 0.8))  # no bone points that way
@@ -130,6 +128,6 @@ def _skin() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         regressor[JOINTS.index(start), ids[:_RING]] = 1 / _RING  # the joint is the centre of the first ring
         quads = ids[: -_RING - 1], ids[1:-_RING], ids[_RING:-1], ids[_RING + 1 :]
         faces += [np.stack(quads[:3], axis=1), np.stack(quads[:0:-1], axis=1)]
-    for vertex, tip in _TIP_VERTICES.items():
+    for vertex, tip in _TIPS.items():
         vertices[vertex], weights[vertex, JOINTS.index(PARENTS[tip])] = REST_POINTS[tip], 1.0
     return vertices, weights, regressor, np.concatenate(faces).astype(np.uint32)

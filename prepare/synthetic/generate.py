@@ -27,17 +27,15 @@ from prepare.synthetic.take import perform
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
 
-MARKER = "SYNTHETIC.json"  # marks a folder of synthetic data, and says which
+MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: the settings that made them
 VAL_SHARE, GAP_SHARE = 0.25, 0.08
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: their shares
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
-_LONGEST_SECONDS = 17.0  # of a clip, before its last action is carried through
-_OVERLONG_SECONDS = 34.0  # just over the benchmark's 1,000 frames
+_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # of most clips, of those beyond the benchmark's 1,000 frames
 _OVERLONG_EVERY, _NO_LABELS_EVERY = 40, 25  # clips
-_SOURCES = (  # data sets: the first and the second part of BABEL's paths, the folder of today's downloads
-    ("BMLrub", "BioMotionLab_NTroje", "BMLrub"), ("KIT", "KIT", "KIT"), ("HDM05", "MPI_HDM05", "HDM05"),
-    ("EyesJapan", "Eyes_Japan_Dataset", "EyesJapanDataset"), ("Transitions", "Transitions_mocap", "Transitions"),
-    ("DFaust67", "DFaust_67", "DFaust_67"),
+_SOURCES = (  # data sets: the first two parts of BABEL's paths, the folder of today's downloads
+    ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
+    ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),
 )  # fmt: skip
 
 
@@ -46,10 +44,10 @@ def write_synthetic(
 ) -> bool:
     """Write `clips` takes below `out`/amass, their labels in `out`/babel_v1.0_release, and `out`/SMPLH_male.pkl.
 
-    `val_share` of the clips, by other performers, are validation; `gap_share` is about the share of time that is
-    not annotated. A clip does not depend on how many there are. The folder appears whole or not at all.
-    Returns False, and touches nothing, when `out` already holds exactly these data. Raises UserError when it holds
-    anything else, or for an impossible setting.
+    `val_share` of the clips are for validation, with other performers. `gap_share` is the approximate share of time
+    that is not annotated. Clip n is the same for every number of clips. The folder appears whole or not at all.
+    Returns False, and changes nothing, when `out` already holds exactly these data. Raises UserError when `out` holds
+    anything else, or when a setting is out of range.
     """
     limits = {"--clips": (clips, 1, 10**6), "--seed": (seed, 0, 2**63), "--val-share": (val_share, 0, 1)}
     for name, (value, least, most) in (limits | {"--gaps": (gap_share, 0, 0.5)}).items():
@@ -66,15 +64,15 @@ def write_synthetic(
         folder = Path(scratch.name) / "data"
         write_body(folder / "SMPLH_male.pkl")
         write = functools.partial(_write_take, folder / "amass", seed, val_share, gap_share)
-        entries = pool.map(write, range(clips), chunksize=4)
-        _write_labels(folder / "babel_v1.0_release", list(tqdm(entries, "synthetic takes", clips, disable=None)))
+        entries = tqdm(pool.map(write, range(clips), chunksize=4), "synthetic takes", clips, disable=None)
+        _write_labels(folder / "babel_v1.0_release", list(entries))
         write_json(folder / MARKER, facts)
         folder.rename(out)
     return True
 
 
 def _is_there(out: Path, facts: dict[str, Any]) -> bool:
-    """Whether `out` holds the very data of `facts`. Raises UserError when it holds anything else."""
+    """Whether `out` holds the data of these settings. Raises UserError when it holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not (out / MARKER).is_file():
@@ -94,7 +92,7 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
     before, after = (int(n * val_share + 1e-9) for n in (number, number + 1))
     subset, turn = ("val", before) if after > before else ("train", number - before)
     subject = turn % _TRAIN_SUBJECTS if subset == "train" else _TRAIN_SUBJECTS + turn % _VAL_SUBJECTS
-    name, in_babel, today = _SOURCES[subject % len(_SOURCES)]
+    in_babel, today = _SOURCES[subject % len(_SOURCES)]
     body, rng = np.random.default_rng((seed, 1, subject)), np.random.default_rng((seed, 2, number))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
     fps = float(rng.choice(list(_RATES), p=list(_RATES.values())))
@@ -103,21 +101,18 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, turn, gap_share)
     poses, trans = perform(plan, who, fps, rng)
-
-    title = "_".join(dict.fromkeys(piece.raw for piece in plan.pieces[:2] if piece.raw)).replace(" ", "_")
+    title = " ".join(dict.fromkeys(piece.raw for piece in plan.pieces[:2] if piece.raw)).replace(" ", "_")
     stem, seconds = f"s{subject:02d}/{number:05d}_{title}", len(poses) / fps
-    arrays = {"poses": poses.astype(np.float32), "trans": trans.astype(np.float32), "betas": betas}
-    arrays["dmpls"] = np.zeros((len(poses), 8), np.float32)
-    file = amass / today / f"{stem}_poses.npz"
-    rate, gender = "mocap_framerate", "male"
-    if name == "EyesJapan":  # spaces where BABEL's paths have underscores
-        file = file.with_name(f"{number:05d} {title.replace('_', ' ')}_poses.npz")
-    if name == "Transitions":  # written as AMASS's newer releases are
-        file = file.with_name(f"{number:05d}_{title}_stageii.npz")
-        rate, gender = "mocap_frame_rate", b"male"
+    newer = today == "Transitions"  # files in the form of AMASS's newer releases
+    file = amass / today / f"{stem}_{'stageii' if newer else 'poses'}.npz"
+    if today == "EyesJapanDataset":  # spaces where BABEL's paths have underscores
+        file = file.with_name(file.name.replace("_", " ").replace(" poses", "_poses"))
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(file, **arrays, **{rate: np.array(fps)}, gender=np.array(gender))
-
+    np.savez_compressed(
+        file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
+        dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male" if newer else "male"),
+        **{"mocap_frame_rate" if newer else "mocap_framerate": np.array(fps)},
+    )  # fmt: skip
     labels = annotate(plan, seconds)
     untimed = [{key: value for key, value in label.items() if not key.endswith("_t")} for label in labels]
     annotation = {"babel_lid": str(number), "anntr_id": "synthetic", "mul_act": True}
@@ -125,7 +120,7 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
     return subset, {
         "babel_sid": number + 1,
         "url": f"https://example.invalid/{number + 1:06d}.mp4",
-        "feat_p": f"{name}/{in_babel}/{stem}_poses.npz",
+        "feat_p": f"{in_babel}/{stem}_poses.npz",
         "dur": round(seconds, 2),
         "seq_ann": annotation | {"labels": untimed},
         "frame_ann": annotation | {"labels": labels} if has_frames else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from prepare.synthetic.pose import CHANNELS, LEFTWARD, LIMBS, RATES
+from prepare.synthetic.pose import ARMS, CHANNELS, LEFTWARD, LIMBS, RATES
 
 Rows = dict[str, float | tuple[float, ...]]
 Channels = dict[str, np.ndarray]
@@ -16,15 +16,15 @@ OTHER_SIDE = {"_l": "_r", "_r": "_l"}
 
 @dataclass(frozen=True)
 class Motion:
-    """One way of doing something. It departs from the performer's stance and is smooth between its key poses.
+    """One way of performing an action: key poses, and a smooth course between them.
 
-    rows: channel -> its values in the key poses, or one value throughout. A limb without _l or _r means both sides.
-        Rates are metres or degrees per pass.
-    seconds: shortest and longest time of one pass through the key poses; negative: they pass in reverse.
-    kind: "cycle" (again and again, from any pose), "repeat" (a whole number of times), "once" (the last pose stays).
-    at: phases of the key poses, 0 to 1; evenly spaced by default.
-    alternating: the left side is half a cycle away from the right one.
-    vary: by which fraction sizes differ from time to time.
+    rows: channel -> its values in the key poses, or one constant value, added to the performer's stance. A limb
+        without _l or _r means both sides. Rates are metres or degrees per pass.
+    seconds: shortest and longest time of one pass through the key poses; negative times run it backwards.
+    kind: "cycle" (repeats, starts anywhere), "repeat" (a whole number of passes), "once" (then stays in the last pose).
+    at: phases of the key poses, from 0 to 1; evenly spaced by default.
+    alternating: the left side is half a cycle apart from the right side.
+    vary: fraction by which sizes differ between performances.
     """
 
     rows: Rows
@@ -56,9 +56,9 @@ class Performer:
         self.right_handed = rng.random() < 0.8
 
     def perform(self, motion: Motion, t: np.ndarray, duration: float, rng: np.random.Generator) -> Channels:
-        """The channels (T,) that a motion drives, at `t` (T,) seconds since its start; `duration` is the whole of it.
+        """The channels (T,) that a motion drives, at `t` (T,) seconds since its start. It lasts `duration` seconds.
 
-        How many random numbers are drawn does not depend on `t`: a motion is the same at every frame rate.
+        The number of random draws does not depend on `t`, so a motion is the same at every frame rate.
         """
         mirrored = (rng.random() < 0.75) != self.right_handed  # motions are written for the right hand or leg
         period = rng.uniform(*motion.seconds) / self.cadence
@@ -69,7 +69,7 @@ class Performer:
         sizes = 1 + motion.vary * (self.energy + rng.uniform(-1, 1, len(motion.rows) + 1))
         channels = {}
         for (name, values), size in zip(motion.rows.items(), sizes[1:], strict=True):
-            if not name.startswith(("arm", "elbow", "forearm", "wrist")):
+            if name.removesuffix("_r").removesuffix("_l") not in ARMS:
                 size = sizes[0]  # legs and trunk keep their proportions, or feet would slide
             size = size / period if name in RATES else size
             for channel in (f"{name}_r", f"{name}_l") if name in LIMBS else (name,):

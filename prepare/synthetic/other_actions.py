@@ -1,6 +1,6 @@
-"""Movement outside the twelve actions: what BABEL calls by other categories, or leaves un-annotated.
+"""Movements outside the twelve actions, named by BABEL's categories.
 
-Some of it is near the twelve on purpose: a raised hand that does not wave, knees lifted on the spot, a squat.
+Some resemble the twelve on purpose: a raised hand that does not wave, knees lifted on the spot, a squat.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _down_and_up(pose: Rows, shortest: float, longest: float) -> Motion:
     return Motion(rows, (shortest, longest), "repeat", at=(0, 0.4, 0.6), vary=0.1)
 
 
-OTHER: dict[str, Motion] = {  # by the names of BABEL's categories
+OTHER: dict[str, Motion] = {
     "stretch": Motion(_STRETCH, (2.2, 3.4)),
     "bend": _down_and_up(_BEND, 2.5, 3.5),
     "look": Motion(HIPS | {"look": (0, 40, 0, -40), "nod": (0, 12, -10)}, (2.5, 4.0)),

@@ -1,4 +1,4 @@
-"""What happens in one synthetic clip, and how it is annotated: actions in sequence, some laid over others, labels."""
+"""The plan of one synthetic clip (actions in sequence, some laid over others) and its annotation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from prepare.formats.babel import LABEL_SETS
-from prepare.synthetic.actions import ACTIONS, CURVE, RISE, SEATED, SEATS
+from prepare.synthetic.actions import ACTIONS, CURVE, RISE, SEATS
 from prepare.synthetic.motion import Motion
 from prepare.synthetic.other_actions import OTHER
 
-GROUPS = tuple(LABEL_SETS.values())  # a clip is mainly about one of them, and has something of a second
+GROUPS = tuple(LABEL_SETS.values())  # a clip has actions of one main group and of a second one
 _OTHER = tuple(name for name in OTHER if name not in ("crouch", "t pose"))
-_CHANCES = (0.48, 0.22, 0.3)  # at every step, of the main group, the second one and other movement
-_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0)}
-_ANY_SECONDS = (1.4, 3.4)  # shortest and longest time of other actions
+_CHANCES = (0.48, 0.22, 0.3)  # that the next action is of the main group, of the second group, or another movement
+# Shortest and longest time of an action; "" stands for all other actions.
+_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0), "": (1.4, 3.4)}
 _CATEGORIES = {"wave": ("wave", "greet"), "gesture": ("gesture", "hand movements"), "jump": ("jump", "hop")}
 _LAID_OVER = {"walk": ("turn", "turn", "wave"), "jog": ("wave",), "sit": ("gesture", "gesture", "wave")}
-_OVERLAY = 0.4  # chance that such a thing is done at the same time
-_ALSO_STAND = 0.15  # chance that somebody who waves or gestures is also said to stand
+_OVERLAY = 0.4  # chance that one of these is done at the same time
+_ALSO_STAND = 0.15  # chance that a wave or a gesture is also labelled stand
 _NULL = 0.15  # chance that other movement is annotated without category
 BLEND = 0.45  # seconds from one action to the next
 _BLEND_IS_NAMED = 0.4  # chance that such a change is annotated as a transition
@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass
 class Plan:
-    """The pieces of a clip end to end, and those laid over them."""
+    """The pieces of a clip, end to end, and the pieces laid over them."""
 
     rng: np.random.Generator
     seat: int  # which of SEATS is at hand
@@ -56,13 +56,13 @@ class Plan:
         return self.pieces[-1].end if self.pieces else 0.0
 
     def add(self, name: str, motion: Motion | None = None, annotated: bool = True) -> None:
-        """Append an action, done in one of its ways or by `motion`, and at times another that is done during it."""
+        """Append an action, as `motion` or in one of its ways. At times another action is laid over it."""
         categories = _CATEGORIES.get(name, (name,))
         if name in ("wave", "gesture") and self.rng.random() < _ALSO_STAND:
             categories = (*categories, "stand")
         if name in OTHER and self.rng.random() < _NULL:
             categories = None
-        start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _ANY_SECONDS))
+        start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _SECONDS[""]))
         self.pieces.append(Piece(motion or self._way(name), name if annotated else None, categories, start, end))
         over, first = _LAID_OVER.get(name, ()), end - self.rng.uniform(1.3, 2.0)
         if over and self.rng.random() < _OVERLAY and first > start + 0.3:
@@ -76,10 +76,10 @@ class Plan:
 
 
 def plan_clip(rng: np.random.Generator, seconds: float, turn: int, gap_share: float) -> Plan:
-    """Draw what happens in a clip of at least `seconds`; its last action is carried through.
+    """Draw the actions of a clip of at least `seconds`. The last action is never cut.
 
-    `turn` is the clip's number in its subset: the groups, and the actions in them, take turns to be its main one.
-    `gap_share` is about the share of time that nobody annotates.
+    `turn` is the clip's number in its subset. It selects the main group and the action that is due, in rotation.
+    `gap_share` is the approximate share of time that is not annotated.
     """
     main = GROUPS[turn % len(GROUPS)]
     groups = (main, GROUPS[(turn + rng.integers(1, len(GROUPS))) % len(GROUPS)], _OTHER)
@@ -91,15 +91,12 @@ def plan_clip(rng: np.random.Generator, seconds: float, turn: int, gap_share: fl
         names = [n for n in groups[rng.choice(3, p=_CHANCES)] if not plan.pieces or n != plan.pieces[-1].raw]
         name = due if steps_before == 0 else names[rng.integers(len(names))]
         steps_before -= 1
-        if plan.pieces and rng.random() < 1.6 * gap_share:  # a gap is a little longer than a third of a step
+        if plan.pieces and rng.random() < 1.6 * gap_share:  # measured: about `gap_share` of the time
             plan.add("foot movements", annotated=False)
-        # Only somebody who sits or squats stands up. Neither `sit` nor `stand up` is a sure sign of the other.
-        rises = name == "stand up" and (len(plan.pieces) > 0 or rng.random() < 0.5)
-        if rises:
+        # People stand up from a seat or a squat. Some stay seated, so `sit` and `stand up` do not imply each other.
+        if name == "stand up":
             plan.add("crouch")
-        elif name == "stand up":
-            plan.add("sit", SEATED[plan.seat])
-        plan.add(name, RISE if rises else None)
+        plan.add(name, RISE if name == "stand up" else None)
         if name == "sit":
             if steps_before < 0 and plan.duration > 0.6 * seconds and rng.random() < 0.8:
                 break  # stays seated

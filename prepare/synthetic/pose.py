@@ -1,7 +1,7 @@
 """From named joint angles to SMPL-H poses.
 
 A motion is written in *channels*: anatomical angles in degrees (zero: standing straight, arms hanging) and a few
-rates. Channels blend linearly, because no angle leaves the range in which it is unique.
+rates. No angle wraps around, so channels can be blended linearly.
 """
 
 from __future__ import annotations
@@ -11,26 +11,25 @@ from scipy.spatial.transform import Rotation
 
 from prepare.synthetic.body import JOINTS, REST_POINTS
 
-# Positive: flexed, forward, outward, turned outward, up; for the trunk and the head: towards the left.
-MIDDLE = ("pitch", "roll", "yaw", "bend", "side", "twist", "nod", "tilt", "look")
-LIMBS = (
-    "hip", "hip_out", "hip_turn", "knee", "ankle",
-    "shrug", "arm", "arm_out", "arm_turn", "elbow", "forearm_turn", "wrist",
-)  # fmt: skip
+# Positive: flexed, forward, outward, turned outward, up. Trunk and head: forward, or towards the left.
+MIDDLE = ("pitch", "roll", "yaw", "bend", "side", "twist", "nod", "tilt", "look")  # three each of pelvis, spine, head
+LEGS = ("hip", "hip_out", "hip_turn", "knee", "ankle")
+ARMS = ("shrug", "arm", "arm_out", "arm_turn", "elbow", "forearm_turn", "wrist")
+LIMBS = LEGS + ARMS
 RATES = ("speed", "sideways", "turn_rate")  # metres/s ahead, metres/s to the left, degrees/s to the left
 MOVES = (*RATES, "lift")  # lift: metres up
 CHANNELS = (*MIDDLE, *(f"{limb}_{side}" for limb in LIMBS for side in "lr"), *MOVES)
 LEFTWARD = ("roll", "yaw", "side", "twist", "tilt", "look", "sideways", "turn_rate")  # change sign in a mirror
 
 _Y_UP_TO_Z_UP = Rotation.from_euler("x", 90.0, degrees=True)  # SMPL-H's rest pose to AMASS's world
-_KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres: what touches the ground of somebody who kneels or sits on it
+_KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres: of the knee and the seat, which may touch the ground
 
 
 def to_smplh(value: dict[str, np.ndarray], fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
     """AMASS's `poses` (T,156) axis-angle radians and `trans` (T,3) metres, z up, of the channels (T,) by name.
 
-    `heading` is the direction faced at the start, radians about z. The fingers rest. The root's height is such that
-    the lowest of heels, toes, knees and seat touches the ground.
+    `heading` is the direction faced at the start, radians about z. The fingers stay at rest. The lowest of heels, toes,
+    knees and seat touches the ground, unless `lift` raises it.
     """
     turned = _body_rotations(value)
     facing = heading + np.cumsum(np.radians(value["turn_rate"])) / fps

@@ -1,4 +1,4 @@
-"""One synthetic take: the planned actions performed by somebody, sampled as a motion capture would."""
+"""One synthetic take: a performer does the planned actions, sampled at a frame rate, with capture noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prepare.synthetic.motion import Performer
 from prepare.synthetic.plan import BLEND, Plan
 from prepare.synthetic.pose import MOVES, to_smplh
 
-_FADE = 0.35  # seconds in which an action laid over another comes and goes
+_FADE = 0.35  # seconds in which an overlay fades in and out
 _JITTER = 0.25  # degrees, the capture's noise in every frame
 _DRIFT = {"look": 5.0, "nod": 2.0, "twist": 2.0}  # degrees, slow restlessness; 1 degree in other channels
 
@@ -17,7 +17,7 @@ def perform(plan: Plan, who: Performer, fps: float, rng: np.random.Generator) ->
     """Poses (T,156) radians and root positions (T,3) metres of a plan, T = duration x fps frames; z is up."""
     t = np.arange(round(plan.duration * fps)) / fps
     channels = {name: np.full(len(t), value) for name, value in who.stance.items()}
-    # piece, first and last second, fades, and what it does with the channels that its motion does not drive
+    # piece, first and last second, fade in, fade out, values of the channels that its motion does not drive
     spans = [(plan.pieces[0], 0.0, plan.pieces[0].end + BLEND / 2, 0.0, 0.0, who.stance)]
     spans += [(p, p.start - BLEND / 2, p.end + BLEND / 2, BLEND, 0.0, who.stance) for p in plan.pieces[1:]]
     spans += [(p, p.start, p.end, _FADE, _FADE, {}) for p in plan.overlays]
@@ -32,9 +32,7 @@ def perform(plan: Plan, who: Performer, fps: float, rng: np.random.Generator) ->
         values += (noise + rng.normal(0.0, _JITTER, len(t))) * (name not in MOVES)
         if name.startswith(("knee", "elbow")):  # they bend one way
             np.maximum(values, 0.0, out=values)
-    poses, place = to_smplh(channels, fps, rng.uniform(-np.pi, np.pi))
-    place[:, :2] += rng.normal(0.0, 1.0, 2)
-    return poses, place
+    return to_smplh(channels, fps, heading=rng.uniform(-np.pi, np.pi))
 
 
 def _ramp(seconds: np.ndarray, fade: float) -> np.ndarray:
