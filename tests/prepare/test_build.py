@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prepare.build import build, load_body
+from prepare.build import build
 from prepare.formats.amass import AmassIndex, read_poses
+from prepare.formats.smplh_body import load_body
 from prepare.skeletons.smplh import SmplhJoints
 from prepare.store.shards import only_one
 from utils.errors import UserError
