@@ -1,7 +1,4 @@
-"""Movements outside the twelve actions, named by BABEL's categories.
-
-Some resemble the twelve on purpose: a raised hand that does not wave, knees lifted on the spot, a squat.
-"""
+"""Movements outside the twelve actions, named by BABEL's categories. Some resemble the twelve on purpose."""
 
 from __future__ import annotations
 
