@@ -1,0 +1,130 @@
+"""Batch normalization over the real frames of a padded batch, of one process or of all that train together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from model.ops.padding import on_cpu, real_frames, zero_padding
+from utils import distributed
+
+AXES = (0, 2, 3)  # all but channels
+
+
+class MaskedBatchNorm(nn.BatchNorm2d):
+    """Batch normalization whose statistics are of real frames alone; padding comes out as zeros.
+
+    `over_ranks` makes them statistics of all ranks' frames (`synchronize_batch_norm`). PyTorch's SyncBatchNorm knows no
+    mask and runs on GPUs alone.
+    """
+
+    over_ranks = False
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, C, T, V) and its real frames (N, T), or None where all are → (N, C, T, V)."""
+        if mask is None and not (self.training and self.over_ranks):
+            return super().forward(x)
+        if not self.training:
+            return zero_padding(super().forward(x), mask)
+        count, mean, var = moments(x, mask)
+        if self.over_ranks:
+            count, mean, var = combined(*distributed.stack(torch.stack([count, mean, var])).unbind(1))
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * count / (count - 1).clamp(min=1), self.momentum)
+        return _Normalize.apply(x, self.weight, self.bias, count, mean, var, mask, self.eps, self.over_ranks)
+
+
+def synchronize_batch_norm(model: nn.Module) -> None:
+    """Let every batch norm of `model` take its statistics from the frames of all ranks."""
+    for module in model.modules():
+        if isinstance(module, MaskedBatchNorm):
+            module.over_ranks = distributed.size() > 1
+
+
+@torch.no_grad()
+def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and variance, (C,) each, of the real frames of (N, C, T, V), in float32 or float64.
+
+    No large sums are subtracted from each other, so a mean far above the deviation costs no precision.
+    """
+    exact = torch.promote_types(x.dtype, torch.float32)
+    if on_cpu(x):
+        return _moments_by_clip(x, mask, exact)
+    filled, real = x, torch.full((), x[:, 0].numel(), device=x.device)
+    if mask is not None:
+        near = x[:, :, 0].mean((0, 2), keepdim=True).unsqueeze(2)  # the mean of first frames: near the mean of all
+        filled, real = torch.where(mask[:, None, :, None], x, near), mask.sum() * x.shape[3]
+    everything = x[:, 0].numel()
+    var, mean = torch.var_mean(filled.to(exact), AXES, correction=0)
+    count = real.to(exact).expand_as(mean)
+    if mask is None:
+        return count, mean, var
+    # Take the padding out again, which is a group of constant values (Chan et al. 1979)
+    near = near.to(exact).flatten()
+    distance = (mean - near) * everything / count  # of the real frames' mean from the padding's value
+    var = (var * everything / count - distance**2 * (everything - count) / everything).clamp(min=0)
+    return count, near + distance, var
+
+
+def _moments_by_clip(x: Tensor, mask: Tensor | None, exact: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    clips = x.permute(0, 2, 3, 1)  # (N, T, V, C)
+    unused = x.new_zeros(2, x.shape[1], dtype=exact)  # running statistics, which the operation wants to update
+    counts, means, variances = [x.new_zeros(1, dtype=exact)], [unused[0]], [unused[0]]
+    for clip, length in zip(clips, real_frames(clips, mask), strict=True):
+        rows = clip[:length].reshape(-1, x.shape[1])
+        mean, var = torch.batch_norm_update_stats(rows, *unused.clone(), 0.0)
+        counts.append(torch.full_like(counts[0], len(rows)))
+        means.append(mean)
+        variances.append(var)
+    return combined(torch.stack(counts).expand(-1, x.shape[1]), torch.stack(means), torch.stack(variances))
+
+
+def combined(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and variance of several groups together, each given as (groups, C) (Chan et al. 1979)."""
+    count = counts.sum(0)
+    share = counts / count.clamp(min=1)
+    mean = (share * means).sum(0)
+    return count, mean, (share * (variances + (means - mean) ** 2)).sum(0)
+
+
+class _Normalize(torch.autograd.Function):
+    """(x − mean)/√(var + eps)·weight + bias, where mean and var are functions of the real frames of x (and all ranks')."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        count: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        mask: Tensor | None,
+        eps: float,
+        over_ranks: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, count, mean, var, mask)
+        ctx.eps, ctx.over_ranks = eps, over_ranks
+        return zero_padding(F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps), mask)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, count, mean, var, mask = ctx.saved_tensors
+        grad = zero_padding(grad.clone(), mask)
+        given = (weight, mean, var, None, None, False, ctx.eps)  # as if mean and var did not depend on x
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, x, *given, [False, True, True])
+        sums = torch.stack([of_bias, of_weight])
+        mean_bias, mean_weight = (distributed.add_up(sums.clone()) if ctx.over_ranks else sums) / count
+        inverse = (var + ctx.eps).rsqrt()
+        scale, slope = weight * inverse, weight * inverse**2 * mean_weight
+        # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x
+        scale, slope, shift = (c.to(x.dtype)[:, None, None] for c in (scale, slope, mean * slope - scale * mean_bias))
+        grad_x = torch.addcmul(shift, x, -slope).addcmul_(grad, scale)
+        return zero_padding(grad_x, mask), of_weight, of_bias, *[None] * 6
