@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.graph import adjacency
 from model.ops.batch_norm import MaskedBatchNorm
 from model.ops.joints import affinity, mix_joints
+from model.ops.padding import masked_relu
 from model.ops.temporal import temporal_conv
 
 SUBSETS = 3
@@ -103,7 +104,7 @@ class GraphConv(nn.Module):
         graph = self.fixed + self.learned + self.affinity(x, mask)  # (N, 3, V, V)
         y = self.bn(self.mix(x, graph, mask), mask)
         y += x if self.shortcut is None else self.shortcut(x, mask)
-        return F.relu_(y)
+        return masked_relu(y, mask)
 
 
 class TemporalConv(nn.Conv2d):
@@ -136,7 +137,7 @@ class Block(nn.Module):
         y = self.bn(self.tcn(self.gcn(x, mask), mask), kept)
         if self.residual:
             y += x if self.shortcut is None else self.shortcut(x, kept)
-        return F.relu_(y), kept
+        return masked_relu(y, kept), kept
 
 
 class AGCN(nn.Module):

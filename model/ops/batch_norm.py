@@ -16,7 +16,7 @@ AXES = (0, 2, 3)  # all but channels
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
-    """Batch normalization whose statistics are of real frames alone; padding comes out as zeros.
+    """Batch normalization whose statistics are of real frames alone. What comes out in the padding means nothing.
 
     `over_ranks` makes them statistics of all ranks' frames (`synchronize_batch_norm`). PyTorch's SyncBatchNorm knows no
     mask and runs on GPUs alone.
@@ -26,17 +26,15 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N, C, T, V) and its real frames (N, T), or None where all are → (N, C, T, V)."""
-        if mask is None and not (self.training and self.over_ranks):
+        if not self.training or (mask is None and not self.over_ranks):
             return super().forward(x)
-        if not self.training:
-            return zero_padding(super().forward(x), mask)
         count, mean, var = moments(x, mask)
         if self.over_ranks:
-            count, mean, var = combined(*distributed.stack(torch.stack([count, mean, var])).unbind(1))
+            count, mean, var = combined(*distributed.stack(torch.stack([count.expand_as(mean).to(mean), mean, var])).unbind(1))
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * count / (count - 1).clamp(min=1), self.momentum)
+            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
         return _Normalize.apply(x, self.weight, self.bias, count, mean, var, mask, self.eps, self.over_ranks)
 
 
@@ -49,26 +47,26 @@ def synchronize_batch_norm(model: nn.Module) -> None:
 
 @torch.no_grad()
 def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Count, mean and variance, (C,) each, of the real frames of (N, C, T, V), in float32 or float64.
+    """How many values a channel of (N, C, T, V) has in real frames, (), their mean (C,) and variance (C,), float32 or 64.
 
     No large sums are subtracted from each other, so a mean far above the deviation costs no precision.
     """
     exact = torch.promote_types(x.dtype, torch.float32)
     if on_cpu(x):
         return _moments_by_clip(x, mask, exact)
-    filled, real = x, torch.full((), x[:, 0].numel(), device=x.device)
-    if mask is not None:
-        near = x[:, :, 0].mean((0, 2), keepdim=True).unsqueeze(2)  # the mean of first frames: near the mean of all
-        filled, real = torch.where(mask[:, None, :, None], x, near), mask.sum() * x.shape[3]
-    everything = x[:, 0].numel()
-    var, mean = torch.var_mean(filled.to(exact), AXES, correction=0)
-    count = real.to(exact).expand_as(mean)
+    values = x[:, 0].numel()
     if mask is None:
-        return count, mean, var
-    # Take the padding out again, which is a group of constant values (Chan et al. 1979)
-    near = near.to(exact).flatten()
-    distance = (mean - near) * everything / count  # of the real frames' mean from the padding's value
-    var = (var * everything / count - distance**2 * (everything - count) / everything).clamp(min=0)
+        var, mean = torch.var_mean(x.to(exact), AXES, correction=0)
+        return mean.new_tensor(values), mean, var
+    # Fill the padding with one value per channel, take the moments of everything, and take the padding out again, which
+    # is a group without variance (Chan et al. 1979). The mean of the clips' first frames lies near the mean of all.
+    near = x[:, :, 0].mean((0, 2))
+    filled = torch.where(mask[:, None, :, None], x, near[:, None, None])
+    var, mean = torch.var_mean(filled.to(exact), AXES, correction=0)
+    count = mask.sum() * x.shape[3]
+    share = count / values
+    distance = (mean - near) / share  # from the padding's value to the mean of the real frames
+    var = (var / share - distance.square() * (1 - share)).clamp(min=0)
     return count, near + distance, var
 
 
@@ -111,20 +109,21 @@ class _Normalize(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight, count, mean, var, mask)
         ctx.eps, ctx.over_ranks = eps, over_ranks
-        return zero_padding(F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps), mask)
+        return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient is zero in the padding, as what came out there means nothing."""
         x, weight, count, mean, var, mask = ctx.saved_tensors
-        grad = zero_padding(grad.clone(), mask)
         given = (weight, mean, var, None, None, False, ctx.eps)  # as if mean and var did not depend on x
         _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, x, *given, [False, True, True])
         sums = torch.stack([of_bias, of_weight])
         mean_bias, mean_weight = (distributed.add_up(sums.clone()) if ctx.over_ranks else sums) / count
-        inverse = (var + ctx.eps).rsqrt()
-        scale, slope = weight * inverse, weight * inverse**2 * mean_weight
         # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x
-        scale, slope, shift = (c.to(x.dtype)[:, None, None] for c in (scale, slope, mean * slope - scale * mean_bias))
-        grad_x = torch.addcmul(shift, x, -slope).addcmul_(grad, scale)
+        inverse = (var + ctx.eps).rsqrt()
+        scale = weight * inverse
+        slope = scale * inverse * mean_weight
+        scale, slope, shift = (c[:, None, None] for c in (scale, slope, mean * slope - scale * mean_bias))
+        grad_x = torch.addcmul(shift, x, slope, value=-1).addcmul_(grad, scale).to(x.dtype)
         return zero_padding(grad_x, mask), of_weight, of_bias, *[None] * 6

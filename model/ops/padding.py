@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def on_cpu(x: Tensor) -> bool:
@@ -36,3 +39,26 @@ def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
     for n, length in enumerate(lengths):
         frames[n, length:] = 0
     return frames
+
+
+def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
+    """(N, C, T, V) rectified, in place, and zeros where the mask (N, T) says that a frame is not real."""
+    return torch.relu_(x) if mask is None else _MaskedReLU.apply(x, mask)
+
+
+class _MaskedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        if on_cpu(x):
+            zero_padding(x.relu_(), mask)
+        else:  # in one pass: 0 is also the upper bound where there is padding
+            most = torch.where(mask, torch.inf, 0.0).to(x.dtype)[:, None, :, None]
+            torch.clamp(x, x.new_zeros(()), most, out=x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return torch.ops.aten.threshold_backward(grad, *ctx.saved_tensors, 0), None

@@ -17,6 +17,7 @@ weight, and their products are added before B.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import on_cpu, real_frames
+from model.ops.padding import on_cpu, real_frames, zero_beyond
 
 TILE = 17  # frames that a tile gives; odd, as then all but one of a tile's frequencies come in pairs
 FEWEST_CHANNELS = 32  # below it the transforms cost more than they save
@@ -81,120 +82,92 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     return Transforms(*(torch.tensor(matrix, dtype=dtype) for matrix in (tile, weights, back)))
 
 
+class Tiles(NamedTuple):
+    """Where the tiles of a batch read and write, as places among the N·T frames of padded clips; -1 where there is none.
+
+    reads: (stride, tiles, L) of each sequence of every stride-th frame. writes: (tiles, TILE).
+    """
+
+    reads: Tensor
+    writes: Tensor
+
+
+@lru_cache(maxsize=64)
+def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> Tiles:
+    """Cover the real frames of clips that are padded to `frames` frames; no tile reaches over two clips."""
+    phase, frame = np.arange(stride)[:, None, None], np.arange(TILE + math.ceil(taps / stride) - 1)
+    reads, writes = [], []
+    for n, length in enumerate(lengths):
+        given = math.ceil(length / stride)
+        first = np.arange(0, given, TILE)[:, None]
+        read = stride * (first + frame) + phase - taps // 2
+        write = first + np.arange(TILE)
+        reads.append(np.where((0 <= read) & (read < length), n * frames + read, -1))
+        writes.append(np.where(write < given, n * math.ceil(frames / stride) + write, -1))
+    return Tiles(torch.from_numpy(np.concatenate(reads, 1)), torch.from_numpy(np.concatenate(writes)))
+
+
 class _TiledConvolution(torch.autograd.Function):
     """x (N, T, V, C), weight (C_out, C, taps), bias (C_out,) → (N, ⌈T/stride⌉, V, C_out); padding is skipped."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, lengths: list[int]) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.row = row = _Row.of(lengths, weight.shape[2], stride)
+        ctx.stride, ctx.lengths = stride, lengths
         tile, _, back = transforms(math.ceil(weight.shape[2] / stride), x.dtype)
         kernels = _transform_weights(weight, stride, x.dtype)
-        phases = row.read(x)
-        given = x.new_empty(row.tiles, TILE, x.shape[2] * len(weight))
-        for tiles in row.groups(x, weight):
-            products = torch.bmm(_transform(phases[0], tiles, tile, x.shape[3]), kernels[0])  # (P, m·V, C_out)
-            for phase, kernel in zip(phases[1:], kernels[1:], strict=True):
-                products.baddbmm_(_transform(phase, tiles, tile, x.shape[3]), kernel)
-            products[0] += tile.shape[1] * bias  # at frequency 0, whence it reaches every frame
-            given[tiles.start : tiles.stop] = (back @ products.flatten(1)).view(TILE, len(tiles), -1).transpose(0, 1)
         y = x.new_empty(len(x), math.ceil(x.shape[1] / stride), x.shape[2], len(weight))
-        return _by_clip(given.flatten(0, 1), row.given, y)
+        for reads, writes in _groups(x, weight, stride, lengths):
+            products = torch.bmm(_transform(x, reads[0], tile), kernels[0])  # (P, m·V, C_out)
+            for read, kernel in zip(reads[1:], kernels[1:], strict=True):
+                products.baddbmm_(_transform(x, read, tile), kernel)
+            products[0] += tile.shape[1] * bias  # at frequency 0, whence it reaches every frame
+            given = (back @ products.flatten(1)).view(len(writes), *y.shape[2:])
+            real = (writes >= 0).nonzero().squeeze(1)
+            y.flatten(0, 1).index_copy_(0, writes[real], given.index_select(0, real))
+        return zero_beyond(y, [math.ceil(length / stride) for length in lengths])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Each product's transpose: of B, of the product with the weights, of A."""
-        (x, weight), row = ctx.saved_tensors, ctx.row
-        tile, _, back = transforms(math.ceil(weight.shape[2] / row.stride), x.dtype)
-        kernels = _transform_weights(weight, row.stride, x.dtype)
+        x, weight = ctx.saved_tensors
+        tile, _, back = transforms(math.ceil(weight.shape[2] / ctx.stride), x.dtype)
+        kernels = _transform_weights(weight, ctx.stride, x.dtype)
         grad_kernels = [torch.zeros_like(kernel, dtype=weight.dtype) for kernel in kernels]
-        phases, given = row.read(x), _in_a_row(grad, row.given, TILE * row.tiles)
-        grad_read = x.new_zeros(TILE * (row.tiles + 1) * row.stride, x[0, 0].numel())
-        for tiles in row.groups(x, weight):
-            some = given[TILE * tiles.start : TILE * tiles.stop].view(len(tiles), TILE, -1)
-            products = (back.T @ some.transpose(0, 1).reshape(TILE, -1)).view(len(back.T), -1, len(weight))
-            for phase, kernel, grad_kernel, grad_phase in zip(
-                phases, kernels, grad_kernels, _phases(grad_read, row.stride), strict=True
-            ):
-                grad_kernel += torch.bmm(_transform(phase, tiles, tile, x.shape[3]).mT, products)
-                grad_tiles = tile.T @ torch.bmm(products, kernel.mT).flatten(1)
-                _add_tiles(grad_phase, tiles, grad_tiles.view(tile.shape[1], len(tiles), -1))
-        grad_x = _by_clip(grad_read, row.frames, torch.empty_like(x))
-        grad_bias = given.sum(0).view(-1, len(weight)).sum(0).to(weight.dtype)
+        grad, grad_x, grad_bias = grad.contiguous(), torch.zeros_like(x), torch.zeros_like(weight[:, 0, 0])
+        for reads, writes in _groups(x, weight, ctx.stride, ctx.lengths):
+            given = _read(grad, writes)
+            grad_bias += given.sum((0, 1))
+            products = (back.T @ given.view(TILE, -1)).view(len(back.T), -1, len(weight))
+            for read, kernel, grad_kernel in zip(reads, kernels, grad_kernels, strict=True):
+                grad_kernel += torch.bmm(_transform(x, read, tile).mT, products)
+                grad_read = (tile.T @ torch.bmm(products, kernel.mT).flatten(1)).view(len(read), *x.shape[2:])
+                grad_read[(read < 0).nonzero().squeeze(1)] = 0
+                grad_x.flatten(0, 1).index_add_(0, read.clamp(min=0), grad_read)
         return grad_x, _weights_back(grad_kernels, weight.shape[2]), grad_bias, None, None
 
 
-class _Row(NamedTuple):
-    """All clips of a batch in one row of tiles, with zeros between them for at least half a kernel.
-
-    frames: where the frames of each clip lie in what the tiles read.
-    given:  where the convolution's lie in what they give.
-    """
-
-    tiles: int
-    stride: int
-    frames: list[slice]
-    given: list[slice]
-
-    @classmethod
-    def of(cls, lengths: list[int], taps: int, stride: int) -> _Row:
-        """Lay out clips of some lengths."""
-        half, tiles, frames, given = taps // 2, 0, [], []
-        for length in lengths:
-            start = TILE * tiles
-            frames.append(slice(stride * start + half, stride * start + half + length))
-            given.append(slice(start, start + math.ceil(length / stride)))
-            tiles += math.ceil((length + half) / (TILE * stride))
-        return cls(tiles, stride, frames, given)
-
-    def read(self, x: Tensor) -> Tensor:
-        """What the tiles read of (N, T, V, C), in `stride` sequences of every stride-th frame, (stride, T', V·C)."""
-        return _phases(_in_a_row(x, self.frames, TILE * (self.tiles + 1) * self.stride), self.stride)
-
-    def groups(self, x: Tensor, weight: Tensor) -> list[range]:
-        """The tiles in equal groups that fit the cache, and are worked on together."""
-        per_tile = x[0, 0].numel()
-        points = 2 * (TILE + math.ceil(weight.shape[2] / self.stride))
-        most = max(1, CACHED // (points * per_tile), weight[:, :, 0].numel() // per_tile)
-        cuts = np.linspace(0, self.tiles, math.ceil(self.tiles / most) + 1).astype(int).tolist()
-        return [range(begin, end) for begin, end in pairwise(cuts)]
+def _groups(x: Tensor, weight: Tensor, stride: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """The batch's tiles in equal groups that fit the cache: what m tiles read, (L·m,) each, and write, (TILE·m,)."""
+    reads, writes = lay_tiles(tuple(lengths), x.shape[1], weight.shape[2], stride)
+    per_tile = x.shape[2] * x.shape[3]
+    most = max(1, CACHED // (3 * reads.shape[2] // 2 * per_tile), weight[:, :, 0].numel() // per_tile)
+    cuts = np.linspace(0, len(writes), math.ceil(len(writes) / most) + 1).astype(int).tolist()
+    for begin, end in pairwise(cuts):
+        yield [read[begin:end].T.flatten() for read in reads], writes[begin:end].T.flatten()
 
 
-def _in_a_row(x: Tensor, places: list[slice], length: int) -> Tensor:
-    """The frames (N, T, V, C) of each clip at its place, (length, V·C), and zeros elsewhere."""
-    row = x.new_zeros(length, x.shape[2] * x.shape[3])
-    for clip, place in zip(x, places, strict=True):
-        row[place] = clip[: place.stop - place.start].flatten(1)
-    return row
+def _read(x: Tensor, places: Tensor) -> Tensor:
+    """Frames of (N, T, V, C) by their places (n,), zeros for -1: (n, V, C)."""
+    frames = x.flatten(0, 1).index_select(0, places.clamp(min=0))
+    frames[(places < 0).nonzero().squeeze(1)] = 0
+    return frames
 
 
-def _by_clip(row: Tensor, places: list[slice], x: Tensor) -> Tensor:
-    """Fill (N, T, V, C) with what lies at the clips' places in a row, and with zeros in the padding."""
-    for clip, place in zip(x, places, strict=True):
-        length = place.stop - place.start
-        clip[:length] = row[place].view(length, *x.shape[2:])
-        clip[length:] = 0
-    return x
-
-
-def _phases(row: Tensor, stride: int) -> Tensor:
-    return row.unflatten(0, (-1, stride)).transpose(0, 1)
-
-
-def _transform(phase: Tensor, tiles: range, tile: Tensor, channels: int) -> Tensor:
-    """The transforms (P, m·V, C) of some tiles of a sequence (T', V·C), each of as many frames as `tile` has columns."""
-    points, length = tile.shape
-    some = phase[TILE * tiles.start : TILE * (tiles.stop - 1) + length]
-    read = some.unfold(0, length, TILE).permute(2, 0, 1).reshape(length, -1)  # (L, m·V·C)
-    return (tile @ read).view(points, -1, channels)
-
-
-def _add_tiles(total: Tensor, tiles: range, of_tiles: Tensor) -> None:
-    """Transpose of reading them: add tiles (L, m, V·C) to the frames of a sequence (T', V·C) that they were read from."""
-    blocks = total.unflatten(0, (-1, TILE)).transpose(0, 1)  # (TILE, tiles + 1, V·C)
-    blocks[:, tiles.start : tiles.stop] += of_tiles[:TILE]
-    blocks[: len(of_tiles) - TILE, tiles.start + 1 : tiles.stop + 1] += of_tiles[TILE:]
+def _transform(x: Tensor, read: Tensor, tile: Tensor) -> Tensor:
+    """The transforms (P, m·V, C) of tiles that read the frames `read` (L·m,) of (N, T, V, C)."""
+    return (tile @ _read(x, read).view(tile.shape[1], -1)).view(len(tile), -1, x.shape[3])
 
 
 def _transform_weights(weight: Tensor, stride: int, dtype: torch.dtype) -> list[Tensor]:
