@@ -28,9 +28,11 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         """(N, C, T, V) and its real frames (N, T), or None where all are → (N, C, T, V)."""
         if not self.training or (mask is None and not self.over_ranks):
             return super().forward(x)
+        if not len(x) and not self.over_ranks:  # a rank without a clip has no statistics, but takes part in the step
+            return x * self.weight[:, None, None] + self.bias[:, None, None]
         count, mean, var = moments(x, mask)
         if self.over_ranks:
-            count, mean, var = combined(*distributed.stack(torch.stack([count.expand_as(mean).to(mean), mean, var])).unbind(1))
+            count, mean, var = combined(*distributed.stack(torch.stack([count.expand_as(mean), mean, var])).unbind(1))
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -52,6 +54,8 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     No large sums are subtracted from each other, so a mean far above the deviation costs no precision.
     """
     exact = torch.promote_types(x.dtype, torch.float32)
+    if not len(x):
+        return tuple(x.new_zeros(shape, dtype=exact) for shape in ((), x.shape[1], x.shape[1]))
     if on_cpu(x):
         return _moments_by_clip(x, mask, exact)
     values = x[:, 0].numel()
@@ -63,7 +67,7 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     near = x[:, :, 0].mean((0, 2))
     filled = torch.where(mask[:, None, :, None], x, near[:, None, None])
     var, mean = torch.var_mean(filled.to(exact), AXES, correction=0)
-    count = mask.sum() * x.shape[3]
+    count = mask.sum().to(exact) * x.shape[3]
     share = count / values
     distance = (mean - near) / share  # from the padding's value to the mean of the real frames
     var = (var / share - distance.square() * (1 - share)).clamp(min=0)
@@ -71,20 +75,24 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _moments_by_clip(x: Tensor, mask: Tensor | None, exact: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The same clip by clip: many times as fast on a CPU as `torch.var_mean`."""
     clips = x.permute(0, 2, 3, 1)  # (N, T, V, C)
-    unused = x.new_zeros(2, x.shape[1], dtype=exact)  # running statistics, which the operation wants to update
-    counts, means, variances = [x.new_zeros(1, dtype=exact)], [unused[0]], [unused[0]]
-    for clip, length in zip(clips, real_frames(clips, mask), strict=True):
-        rows = clip[:length].reshape(-1, x.shape[1])
-        mean, var = torch.batch_norm_update_stats(rows, *unused.clone(), 0.0)
-        counts.append(torch.full_like(counts[0], len(rows)))
-        means.append(mean)
-        variances.append(var)
-    return combined(torch.stack(counts).expand(-1, x.shape[1]), torch.stack(means), torch.stack(variances))
+    lengths = real_frames(clips, mask)
+    running = x.new_zeros(2, x.shape[1], dtype=exact)  # what the operation would update; its momentum is 0
+    found = [
+        torch.batch_norm_update_stats(clip[:length].reshape(-1, x.shape[1]), *running, 0.0)
+        for clip, length in zip(clips, lengths, strict=True)
+    ]
+    counts = x.new_tensor(lengths, dtype=exact).unsqueeze(1) * x.shape[3]
+    count, mean, var = combined(counts, *map(torch.stack, zip(*found, strict=True)))
+    return count.squeeze(), mean, var
 
 
 def combined(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count, mean and variance of several groups together, each given as (groups, C) (Chan et al. 1979)."""
+    """Count, mean and variance of several groups together, given as (groups, 1 or C) and twice (groups, C).
+
+    (Chan et al. 1979.)
+    """
     count = counts.sum(0)
     share = counts / count.clamp(min=1)
     mean = (share * means).sum(0)
@@ -117,7 +125,9 @@ class _Normalize(torch.autograd.Function):
         """The gradient is zero in the padding, as what came out there means nothing."""
         x, weight, count, mean, var, mask = ctx.saved_tensors
         given = (weight, mean, var, None, None, False, ctx.eps)  # as if mean and var did not depend on x
-        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, x, *given, [False, True, True])
+        of_weight = of_bias = torch.zeros_like(mean)
+        if len(x):  # on none PyTorch's kernel divides by zero
+            _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(grad, x, *given, [False, True, True])
         sums = torch.stack([of_bias, of_weight])
         mean_bias, mean_weight = (distributed.add_up(sums.clone()) if ctx.over_ranks else sums) / count
         # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x

@@ -38,9 +38,10 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, mask: Tensor
         frames = x.permute(0, 2, 3, 1).to(activation_type(x))
         scores = _ScoreByClip.apply(frames, weight, bias, subsets, real_frames(frames, mask))
     else:
-        N, C = x.shape[:2]
-        embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), x.permute(0, 2, 3, 1).view(N, -1, C).mT)
-        theta, phi = embedded.view(N, 2, subsets, -1, x.shape[3]).unbind(1)  # (N, S, C'·T, V)
+        N, _, T, V = x.shape
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
+        embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), rows.mT)  # (N, 2·S·C', T·V)
+        theta, phi = embedded.view(N, 2, subsets, len(weight) // (2 * subsets) * T, V).unbind(1)
         # A padded frame adds the same to all scores of a clip (the product of the biases), which the softmax ignores
         scores = (theta.mT @ phi).to(weight.dtype)
     lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
@@ -65,7 +66,7 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
         frames = frames.to(activation_type(x))
         y = _MixByClip.apply(frames, rows, weight, bias, real_frames(frames, mask))
     else:
-        mixed = (rows.unsqueeze(1) @ frames).view(*frames.shape[:3], -1)  # (N, T, V, S·C)
+        mixed = (rows.unsqueeze(1) @ frames).view(*frames.shape[:3], weight.shape[1])  # (N, T, V, S·C)
         y = F.linear(mixed, weight, bias)
     return y.permute(0, 3, 1, 2)
 

@@ -42,19 +42,25 @@ def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
 
 
 def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(N, C, T, V) rectified, in place, and zeros where the mask (N, T) says that a frame is not real."""
-    return torch.relu_(x) if mask is None else _MaskedReLU.apply(x, mask)
+    """(N, C, T, V) rectified, in place where that can be, and zeros where the mask (N, T) says that a frame is not real."""
+    if mask is None:
+        return torch.relu_(x)
+    if torch.compiler.is_compiling():  # it joins the two passes by itself
+        return torch.relu(x) * mask[:, None, :, None]
+    return _MaskedReLU.apply(x, mask)
 
 
 class _MaskedReLU(torch.autograd.Function):
+    """Both in one pass: where there is padding, the upper bound is 0 as well."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         if on_cpu(x):
             zero_padding(x.relu_(), mask)
-        else:  # in one pass: 0 is also the upper bound where there is padding
-            most = torch.where(mask, torch.inf, 0.0).to(x.dtype)[:, None, :, None]
-            torch.clamp(x, x.new_zeros(()), most, out=x)
+        else:
+            bound = torch.where(mask, torch.inf, 0.0).to(x.dtype)
+            x.clamp_(torch.zeros_like(bound[:1, :1])[:, None, :, None], bound[:, None, :, None])
         ctx.save_for_backward(x)
         return x
 

@@ -47,9 +47,10 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     Returns:
         (N, C_out, ⌈T/stride⌉, V); what it holds in the padding means nothing.
     """
-    if on_cpu(x) and x.shape[1] >= FEWEST_CHANNELS:
+    if on_cpu(x) and x.shape[1] >= FEWEST_CHANNELS and len(x):
         frames = x.permute(0, 2, 3, 1)  # (N, T, V, C)
-        y = _TiledConvolution.apply(frames, weight.squeeze(-1), bias, stride, real_frames(frames, mask))
+        with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
+            y = _TiledConvolution.apply(frames, weight.squeeze(-1), bias, stride, real_frames(frames, mask))
         return y.permute(0, 3, 1, 2)
     return F.conv2d(x, weight, bias, (stride, 1), (weight.shape[2] // 2, 0))
 
