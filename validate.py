@@ -1,8 +1,12 @@
-"""Score a model on annotated clips, by the corrected evaluation and by the released one, and report it."""
+"""Score a model on annotated clips, by the corrected evaluation and by the released one, and report the results.
+
+`python train.py --phase test --weights FILE` runs `test`; training runs `Validation` after its epochs.
+"""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,10 @@ from evaluation.diagnosis import diagnose, frame_confusion
 from evaluation.localization import ground_truth
 from evaluation.metrics import classification_ap
 from evaluation.protocols import ClipResult, Evaluation, evaluate
-from feeders.batches import EvalBatches, loader
+from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
+from model.checkpoint import load_localizer
 from model.inference import score_clips
 from model.localizer import Localizer
 from reporting.figures import confusion_figure, save_figure
@@ -32,15 +37,15 @@ from utils.errors import UserError
 from utils.run import provenance, read_history
 from utils.store import Split
 
-SHOWN = 3  # clips whose time lines are pictured each epoch
-MOST_CURVES = 24  # classes with a curve of precision against recall, those with most frames
+SHOWN = 3  # clips whose time lines are shown each epoch
+MOST_CURVES = 24  # classes with a precision-recall curve: those with most frames
 
 
 class Validation:
     """The clips of a subset under both label policies, ready to score a model again and again.
 
-    The corrected evaluation judges by corrected labels whatever the settings say; the released one by the
-    settings' own label policy, which may shorten clips, so that they are scored once more.
+    The corrected evaluation always uses the corrected labels. The released one uses the label policy of the settings,
+    which may shorten clips; those are then scored a second time.
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device, subset: str = "val") -> None:
@@ -49,18 +54,18 @@ class Validation:
         self.corrected = SkeletonClips(split, subset, policy.corrected(), normalization)
         self.released = SkeletonClips(split, subset, policy, normalization)
         self.shown = varied_clips(self.corrected.video_labels, SHOWN)
+        self.results: list[ClipResult] = []  # of the last corrected evaluation
 
     def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
-        """The corrected and the released evaluation of `model`; None on ranks that only share in the scoring."""
+        """The corrected and the released evaluation of `model`; None on ranks that only help to score."""
         scores = again = clip_scores(model, self.corrected, self.settings, self.device)
         if not self._same_motion():
             again = clip_scores(model, self.released, self.settings, self.device)
         if not distributed.is_main():
             return None
-        results, released = _results(self.corrected, scores), _results(self.released, again)
-        self.results = results  # of the corrected evaluation, until the next one
+        self.results, released = _results(self.corrected, scores), _results(self.released, again)
         classes, settings = self.split.classes, self.settings.eval
-        return evaluate(results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
+        return evaluate(self.results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
 
     def time_line(self, evaluation: Evaluation, index: int) -> Figure:
         """The time line of a clip in the last corrected evaluation."""
@@ -68,27 +73,94 @@ class Validation:
         found = evaluation.detections.of_clip(index)
         return time_line(clip.name, clip.labels, found, clip.frame_probs, self.split.classes, thresholds)
 
-    def show(self, board: Board, evaluation: Evaluation, epoch: int) -> None:
-        """Show the last corrected evaluation: time lines of the same few clips, confusion, precision against recall."""
+    def show(self, writer: Board, evaluation: Evaluation, epoch: int) -> None:
+        """Show the last corrected evaluation in TensorBoard: time lines of the same clips, confusion, precision."""
         for index in self.shown:
             picture = as_image(self.time_line(evaluation, index))
-            board.picture(f"time_line/{self.results[index].name}", picture, epoch)
+            writer.picture(f"time_line/{self.results[index].name}", picture, epoch)
         confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in self.results)
-        board.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
+        writer.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
         labels = np.concatenate([clip.labels for clip in self.results])
         frames = labels.sum(axis=0)
         for k in np.argsort(-frames, kind="stable")[:MOST_CURVES]:
             if frames[k]:
                 probs = np.concatenate([clip.frame_probs[:, k] for clip in self.results])
-                board.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
+                writer.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
+
+    def report(
+        self, folder: Path, evaluations: tuple[Evaluation, Evaluation], facts: dict[str, Any], run_folder: Path
+    ) -> None:
+        """Write the last evaluation as JSON, figures and an HTML report, and print its table.
+
+        Args:
+            facts: further entries of results.json.
+            run_folder: where a metrics.jsonl may lie; the report shows its training curves.
+        """
+        corrected, released = evaluations
+        results = {
+            "protocol": "headline: corrected evaluation; last epoch, or the given weights",
+            "corrected": corrected.to_dict(),
+            "released": released.to_dict(),
+            **facts,
+            "split": self.split.name,
+            "store": self.split.store.digest,
+            "settings": self.settings.model_dump(),
+            **provenance(),
+        }
+        write_json(folder / "results.json", results)
+        detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
+        print(corrected.table(released))
+        truth = ground_truth([clip.labels for clip in self.results])
+        diagnosis = diagnose(corrected.detections, truth, self.split.classes)
+        write_diagnosis(folder, diagnosis)
+        save_figure(folder / "time_line.png", self.time_line(corrected, self.shown[0]))
+        try:
+            history = read_history(run_folder / "metrics.jsonl")
+        except UserError as error:
+            print(f"warning: the report has no training curves: {error}", file=sys.stderr)
+            history = []
+        time_line_of = partial(self.time_line, corrected)
+        html = report_html(results, corrected, released, self.results, diagnosis, history, time_line_of)
+        write_whole(folder / "report.html", html.encode())
+        names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
+        print(f"written to {folder}: {', '.join(names)}")
 
     def _same_motion(self) -> bool:
         same_clips = self.corrected.clip_ids == self.released.clip_ids
         return same_clips and np.array_equal(self.corrected.lengths, self.released.lengths)
 
 
+def test(weights: str | None, work_dir: str | None, settings: Settings, device: torch.device) -> int:
+    """Evaluate a file of weights. Model and data policy come with the weights, where the data lies from the settings.
+
+    Args:
+        work_dir: where the report goes; None: eval/ beside the weights.
+
+    Raises:
+        UserError: there are no such weights, they do not fit the data, or `work_dir` holds results already.
+    """
+    if not weights:
+        raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
+    path = Path(weights)
+    folder = Path(work_dir) if work_dir else path.parent / "eval"
+    if work_dir and (folder / "results.json").exists():
+        raise UserError(
+            f"{folder}: already holds a results.json, and results are never overwritten. "
+            "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
+        )
+    split = Split.open(settings.data.root, settings.data.split)
+    model, settings = load_localizer(path, split.classes, settings)
+    print(f"{path}: width {settings.model.width}, {settings.data.normalization} normalization, on {split.folder}")
+    validation = Validation(split, settings, device)
+    evaluations = validation.evaluate(model.in_precision(settings.train.precision).to(device))
+    if evaluations:
+        folder.mkdir(parents=True, exist_ok=True)
+        validation.report(folder, evaluations, {"weights": str(path)}, run_folder=path.parent)
+    return 0
+
+
 def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
-    """Clips that show much: each adds as many classes as can be to those before it, then has many itself.
+    """Up to `count` clips that show many classes: each adds as many new ones as possible, then has many itself.
 
     Args:
         video_labels: (N, K) bool.
@@ -107,9 +179,9 @@ def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
 def clip_scores(
     model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Frame and video probabilities of every clip, by its index. Ranks share the clips out; the main one has all."""
-    batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not reach a score
-    batches = loader(clips, EvalBatches(clips.lengths, batch_size), settings.data.workers, device)
+    """Frame and video probabilities of every clip, by its index. Ranks share the clips; the main rank gets them all."""
+    batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
+    batches = eval_loader(clips, batch_size, settings.data.workers, device)
     progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=distributed.no_bar())
     own = {s.index: (s.frame_probs, s.video_probs) for s in score_clips(model, progress, device)}
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
@@ -125,7 +197,7 @@ def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation's figures as one epoch's row holds them; what is not defined is left out."""
+    """An evaluation's figures for an epoch's row; figures that are not defined are left out."""
     at = {f"mAP@{tiou:g}": value for tiou, value in zip(evaluation.tious, evaluation.map_at, strict=True)}
     return {
         "mAP": evaluation.average_map,
@@ -137,54 +209,21 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def report(
-    folder: Path,
-    validation: Validation,
-    settings: Settings,
-    corrected: Evaluation,
-    released: Evaluation,
-    facts: dict[str, Any],
-    run_folder: Path,
-) -> None:
-    """Write what is left of the last evaluation, as JSON, pictures and a page, and print its table.
+def oracle_epoch(
+    history: list[dict[str, Any]], last_epoch: int, evaluations: tuple[Evaluation, Evaluation]
+) -> dict[str, Any]:
+    """The row of the epoch with the best validation mAP. Not a fair result: the labels that score it chose it."""
+    scored = [row for row in history if "corrected" in row]
+    scored.append({"epoch": last_epoch, "corrected": summary(evaluations[0])})  # where the last row has no scores
+    return max(scored, key=lambda row: row["corrected"]["mAP"])
 
-    `run_folder` is where a metrics.jsonl of the training may lie, whose curves the page then has.
-    """
-    split = validation.split
-    results = {
-        "protocol": "headline: corrected evaluation; last epoch, or the given weights",
-        "corrected": corrected.to_dict(),
-        "released": released.to_dict(),
-        **facts,
-        "split": split.name,
-        "store": split.store.digest,
-        "settings": settings.model_dump(),
-        **provenance(),
-    }
-    write_json(folder / "results.json", results)
-    detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
-    print(corrected.table(released))
-    truth = ground_truth([clip.labels for clip in validation.results])
-    diagnosis = diagnose(corrected.detections, truth, split.classes)
-    write_diagnosis(folder, diagnosis)
-    save_figure(folder / "time_line.png", validation.time_line(corrected, validation.shown[0]))
-    try:
-        history = read_history(run_folder / "metrics.jsonl")
-    except UserError as error:
-        print(f"warning: the report has no training curves: {error}", file=sys.stderr)
-        history = []
-    html = report_html(
-        results,
-        corrected,
-        released,
-        validation.results,
-        diagnosis,
-        history,
-        lambda index: validation.time_line(corrected, index),
-    )
-    write_whole(folder / "report.html", html.encode())
-    names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
-    print(f"written to {folder}: {', '.join(names)}")
+
+def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> None:
+    """Say which classes cannot be learnt, and which cannot be scored."""
+    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of every mean")):
+        for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
+            if not present:
+                print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")
 
 
 def _results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[ClipResult]:

@@ -1,13 +1,12 @@
 """Train and score a list of configs × seeds, and print one table: mean ± standard deviation over the seeds.
 
     python benchmarks/accuracy.py benchmarks/ablation.yaml --seeds 5 6 7 --jobs 2
-    python benchmarks/accuracy.py benchmarks/ablation.yaml --task 2/9       # the second ninth, on a machine of its own
+    python benchmarks/accuracy.py benchmarks/ablation.yaml --task 2/9       # the second ninth, on one of nine machines
     python benchmarks/accuracy.py benchmarks/ablation.yaml --table-only
 
-A list is a YAML file: `common` settings of all rows, and `rows` by name, each with `config` (layers), `set`
-(assignments), or `evaluate` (the name of a row whose last weights are scored anew under this row's settings, without
-training). Every run keeps a folder of its own, <out>/<list>/<row>/seed<n>: finished ones are not repeated, stopped
-ones are resumed.
+A list is a YAML file: `common` settings of all rows, and `rows` by name. A row has `config` (layers) and `set`
+(assignments), or `evaluate`: the name of a row whose last weights are scored again under this row's settings. Every run
+has a folder of its own, <out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
-from prepare.store.shards import Shard
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, run_command
 
@@ -36,7 +34,7 @@ TIOUS = ("0.3", "0.5", "0.7")
 
 
 class Row(NamedTuple):
-    """A line of the table: config layers and assignments, or the row whose weights it scores anew."""
+    """A line of the table: config layers and assignments, or the row whose weights it scores again."""
 
     name: str
     config: list[str]
@@ -45,7 +43,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a list, in its order, common settings first in each. Raises UserError when it is none."""
+    """The rows of a list, in its order, each with the common settings first. Raises UserError: the file is no list."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -69,7 +67,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def run(row: Row, seed: int, out: Path, threads: int) -> str:
-    """Bring one run to its end; returns one line about it."""
+    """Train or score one run, unless it is done; returns one line about it."""
     folder = out / row.name / f"seed{seed}"
     if (folder / "results.json").exists():
         return f"{row.name}, seed {seed}: done before"
@@ -88,7 +86,7 @@ def run(row: Row, seed: int, out: Path, threads: int) -> str:
 
 
 def figures(folder: Path) -> dict[str, float | None] | None:
-    """What the table shows of a finished run, in percent, and its minutes; None while it is not finished."""
+    """The table's figures of a finished run, in percent, and its minutes; None while it is not finished."""
     try:
         results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
     except FileNotFoundError:
@@ -106,7 +104,7 @@ def figures(folder: Path) -> dict[str, float | None] | None:
 
 
 def training(folder: Path) -> dict[str, float | None]:
-    """What the mAP of a run gained in the last quarter of its epochs, and its minutes; None where that is unknown."""
+    """By how much mAP rose in the last quarter of a run's epochs, and the run's minutes; None where that is unknown."""
     try:
         epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     except FileNotFoundError:
@@ -132,11 +130,18 @@ def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, 
     return "\n".join(lines), found
 
 
-def of_task(task: Shard, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
-    """The runs (row, seed) of a task; what is scored anew goes with the training that it needs."""
+def of_task(task: str, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
+    """The runs (row, seed) of task "I/N"; a row that is scored again belongs to the task that trains its weights.
+
+    Raises:
+        UserError: the text names no task.
+    """
+    number, _, of = task.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise UserError(f"--task {task}: expected I/N, the I-th of N parts, from 1/N to N/N, as in --task 2/8")
     trained = list(dict.fromkeys((row.evaluate or row.name, seed) for seed in seeds for row in rows))
-    share = task.share(trained)
-    return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in share}
+    own = trained[int(number) - 1 :: int(of)]
+    return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in own}
 
 
 def _cell(values: list[float | None]) -> str:
@@ -164,28 +169,27 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
-    parser.add_argument("--task", metavar="I/N", help="only the I-th of N shares of the runs (default: all)")
-    parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what is there")
+    parser.add_argument("--task", metavar="I/N", help="only the I-th of N parts of the runs (default: all)")
+    parser.add_argument("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
     args = parser.parse_args()
     rows = read_rows(args.list)
+    names = [row.name for row in rows]
     for name in args.only or ():
-        if name not in [row.name for row in rows]:
-            raise UserError(f"--only {name}: {nearest(name, [row.name for row in rows])}")
+        if name not in names:
+            raise UserError(f"--only {name}: {nearest(name, names)}")
     out = args.out / args.list.stem
-    task = Shard.parse(args.task, "--task") if args.task else Shard(1, 1)
-    mine = of_task(task, [row for row in rows if not args.only or row.name in args.only], args.seeds)
+    chosen = [row for row in rows if not args.only or row.name in args.only]
+    own = of_task(args.task or "1/1", chosen, args.seeds)
     failed = False
-    for trains in (True, False):  # what is scored anew has to be there first
-        todo = [r for r in rows if (r.evaluate is None) == trains and (not args.only or r.name in args.only)]
-        runs = (
-            [] if args.table_only else [(row, seed) for seed in args.seeds for row in todo if (row.name, seed) in mine]
-        )
+    for trains in (True, False):  # what is scored again has to be trained first
+        runs = [(row, seed) for seed in args.seeds for row in chosen if (row.evaluate is None) == trains]
+        runs = [] if args.table_only else [(row, seed) for row, seed in runs if (row.name, seed) in own]
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
             for line in pool.map(lambda r: run(*r, out, args.threads), runs):
                 failed |= "FAILED" in line
                 print(line, file=sys.stderr, flush=True)
     if args.task:
-        return int(failed)  # tasks that end at once would write the same table
+        return int(failed)  # the last task to end prints no table either: others may be running
     text, found = table(rows, args.seeds, out)
     print(text)
     if found:

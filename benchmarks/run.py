@@ -20,10 +20,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
-from utils.threads import waiting
-
-os.environ.update(waiting())  # before torch
-
 import torch
 
 from benchmarks.bench_motion import joints, prepare

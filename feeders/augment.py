@@ -1,4 +1,4 @@
-"""Training clips seen a little differently each epoch, in ways that change no label."""
+"""Augmentation: training clips are changed a little each epoch, in ways that change no label."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from utils.skeleton import JOINT_NAMES
 OTHER = {"left": "right", "right": "left"}
 
 
-def _across(name: str) -> int:
+def _mirrored(name: str) -> int:
+    """The joint at the same place on the other side of the body."""
     side, _, part = name.partition("_")
     return JOINT_NAMES.index(f"{OTHER[side]}_{part}" if side in OTHER else name)
 
 
-MIRRORED = [_across(name) for name in JOINT_NAMES]
+MIRRORED = [_mirrored(name) for name in JOINT_NAMES]
 
 
 def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) -> Batch:
-    """Some clips mirrored, left and right exchanged, and every body made larger or smaller.
+    """Mirror some clips, left and right exchanged, and make every body larger or smaller.
 
-    What happens to a clip depends on seed, epoch and its index alone, whichever batch and rank it is in.
+    What happens to a clip depends on seed, epoch and its index alone, not on its batch or rank.
 
     Args:
         mirror: probability that a clip is mirrored: x becomes -x, which normalisation has made left to right.

@@ -1,4 +1,4 @@
-"""Clips of a split as the network sees them: label policies and normalisation are applied here, on loading."""
+"""The clips of a split as the network sees them. Label policy and normalisation are applied on loading."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from feeders.normalize import normalize
 from utils.errors import UserError
 from utils.store import Split
 
+PERSONS = 1  # M
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -25,13 +27,14 @@ class Sample:
 
 
 class SkeletonClips(Dataset):
-    """The clips of one subset of a split under a policy, in the split's order, memory-mapped.
+    """The clips of one subset of a split under a label policy, in the split's order, memory-mapped.
 
     Args:
         split: an open split.
         subset: "train" or "val".
         policy: for labels.
         normalization: "upright" or "released" (`feeders.normalize`).
+        clip_ids: only these of the subset's clips, in this order; None: all.
 
     Attributes:
         clip_ids: list of N names; a clip's place in it is its index.
@@ -43,10 +46,13 @@ class SkeletonClips(Dataset):
         UserError: no clip is left.
     """
 
-    def __init__(self, split: Split, subset: str, policy: LabelPolicy, normalization: str) -> None:
+    def __init__(
+        self, split: Split, subset: str, policy: LabelPolicy, normalization: str, clip_ids: list[str] | None = None
+    ) -> None:
         self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
         self.classes = split.classes
-        kept = [(sid, policy.apply(split.labels(sid), split.annotated(sid))) for sid in split.clip_ids(subset)]
+        wanted = split.clip_ids(subset) if clip_ids is None else clip_ids
+        kept = [(sid, policy.apply(split.labels(sid), split.annotated(sid))) for sid in wanted]
         kept = [(sid, labels) for sid, labels in kept if labels is not None]
         if not kept:
             raise UserError(
@@ -67,18 +73,14 @@ class SkeletonClips(Dataset):
         )
 
     def frame_labels(self, index: int) -> np.ndarray:
-        """Dense labels (T, K) bool of a clip. Only evaluation and the fully-supervised bound may ask."""
+        """Frame labels (T, K) bool of a clip. Only evaluation and the fully-supervised bound may ask for them."""
         sid = self.clip_ids[index]
         return self.policy.apply(self.split.labels(sid), self.split.annotated(sid))
 
-    def keep(self, indices: np.ndarray) -> SkeletonClips:
-        """The same data set with only these clips, renumbered from 0."""
-        part = object.__new__(SkeletonClips)
-        part.__dict__.update(self.__dict__)
-        part.clip_ids = [self.clip_ids[i] for i in indices]
-        part.lengths = self.lengths[indices]
-        part.video_labels = self.video_labels[indices]
-        return part
+    def only(self, indices: np.ndarray) -> SkeletonClips:
+        """A dataset of these clips alone, renumbered from 0."""
+        clip_ids = [self.clip_ids[i] for i in indices]
+        return SkeletonClips(self.split, self.subset, self.policy, self.normalization, clip_ids)
 
 
 def network_input(joints: np.ndarray, normalization: str) -> Tensor:
@@ -88,11 +90,15 @@ def network_input(joints: np.ndarray, normalization: str) -> Tensor:
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """Split off a random share of the clips (at least one, never all); None when the share is 0."""
+    """Split off a random share of the clips, at least one and never all; None when the share is 0.
+
+    Raises:
+        UserError: there is only one clip.
+    """
     if share == 0:
         return clips, None
     if len(clips) < 2:
         raise UserError(f"data.holdout: {share} needs at least 2 training clips; the split has {len(clips)}")
     count = min(max(1, round(share * len(clips))), len(clips) - 1)
     order = np.random.default_rng(seed).permutation(len(clips))
-    return clips.keep(np.sort(order[count:])), clips.keep(np.sort(order[:count]))
+    return clips.only(np.sort(order[count:])), clips.only(np.sort(order[:count]))

@@ -17,23 +17,21 @@ import os
 import sys
 from pathlib import Path
 
-from prepare.formats.amass import AmassIndex, TakeError, take_path
+from prepare.formats.amass import AmassIndex, take_path
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
-from prepare.formats.smplh_body import Body, check_body, read_body
+from prepare.formats.errors import TakeError
+from prepare.formats.smplh_body import load_body
 from prepare.store.rates import compare_rates
 from prepare.store.shards import Shard, only_one
 from prepare.store.splits import write_label_set
 from prepare.store.summary import print_takes
 from prepare.store.update import compute_shard, store_name, update_store
-from prepare.synthetic.body import body_structure
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.manifest import plain_name
 from utils.store import SUBSETS, Split
 
 ROOT = Path(__file__).parents[1]
-BODY_FILES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in the order they are looked for
-STAND_IN = "stand-in"
 
 
 def build(
@@ -52,7 +50,7 @@ def build(
 
     Args:
         amass, babel_folder: the unpacked downloads.
-        body_file: an SMPL-H file, a folder that holds one, or "stand-in".
+        body_file: an SMPL-H file, a folder that holds one, or "synthetic".
         label_sets: class names by index for each split's name.
         limit: at most so many clips of each subset beyond those stored already, clips with a class first.
         babel_code: a clone of BABEL's code, whose frame rates are compared with the takes' own.
@@ -83,16 +81,6 @@ def build(
         for name, members in label_sets.items():
             write_label_set(out / name, members, babel, store)
     print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
-
-
-def load_body(body_file: str) -> Body:
-    """The body of a file, of the first known file in a folder, or the stand-in."""
-    if body_file == STAND_IN:
-        return check_body(body_structure(), "the stand-in body")
-    path = Path(body_file)
-    if path.is_dir():
-        path = next((path / name for name in BODY_FILES if (path / name).is_file()), path / BODY_FILES[0])
-    return read_body(path)
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
@@ -145,7 +133,7 @@ def parse_arguments() -> argparse.Namespace:
         "--body",
         default=str(ROOT / "human_model"),
         metavar="FILE",
-        help="SMPL-H model, .pkl or .npz, a folder with one, or the word stand-in (default: human_model)",
+        help="SMPL-H model, .pkl or .npz, a folder with one, or the word synthetic (default: human_model)",
     )
     parser.add_argument("--actions", type=Path, metavar="FILE", help="JSON {name: index}: classes of a split of yours")
     parser.add_argument("--name", help="name of that split")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from utils.run import load_checkpoint
+from model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TIMES = ("seconds", "frames_per_second")  # the figures of the clock, which no two runs share
@@ -67,6 +68,15 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen, seconds
     deadline = time.monotonic() + seconds
     while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, in the order of their numbers."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended meanwhile
+            parents[int(status.parent.name)] = int(status.read_text().split("PPid:")[1].split()[0])
+    return sorted(child for child, parent in parents.items() if parent == pid)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def test_an_array_of_shards_and_its_merge_make_the_data_of_one_run(
 ) -> None:
     out = tmp_path / "out"
     inputs = ["--amass", str(stand_in / "amass"), "--babel", str(stand_in / "babel_v1.0_release")]
-    outcome = submit("bash", "cluster/prepare.sh", "2", *inputs, "--body", "stand-in", "--out", str(out))
+    outcome = submit("bash", "cluster/prepare.sh", "2", *inputs, "--body", "synthetic", "--out", str(out))
     assert outcome.returncode == 0, outcome.stderr
     assert "shards: job 17, merge: job 17" in outcome.stdout
     calls = (tmp_path / "calls").read_text().splitlines()

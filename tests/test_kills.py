@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import torch
-from runs import ROOT, assert_same_end, command, finish, run, small, start, wait_until
+from runs import ROOT, assert_same_end, children, command, finish, run, small, start, wait_until
 
 import train
+from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.run import Run, load_checkpoint
+from utils.run import Run
 
 EPOCHS = 3
 DYING = """
@@ -82,7 +83,7 @@ def go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Res
 
 
 def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
-    return small(prepared, folder, f"train.epochs={EPOCHS}", *more)
+    return small(prepared, folder, f"train.epochs={EPOCHS}", "eval.every=2", *more)
 
 
 def last_epoch(folder: Path) -> int:
@@ -152,7 +153,8 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
 
 def test_a_folder_in_which_a_run_was_killed_before_it_began_is_free(tmp_path: Path) -> None:
     (tmp_path / "config.yaml.tmp").write_bytes(b"data: {ro")
-    assert Run(tmp_path, config.load(), resume=False).resumed is None
+    Run(tmp_path, config.load(), {}, resume=False)
+    assert (tmp_path / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
@@ -200,8 +202,7 @@ def test_a_loader_process_that_the_system_kills_is_one_message(
     folder = tmp_path / "run"
     started = start(command(*arguments(prepared, folder, "data.workers=2")))
     wait_until(lambda: (folder / "last.pt").exists(), started)
-    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(children(started.pid)[-1], signal.SIGKILL)
     said = started.communicate(timeout=60)[1]
     assert started.returncode == 2
     assert re.fullmatch(r"error: out of memory \(DataLoader worker .*data\.workers=0.*--resume\n", said)
@@ -221,7 +222,7 @@ def test_a_stop_before_anything_has_begun_says_how_to_start(
     def stop(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train, "Validation", stop)
+    monkeypatch.setattr(train.validate, "Validation", stop)
     assert run(monkeypatch, *arguments(prepared, tmp_path / "run")) == 130
     said = capsys.readouterr().err
     assert "stopped; nothing had begun. Start with: python train.py" in said

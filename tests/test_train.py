@@ -17,9 +17,9 @@ from runs import ROOT, command, equal, rows, run, scalars, small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.run import load_checkpoint
 from utils.store import Split
 from validate import SHOWN, varied_clips
 
@@ -42,7 +42,7 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     diagnosis = json.loads((trained / "diagnosis.json").read_text())
     results = json.loads((trained / "results.json").read_text())
     assert set(results) >= {"protocol", "corrected", "released", "oracle_epoch", "store", "commit", "versions"}
-    assert results["corrected"]["whole_clip_answer"]["mAP"] > 0
+    assert results["corrected"]["whole_clip_baseline"]["mAP"] > 0
     assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
     last = rows(trained)[-1]
@@ -87,11 +87,40 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     for _ in range(2):  # refuses nothing
         assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
     said = capsys.readouterr().out
-    assert "whole-clip answer, corrected" in said
+    assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
     assert after["corrected"] == before["corrected"]
     assert after["released"] == before["released"]
+
+
+def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (trained / "results.json").read_bytes()
+    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(trained)]
+    with pytest.raises(UserError, match=r"already holds a results\.json.*--work-dir, or leave it out"):
+        run(monkeypatch, *test, "--set", f"data.root={prepared}")
+    assert (trained / "results.json").read_bytes() == before
+
+
+def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It called the history of pseudo-labels "ring", and had other settings."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    old = load_checkpoint(folder / "last.pt")
+    old["pseudo_labels"]["ring"] = old["pseudo_labels"].pop("history")
+    for key in ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout"):
+        group, name = key.split(".")
+        del old["settings"][group][name]
+    old["settings"]["data"]["bucket_noise"] = 0.15
+    torch.save(old, folder / "last.pt")
+    test = ["--phase", "test", "--weights", str(folder / "last.pt"), "--set", f"data.root={prepared}"]
+    assert run(monkeypatch, *test) == 0
+    before, after = (json.loads((f / "results.json").read_text()) for f in (trained, folder / "eval"))
+    assert after["corrected"] == before["corrected"]
+    assert run(monkeypatch, *small(prepared, folder, "train.epochs=4"), "--resume") == 0
+    assert load_checkpoint(folder / "last.pt")["pseudo_labels"]["epochs"] == 4
 
 
 def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
@@ -106,12 +135,14 @@ def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
 def test_held_out_clips_choose_by_video_labels_alone(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3"))
+    run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
     best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
     assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"]
 
 
-@pytest.mark.parametrize("layers", [[], ["config/best.yaml"]], ids=["default", "best"])
+@pytest.mark.parametrize(
+    "layers", [pytest.param([], marks=pytest.mark.slow), ["config/best.yaml"]], ids=["default", "best"]
+)
 def test_no_frame_label_of_a_training_clip_is_read(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: list[str]
 ) -> None:
@@ -127,7 +158,7 @@ def test_no_frame_label_of_a_training_clip_is_read(
     for name, labels in {"honest": honest, "scrambled": scrambled}.items():
         monkeypatch.setattr(Split, "labels", labels)
         config = ["--config", *(str(ROOT / layer) for layer in layers)] if layers else []
-        assert run(monkeypatch, *small(prepared, tmp_path / name, "train.epochs=2"), *config) == 0
+        assert run(monkeypatch, *small(prepared, tmp_path / name, "train.epochs=2", "eval.every=2"), *config) == 0
         ends.append(load_checkpoint(tmp_path / name / "last.pt"))
     assert equal(*ends)
 
@@ -135,7 +166,8 @@ def test_no_frame_label_of_a_training_clip_is_read(
 def test_the_supervised_bound_learns_from_frame_labels_from_the_first_epoch_on(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.supervised=true", "train.epochs=2")) == 0
+    settings = ("train.supervised=true", "train.epochs=2", "eval.every=2")
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", *settings)) == 0
     losses = [row["loss"]["pseudo_label"] for row in rows(tmp_path / "run")]
     assert len(losses) == 2
     assert losses[1] < losses[0]

@@ -1,8 +1,7 @@
-"""Settings: `config/base.yaml` holds every default, this file their types and ranges, and how layers join."""
+"""Settings: `config/base.yaml` holds every default; this file holds types and ranges, and puts layers together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +11,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from utils.errors import UserError, nearest, shown
 from utils.manifest import plain_name
+from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
-MOST = 1_000_000  # beyond it a number is a slip of the finger, and float32 nears its end
+MOST = 1_000_000  # a larger number is a typing error, and float32 becomes inexact
 PROBLEMS_SHOWN = 12
+
+RENAMED = {"data.bucket_noise": "data.bucket_mix"}  # old name: new name; the old value has no meaning any more
+# Settings that checkpoints of earlier versions lack; the defaults do what those versions did, but for the batches.
+ADDED = (
+    "data.bucket_mix",
+    "train.matrix_precision",
+    "train.compile",
+    "train.timeout",
+)  # not in the checkpoints of earlier versions, which behave like the defaults
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -70,13 +79,13 @@ class DataSettings(Group):
     scale: Share
     holdout: Share
     bucketing: bool
-    bucket_noise: NonNegative
+    bucket_mix: Probability
     drop_last: bool
     workers: Annotated[int, Field(ge=0, le=256)]
 
 
 class ModelSettings(Group):
-    """The network's shape, and the two faults of the released code that live in it."""
+    """The network's shape, and the two faults of the released code inside it."""
 
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     cosine_scale: Positive
@@ -115,9 +124,12 @@ class TrainSettings(Group):
     accumulate: Count
     sync_batch_norm: bool
     precision: Literal["float32", "bfloat16", "float64"]
+    matrix_precision: Literal["highest", "high"]
+    compile: bool
     learning_rate: Positive
     schedule: Literal["constant", "cosine"]
     weight_decay: NonNegative
+    timeout: Positive
 
 
 class EvalSettings(Group):
@@ -135,7 +147,7 @@ class EvalSettings(Group):
     tious: _rising_list(PositiveShare)
 
 
-TRAINING = ("loss", "refine", "train")  # groups that weights do not depend on any more, once they are trained
+TRAINING = ("loss", "refine", "train")  # groups on which trained weights do not depend any more
 
 
 class Settings(Group):
@@ -147,26 +159,6 @@ class Settings(Group):
     refine: RefineSettings
     train: TrainSettings
     eval: EvalSettings
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that reads 1e-3 as a number (YAML 1.1 wants 1.0e-3) and refuses a key written twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
@@ -199,18 +191,29 @@ def from_dict(
         raise UserError("\n       ".join(lines)) from None
 
 
-def of_weights(values: dict[str, Any], origin: str) -> Settings:
-    """The settings that weights were trained with, from the checkpoint `origin`, for anything but training on.
+def of_checkpoint(values: dict[str, Any], origin: str) -> Settings:
+    """The settings of a checkpoint, written by this version or an earlier one."""
+    base, groups = _read(BASE), {}
+    for group, entries in values.items():
+        if isinstance(entries, dict):
+            added = {name: value for name, value in base.get(group, {}).items() if f"{group}.{name}" in ADDED}
+            entries = added | {name: value for name, value in entries.items() if f"{group}.{name}" not in RENAMED}
+        groups[group] = entries
+    return from_dict(groups, origin=origin)
 
-    What only shapes a training is taken as far as this version knows it, and as config/base.yaml has it where the
-    checkpoint does not say: weights outlive settings that came or went after them.
+
+def of_weights(values: dict[str, Any], origin: str) -> Settings:
+    """The settings that weights were trained with, from the checkpoint `origin`, for anything but more training.
+
+    Settings of training that this version does not know are dropped, and missing ones are those of config/base.yaml:
+    trained weights do not depend on them any more.
     """
     training = {
         group: {name: values[group].get(name, default) for name, default in defaults.items()}
         for group, defaults in _read(BASE).items()
         if group in TRAINING and isinstance(values.get(group), dict)
     }
-    return from_dict({**values, **training}, origin=origin)
+    return of_checkpoint({**values, **training}, origin)
 
 
 def to_yaml(settings: Settings) -> str:
@@ -219,12 +222,12 @@ def to_yaml(settings: Settings) -> str:
 
 
 def _layers(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A config file and those that its key `layers` names, which lie beside it and come first."""
+    """A config file, after the files beside it that its key `layers` names."""
     groups = _read(path)
     for name in groups.pop("layers", []):
         below = path.parent / name
         if below in (*above, path):
-            raise UserError(f"{path}: its layers come back to {below}; take one of them out")
+            raise UserError(f"{path}: its layers lead back to {below}; remove one of them")
         yield from _layers(below, (*above, path))
     yield path, groups
 
@@ -247,14 +250,6 @@ def _read(path: Path) -> dict[str, Any]:
     return {group: entries or {} for group, entries in values.items()}
 
 
-def parse_yaml(text: str, source: str) -> Any:
-    """Plain values from YAML, with a key written twice refused. Raises UserError that names the `source`."""
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except Exception as error:  # yaml raises nearly anything where a tag does not fit its text
-        raise UserError(f"{source}: is not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> None:
     for group, entries in layer.items():
         if group not in merged:
@@ -263,13 +258,15 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
             if name not in merged[group]:
                 known = [f"{g}.{n}" for g in merged for n in merged[g]]
                 unknown = f"{group}.{name}"[:100]
+                if unknown in RENAMED:
+                    raise UserError(f"{origin}: {unknown} is now {RENAMED[unknown]}; see its comment in {BASE.name}")
                 raise UserError(f"{origin}: unknown setting {unknown!r}; {nearest(unknown, known)}")
             merged[group][name] = value
             source[f"{group}.{name}"] = origin
 
 
 def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
-    """One line about one setting: where it stands, what was found, what was expected."""
+    """One line about one setting: the file, what was found, what was expected."""
     key = ".".join(str(part) for part in problem["loc"][:2])
     if problem["type"] == "missing":
         return f"{source.get(key, origin)}: has no {key}; it was written by another version of this project"

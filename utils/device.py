@@ -1,6 +1,8 @@
-"""Where a network runs, and how to tell that its memory ran out."""
+"""Where a network runs, how exactly its matrix products are computed, and how to tell that memory ran out."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -9,11 +11,15 @@ from utils.errors import UserError
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device asked for, or the GPU when there is one."""
+    """The device that the user named, or else a GPU when there is one.
+
+    Raises:
+        UserError: there is no such device, or fewer GPUs than processes.
+    """
     if name and name.startswith("cuda:") and distributed.size() > 1:
         raise UserError(f"--device {name}: every process of torchrun takes a GPU of its own; leave --device out")
     if name in (None, "cuda") and distributed.size() > 1 and torch.cuda.is_available():
-        return distributed.local_gpu()
+        return _gpu_of_this_rank()
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -24,7 +30,27 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def set_matrix_precision(name: str) -> None:
+    """Allow TF32 in float32 matrix products and convolutions on a GPU ("high"), or forbid it ("highest").
+
+    PyTorch's own default allows it in convolutions only. A CPU computes in float32 either way.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "high"
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: on the GPU, on the CPU, or in a loader process, which the system then kills."""
     signs = ("can't allocate memory", "DataLoader worker")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+
+
+def _gpu_of_this_rank() -> torch.device:
+    """One GPU for each process of a machine."""
+    local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= found:
+        raise UserError(
+            f"torchrun started {os.environ.get('LOCAL_WORLD_SIZE')} processes on a machine with {found} GPUs: give "
+            f"--nproc_per_node {found}, or --device cpu after train.py"
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)

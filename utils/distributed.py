@@ -1,8 +1,8 @@
-"""Several processes ("ranks") that train one model together, started by torchrun; alone, all of this does nothing.
+"""Several processes ("ranks") that train one model together, started by torchrun. A single process is rank 0 of 1.
 
     torchrun --nproc_per_node 4 train.py --config …
 
-torchrun tells each process its rank by environment variables. Rank 0, the main one, writes and prints for all.
+torchrun tells each process its rank in environment variables. Rank 0, the main rank, writes and prints for all ranks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -27,19 +28,43 @@ from torch.nn.parallel import DistributedDataParallel
 
 from utils.errors import UserError
 
-LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")  # in torch's words on a dead rank
-PATIENCE = 10  # seconds until a rank ends by itself when another has failed
-_store: dist.Store | None = None  # shared by all ranks; torchrun keeps it, so that it outlives each of them
+# What PyTorch's messages contain when a rank has died or does not answer.
+LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+PATIENCE = 10  # seconds that a rank waits for torchrun to stop it after another rank has failed
+_LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
+_RANK, _SIZE = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE")) if _LAUNCHED else (0, 1)
+_store: dist.Store | None = None  # shared by all ranks; torchrun keeps it, so it outlives each of them
+
+
+class LossWeights(NamedTuple):
+    """Weights that turn this rank's mean losses into its contribution to the mean over the full optimizer step.
+
+    The defaults are those of a single process that computes the whole batch at once.
+
+    Attributes:
+        clips: this rank's clips as a share of the step's clips.
+        labelled_frames: this rank's frames with pseudo-labels as a share of the step's.
+        multi_view: the frames of all ranks in this pass as a share of the step's. The multi-view loss chooses its
+            frames among those of all ranks.
+        frames: number of these frames of all ranks; None: as many as the mask holds.
+        rows: padded frames N·T of the rank that has most, so that each rank can send as many; None: this rank's.
+    """
+
+    clips: float = 1.0
+    labelled_frames: float = 1.0
+    multi_view: float = 1.0
+    frames: int | None = None
+    rows: int | None = None
 
 
 def rank() -> int:
     """This process's number, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return _RANK
 
 
 def size() -> int:
     """How many processes train together; 1 without torchrun."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return _SIZE
 
 
 def is_main() -> bool:
@@ -47,49 +72,47 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def member(main: Callable[[], int]) -> Callable[[], int]:
-    """Let `main` run as one of torchrun's ranks: they meet first, and only the first one that fails says why."""
+def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
+    """Let `main` run as one of torchrun's ranks. Of several ranks that fail, only the first one says why."""
 
     @functools.wraps(main)
-    def joined() -> int:
-        if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+    def run() -> int:
+        global _store
+        if size() == 1:
             return main()
-        _meet()
+        _store = next(rendezvous("env://"))[0]
         try:
             with nullcontext() if is_main() else _silent(stderr=False):
                 status = main()
         except SystemExit as end:  # of argparse, on all ranks alike
             if not is_main() and end.code:
-                _wait_for_the_end()
+                _wait_to_be_stopped()
             raise
         except (Exception, KeyboardInterrupt) as error:
             if not is_first_to_fail():
-                _wait_for_the_end()
-            _tell_torchrun(error)
+                _wait_to_be_stopped()
+            _report_to_torchrun(error)
             raise
         if status:
             sys.stdout.flush()
-            os._exit(status)  # at once: others may be gone already
+            os._exit(status)  # destroying the group would wait for ranks that may be gone
         dist.destroy_process_group()
         return status
 
-    return joined
+    return run
 
 
-def local_gpu() -> torch.device:
-    """The GPU of this rank: one for each process of a machine. Raises UserError when there are fewer."""
-    local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if local >= found:
-        raise UserError(
-            f"torchrun started {os.environ.get('LOCAL_WORLD_SIZE')} processes on a machine with {found} GPUs: give "
-            f"--nproc_per_node {found}, or --device cpu after train.py"
-        )
-    torch.cuda.set_device(local)
-    return torch.device("cuda", local)
+def connect(timeout: float) -> None:
+    """Let the ranks exchange tensors from now on. An exchange fails after `timeout` minutes without an answer."""
+    if size() > 1:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        store = dist.PrefixStore("group", _store)
+        limit = timedelta(minutes=timeout)
+        dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=limit)
 
 
 def is_first_to_fail() -> bool:
-    """Whether no other rank has failed before; asked once by a rank that fails, and true where it is alone."""
+    """Whether no other rank has failed before; a rank that fails asks once. True for a single process."""
     try:
         return _store is None or _store.add("failed", 1) == 1
     except (RuntimeError, ValueError):  # the machine that keeps the store is gone
@@ -97,25 +120,25 @@ def is_first_to_fail() -> bool:
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:
-    """Whether an exchange failed, which it does when another rank has died."""
+    """Whether an exchange failed because another rank died or did not answer."""
     return size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in LOST)
 
 
-def silent_unless_main() -> AbstractContextManager:
-    """What all ranks would print alike, comes from the main one alone."""
+def main_rank_only() -> AbstractContextManager:
+    """Let only the main rank print; for messages that are the same on all ranks."""
     return nullcontext() if is_main() else _silent()
 
 
 def no_bar() -> bool | None:
-    """tqdm's `disable`: as it sees fit on the main rank, and no progress bar on others."""
+    """tqdm's `disable`: the main rank leaves it to tqdm, the others show no progress bar."""
     return None if is_main() else True
 
 
 def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Module:
-    """`model` as it is to be called in training: its gradients are then the mean over ranks.
+    """`model` in the form that training calls: its gradients are the mean over ranks.
 
     Args:
-        own_statistics: of batch norm, different on each rank: the main one's are kept.
+        own_statistics: each rank has batch-norm statistics of its own; those of the main rank are kept.
     """
     if size() == 1:
         return model
@@ -123,10 +146,9 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
     return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
 
 
-def exchange_gradients(network: nn.Module, now: bool) -> None:
-    """Before a forward pass: whether its backward pass ends in the mean over ranks of all gradients gathered so far."""
-    if isinstance(network, DistributedDataParallel):
-        network.require_backward_grad_sync = now  # what its no_sync() sets, without a block around both passes
+def gradients(network: nn.Module, exchange: bool) -> AbstractContextManager:
+    """Around a forward and a backward pass: whether the ranks then exchange the gradients that they accumulated."""
+    return nullcontext() if exchange or size() == 1 else network.no_sync()
 
 
 def add_up(x: Tensor) -> Tensor:
@@ -137,28 +159,16 @@ def add_up(x: Tensor) -> Tensor:
 
 
 def stack(x: Tensor) -> Tensor:
-    """(…) of each rank, all of one shape → (ranks, …); without a gradient."""
+    """(…) of each rank, all of one shape → (ranks, …), without a gradient."""
     if size() == 1:
         return x.unsqueeze(0)
-    everyone = [torch.empty_like(x) for _ in range(size())]
-    dist.all_gather(everyone, x.contiguous())
-    return torch.stack(everyone)
-
-
-def gather_rows(rows: Tensor) -> tuple[Tensor, slice]:
-    """(n, …) of each rank → all of them one after another, and which are this rank's; without a gradient."""
-    if size() == 1:
-        return rows.detach(), slice(0, len(rows))
-    counts = stack(torch.tensor(len(rows), device=rows.device)).tolist()
-    padded = rows.new_zeros(max(counts), *rows.shape[1:])
-    padded[: len(rows)] = rows.detach()
-    everyone = [part[:count] for part, count in zip(stack(padded), counts, strict=True)]
-    start = sum(counts[: rank()])
-    return torch.cat(everyone), slice(start, start + len(rows))
+    everyone = x.new_empty(size(), *x.shape)
+    dist.all_gather_into_tensor(everyone, x.contiguous().unsqueeze(0))
+    return everyone
 
 
 def gather(value: Any) -> list[Any]:
-    """Any object of each rank → all of them, in the order of the ranks, on the main one; [] on others."""
+    """The objects of all ranks by rank, on the main rank; [] on the others."""
     if size() == 1:
         return [value]
     everyone = [None] * size() if is_main() else None
@@ -167,33 +177,29 @@ def gather(value: Any) -> list[Any]:
 
 
 def from_main(value: Any) -> Any:
-    """The main rank's `value`, on all."""
+    """The main rank's `value`, on all ranks."""
     box = [value]
     if size() > 1:
         dist.broadcast_object_list(box)
     return box[0]
 
 
-def deal(costs: list[float], hands: int) -> list[list[int]]:
-    """Share out things among `hands`, largest first, each to whoever has least; then each hand in rising order."""
-    dealt: list[list[int]] = [[] for _ in range(hands)]
-    totals = [0.0] * hands
+def balance(costs: list[float], groups: int) -> list[list[int]]:
+    """Distribute items over groups of about equal cost. Returns the indices of each group, in rising order.
+
+    The largest item comes first; each item goes to the group whose cost is lowest so far.
+    """
+    members: list[list[int]] = [[] for _ in range(groups)]
+    totals = [0.0] * groups
     for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        least = min(range(hands), key=lambda hand: (totals[hand], len(dealt[hand]), hand))
-        dealt[least].append(i)
+        least = min(range(groups), key=lambda group: (totals[group], len(members[group]), group))
+        members[least].append(i)
         totals[least] += costs[i]
-    return [sorted(hand) for hand in dealt]
+    return [sorted(group) for group in members]
 
 
-def _meet() -> None:
-    global _store
-    _store, number, count = next(rendezvous("env://"))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=dist.PrefixStore("group", _store), rank=number, world_size=count)
-
-
-def _tell_torchrun(error: BaseException) -> None:
-    """Let torchrun's last words be about this error, and not about a rank that ended because of it."""
+def _report_to_torchrun(error: BaseException) -> None:
+    """Let torchrun's summary show this error as the cause; PyTorch's own `record` would add a traceback to it."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path and isinstance(error, Exception):
         known = isinstance(error, UserError | OSError)
@@ -202,8 +208,8 @@ def _tell_torchrun(error: BaseException) -> None:
         Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": details}}))
 
 
-def _wait_for_the_end() -> NoReturn:
-    """Wait for torchrun to stop this rank, so that the one that has something to say is not stopped before it does."""
+def _wait_to_be_stopped() -> NoReturn:
+    """Wait for torchrun to stop this rank, so that the first rank that failed has the time to say why."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     time.sleep(PATIENCE)

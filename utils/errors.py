@@ -1,4 +1,4 @@
-"""The one exception that reaches a user, and how a command reports it."""
+"""The one exception whose message is for the user, and how a command reports it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Something in the user's files, settings or paths that has to be mended by the user.
+    """Something in the user's files, settings or paths that the user has to correct.
 
-    The message is complete by itself: the file, what was found, what was expected and what to do.
+    The message is complete: the file, what was found, what was expected and what to do.
     """
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and exit: 0 when it worked, 2 with one clear message when the user can mend it.
-
-    That is a `UserError`, or a file or disk that the system refuses.
-    """
+    """Run a command's `main` and exit with its status; with 2 and one message after a `UserError` or an `OSError`."""
     try:
         status = main()
     except UserError as error:
@@ -37,7 +34,7 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: short, however much a file nests in it."""
+    """A value in the form that messages show: short, however much is nested in it."""
     try:
         return _SHORT.repr(value)
     except ValueError:  # Python prints no whole number of many thousand digits
@@ -50,7 +47,7 @@ _SHORT.maxstring = _SHORT.maxother = 100
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """The end of a message about an unknown name: the nearest known ones, or all of them if none is near."""
+    """The end of a message about an unknown name: similar known names, or all of them if none is similar."""
     close = get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"

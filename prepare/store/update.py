@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.amass import TakeError
 from prepare.formats.babel import Annotation, Babel
+from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import Body, body_digest
 from prepare.skeletons.smplh import SmplhJoints
 from prepare.store.shards import Shard, check_all_done, note_done

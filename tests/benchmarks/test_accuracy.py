@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import figures, of_task, read_rows, table
-from prepare.store.shards import Shard
 from utils import config
 from utils.errors import UserError
 
@@ -38,12 +37,17 @@ def test_a_mistaken_list_is_one_message(tmp_path: Path, text: str, said: str) ->
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 4, 9])
-def test_tasks_do_every_run_once_and_score_anew_what_they_trained(tmp_path: Path, tasks: int) -> None:
+def test_tasks_do_every_run_once_and_score_again_what_they_trained(tmp_path: Path, tasks: int) -> None:
     (tmp_path / "list.yaml").write_text("rows: {a: , again: {evaluate: a}, b: }")
-    shares = [of_task(Shard(i, tasks), read_rows(tmp_path / "list.yaml"), [5, 6]) for i in range(1, tasks + 1)]
+    shares = [of_task(f"{i}/{tasks}", read_rows(tmp_path / "list.yaml"), [5, 6]) for i in range(1, tasks + 1)]
     runs = [(name, seed) for name in ("a", "again", "b") for seed in (5, 6)]
     assert sorted(run for share in shares for run in share) == runs
     assert all((("a", seed) in share) == (("again", seed) in share) for share in shares for seed in (5, 6))
+
+
+def test_a_task_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match="--task 3/2: expected I/N"):
+        of_task("3/2", [], [5])
 
 
 def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert found["a"]["minutes"] == [1.0, 2.0]
     assert found["a"]["last quarter"] == [1.0, 1.0]  # from the third to the fourth of four epochs
     assert figures(tmp_path / "b" / "seed5") is None
-    (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored anew
+    (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored again
     text, found = table(read_rows(tmp_path / "list.yaml"), [5, 6], tmp_path)
     assert found["a"]["minutes"] == [1.0, None]
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -15,18 +15,18 @@ import pytest
 import torch
 from runs import ROOT, run, small
 
-from model.checkpoint import load_trained
+from model.checkpoint import last_good, load_checkpoint, load_trained
 from model.localizer import Localizer
 from model.released import load_released
 from utils import config
 from utils.errors import UserError
-from utils.run import Run, load_checkpoint, write_checkpoint
+from utils.run import Run, write_checkpoint
 
 Change = Callable[[dict[str, Any]], Any]
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from utils.run import load_checkpoint
+from model.checkpoint import load_checkpoint
 from utils.errors import UserError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
@@ -108,8 +108,11 @@ STATE = [
     (lambda c: first_moments(c).update(exp_avg=torch.zeros(2)), r"exp_avg has shape \(2,\), expected \(3, 25, 25\)"),
     (lambda c: first_moments(c).update(step="many"), r"optimizer\.state\.0\.step is no plain tensor"),
     (lambda c: first_moments(c).pop("exp_avg_sq"), r"missing optimizer\.state\.0\.exp_avg_sq"),
-    (put("pseudo_labels", {}), r"missing pseudo_labels\.ring"),
-    (lambda c: c["pseudo_labels"].update(ring=torch.zeros(2, 3)), r"pseudo_labels\.ring has shape \(2, 3\), expected"),
+    (put("pseudo_labels", {}), r"missing pseudo_labels\.history"),
+    (
+        lambda c: c["pseudo_labels"].update(history=torch.zeros(2, 3)),
+        r"pseudo_labels\.history has shape \(2, 3\), expected",
+    ),
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
     (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start anew"),
     (put("clips", 5), r"was trained on data whose clips were 5, now \d+; restore"),
@@ -163,9 +166,8 @@ def test_the_one_before_is_taken_where_the_last_lacks_an_entry(
 ) -> None:
     folder = damage(lambda c: c.pop("optimizer"))
     write_checkpoint(folder / "previous.pt", load_checkpoint(trained / "last.pt"))
-    resumed = Run(folder, config.load([folder / "config.yaml"]), resume=True)
-    assert resumed.resumed["epoch"] == 0
-    warned = r"warning: \S+last\.pt: is damaged: its optimizer is missing.*; going on from \S+previous\.pt, one epoch"
+    assert last_good(folder)["epoch"] == 0
+    warned = r"warning: \S+last\.pt: is damaged: its optimizer is missing.*; resuming from \S+previous\.pt, one epoch"
     assert re.search(warned, capsys.readouterr().err)
 
 
@@ -173,7 +175,7 @@ def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Pa
     folder = damage(lambda c: c.pop("optimizer"))
     (folder / "previous.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"last\.pt: is damaged.*; \S+previous\.pt: cannot be read as a checkpoint"):
-        Run(folder, config.load([folder / "config.yaml"]), resume=True)
+        last_good(folder)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +193,9 @@ def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Pa
 def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
     folder = damage(lambda c: c)
     (folder / "metrics.jsonl").write_bytes(lines)
+    settings = config.load([folder / "config.yaml"])
     with pytest.raises(UserError, match=rf"metrics\.jsonl: .*{said}.*put a copy back, or start anew"):
-        Run(folder, config.load([folder / "config.yaml"]), resume=True)
+        Run(folder, settings, {}, resume=True, resumed=last_good(folder))
 
 
 def test_a_run_that_is_shortened_to_what_is_done_is_evaluated(

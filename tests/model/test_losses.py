@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
+from model.losses import EpochLosses, mil_loss, multi_view_loss, pseudo_label_loss
+from utils.errors import UserError
 
 
 def test_mil_loss_counts_background_as_present():
@@ -23,6 +24,8 @@ def test_multi_view_loss_is_the_mean_of_the_smallest_divergences_of_real_frames(
         divergences.append(float(0.5 * (p * (p / q).log()).sum() + 0.5 * (q * (q / p).log()).sum()))
     expected = sum(sorted(divergences)[:3]) / 3  # int(0.3 · 11 frames)
     assert multi_view_loss(scores1, scores2, mask, share=0.3).item() == pytest.approx(expected, rel=1e-5)
+    known = multi_view_loss(scores1, scores2, mask, share=0.3, frames=11, rows=20)  # another rank has 20 rows
+    assert known.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_multi_view_loss_of_one_frame_counts_that_frame():
@@ -48,3 +51,23 @@ def test_pseudo_label_loss_is_the_mean_cross_entropy_over_the_mask():
 def test_pseudo_label_loss_of_no_frame_is_zero():
     nothing = torch.zeros(1, 4, dtype=torch.bool)
     assert pseudo_label_loss(torch.randn(1, 4, 3), torch.rand(1, 4, 3), nothing) == 0
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_loss_that_is_not_finite_is_noticed_at_the_next_step_or_at_the_end(bad: int) -> None:
+    losses = EpochLosses(3, ["a", "b", "c"])
+    with pytest.raises(
+        UserError, match=r"epoch 3: the loss is not finite \(total nan, mil 1\) on clips c, a\. The last"
+    ):
+        for step in range(3):
+            total = torch.tensor(torch.nan if step == bad else 1.0)
+            losses.add({"total": total, "mil": torch.tensor(1.0)}, torch.tensor([2, 0] if step == bad else [1]))
+            assert step <= bad
+        losses.totals()
+
+
+def test_losses_are_added_up_by_term() -> None:
+    losses = EpochLosses(0, [])
+    for step in (1.0, 2.0):
+        losses.add({"total": torch.tensor(step), "mil": torch.tensor(2 * step)}, torch.tensor([0]))
+    assert losses.totals() == {"total": 3.0, "mil": 6.0}

@@ -105,7 +105,7 @@ def test_a_state_of_other_clips_is_refused():
 def test_true_labels_teach_from_the_start_and_share_a_frame_between_its_classes():
     labels = torch.tensor([[1, 0], [1, 1], [0, 0]], dtype=torch.bool)
     teacher = FrameLabels([labels, ~labels], history=2)
-    assert teacher.known().all()
+    assert teacher.labelled().all()
     for _ in range(2):  # whatever the network says
         taught, known = teacher.batch(torch.tensor([0]), frames=4)
         torch.testing.assert_close(taught[0], torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [0, 0, 0]]))

@@ -9,87 +9,100 @@ from typing import Any
 import pytest
 import torch
 
+from model.checkpoint import last_good, load_checkpoint
 from utils import config
 from utils.atomic import whole_file, write_whole
 from utils.errors import UserError, run_command
-from utils.run import Run, load_checkpoint, write_checkpoint
+from utils.run import Run, write_checkpoint
 
 SETTINGS = config.load()
+DATA = {"classes": ["walk"], "store": "0", "clips": 3}
 
 
 def state(epoch: int) -> dict[str, Any]:
-    weights = {"classes": ["walk"], "settings": SETTINGS.model_dump(), "model": {"weight": torch.full((3,), epoch)}}
-    rest = {"best_score": 0.5, "store": "0", "clips": 3, "optimizer": {}, "pseudo_labels": {}}
-    return {"epoch": epoch, **weights, **rest}
+    weights = {**DATA, "settings": SETTINGS.model_dump(), "model": {"weight": torch.full((3,), epoch)}}
+    return {"epoch": epoch, **weights, "best_score": 0.5, "optimizer": {}, "pseudo_labels": {}}
 
 
 @pytest.fixture()
 def run(tmp_path: Path) -> Run:
-    run = Run(tmp_path / "run", SETTINGS, resume=False)
+    run = Run(tmp_path / "run", SETTINGS, DATA, resume=False)
     for epoch in range(3):
-        run.log({"epoch": epoch, "loss": {"total": 0.5}})
-        run.save(state(epoch))
+        record(run, epoch)
     return run
 
 
-def again(run: Run, settings: config.Settings = SETTINGS) -> Run:
-    return Run(run.folder, settings, resume=True)
+def record(run: Run, epoch: int) -> None:
+    states = {name: state(epoch)[name] for name in ("model", "optimizer", "pseudo_labels")}
+    run.record({"epoch": epoch, "loss": {"total": 0.5}}, states, score=0.5)
+
+
+def again(run: Run, settings: config.Settings = SETTINGS) -> tuple[Run, dict[str, Any] | None]:
+    """Resume the run; `resumed` is the checkpoint from which it continues."""
+    resumed = last_good(run.folder)
+    return Run(run.folder, settings, DATA, True, resumed), resumed
 
 
 def test_a_run_is_never_overwritten(run: Run) -> None:
     with pytest.raises(UserError, match=r"already holds files.*--resume.*--work-dir"):
-        Run(run.folder, SETTINGS, resume=False)
+        Run(run.folder, SETTINGS, DATA, resume=False)
     assert load_checkpoint(run.folder / "last.pt")["epoch"] == 2
 
 
 def test_a_resumed_run_goes_on_from_the_last_epoch(run: Run) -> None:
-    assert again(run).resumed["epoch"] == 2
-    assert [row["epoch"] for row in again(run).history()] == [0, 1, 2]
+    assert again(run)[1]["epoch"] == 2
+    assert [row["epoch"] for row in again(run)[0].history()] == [0, 1, 2]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pytest.CaptureFixture) -> None:
     last = run.folder / "last.pt"
     last.write_bytes(last.read_bytes()[:-200])
-    resumed = again(run)
-    assert resumed.resumed["epoch"] == 1
+    resumed, checkpoint = again(run)
+    assert checkpoint["epoch"] == 1
     assert [row["epoch"] for row in resumed.history()] == [0, 1]
     assert "last.pt: cannot be read as a checkpoint" in capsys.readouterr().err
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(run: Run) -> None:
-    run.log({"epoch": 3, "loss": {"total": 0.5}})
-    write_checkpoint(run.folder / "next.pt", state(3))
-    (run.folder / "last.pt").replace(run.folder / "previous.pt")
-    resumed = again(run)
-    assert resumed.resumed["epoch"] == 3
+    record(run, 3)
+    (run.folder / "last.pt").replace(run.folder / "next.pt")
+    resumed, checkpoint = again(run)
+    assert checkpoint["epoch"] == 3
     assert not (run.folder / "next.pt").exists()
-    resumed.log({"epoch": 4, "loss": {"total": 0.5}})
-    resumed.save(state(4))
-    assert again(run).resumed["epoch"] == 4
+    record(resumed, 4)
+    assert again(run)[1]["epoch"] == 4
     assert not (run.folder / "next.pt").exists()
 
 
 def test_a_line_that_was_cut_off_is_forgotten(run: Run) -> None:
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "lo')
-    assert [row["epoch"] for row in again(run).history()] == [0, 1, 2]
+    assert [row["epoch"] for row in again(run)[0].history()] == [0, 1, 2]
 
 
 def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    run = Run(tmp_path / "run", SETTINGS, resume=False)
-    assert again(run).resumed is None
+    run = Run(tmp_path / "run", SETTINGS, DATA, resume=False)
+    assert again(run)[1] is None
     assert "its run stopped before the first epoch ended; starting from the beginning" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no run to resume"):
-        Run(tmp_path, SETTINGS, resume=True)
+        last_good(tmp_path)
 
 
 def test_other_settings_are_refused_by_name(run: Run) -> None:
     with pytest.raises(UserError, match=r"model\.width was 64 and is 32"):
         again(run, config.load([], ["model.width=32"]))
-    assert again(run, config.load([], ["train.epochs=300", "data.workers=0"])).resumed["epoch"] == 2
+    assert again(run, config.load([], ["train.epochs=300", "data.workers=0"]))[1]["epoch"] == 2
+
+
+def test_a_run_of_an_earlier_version_is_resumed_under_the_settings_of_today(run: Run) -> None:
+    old = state(2)
+    del old["settings"]["data"]["bucket_mix"]
+    old["settings"]["data"]["bucket_noise"] = 0.15
+    write_checkpoint(run.folder / "last.pt", old)
+    assert again(run)[1]["epoch"] == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02}q\x00.", pickle.dumps([1, 2])])

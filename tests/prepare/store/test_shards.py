@@ -17,7 +17,7 @@ from utils.errors import UserError
 
 
 def prepare_in(stand_in: Path, out: Path, **options: Any) -> None:
-    build(stand_in / "amass", stand_in / "babel_v1.0_release", "stand-in", out, LABEL_SETS, **options)
+    build(stand_in / "amass", stand_in / "babel_v1.0_release", "synthetic", out, LABEL_SETS, **options)
 
 
 def content(out: Path) -> dict[str, bytes]:

@@ -1,0 +1,142 @@
+"""Training batches split into micro-batches, one for each rank and each pass, with the weights of their losses.
+
+A step of the optimizer sees one batch. Its clips are distributed over the ranks, and on each rank over
+`train.accumulate` passes. A micro-batch is what one rank computes in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from feeders.augment import augment
+from feeders.batches import Batch, TrainBatches, collate
+from feeders.dataset import SkeletonClips
+from utils import distributed
+from utils.config import Settings
+from utils.distributed import LossWeights, balance
+
+COMPILED_FRAMES = 64  # T is a multiple of it where the network is compiled, so that few shapes occur
+
+
+class MicroBatch(NamedTuple):
+    """What to load, and what training needs to know of the other ranks' clips.
+
+    Attributes:
+        epoch: index of the epoch.
+        local: this rank's clips, as places in the dataset; there may be none.
+        padded: frames T to which they are padded.
+        weights: of this rank's losses in those of the step.
+        frames: real frames of all ranks in this pass.
+        last: whether the optimizer steps after this pass.
+    """
+
+    epoch: int
+    local: list[int]
+    padded: int
+    weights: LossWeights
+    frames: int
+    last: bool
+
+
+class MicroBatches(Sampler[MicroBatch]):
+    """The micro-batches of one rank; all ranks have equally many. Those of one pass have about as many frames.
+
+    Args:
+        batches: the batches of the optimizer's steps.
+        accumulate: passes of a step.
+        mask_padding: whether padded frames are left out of the losses. Where they count, all clips of a step are
+            padded to the same length.
+        multiple: T is rounded up to a multiple of it, where padding is masked.
+    """
+
+    def __init__(
+        self,
+        batches: TrainBatches,
+        accumulate: int,
+        mask_padding: bool,
+        multiple: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.batches, self.lengths = batches, batches.lengths
+        self.accumulate, self.mask_padding, self.multiple = accumulate, mask_padding, multiple
+        self.rank, self.ranks = rank, ranks
+        self.start_epoch(0, np.ones(len(self.lengths), bool))
+
+    def start_epoch(self, epoch: int, labelled: np.ndarray) -> None:
+        """Choose the epoch that is loaded next; `labelled` (N,) bool: the clips that have pseudo-labels."""
+        self.epoch, self.labelled = epoch, labelled
+
+    def __len__(self) -> int:
+        batches = self.batches.of_epoch(self.epoch)
+        return sum(min(self.accumulate, -(-len(step) // self.ranks)) for step in batches)
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        for step in self.batches.of_epoch(self.epoch):
+            groups = balance(self.lengths[step].tolist(), self.accumulate * self.ranks)
+            groups = [[step[i] for i in group] for group in groups]
+            passes = [groups[i : i + self.ranks] for i in range(0, len(groups), self.ranks)]
+            passes = [world for world in passes if any(world)]
+            for i, world in enumerate(passes):
+                yield self._micro_batch(world, step, last=i == len(passes) - 1)
+
+    def _micro_batch(self, world: list[list[int]], step: list[int], last: bool) -> MicroBatch:
+        """This rank's micro-batch of a pass in which the ranks have the clips `world`, for the clips of a step."""
+        local, together = world[self.rank], sum(world, [])
+        padded = [self._padded(clips, step) for clips in world]  # T of each rank
+        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)  # then all clips are T frames long
+        with_labels = self.lengths * self.labelled
+        weights = LossWeights(
+            clips=len(local) / len(step),
+            labelled_frames=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
+            multi_view=float(counted[together].sum() / counted[step].sum()),
+            frames=int(counted[together].sum()) * (1 if self.mask_padding else padded[0]),
+            rows=max(len(clips) * T for clips, T in zip(world, padded, strict=True)),
+        )
+        frames = int(self.lengths[together].sum())
+        return MicroBatch(self.epoch, local, padded[self.rank], weights, frames, last)
+
+    def _padded(self, clips: list[int], step: list[int]) -> int:
+        if not self.mask_padding:
+            return int(self.lengths[step].max())
+        longest = int(self.lengths[clips].max(initial=1))
+        return -(-longest // self.multiple) * self.multiple
+
+
+class TrainingClips(Dataset):
+    """Loads a micro-batch, with its clips augmented. The micro-batch comes back beside it."""
+
+    def __init__(self, clips: SkeletonClips, mirror: float, scale: float, seed: int) -> None:
+        self.clips, self.mirror, self.scale, self.seed = clips, mirror, scale, seed
+
+    def __getitem__(self, micro: MicroBatch) -> tuple[Batch, MicroBatch]:
+        batch = collate([self.clips[i] for i in micro.local], len(self.clips.classes), micro.padded)
+        return augment(batch, self.mirror, self.scale, self.seed, micro.epoch), micro
+
+
+def train_loader(clips: SkeletonClips, settings: Settings, device: torch.device) -> DataLoader:
+    """Loads the micro-batches of this rank; `loader.sampler` chooses the epoch."""
+    data, train = settings.data, settings.train
+    batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
+    multiple = COMPILED_FRAMES if train.compile else 1
+    sampler = MicroBatches(
+        batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
+    )
+    return DataLoader(
+        TrainingClips(clips, data.mirror, data.scale, train.seed),
+        sampler=sampler,
+        batch_size=None,  # the sampler's micro-batches are whole batches
+        collate_fn=_as_loaded,
+        num_workers=data.workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=data.workers > 0,
+    )
+
+
+def _as_loaded(loaded: tuple[Batch, MicroBatch]) -> tuple[Batch, MicroBatch]:
+    return loaded

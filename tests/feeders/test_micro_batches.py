@@ -1,0 +1,129 @@
+"""Micro-batches: every clip once, equal loads, and losses and gradients that add up to the batch's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from feeders.batches import TrainBatches, collate
+from feeders.dataset import SkeletonClips
+from feeders.label_policy import LabelPolicy
+from feeders.micro_batches import MicroBatch, MicroBatches, TrainingClips
+from model.localizer import Localizer
+from model.losses import objective
+from utils import config
+from utils.distributed import balance
+
+LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
+POLICY = LabelPolicy("all", "background", 1000, "clip")
+
+
+def order(lengths: np.ndarray = LENGTHS, batch_size: int = 16, drop_last: bool = False) -> TrainBatches:
+    return TrainBatches(lengths, batch_size, 0, True, 0.01, drop_last)
+
+
+def of_ranks(
+    batches: TrainBatches, passes: int, ranks: int, mask_padding: bool = True, labelled: np.ndarray | None = None
+) -> list[tuple[MicroBatch, ...]]:
+    """The micro-batches of all ranks, pass by pass."""
+    samplers = [MicroBatches(batches, passes, mask_padding, 1, rank, ranks) for rank in range(ranks)]
+    for sampler in samplers:
+        sampler.start_epoch(0, np.ones(len(batches.lengths), bool) if labelled is None else labelled)
+        assert len(list(sampler)) == len(sampler)
+    return list(zip(*samplers, strict=True))
+
+
+@pytest.mark.parametrize(("passes", "ranks"), [(1, 1), (1, 3), (4, 1), (3, 7)])
+def test_every_clip_is_seen_once_an_epoch_by_one_rank(passes: int, ranks: int) -> None:
+    everything = of_ranks(order(), passes, ranks)
+    assert sorted(clip for world in everything for micro in world for clip in micro.local) == list(range(len(LENGTHS)))
+
+
+@pytest.mark.parametrize(("passes", "ranks"), [(1, 3), (4, 1), (3, 7)])
+def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
+    steps: list[list[int]] = [[]]
+    for world in of_ranks(order(), passes, ranks):
+        together = sum((micro.local for micro in world), [])
+        assert {(micro.last, micro.frames) for micro in world} == {(world[0].last, LENGTHS[together].sum())}
+        assert {micro.weights.frames for micro in world} == {LENGTHS[together].sum()}
+        assert {micro.weights.rows for micro in world} == {max(len(micro.local) * micro.padded for micro in world)}
+        steps[-1] += together
+        if world[0].last:
+            steps.append([])
+    assert [sorted(step) for step in steps[:-1]] == [sorted(step) for step in order().of_epoch(0)]
+
+
+def test_one_pass_on_one_rank_is_the_batch_as_it_is() -> None:
+    assert [micro.local for micro in MicroBatches(order(), 1, mask_padding=True)] == order().of_epoch(0)
+
+
+def test_ranks_have_about_as_many_frames() -> None:
+    worlds = of_ranks(order(drop_last=True), 1, 4)
+    frames = np.array([[LENGTHS[micro.local].sum() for micro in world] for world in worlds])
+    assert (frames.max(axis=1) < 1.1 * frames.mean(axis=1)).all()
+
+
+def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made_for() -> None:
+    padded = {micro.padded for micro in MicroBatches(order(), 1, True, multiple=64)}
+    assert all(T % 64 == 0 for T in padded)
+    plain = MicroBatches(order(), 1, False, multiple=64)  # here padding would change results
+    assert all(micro.padded == LENGTHS[micro.local].max() for micro in plain)
+
+
+def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
+    clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", POLICY, "upright")
+    micros = of_ranks(order(clips.lengths, 2), 1, 3)
+    assert [len(world[2].local) for world in micros] == [0, 0]
+    batch, micro = TrainingClips(clips, mirror=0.5, scale=0.1, seed=0)[micros[0][2]]
+    assert batch.joints.shape == (0, 3, micro.padded, 25, 1)
+    assert batch.mask.shape == (0, micro.padded)
+    assert len(batch.index) == len(batch.video_labels) == len(batch.lengths) == 0
+
+
+def test_items_are_distributed_so_that_no_group_costs_much_more() -> None:
+    assert balance([3.0, 3.0, 5.0, 4.0], 2) == [[1, 2], [0, 3]]
+    assert balance([1.0, 1.0], 3) == [[0], [1], []]
+
+
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
+    sums, steps = np.zeros(3), 0
+    for world in of_ranks(order(), 3, 2, mask_padding, labelled=np.arange(len(LENGTHS)) % 3 > 0):
+        sums[:2] += sum(np.array(micro.weights[:2]) for micro in world)
+        sums[2] += world[0].weights.multi_view  # is of all ranks of a pass
+        steps += world[0].last
+    assert sums == pytest.approx([steps] * 3)
+
+
+@pytest.mark.parametrize("mask_padding", [True, False])
+@pytest.mark.parametrize("refining", [False, True])
+def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_padding: bool, refining: bool) -> None:
+    """With batch norm's statistics fixed, and a multi-view loss of all frames: both depend on the pass."""
+    settings = config.load(
+        assignments=["model.width=4", f"model.mask_padding={str(mask_padding).lower()}", "loss.multi_view_share=1.0"]
+    )
+    frames = [40, 33, 21, 52, 18]
+    clips = SkeletonClips(make_split(train=frames), "train", POLICY, "upright")
+    torch.manual_seed(0)
+    model = Localizer(len(clips.classes), settings.model).double().eval()
+    pseudo = torch.rand(5, max(frames), len(clips.classes) + 1).double().softmax(-1)
+    labelled = torch.tensor([True, True, False, True, True])
+
+    def gradients(passes: int) -> tuple[int, dict[str, Tensor]]:
+        model.zero_grad()
+        micros = of_ranks(order(clips.lengths, 5), passes, 1, mask_padding, labelled.numpy())
+        for (micro,) in micros:
+            batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
+            labels = (pseudo[batch.index, : micro.padded], labelled[batch.index]) if refining else None
+            output = model(batch.joints, batch.mask)
+            terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.weights)
+            terms["total"].backward()
+        return len(micros), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    (one, whole), (several, added) = gradients(1), gradients(3)
+    assert (one, several) == (1, 3)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(added[name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+    assert any(gradient.abs().max() > 1e-3 for gradient in whole.values())

@@ -1,0 +1,33 @@
+"""What a GPU would do in training, counted without one by a tool that lies beside the checkout."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from runs import ROOT, small
+
+TOOL = ROOT.parent / "shared" / "tools" / "pretend_gpu.py"
+LOOP = ("train.py", "feeders/", "model/losses.py", "model/refinement.py", "utils/", "autograd/")
+
+
+@pytest.mark.skipif(not TOOL.exists() or shutil.which("g++") is None, reason="needs pretend_gpu.py and g++")
+def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) -> None:
+    """Once to see whether the loss of the step before is finite; the rest is what ends an epoch."""
+    line = small(prepared, tmp_path / "run", "train.epochs=1", "train.supervised=true", "train.batch_size=2")
+    line[line.index("cpu")] = "cuda"
+    outcome = subprocess.run([sys.executable, TOOL, "train.py", *line], cwd=ROOT, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+    steps = int(re.search(r"training: (\d+) optimizer steps", outcome.stdout)[1])
+    waits = Counter()
+    for count, kind, place in re.findall(r"^ *([\d,]+)  (.{26}) (\S+)$", outcome.stdout, flags=re.MULTILINE):
+        if place.startswith(LOOP):
+            waits[f"{kind.strip()}, {place}"] += int(count.replace(",", ""))
+    (moving,) = (what for what in waits if what.startswith("blocking copy to the GPU, train.py"))  # the model, once
+    del waits[moving]
+    assert 0 < waits.total() <= 2 * steps, waits
