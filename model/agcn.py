@@ -1,7 +1,8 @@
 """Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019).
 
-Tensors are (N, C, T, V): clips (times persons), channels, frames, joints, channels-last in memory. The mask (N, T) says which
-frames are real; it is None where all are. Padding holds zeros at every layer's input, so padding a clip changes nothing.
+Letters: N clips (times persons), C channels, T frames, V joints. Features are (N, C, T, V), channels-last in memory. The
+mask (N, T) says which frames are real; it is None where all are. Padding holds zeros at the input of every block and
+every convolution along time, so padding a clip does not change its output.
 """
 
 from __future__ import annotations
@@ -52,18 +53,23 @@ class Shortcut(nn.Module):
 
 
 def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
-    """Random weights (C_out, C) of several linear maps; drawn twice, so that a seed gives the weights that it always gave."""
+    """Random weights (C_out, C) of several linear maps.
+
+    They are drawn twice, so that a seed gives the same weights as in earlier versions.
+    """
     for _ in range(2):
         maps = [torch.empty(out_channels, in_channels).normal_(std=std) for _ in range(count)]
     return maps
 
 
 class Affinity(nn.Module):
-    """The clip-dependent part of the adjacency: two embeddings of every joint, θ and φ, and their similarity."""
+    """The clip-dependent part of the adjacency: the similarity of two embeddings of every joint, θ and φ."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        maps = normal_maps(2, in_channels, SUBSETS * channels, math.sqrt(2 / channels))  # θ of the three subsets, then φ
+        maps = normal_maps(
+            2, in_channels, SUBSETS * channels, math.sqrt(2 / channels)
+        )  # θ of the three subsets, then φ
         self.weight = nn.Parameter(torch.cat(maps))
         self.bias = nn.Parameter(torch.zeros(len(self.weight)))
 

@@ -27,8 +27,8 @@ class Localizer(nn.Module):
     Args:
         num_classes: K.
         settings: the network's shape.
-        autocast: run the backbone in bfloat16 by torch.autocast. Parameters, statistics of batch norm, affinities and heads
-            stay float32.
+        autocast: run the backbone in bfloat16 by torch.autocast. Parameters, batch-norm statistics, affinities and
+            heads stay float32.
     """
 
     def __init__(self, num_classes: int, settings: ModelSettings, autocast: bool = False) -> None:

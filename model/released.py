@@ -86,7 +86,7 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
     with torch.no_grad():
         for place in table.values():
             place.of(own).zero_()
-        for name, place in table.items():  # the biases of a block's three maps are added up
+        for name, place in table.items():  # three released biases are added to one tensor here
             target = place.of(own)
             target += state[name].reshape(target.shape)
 
@@ -94,15 +94,17 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
 def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Weights of this project under the names and shapes that they have today.
 
-    Before, θ, φ and the three maps of a graph convolution were layers of their own, a temporal convolution held its batch
-    norm, and 1×1 convolutions were matrices. Weights that lack something come back as they are.
+    Earlier, a graph convolution had layers θ and φ and three value layers, a temporal convolution held its batch norm,
+    and 1×1 convolutions were matrices. Incomplete weights come back as they are.
     """
-    new = {name.replace(".tcn.conv.", ".tcn.").replace(".tcn.bn.", ".bn."): t for name, t in state.items()}
+    new = {str(name).replace(".tcn.conv.", ".tcn.").replace(".tcn.bn.", ".bn."): t for name, t in state.items()}
     try:
         for block in {name.partition(".gcn.theta.")[0] for name in new if ".gcn.theta." in name}:
             gcn = f"{block}.gcn"
             for kind in ("weight", "bias"):
-                new[f"{gcn}.affinity.{kind}"] = torch.cat([new.pop(f"{gcn}.{name}.{kind}") for name in ("theta", "phi")])
+                new[f"{gcn}.affinity.{kind}"] = torch.cat(
+                    [new.pop(f"{gcn}.{name}.{kind}") for name in ("theta", "phi")]
+                )
                 maps = [new.pop(f"{gcn}.values.{subset}.{kind}") for subset in range(SUBSETS)]
                 new[f"{gcn}.mix.{kind}"] = torch.cat(maps, dim=1) if kind == "weight" else sum(maps)
             for name in (f"{block}.shortcut.conv.weight", f"{gcn}.shortcut.conv.weight"):

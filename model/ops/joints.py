@@ -1,11 +1,10 @@
-"""What passes between the joints of a clip: how alike they move, and their features mixed along graphs.
+"""Affinity of joints, and features mixed along the graphs between joints.
 
-Features are (N, C, T, V), channels-last in memory: the channels of one joint in one frame lie side by side. Both functions have
-a reference in plain PyTorch, which GPUs and torch.compile use. On a CPU a clip is worked on some frames at a time, so that what
-comes in between stays in the cache. It is not kept for the backward pass but computed again, which takes no longer and half
-the memory.
+Features are (N, C, T, V), channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs and
+torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
+cache. The backward pass computes these results again. That takes no longer and halves the memory.
 
-In bfloat16 the products are of that type, and sums over a clip or a batch are float32: 8 bits stop a long sum growing.
+In bfloat16, products are bfloat16 and sums over a clip or a batch are float32: a long sum of 8-bit numbers stops growing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from model.ops.padding import activation_type, on_cpu, real_frames, zero_beyond
 
-CHUNK, FEWEST = 4096, 32  # channels of all frames at a time, but so many frames at the least
+CHUNK, FEWEST = 4096, 32  # channels times frames worked on at a time, and the fewest frames
 
 
 def affinity(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, mask: Tensor | None) -> Tensor:
@@ -42,25 +41,25 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, mask: Tensor
         rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
         embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), rows.mT)  # (N, 2·S·C', T·V)
         theta, phi = embedded.view(N, 2, subsets, len(weight) // (2 * subsets) * T, V).unbind(1)
-        # A padded frame adds the same to all scores of a clip (the product of the biases), which the softmax ignores
+        # A padded frame adds the same constant to all scores of a clip. The softmax ignores it.
         scores = (theta.mT @ phi).to(weight.dtype)
     lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
     return (scores / (len(weight) // (2 * subsets) * lengths)).softmax(dim=2)
 
 
 def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
-    """Every joint collects from the others along S graphs, and linear maps take what came: y = Σ_s W_s x G_s + b.
+    """Mix the joints' features along S graphs, then map the channels of each mixture: y = Σ_s W_s x G_s + b.
 
     Args:
         x: (N, C, T, V), zeros in the padding.
-        graph: (N, S, V, V); graph[n, s, v, w] is how much of joint v comes to joint w.
+        graph: (N, S, V, V); graph[n, s, v, w] is the weight of joint v in joint w.
         weight, bias: (C_out, S·C), the maps W_s side by side, and (C_out,).
         mask: (N, T) real frames, or None where all are.
 
     Returns:
         (N, C_out, T, V); what it holds in the padding means nothing.
     """
-    rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V): what one joint collects lies together, (S·C)
+    rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); a joint's S mixtures lie side by side
     frames = x.permute(0, 2, 3, 1)  # (N, T, V, C)
     if on_cpu(x):
         frames = frames.to(activation_type(x))
@@ -72,7 +71,7 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
 
 
 def _chunks(frames: Tensor, lengths: list[int]) -> Iterator[tuple[int, Tensor, slice]]:
-    """Each clip's number and real frames (t, V, C), some at a time, and which frames they are."""
+    """For chunks of each clip's real frames: the clip's number, the frames (t, V, C), and their positions."""
     size = max(FEWEST, CHUNK // frames.shape[3])
     for n, length in enumerate(lengths):
         for start in range(0, length, size):
@@ -113,7 +112,7 @@ class _ScoreByClip(torch.autograd.Function):
 
 
 def _embed(frames: Tensor, weight: Tensor, bias: Tensor, subsets: int) -> Tensor:
-    """θ and φ of every joint over some frames, (t, V, C) → (2, S, C'·t, V), so that nothing is copied."""
+    """θ and φ of every joint over some frames: (t, V, C) → (2, S, C'·t, V)."""
     embedded = torch.addmm(bias.unsqueeze(1), weight, frames.flatten(0, 1).T)  # (2·S·C', t·V)
     return embedded.view(2, subsets, -1, frames.shape[1])
 
@@ -143,7 +142,7 @@ class _MixByClip(torch.autograd.Function):
             given = grad[n, some].flatten(0, 1)
             mixed = _to_frames(rows[n], frames).view(-1, weight.shape[1])
             _add_product(grad_weight, given.T, mixed)
-            torch.mm(given, weight, out=mixed)  # in its place: the gradient of what was mixed
+            torch.mm(given, weight, out=mixed)  # reuses its memory: the gradient of `mixed`
             grad_mixed = mixed.view(len(frames), -1, x.shape[3])
             torch.bmm(rows[n].T.expand(len(frames), -1, -1), grad_mixed, out=grad_x[n, some])
             grad_rows[n] += torch.bmm(grad_mixed, frames.mT).sum(0)
@@ -152,12 +151,12 @@ class _MixByClip(torch.autograd.Function):
 
 
 def _to_frames(matrix: Tensor, frames: Tensor) -> Tensor:
-    """matrix @ frame of each frame; `@` would lay frames and result out anew."""
+    """matrix @ frame for each frame; unlike `@` it copies nothing."""
     return torch.bmm(matrix.expand(len(frames), -1, -1), frames)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b, of matrices or batches of them, added up in total's type, which may be finer."""
+    """total += a @ b, of matrices or batches of them, added in total's type, which may be more precise."""
     if total.dtype != a.dtype:
         total += a @ b
     elif total.ndim == 2:

@@ -10,22 +10,22 @@ from torch.autograd.function import once_differentiable
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether the kernels for CPUs serve: elsewhere, and where torch.compile traces, plain PyTorch does."""
+    """Whether to use the CPU kernels. Other devices and torch.compile get the references in plain PyTorch."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def real_frames(frames: Tensor, mask: Tensor | None) -> list[int]:
-    """How many frames of each clip of (N, T, ...) are real, as whole numbers; for tensors on the CPU."""
+    """Number of real frames of each clip of (N, T, ...), for tensors on the CPU."""
     return [frames.shape[1]] * len(frames) if mask is None else mask.sum(1).tolist()
 
 
 def activation_type(x: Tensor) -> torch.dtype:
-    """What torch.autocast would make of an operand of a product, for the kernels that it does not know."""
+    """The type that torch.autocast gives the operands of a product, for kernels that it does not know."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") and x.dtype == torch.float32 else x.dtype
 
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(N, C, T, V) with zeros where the mask (N, T) says that a frame is not real, in place."""
+    """Set the frames of (N, C, T, V) to zero, in place, that are not real by the mask (N, T)."""
     if mask is None:
         return x
     if not on_cpu(x):
@@ -35,23 +35,23 @@ def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
-    """(N, T, ...) with zeros from each clip's length on, in place."""
+    """Set the frames of (N, T, ...) from each clip's length on to zero, in place."""
     for n, length in enumerate(lengths):
         frames[n, length:] = 0
     return frames
 
 
 def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
-    """(N, C, T, V) rectified, in place where that can be, and zeros where the mask (N, T) says that a frame is not real."""
+    """Rectify (N, C, T, V), in place where possible, and set frames to zero that are not real by the mask (N, T)."""
     if mask is None:
         return torch.relu_(x)
-    if torch.compiler.is_compiling():  # it joins the two passes by itself
+    if torch.compiler.is_compiling():  # the compiler joins the two passes
         return torch.relu(x) * mask[:, None, :, None]
     return _MaskedReLU.apply(x, mask)
 
 
 class _MaskedReLU(torch.autograd.Function):
-    """Both in one pass: where there is padding, the upper bound is 0 as well."""
+    """Both in one pass: in the padding the upper bound is 0 as well."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:

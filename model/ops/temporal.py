@@ -1,17 +1,17 @@
 """Convolution along time.
 
-On a CPU it is computed with a quarter of the multiplications. Time is cut into tiles that overlap by a kernel, and on each
-the convolution theorem holds,
+On a CPU the kernel needs a quarter of the multiplications. Time is cut into tiles that overlap by the kernel's length. For
+each tile the convolution theorem holds,
 
     y = B [(G w) * (A x)],
 
-with A the discrete Fourier transform of a tile, G that of the kernel and B its inverse. A complex product is three real
-ones (Gauss), so all three are real matrices. The products at each of their P points, with the sum over channels, are one
-matrix product. A tile of 17 frames has P = 37: 2.2 multiplications take the place of 9. The transform is orthogonal, so
-float32 loses no more than in a direct convolution (tests/model/ops/test_temporal.py).
+with A the discrete Fourier transform of a tile, G that of the weights w, and B the inverse. A complex product is three
+real products (Gauss), so all three are real matrices. For each of the P points, the products and the sum over channels
+are one matrix product. A tile of 17 frames has P = 37, so a frame takes 2.2 multiplications instead of 9. The transform is
+orthogonal: float32 is as exact as in a direct convolution (tests/model/ops/test_temporal.py).
 
-A stride s keeps the frames 0, s, 2s, …: each of the s sequences of every s-th frame is convolved with every s-th
-weight, and their products are added before B.
+With a stride s, the convolution gives the frames 0, s, 2s, …. Each of the s sequences of every s-th frame is convolved
+with every s-th weight, and their products are added before B.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from torch.autograd.function import once_differentiable
 
 from model.ops.padding import on_cpu, real_frames, zero_beyond
 
-TILE = 17  # frames that a tile gives; odd, as then all but one of a tile's frequencies come in pairs
-FEWEST_CHANNELS = 32  # below it the transforms cost more than they save
-CACHED = 2**19  # numbers in the transform of the tiles worked on together (2 MB in float32), or as many as weights
+TILE = 17  # frames that a tile gives; odd, so that all frequencies but one come in pairs
+FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
+CACHED = 2**19  # numbers in the transforms of a group of tiles, 2 MB in float32; more where there are more weights
 
 
 def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Tensor | None) -> Tensor:
@@ -84,9 +84,9 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
 
 
 class Tiles(NamedTuple):
-    """Where the tiles of a batch read and write, as places among the N·T frames of padded clips; -1 where there is none.
+    """Which frames the tiles of a batch read and write, as indices into the N·T padded frames; -1 stands for none.
 
-    reads: (stride, tiles, L) of each sequence of every stride-th frame. writes: (tiles, TILE).
+    reads: (stride, tiles, L), for each sequence of every stride-th frame. writes: (tiles, TILE).
     """
 
     reads: Tensor
@@ -95,7 +95,7 @@ class Tiles(NamedTuple):
 
 @lru_cache(maxsize=64)
 def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> Tiles:
-    """Cover the real frames of clips that are padded to `frames` frames; no tile reaches over two clips."""
+    """Tiles for the real frames of clips that are padded to `frames` frames. No tile covers two clips."""
     phase, frame = np.arange(stride)[:, None, None], np.arange(TILE + math.ceil(taps / stride) - 1)
     reads, writes = [], []
     for n, length in enumerate(lengths):
@@ -103,7 +103,7 @@ def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> 
         first = np.arange(0, given, TILE)[:, None]
         read = stride * (first + frame) + phase - taps // 2
         write = first + np.arange(TILE)
-        reads.append(np.where((0 <= read) & (read < length), n * frames + read, -1))
+        reads.append(np.where((read >= 0) & (read < length), n * frames + read, -1))
         writes.append(np.where(write < given, n * math.ceil(frames / stride) + write, -1))
     return Tiles(torch.from_numpy(np.concatenate(reads, 1)), torch.from_numpy(np.concatenate(writes)))
 
@@ -122,7 +122,7 @@ class _TiledConvolution(torch.autograd.Function):
             products = torch.bmm(_transform(x, reads[0], tile), kernels[0])  # (P, m·V, C_out)
             for read, kernel in zip(reads[1:], kernels[1:], strict=True):
                 products.baddbmm_(_transform(x, read, tile), kernel)
-            products[0] += tile.shape[1] * bias  # at frequency 0, whence it reaches every frame
+            products[0] += tile.shape[1] * bias  # frequency 0 reaches every frame
             given = (back @ products.flatten(1)).view(len(writes), *y.shape[2:])
             real = (writes >= 0).nonzero().squeeze(1)
             y.flatten(0, 1).index_copy_(0, writes[real], given.index_select(0, real))
@@ -150,7 +150,7 @@ class _TiledConvolution(torch.autograd.Function):
 
 
 def _groups(x: Tensor, weight: Tensor, stride: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """The batch's tiles in equal groups that fit the cache: what m tiles read, (L·m,) each, and write, (TILE·m,)."""
+    """Groups of m tiles that fit the cache: the frames that they read, (L·m,) per sequence, and write, (TILE·m,)."""
     reads, writes = lay_tiles(tuple(lengths), x.shape[1], weight.shape[2], stride)
     per_tile = x.shape[2] * x.shape[3]
     most = max(1, CACHED // (3 * reads.shape[2] // 2 * per_tile), weight[:, :, 0].numel() // per_tile)
@@ -160,7 +160,7 @@ def _groups(x: Tensor, weight: Tensor, stride: int, lengths: list[int]) -> Itera
 
 
 def _read(x: Tensor, places: Tensor) -> Tensor:
-    """Frames of (N, T, V, C) by their places (n,), zeros for -1: (n, V, C)."""
+    """The frames of (N, T, V, C) with indices `places` (n,), zeros for -1: (n, V, C)."""
     frames = x.flatten(0, 1).index_select(0, places.clamp(min=0))
     frames[(places < 0).nonzero().squeeze(1)] = 0
     return frames

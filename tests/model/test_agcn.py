@@ -1,4 +1,4 @@
-"""The backbone as others build on it: blocks are replaced, every layer is called, and compilers and inference take it."""
+"""What others build on: blocks can be replaced, every layer is called, the network compiles, and batch norms fold."""
 
 from __future__ import annotations
 
