@@ -32,7 +32,7 @@ from model.localizer import Localizer, frame_probabilities
 from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
-from reporting.tensorboard import Board
+from reporting.tensorboard import TensorBoardWriter
 from utils import config, distributed
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, set_matrix_precision
@@ -113,7 +113,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     network = torch.compile(model, dynamic=True) if settings.train.compile else model
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     if run:
-        writer = Board(folder, settings, first_epoch)
+        writer = TensorBoardWriter(folder, settings, first_epoch)
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
@@ -131,7 +131,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
             row["held_out_classification_mAP"] = score
         if run:
             writer.scalars(row)
-            writer.distribution("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), epoch)
+            writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), epoch)
             run.record(row, state.state_dict(), score)
             tqdm.write(epoch_line(row, settings.train.epochs))
 

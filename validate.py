@@ -26,10 +26,11 @@ from feeders.label_policy import LabelPolicy
 from model.checkpoint import load_localizer
 from model.inference import score_clips
 from model.localizer import Localizer
-from reporting.figures import confusion_figure, save_figure
+from reporting.figures import confusion_figure
 from reporting.report import report_html, write_diagnosis
-from reporting.tensorboard import Board
-from reporting.time_lines import as_image, time_line
+from reporting.style import as_image, save_figure
+from reporting.tensorboard import TensorBoardWriter
+from reporting.time_lines import time_line
 from utils import distributed
 from utils.atomic import write_json, write_whole
 from utils.config import Settings
@@ -73,7 +74,7 @@ class Validation:
         found = evaluation.detections.of_clip(index)
         return time_line(clip.name, clip.labels, found, clip.frame_probs, self.split.classes, thresholds)
 
-    def show(self, writer: Board, evaluation: Evaluation, epoch: int) -> None:
+    def show(self, writer: TensorBoardWriter, evaluation: Evaluation, epoch: int) -> None:
         """Show the last corrected evaluation in TensorBoard: time lines of the same clips, confusion, precision."""
         for index in self.shown:
             picture = as_image(self.time_line(evaluation, index))
