@@ -1,4 +1,4 @@
-"""The SLURM examples, run for real under stand-ins of sbatch, srun and scontrol that keep to what SLURM sets."""
+"""The SLURM examples, run for real under stubs of sbatch, srun and scontrol that set what SLURM sets."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def test_a_training_job_trains_on_two_ranks(submit: Submit, make_split: Callable
 
 @pytest.mark.slow
 def test_an_array_of_shards_and_its_merge_make_the_data_of_one_run(
-    submit: Submit, stand_in: Path, prepared: Path, tmp_path: Path
+    submit: Submit, synthetic: Path, prepared: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    inputs = ["--amass", str(stand_in / "amass"), "--babel", str(stand_in / "babel_v1.0_release")]
+    inputs = ["--amass", str(synthetic / "amass"), "--babel", str(synthetic / "babel_v1.0_release")]
     outcome = submit("bash", "cluster/prepare.sh", "2", *inputs, "--body", "synthetic", "--out", str(out))
     assert outcome.returncode == 0, outcome.stderr
     assert "shards: job 17, merge: job 17" in outcome.stdout

@@ -163,7 +163,7 @@ def test_a_split_without_clips_has_a_page_too(make_split: Callable[..., Split]) 
 
 
 def test_preparation_ends_with_the_cards_and_names_them(
-    stand_in: Path,
+    synthetic: Path,
     prepared: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +171,7 @@ def test_preparation_ends_with_the_cards_and_names_them(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(prepared, out)
-    inputs = ["--amass", str(stand_in / "amass"), "--babel", str(stand_in / "babel_v1.0_release")]
+    inputs = ["--amass", str(synthetic / "amass"), "--babel", str(synthetic / "babel_v1.0_release")]
     monkeypatch.setattr(sys, "argv", ["build", *inputs, "--body", "synthetic", "--out", str(out), "--workers", "1"])
     assert build.main() == 0
     printed = capsys.readouterr().out
