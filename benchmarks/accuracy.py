@@ -26,7 +26,6 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
-from prepare.store.shards import Shard
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, run_command
 
@@ -132,10 +131,18 @@ def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, 
     return "\n".join(lines), found
 
 
-def of_task(task: Shard, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
-    """The runs (row, seed) of a task; what is scored anew goes with the training that it needs."""
+def read_task(text: str) -> tuple[int, int]:
+    """Task number, counted from 1, and number of tasks, from "2/9". Raises UserError when it is not of this form."""
+    number, _, tasks = text.partition("/")
+    if not (number.isdecimal() and tasks.isdecimal() and 1 <= int(number) <= int(tasks)):
+        raise UserError(f"--task {text}: expected I/N, the I-th of N tasks, from 1/N to N/N, as in --task 2/9")
+    return int(number), int(tasks)
+
+
+def of_task(number: int, tasks: int, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
+    """The runs (row, seed) of a task; a row that is scored anew goes with the training that it needs."""
     trained = list(dict.fromkeys((row.evaluate or row.name, seed) for seed in seeds for row in rows))
-    share = task.share(trained)
+    share = trained[number - 1 :: tasks]
     return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in share}
 
 
@@ -172,8 +179,8 @@ def main() -> int:
         if name not in [row.name for row in rows]:
             raise UserError(f"--only {name}: {nearest(name, [row.name for row in rows])}")
     out = args.out / args.list.stem
-    task = Shard.parse(args.task, "--task") if args.task else Shard(1, 1)
-    mine = of_task(task, [row for row in rows if not args.only or row.name in args.only], args.seeds)
+    number, tasks = read_task(args.task or "1/1")
+    mine = of_task(number, tasks, [row for row in rows if not args.only or row.name in args.only], args.seeds)
     failed = False
     for trains in (True, False):  # what is scored anew has to be there first
         todo = [r for r in rows if (r.evaluate is None) == trains and (not args.only or r.name in args.only)]

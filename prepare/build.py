@@ -3,8 +3,6 @@
     bash prepare/generate_dataset.sh                                         # splits 1, 2, 3 of the paper
     bash prepare/generate_dataset.sh --actions my.json --name mine           # your own classes, {"walk": 0, "wave": 1}
     bash prepare/generate_dataset.sh --limit 50                              # a first try: 50 clips of train and of val
-    bash prepare/generate_dataset.sh --shard 2/8                             # on one of 8 machines
-    bash prepare/generate_dataset.sh --merge                                 # afterwards, on any
 
 Joints are computed once and shared by all splits, so a further split takes seconds. A run that was stopped goes on
 where it was; one that is repeated redoes only what has changed.
@@ -21,10 +19,9 @@ from prepare.formats.amass import AmassIndex, TakeError, take_path
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.smplh_body import Body, check_body, read_body
 from prepare.store.rates import compare_rates
-from prepare.store.shards import Shard, only_one
 from prepare.store.splits import write_label_set
 from prepare.store.summary import print_takes
-from prepare.store.update import compute_shard, store_name, update_store
+from prepare.store.update import lock_folder, store_name, update_store
 from prepare.synthetic.body import body_structure
 from reporting.dataset_card import write_card
 from utils.errors import run_command
@@ -45,8 +42,6 @@ def build(
     workers: int = 1,
     limit: int | None = None,
     babel_code: Path | None = None,
-    shard: Shard | None = None,
-    merge: bool = False,
 ) -> None:
     """Bring the store and the splits in `out` up to date.
 
@@ -56,8 +51,6 @@ def build(
         label_sets: class names by index for each split's name.
         limit: at most so many clips of each subset beyond those stored already, clips with a class first.
         babel_code: a clone of BABEL's code, whose frame rates are compared with the takes' own.
-        shard: compute only this share of the takes, and neither store nor splits.
-        merge: make them of shards, which must be there.
 
     Raises:
         UserError: an input is missing or is not what it should be, or no take could be used.
@@ -72,12 +65,9 @@ def build(
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit)
     out.mkdir(parents=True, exist_ok=True)
-    with only_one(out, shard):
+    with lock_folder(out):
         folder = out / store_name(babel, body)
-        if shard:
-            compute_shard(folder, amass, babel, body, places, wanted, workers, shard)
-            return
-        store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers, merge)
+        store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
         compare_rates(babel_code, store)
         for name, members in label_sets.items():
@@ -151,11 +141,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="name of that split")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val, for a first try")
-    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N shares of the takes, for --merge")
-    parser.add_argument("--merge", action="store_true", help="make the store and the splits once all shards are there")
     args = parser.parse_args()
-    if args.shard and args.merge:
-        parser.error("--shard and --merge exclude each other: first all shards, then one merge")
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name go together: the classes, and what the split is called")
     for option in ("workers", "limit"):
@@ -167,16 +153,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
-    shard = Shard.parse(args.shard, "--shard") if args.shard else None
     inputs = (args.amass, args.babel, args.body, args.out)
     try:
-        build(*inputs, label_sets, args.workers, args.limit, args.babel_code, shard, args.merge)
+        build(*inputs, label_sets, args.workers, args.limit, args.babel_code)
     except KeyboardInterrupt:
         print("\nstopped; run the same command again, it goes on where it was", file=sys.stderr)
         return 130
-    if shard:
-        print("next: when all shards are done, the same command with --merge in place of --shard")
-        return 0
     for name in label_sets:
         print(f"look: {write_card(Split.open(args.out, name))}")
     first = next(iter(label_sets))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +18,6 @@ from prepare.formats.amass import TakeError
 from prepare.formats.babel import Annotation, Babel
 from prepare.formats.smplh_body import Body, body_digest
 from prepare.skeletons.smplh import SmplhJoints
-from prepare.store.shards import Shard, check_all_done, note_done
 from prepare.store.workers import Job, Part, Source, compute_parts, read_part
 from utils.atomic import write_json
 from utils.errors import UserError
@@ -43,25 +44,21 @@ def update_store(
     problems: dict[str, str],
     wanted: set[str],
     workers: int,
-    merge: bool = False,
 ) -> tuple[SkeletonStore, dict[str, str]]:
     """Bring the store in `folder` up to date with the takes of the `wanted` clips; what is stored already stays.
 
     Args:
         places: file below `amass` of each clip's take, by clip id.
         problems: why there is none, for the other clips.
-        merge: only if all of its takes were computed before, in shards.
 
     Returns:
         The store, and why clips are not in it, by clip id.
 
     Raises:
-        UserError: no clip is left, or a shard to merge is missing.
+        UserError: no clip is left.
     """
     before, stored, chosen, jobs = _plan(folder, babel, places, wanted)
     parts = folder / PARTS
-    if merge:
-        check_all_done(parts, jobs)
     outcomes = {job.file: outcome for job, outcome in compute_parts(amass, parts, SmplhJoints(body), jobs, workers)}
     clips, failed, fresh = _clips(chosen, places, stored, outcomes)
     there = {clip.sid for clip in clips}
@@ -83,23 +80,17 @@ def update_store(
     return SkeletonStore.open(folder), left_out
 
 
-def compute_shard(
-    folder: Path,
-    amass: Path,
-    babel: Babel,
-    body: Body,
-    places: dict[str, str],
-    wanted: set[str],
-    workers: int,
-    shard: Shard,
-) -> None:
-    """Compute a shard's share of the takes that `update_store` would, for a later merge; the store stays as it is."""
-    jobs = _plan(folder, babel, places, wanted)[-1]
-    parts = folder / PARTS
-    outcomes = [outcome for _, outcome in compute_parts(amass, parts, SmplhJoints(body), shard.share(jobs), workers)]
-    note_done(parts, shard, jobs)
-    unusable = sum(not _is_good(outcome) for outcome in outcomes)
-    print(f"shard {shard}: {len(outcomes):,} of {len(jobs):,} takes, {unusable:,} unusable; in {parts}")
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone. Raises UserError while another preparation holds it."""
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another preparation is running on this folder; wait for it, or choose another --out"
+            ) from None
+        yield
 
 
 def _plan(

@@ -18,7 +18,7 @@ import pytest
 from prepare.build import build, load_body
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.skeletons.smplh import SmplhJoints
-from prepare.store.shards import only_one
+from prepare.store.update import lock_folder
 from utils.errors import UserError
 from utils.store import SkeletonStore, Split
 
@@ -149,7 +149,7 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
 
 
 def test_two_runs_at_once_do_not_meet(stand_in: Path, tmp_path: Path) -> None:
-    with only_one(tmp_path), pytest.raises(UserError, match=r"another preparation is running.*wait for it"):
+    with lock_folder(tmp_path), pytest.raises(UserError, match=r"another preparation is running.*wait for it"):
         prepare(stand_in, tmp_path)
     prepare(stand_in, tmp_path)
 
