@@ -124,18 +124,17 @@ def _overlaps(split: Split, amounts: dict[str, Amounts]) -> str:
 
 
 def _left_out(split: Split) -> str:
-    recorded = split.manifest.get("left_out")
-    if not isinstance(recorded, dict):
+    recorded = split.manifest.left_out
+    if not recorded:
         return text_html("Not recorded: this split was not made from BABEL's annotations.")
     reasons: dict[str, list[int]] = {}
     for place, subset in enumerate(SUBSETS):
-        entries = recorded.get(subset)
-        for reason, clips in entries.items() if isinstance(entries, dict) else ():
-            reasons.setdefault(str(reason), [0, 0])[place] = clips if isinstance(clips, int) else 0
+        for reason, clips in recorded.get(subset, {}).items():
+            reasons.setdefault(reason, [0, 0])[place] = clips
     content = table_html(["clips of BABEL", *SUBSETS], [[reason, *clips] for reason, clips in sorted(reasons.items())])
     absent = absent_clips(split)
     if absent:
-        causes = Counter("its take is missing" if why == "missing" else str(why) for why in absent.values())
+        causes = Counter("its take is missing" if why == "missing" else why for why in absent.values())
         rows = [[why[:200], clips] for why, clips in sorted(causes.items(), key=lambda cause: (-cause[1], cause[0]))]
         content += heading_html("Why clips are not in the store") + table_html(["reason", "clips"], rows[:LISTED])
         if len(rows) > LISTED:
@@ -165,10 +164,7 @@ def _origin(split: Split) -> str:
         ["store", split.store.folder.name],
         ["joints, SHA-256", split.store.digest],
     ]
-    files = split.manifest.get("babel")
-    rows += (
-        [[f"BABEL's {name}, SHA-256", str(digest)] for name, digest in files.items()] if isinstance(files, dict) else []
-    )
+    rows += [[f"BABEL's {name}, SHA-256", digest] for name, digest in split.manifest.babel.items()]
     return table_html(["what", "which"], rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -109,10 +108,9 @@ def chosen_clips(split: Split, most: int) -> list[tuple[str, str]]:
     return chosen
 
 
-def absent_clips(split: Split) -> dict[str, Any]:
+def absent_clips(split: Split) -> dict[str, str]:
     """Why clips are not in the store, by their id."""
-    absent = split.store.manifest.get("left_out")
-    return absent if isinstance(absent, dict) else {}
+    return split.store.manifest.left_out
 
 
 def _some(names: list[str]) -> str:

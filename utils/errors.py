@@ -8,6 +8,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from pydantic import ValidationError
+
 
 class UserError(Exception):
     """Something in the user's files, settings or paths that has to be mended by the user.
@@ -42,6 +44,20 @@ def shown(value: Any) -> str:
         return _SHORT.repr(value)
     except ValueError:  # Python prints no whole number of many thousand digits
         return f"a {type(value).__name__} that is too long to show"
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that a pydantic model refused: "clips.0.fps is nan, expected a finite number"."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
+    if problem["type"] == "missing":
+        return f"{place} is missing"
+    found = f"{place} is {shown(problem['input'])}"
+    expected = message.removeprefix("Input should be ")
+    return f"{found}, expected {expected}" if expected != message else f"{found}: {message}"
 
 
 _SHORT = reprlib.Repr()

@@ -78,7 +78,8 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
         digest.update(sha256(files[subset].read_bytes()).digest() if files[subset].is_file() else b"")
         for clip in read_clips(files[subset], len(classes)):
             start, frames = sum(len(part) for part in joints), len(clip.joints)
-            clips.append(Clip(clip.sid, subset, f"{subset}/{clip.sid}", start, frames, FPS, frames / FPS, {}))
+            facts = {"feat_p": f"{subset}/{clip.sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
+            clips.append(Clip(sid=clip.sid, subset=subset, start=start, frames=frames, **facts))
             joints.append(clip.joints)
             labels.append(clip.labels)
     repeated = len(clips) - len({clip.sid for clip in clips})

@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def update_store(
     if not clips:
         some = "; ".join(f"{clip.feat_p} {left_out[clip.sid]}" for clip in babel.clips[:5] if clip.sid in left_out)
         raise UserError(f"{amass}: none of the takes of BABEL's clips could be used: {some}")
-    if fresh or before is None or (clips, left_out) != (list(before.clips.values()), before.manifest.get("left_out")):
+    if fresh or before is None or (clips, left_out) != (list(before.clips.values()), before.manifest.left_out):
         facts = {
             "settings": {"method": METHOD, "body": body_digest(body)},
             "babel": babel.hashes,
@@ -177,11 +176,16 @@ def _clips(
             if frames == 0:
                 problems[clip.sid] = f"has no frame within BABEL's {clip.duration:g} s"
                 continue
-            facts = outcome.source.facts()
-            made = Clip(clip.sid, clip.subset, clip.feat_p, start, frames, outcome.fps, clip.duration, facts)
+            facts = {
+                "feat_p": clip.feat_p,
+                "fps": outcome.fps,
+                "duration": clip.duration,
+                "source": outcome.source.facts(),
+            }
+            made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, **facts)
             fresh.add(clip.sid)
         else:  # unchanged; or its take is gone, and what was made of it stays
-            made = replace(stored[clip.sid], start=start)
+            made = stored[clip.sid].model_copy(update={"start": start})
         clips.append(made)
         start += made.frames
     return clips, problems, fresh

@@ -120,7 +120,7 @@ def test_what_fails_midway_leaves_the_file_as_it_was(
 def tiny(make_split: Callable[..., Split], labels: np.ndarray, annotated: np.ndarray) -> Split:
     split = make_split(train=[6], val=[6])
     facts = {"name": "tiny", "classes": ["walk", "wave"], "skeletons": "skeletons-test"}
-    write_split(split.folder, split.manifest["clips"], [labels] * 2, [annotated] * 2, facts)
+    write_split(split.folder, split.manifest.clips, [labels] * 2, [annotated] * 2, facts)
     return Split.open(split.folder.parent, "tiny")
 
 
