@@ -18,9 +18,8 @@ from pathlib import Path
 from prepare.formats.amass import AmassIndex, TakeError, take_path
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.smplh_body import Body, check_body, read_body
-from prepare.store.rates import compare_rates
 from prepare.store.splits import write_label_set
-from prepare.store.summary import print_takes
+from prepare.store.summary import print_rates, print_takes
 from prepare.store.update import lock_folder, store_name, update_store
 from prepare.synthetic.body import body_structure
 from reporting.dataset_card import write_card
@@ -69,7 +68,7 @@ def build(
         folder = out / store_name(babel, body)
         store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
-        compare_rates(babel_code, store)
+        print_rates(babel_code, store)
         for name, members in label_sets.items():
             write_label_set(out / name, members, babel, store)
     print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
@@ -109,7 +108,7 @@ def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], l
     chosen: set[str] = set()
     for subset in SUBSETS:
         there = [clip for clip in clips if clip.subset == subset and clip.sid in places]
-        there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.categories))
+        there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.act_cat or ()))
         chosen |= {clip.sid for clip in there[:limit]}
     return chosen
 

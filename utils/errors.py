@@ -47,17 +47,17 @@ def shown(value: Any) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing that a pydantic model refused: "clips.0.fps is nan, expected a finite number"."""
+    """The first thing that a pydantic model refused, such as "clips.0.fps is nan, expected a finite number"."""
     problem = error.errors(include_url=False, include_context=False)[0]
-    message = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:
-        return message
     place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
+    message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
+    if problem["type"] == "value_error":
+        return f"{place}: {message}" if place else message
     if problem["type"] == "missing":
         return f"{place} is missing"
-    found = f"{place} is {shown(problem['input'])}"
+    found = f"{place or 'the file'} is {shown(problem['input'])}"
     expected = message.removeprefix("Input should be ")
-    return f"{found}, expected {expected}" if expected != message else f"{found}: {message}"
+    return f"{found}: {message}" if expected == message else f"{found}, expected {expected}"
 
 
 _SHORT = reprlib.Repr()

@@ -72,7 +72,7 @@ def test_the_number_of_workers_changes_no_byte(stand_in: Path, tmp_path: Path) -
 def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
-    monkeypatch.setattr("prepare.store.workers._source", lambda _amass, _file, known: known)
+    monkeypatch.setattr("prepare.store.workers._hash", None)
     monkeypatch.setattr("prepare.store.workers.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before

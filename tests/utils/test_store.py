@@ -152,7 +152,7 @@ def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change,
         (b"\xff\xfe", "it is not a whole manifest in JSON .*decode"),
         (b"[" * 100_000, "it is not a whole manifest in JSON .*recursion"),
         (b'{"format": ' + b"9" * 5000 + b"}", "it is not a whole manifest in JSON .*digits"),
-        (b"[]", "Input should be a valid dictionary"),
+        (b"[]", r"the file is \[\], expected a valid dictionary"),
         (b'{"format": 1}', "checksum is missing"),
     ],
 )
