@@ -65,7 +65,7 @@ def prepare(repeats: int) -> Iterator[Result]:
         def command(workers: int) -> Callable[[], None]:
             def run() -> None:
                 arguments = ["--amass", data / "amass", "--babel", data, "--actions", data / "actions.json"]
-                arguments += ["--name", "mine", "--body", "stand-in", "--workers", workers]
+                arguments += ["--name", "mine", "--body", "synthetic", "--workers", workers]
                 arguments += ["--out", data / str(next(runs))]
                 arguments = [sys.executable, "-m", "prepare.build", *map(str, arguments)]
                 subprocess.run(arguments, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)

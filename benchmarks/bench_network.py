@@ -127,11 +127,10 @@ def random_batch(
 
 
 def evaluate(repeats: int) -> Iterator[Result]:
-    """Proposals and mAP at 7 tIoUs of 2,000 clips × 20 classes, against going frame by frame on 20 of them.
+    """Proposals and mAP at 7 tIoUs of 2,000 clips × 20 classes; the baseline is plain loops over frames of 20 clips.
 
-    The baseline holds each detection's frames against those of every true segment of its clip and class. Once it looks
-    for these among all clips' true segments of the class, what brute force on 2,000 clips costs for each of them; once
-    among those of the 20 clips alone, as if they were known.
+    The baseline compares the frames of each detection with those of every true segment of its clip and class. The first
+    row searches for these segments among those of all 2,000 clips, the second row among those of the 20 clips.
     """
     clips, classes, sample = 2000, 20, 20
     rng, settings = np.random.default_rng(0), config.load().eval
@@ -164,7 +163,7 @@ def _by_class(truth: Detections, classes: int) -> list[list[Segment]]:
 
 
 def _hits_by_sets(found: list[tuple[float, int, Segment]], true: list[list[Segment]], tiou: float) -> int:
-    """True positives: every detection's set of frames against that of every free true segment of its clip and class."""
+    """Number of true positives: detections and true segments are compared as sets of frames."""
     taken: set[tuple[int, Segment]] = set()
     for _, k, (clip, start, end) in sorted(found, reverse=True):
         frames, best, at = set(range(start, end)), 0.0, None

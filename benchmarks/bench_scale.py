@@ -100,7 +100,7 @@ def scale(repeats: int) -> Iterator[Result]:
         def prepare(size: int) -> None:
             data = Path(scratch) / str(size)
             with redirect_stdout(io.StringIO()):
-                build(data / "amass", data, "stand-in", data / "out", {"mine": ["walk"]})
+                build(data / "amass", data, "synthetic", data / "out", {"mine": ["walk"]})
             shutil.rmtree(data / "out")
 
         yield _slope("prepare, 30, 120, 480 takes", repeats, prepare)

@@ -1,4 +1,4 @@
-"""Localization told frame by frame: what `evaluation.localization` is timed against, and held against in tests."""
+"""Localization in plain loops over frames: the baseline of the benchmark, and the oracle of the tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Found = list[tuple[int, int, int, float]]  # class, start, end, score
 
 
 def proposals(probs: list[float], settings: EvalSettings) -> list[tuple[int, int]]:
-    """Runs [start, end) above each threshold, counted frame by frame."""
+    """Runs [start, end) of at least `min_length` frames above each threshold."""
     found = []
     for threshold in settings.thresholds:
         start = None
@@ -26,17 +26,19 @@ def proposals(probs: list[float], settings: EvalSettings) -> list[tuple[int, int
 
 
 def mean(values: list[float]) -> float:
+    """The mean, 0 of no values."""
     return math.fsum(values) / len(values) if values else 0.0
 
 
 def corrected_score(probs: list[float], start: int, end: int, settings: EvalSettings) -> float:
+    """Mean inside [start, end) minus the weighted mean of the margins beside it."""
     margin = math.ceil(settings.outer_share * (end - start))
     outer = probs[max(0, start - margin) : start] + probs[end : end + margin]
     return mean(probs[start:end]) - settings.outer_weight * mean(outer)
 
 
 def released_score(probs: list[float], start: int, end: int, settings: EvalSettings) -> float:
-    """As the specification words it: L = end - start, inside one frame past it, the margins beside that."""
+    """The released code's score: inside goes one frame past the end, and the margins lie beside that."""
     share = settings.outer_share * (end - start)
     before = range(max(0, int(start - share)), start)
     after = range(end + 1, min(len(probs) - 1, int(end + share + 1)))
@@ -47,7 +49,7 @@ def released_score(probs: list[float], start: int, end: int, settings: EvalSetti
 def localize_plainly(
     frame_probs: np.ndarray, video_probs: np.ndarray, settings: EvalSettings, released: bool = False
 ) -> Found:
-    """Detections of one clip, frame_probs (T, K) and video_probs (K,): corrected, or as the released code has them."""
+    """Detections in one clip with frame_probs (T, K) and video_probs (K,), by the corrected or the released rules."""
     found: Found = []
     for k in range(len(video_probs)):
         if video_probs[k] < settings.min_video_score:
@@ -63,10 +65,8 @@ def localize_plainly(
                 common = max(0, min(end, better_end) - max(start, better_start) + released)
                 lower, better = end - start + released, better_end - better_start + released
                 whole = {"shorter": min(lower, better), "union": lower + better - common, "lower": lower}
-                if (
-                    common / whole["lower" if released else settings.suppression_overlap]
-                    > settings.suppression_threshold
-                ):
+                overlap = common / whole["lower" if released else settings.suppression_overlap]
+                if overlap > settings.suppression_threshold:
                     break
             else:
                 kept.append((k, start, end, value))

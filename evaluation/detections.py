@@ -1,111 +1,118 @@
-"""Detections as files in ActivityNet's format: names of clips and classes, seconds.
-
-{"version": "1.0", "results": {clip: [{"label": class, "score": s, "segment": [start, end]}]}, "external_data": {}}
-"""
+"""Detections as files in ActivityNet's format."""
 
 from __future__ import annotations
 
 import json
-import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from evaluation.localization import Detections
 from utils.atomic import write_json
-from utils.errors import UserError, nearest
+from utils.errors import UserError, nearest, shown
 from utils.skeleton import FPS
 
 MAX_BYTES = 1 << 30
-WHOLE_FRAME = 1e-6  # seconds this near, in frames, to a frame's edge are that edge
+WHOLE_FRAME = 1e-6  # frames; a time this near to the edge of a frame is that edge
+
+Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
 
 
-def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str], fps: float = FPS) -> None:
-    """Write detections in clips `names` as seconds; clips without any are listed empty. Whole or not at all."""
+def _ordered(segment: list[float]) -> list[float]:
+    if not 0 <= segment[0] <= segment[1]:
+        raise ValueError
+    return segment
+
+
+class Detection(BaseModel):
+    """One detection. Other keys are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    label: str = Field(description="the name of a class")
+    score: Number = Field(description="a finite number")
+    segment: Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)] = Field(
+        description="two numbers, 0 <= start <= end, seconds"
+    )
+
+
+class DetectionsFile(BaseModel):
+    """ActivityNet's detection format: the detections of each clip by the clip's name. Other keys are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    results: dict[str, Annotated[list[Detection], FailFast()]]
+
+
+def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str]) -> None:
+    """Write detections in clips `names`, whole or not at all. Clips without detections get an empty list."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    seconds = (detections.segments / fps).tolist()
-    rows = zip(detections.clip.tolist(), detections.label.tolist(), detections.scores.tolist(), seconds, strict=True)
-    for clip, label, score, segment in rows:
+    columns = (detections.clip, detections.label, detections.scores, detections.segments / FPS)
+    for clip, label, score, segment in zip(*(column.tolist() for column in columns), strict=True):
         results[names[clip]].append({"label": classes[label], "score": score, "segment": segment})
     write_json(path, {"version": "1.0", "results": results, "external_data": {}})
 
 
-def read(path: Path, names: Sequence[str], classes: Sequence[str], fps: float = FPS) -> Detections:
-    """Read and check detections in clips `names`; segments in frames, whole ones where the seconds are.
+def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections:
+    """Read detections in clips `names`; seconds become frames.
 
     Raises:
-        UserError: no such file, not of this format, an unknown clip or class, or a number that is none.
+        UserError: the file is missing, too large or not of this format, or names an unknown clip or class.
     """
     clips, labels = ({name: index for index, name in enumerate(known)} for known in (names, classes))
-    found: tuple[list, list, list, list] = ([], [], [], [])
-    for name, entries in _results(path).items():
+    rows = []
+    for name, entries in _read_results(path).items():
         if name not in clips:
-            hint = _cut(nearest(name[:100], list(clips)[:10_000]), 300)
-            raise UserError(f"{path}: clip {_short(name)} is not in this split; {hint}")
-        if not isinstance(entries, list):
-            raise UserError(f"{path}: clip {name!r} has {_short(entries)}, expected a list of detections")
+            hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")
+            raise UserError(f"{path}: clip {shown(name)} is not in this split; {hint}")
         for number, entry in enumerate(entries):
-            row = _detection(f"{path}: clip {name!r}, detection {number}", entry, labels)
-            for column, value in zip(found, (clips[name], *row), strict=True):
-                column.append(value)
-    clip, label, segments, scores = found
-    frames = np.asarray(segments, dtype=np.float64).reshape(-1, 2) * fps
+            if entry.label not in labels:
+                where, hint = f"{path}: clip {name!r}, detection {number}", nearest(entry.label[:100], list(labels))
+                raise UserError(f"{where} has the unknown label {shown(entry.label)}; {hint}")
+            rows.append((clips[name], labels[entry.label], *entry.segment, entry.score))
+    clip, label, start, end, scores = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    frames = np.stack([start, end], axis=1) * FPS
     whole = np.round(frames)
     return Detections.of(clip, label, np.where(np.abs(frames - whole) < WHOLE_FRAME, whole, frames), scores)
 
 
-def _results(path: Path) -> dict[str, Any]:
+def _read_results(path: Path) -> dict[str, list[Detection]]:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path}: has {size} bytes; a detections file of more than {MAX_BYTES} is not read")
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_twins)
+        return DetectionsFile.model_validate(content).results
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a detections file") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_problem(error, content)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({str(error)[:200]}); expected ActivityNet's detection format") from None
-    results = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(results, dict):
-        raise UserError(f'{path}: has no "results" by clip; expected ActivityNet\'s detection format')
-    return results
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
-            raise ValueError(f"the key {_short(key)} stands twice in one object")
+            raise ValueError(f"the key {shown(key)} stands twice in one object")
         content[key] = value
     return content
 
 
-def _detection(where: str, entry: Any, labels: dict[str, int]) -> tuple[int, list[float], float]:
-    if not isinstance(entry, dict) or not {"label", "score", "segment"} <= set(entry):
-        raise UserError(f"{where} is {_short(entry)}, expected label, score and segment")
-    label, score, segment = entry["label"], entry["score"], entry["segment"]
-    if not isinstance(label, str) or label not in labels:
-        raise UserError(f"{where} has the unknown label {_short(label)}; {nearest(str(label)[:100], list(labels))}")
-    if not _is_number(score):
-        raise UserError(f"{where} has the score {_short(score)}, expected a finite number")
-    if not isinstance(segment, list) or len(segment) != 2 or not all(_is_number(edge) for edge in segment):
-        raise UserError(f"{where} has the segment {_short(segment)}, expected two numbers, seconds")
-    if not 0 <= segment[0] <= segment[1]:
-        raise UserError(f"{where} has the segment {_short(segment)}, expected 0 <= start <= end, seconds")
-    return labels[label], segment, score
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e12
-    except OverflowError:  # an integer beyond any float
-        return False
-
-
-def _short(value: Any) -> str:
-    return _cut(repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge integer", 80)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+def _first_problem(error: ValidationError, content: Any) -> str:
+    problem = error.errors(include_context=False, include_url=False)[0]
+    _, clip, number, field = (*problem["loc"], None, None, None, None)[:4]
+    if clip is None:
+        return 'has no "results" by clip; expected ActivityNet\'s detection format'
+    if not isinstance(number, int):
+        return f"clip {shown(clip)} has {shown(problem['input'])}, expected a list of detections"
+    entry = content["results"][clip][number]
+    where = f"clip {shown(clip)}, detection {number}"
+    if not isinstance(entry, dict) or field not in entry:
+        return f"{where} is {shown(entry)}, expected label, score and segment"
+    return f"{where} has the {field} {shown(entry[field])}, expected {Detection.model_fields[field].description}"

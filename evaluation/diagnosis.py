@@ -1,27 +1,29 @@
-"""Why detections are wrong and which truth they miss: the idea of DETAD (Alwassel et al. 2018) for many labels a frame.
+"""Why detections are wrong and which true segments they miss: DETAD (Alwassel et al. 2018) for several labels a frame.
 
-A detection is *correct* where it takes a true segment as in detection mAP at TIOU. Every other one is a false
-positive of exactly one kind, by the best tIoU that it has in its clip with a true segment of its own class (own) and
-of any other class (other):
+A detection is *correct* if it takes a true segment at TIOU, as in detection mAP. Every other detection is a false
+positive of exactly one kind. Its kind follows from its highest tIoU with a true segment of its own class in its clip
+(own), and from its highest tIoU with a true segment of another class (other):
 
-    double detection            own >= TIOU: all such segments are taken by better-scored detections
-    poor boundary               LOWEST <= own < TIOU
-    wrong class                 own < LOWEST, other >= TIOU
-    wrong class and boundary    own < LOWEST, LOWEST <= other < TIOU
+    double detection            own >= TIOU; better-scored detections have taken all such segments
+    localization error          LOWEST <= own < TIOU
+    wrong class                 own < LOWEST, other >= TIOU              (DETAD: wrong label error)
+    wrong class and boundary    own < LOWEST, LOWEST <= other < TIOU     (DETAD: confusion error)
     background                  own < LOWEST, other < LOWEST
 
-Classes may overlap in time (a turn while walking), so its own class is asked first: a "walk" that lies near a true
-"walk" is not of the wrong class, however well it fits a "turn" at the same time. Detections of classes without a true
-segment take no part, as they do not in mAP.
+A detection's own class is asked first, because classes may overlap in time (a turn while walking): a "walk" near a
+true "walk" does not have the wrong class, even if it fits a "turn" better. Detections of a class that the truth does
+not have are left out, as in mAP.
 
-Kinds are counted among the k·G best of each class, G being its number of true segments, k = 1 … 10. Missed truth, and
-what mending is worth, are about all detections. Mended, a detection has the class and ends of the true segment of that
-best tIoU; double detections and background go, and so does what would become a double detection by mending.
+The profile counts kinds among the k·G best detections of each class: G is the number of its true segments, k = 1 … 10.
+Missed segments and the effect of fixing errors are about all detections. A fixed detection gets the class and the ends
+of the true segment with that highest tIoU. Double detections and background are removed, and so are detections that
+would become double detections by being fixed.
+
+Letters: n detections, T frames, K action classes; class K is background.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -30,22 +32,16 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from evaluation.localization import Detections
-from evaluation.metrics import detection_map, match, pairs, ranking
+from evaluation.metrics import detection_map, match, mean_of_numbers, nan_to_none, overlaps_by_clip, ranking
 from utils.skeleton import FPS
 
-TIOU, LOWEST = 0.5, 0.1  # the lower bound is DETAD's
-MOST_G = 10  # of DETAD
-KINDS = (
-    "correct",
-    "double detection",
-    "poor boundary",
-    "wrong class",
-    "wrong class and boundary",
-    "background",
-)
-CORRECT, DOUBLE, BOUNDARY, CLASS, BOTH, BACKGROUND = range(len(KINDS))
-DURATIONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds from which a bucket begins
-ACTIONS = (1, 2, 3, 5, 9)  # true segments in the clip, likewise
+TIOU, LOWEST = 0.5, 0.1  # LOWEST is DETAD's
+MOST_G = 10  # DETAD's
+KINDS = ("correct", "double detection", "localization error", "wrong class", "wrong class and boundary", "background")
+CORRECT, DOUBLE, LOCALIZATION, CLASS, CLASS_AND_BOUNDARY, BACKGROUND = range(len(KINDS))
+# Groups of true segments, by the lower bound of each: by their seconds, and by the true segments in their clip
+DURATIONS = {"0 to 0.5": 0.0, "0.5 to 1": 0.5, "1 to 2": 1.0, "2 to 4": 2.0, "4 to 8": 4.0, "8 and more": 8.0}
+ACTIONS = {"1": 1, "2": 2, "3 to 4": 3, "5 to 8": 5, "9 and more": 9}
 
 
 class Missed(NamedTuple):
@@ -58,34 +54,36 @@ class Missed(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Figures of one diagnosis.
+    """Figures of one diagnosis. mAP is in percent at TIOU, and NaN if there are no true segments.
 
-    profile (MOST_G, 6) int: of the k·G best detections of each class, how many are of each kind. true_segments is the
-    sum of all G. map is detection mAP at TIOU in percent, mended what it would be without each kind of error, and
-    without all of them ("all"); not a number where there is no truth. missed by duration, by actions in the clip and
-    by class.
+    profile (MOST_G, 6) int: number of detections of each kind among the k·G best of each class, for each k.
+    true_segments: the sum of G over the classes.
+    map: detection mAP.
+    fixed: detection mAP if each kind of error were fixed, and if all were ("all").
+    missed: true segments that no detection takes, by duration, by number of actions in the clip and by class.
     """
 
-    classes: tuple[str, ...]
     true_segments: int
     profile: np.ndarray
     map: float
-    mended: dict[str, float]
+    fixed: dict[str, float]
     missed: dict[str, list[Missed]]
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures for JSON, not-a-number as None."""
-        return {
-            "tIoU": TIOU,
-            "lowest_tIoU": LOWEST,
-            "true_segments": self.true_segments,
-            "best_detections": {
-                f"{k}G": dict(zip(KINDS, counts, strict=True)) for k, counts in enumerate(self.profile.tolist(), 1)
-            },
-            "mAP": _plain(self.map),
-            "mAP_mended": {kind: _plain(value) for kind, value in self.mended.items()},
-            "missed": {by: [group._asdict() for group in groups] for by, groups in self.missed.items()},
-        }
+        """All figures for JSON, NaN as None."""
+        return nan_to_none(
+            {
+                "tIoU": TIOU,
+                "lowest_tIoU": LOWEST,
+                "true_segments": self.true_segments,
+                "best_detections": {
+                    f"{k}G": dict(zip(KINDS, counts, strict=True)) for k, counts in enumerate(self.profile.tolist(), 1)
+                },
+                "mAP": self.map,
+                "mAP_fixed": self.fixed,
+                "missed": {by: [group._asdict() for group in groups] for by, groups in self.missed.items()},
+            }
+        )
 
 
 def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) -> Diagnosis:
@@ -95,59 +93,65 @@ def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) 
     ranked = ranked.where(counts[ranked.label] > 0)
     taken = match(ranked, truth, [TIOU])[0]
     kind, target = kinds(ranked, truth, taken)
-    place = _place_in_class(ranked.label)
-    profile = [np.bincount(kind[place < k * counts[ranked.label]], minlength=len(KINDS)) for k in range(1, MOST_G + 1)]
-    errors = range(DOUBLE, len(KINDS))
-    mended = {KINDS[error]: _map(mend(ranked, truth, taken, target, kind == error), truth, classes) for error in errors}
-    mended["all"] = _map(mend(ranked, truth, taken, target, kind != CORRECT), truth, classes)
+    profile = np.zeros((MOST_G, len(KINDS)), dtype=np.int64)
+    for label in np.flatnonzero(counts):
+        own = kind[ranked.label == label]
+        for k in range(1, MOST_G + 1):
+            profile[k - 1] += np.bincount(own[: k * counts[label]], minlength=len(KINDS))
+    errors = {KINDS[error]: kind == error for error in range(DOUBLE, len(KINDS))}
+    errors["all"] = kind != CORRECT
     found = np.zeros(len(truth), dtype=bool)
     found[taken[taken >= 0]] = True
     return Diagnosis(
-        classes=tuple(classes),
         true_segments=len(truth),
-        profile=np.array(profile),
+        profile=profile,
         map=_map(ranked, truth, classes),
-        mended=mended,
-        missed=_missed(truth, found, counts, classes),
+        fixed={name: _map(fix(ranked, truth, taken, target, error), truth, classes) for name, error in errors.items()},
+        missed=_missed(truth, found, classes),
     )
 
 
 def kinds(ranked: Detections, truth: Detections, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kind of each ranked detection (n,), and the true segment (n,) that it should have been; -1 for none.
+    """Kind (n,) of each ranked detection, and index (n,) of the true segment that fixes it; -1 if none does.
 
-    `taken` (n,) is the true segment that each one takes, or -1.
+    taken (n,): index of the true segment that each detection takes, or -1.
     """
-    own, own_segment = _best(pairs(ranked, truth, LOWEST), len(ranked))
-    crossed, source = _as_other_classes(ranked, truth)
-    found = ((source[detection], *rest) for detection, *rest in pairs(crossed, truth, LOWEST))
-    other, other_segment = _best(found, len(ranked))
-    near, other_near = own >= LOWEST, other >= LOWEST
-    cases = [taken >= 0, own >= TIOU, near, other >= TIOU, other_near]
-    kind = np.select(cases, [CORRECT, DOUBLE, BOUNDARY, CLASS, BOTH], BACKGROUND)
-    target = np.select([kind == BOUNDARY, (kind == CLASS) | (kind == BOTH)], [own_segment, other_segment], -1)
-    return kind, target
+    own, other = np.zeros((2, len(ranked)))  # highest tIoU with a true segment
+    own_segment, other_segment = np.full((2, len(ranked)), -1)
+    for found, segments, overlap in overlaps_by_clip(ranked, truth):
+        same = ranked.label[found][:, None] == truth.label[segments]
+        for best, segment, asked in ((own, own_segment, same), (other, other_segment, ~same)):
+            values = np.where(asked, overlap, 0)
+            best[found] = values.max(axis=1)
+            segment[found] = segments[values.argmax(axis=1)]
+    cases = [taken >= 0, own >= TIOU, own >= LOWEST, other >= TIOU, other >= LOWEST]
+    kind = np.select(cases, [CORRECT, DOUBLE, LOCALIZATION, CLASS, CLASS_AND_BOUNDARY], BACKGROUND)
+    of_other = (kind == CLASS) | (kind == CLASS_AND_BOUNDARY)
+    return kind, np.select([kind == LOCALIZATION, of_other], [own_segment, other_segment], -1)
 
 
-def mend(
-    ranked: Detections, truth: Detections, taken: np.ndarray, target: np.ndarray, chosen: np.ndarray
-) -> Detections:
-    """The detections with the `chosen` ones (n,) bool as they should have been; no double one comes of it."""
+def fix(ranked: Detections, truth: Detections, taken: np.ndarray, target: np.ndarray, chosen: np.ndarray) -> Detections:
+    """The detections with the `chosen` ones (n,) bool fixed.
+
+    taken and target (n,): index of the true segment that each detection takes, and of the one that fixes it, or -1.
+    """
     moved = np.flatnonzero(chosen & (target >= 0))
     segments, label = ranked.segments.copy(), ranked.label.copy()
     segments[moved], label[moved] = truth.segments[target[moved]], truth.label[target[moved]]
     kept = np.flatnonzero(~chosen | (target >= 0))
-    mended = replace(ranked, segments=segments, label=label).where(kept)
-    order = ranking(mended, int(truth.label.max(initial=-1)) + 1)
-    mended, kept = mended.where(order), kept[order]
-    right = match(mended, truth, [TIOU])[0] >= 0
-    return mended.where(right | ~(chosen | (taken >= 0))[kept])
+    fixed = replace(ranked, segments=segments, label=label).where(kept)
+    order = ranking(fixed, int(truth.label.max(initial=-1)) + 1)
+    fixed, kept = fixed.where(order), kept[order]
+    # Fixed detections, and correct ones whose segment a fixed one has taken, are removed unless they take a segment.
+    correct = match(fixed, truth, [TIOU])[0] >= 0
+    return fixed.where(correct | ~(chosen | (taken >= 0))[kept])
 
 
 def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
-    """Frames by true class (rows) and most probable class (columns), (K+1, K+1), background last.
+    """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
-    A frame counts once: under the most probable class where that is among its classes, else in equal parts under
-    each of its classes. So the diagonal's share of the whole is the frame accuracy.
+    A frame of several classes counts once in all. If its most probable class is one of them, it counts there; else it
+    counts in equal parts at each of its classes. So the diagonal's fraction of the total is the frame accuracy.
 
     Args:
         clips: frame_probs (T, K+1) and labels (T, K) bool of each.
@@ -166,67 +170,22 @@ def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array
     return coo_array((weight, (true, predicted)), shape=(size, size)).tocsr()
 
 
-def _best(found: Iterable[tuple[np.ndarray, ...]], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best tIoU of each of `count` detections in blocks of pairs, and its true segment; 0 and -1 for none."""
-    blocks = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)), *found]
-    detection, segment, value = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    order = np.lexsort((segment, -value, detection))
-    detection, first = np.unique(detection[order], return_index=True)
-    best, best_segment = np.zeros(count), np.full(count, -1)
-    best[detection], best_segment[detection] = value[order][first], segment[order][first]
-    return best, best_segment
-
-
-def _as_other_classes(ranked: Detections, truth: Detections) -> tuple[Detections, np.ndarray]:
-    """Every detection once for each other class that is true in its clip, as that class; and where it came from."""
-    clip, label = np.unique(np.stack([truth.clip, truth.label], axis=1), axis=0).T
-    first = np.searchsorted(clip, ranked.clip, side="left")
-    count = np.searchsorted(clip, ranked.clip, side="right") - first
-    source = np.repeat(np.arange(len(ranked)), count)
-    within = np.arange(len(source)) - np.repeat(count.cumsum() - count, count)
-    label = label[first[source] + within]
-    others = label != ranked.label[source]
-    source = source[others]
-    return replace(ranked.where(source), label=label[others]), source
-
-
-def _place_in_class(label: np.ndarray) -> np.ndarray:
-    """How many before each one have its label, (n,)."""
-    order = np.argsort(label, kind="stable")
-    first = np.searchsorted(label[order], label[order], side="left")
-    place = np.empty(len(label), dtype=np.int64)
-    place[order] = np.arange(len(label)) - first
-    return place
-
-
-def _missed(
-    truth: Detections, found: np.ndarray, counts: np.ndarray, classes: Sequence[str]
-) -> dict[str, list[Missed]]:
+def _missed(truth: Detections, found: np.ndarray, classes: Sequence[str]) -> dict[str, list[Missed]]:
+    """Missed true segments by three groupings; found (n,) bool."""
     seconds = (truth.segments[:, 1] - truth.segments[:, 0]) / FPS
     actions = np.bincount(truth.clip)[truth.clip]
-    missed = np.bincount(truth.label[~found], minlength=len(classes))
     return {
-        "duration in seconds": _grouped(seconds, DURATIONS, found),
-        "actions in the clip": _grouped(actions, ACTIONS, found),
-        "class": [Missed(classes[k], int(counts[k]), int(missed[k])) for k in np.flatnonzero(counts)],
+        "duration in seconds": _count(list(DURATIONS), np.digitize(seconds, list(DURATIONS.values())) - 1, found),
+        "actions in the clip": _count(list(ACTIONS), np.digitize(actions, list(ACTIONS.values())) - 1, found),
+        "class": [group for group in _count(classes, truth.label, found) if group.segments],
     }
 
 
-def _grouped(values: np.ndarray, edges: Sequence[float], found: np.ndarray) -> list[Missed]:
-    """Missed ones by [low, high) of neighbouring edges; the last group is open."""
-    groups = []
-    for low, high in itertools.pairwise([*edges, np.inf]):
-        inside = (values >= low) & (values < high)
-        last = high - 1 if values.dtype.kind == "i" else high  # whole numbers name the last one that they take
-        name = f"{low:g} and more" if high == np.inf else f"{low:g}" if last == low else f"{low:g} to {last:g}"
-        groups.append(Missed(name, int(inside.sum()), int((inside & ~found).sum())))
-    return groups
+def _count(names: Sequence[str], group: np.ndarray, found: np.ndarray) -> list[Missed]:
+    segments = np.bincount(group, minlength=len(names)).tolist()
+    missed = np.bincount(group[~found], minlength=len(names)).tolist()
+    return [Missed(*row) for row in zip(names, segments, missed, strict=True)]
 
 
 def _map(detections: Detections, truth: Detections, classes: Sequence[str]) -> float:
-    ap = detection_map(detections, truth, len(classes), [TIOU])[0]
-    return float(np.nanmean(ap)) if not np.isnan(ap).all() else float("nan")
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    return float(mean_of_numbers(detection_map(detections, truth, len(classes), [TIOU])))

@@ -1,46 +1,49 @@
-"""Detection mAP, classification AP, frame accuracy and segmental F1, in percent."""
+"""Detection mAP, classification AP, frame accuracy and segmental F1, in percent.
+
+Letters: N clips, T frames, K action classes; class K is background.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
 from evaluation.localization import Detections
-from evaluation.segments import in_blocks, paired_tiou
+from evaluation.segments import tiou
 
-PAIRS_AT_ONCE = 1 << 20  # bounds the memory that candidate pairs take
+PAIRS_AT_ONCE = 1 << 20  # tIoUs in memory at the same time
 
 
 def detection_map(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
-    """Average precision of each class at each tIoU, (len(tious), K) percent; NaN for classes not in the truth.
+    """Average precision of each class at each tIoU, (len(tious), K); NaN for classes that the truth does not have.
 
-    Detections of all clips are ranked by score, ties by clip, then start. Each takes the best ground-truth
-    segment of its clip and class that is still free, if their tIoU reaches the threshold (ActivityNet's rule);
-    AP is the area under the precision envelope.
+    Detections of all clips are ranked together, see `ranking`, and matched as in ActivityNet's evaluation, see
+    `match`. AP is the area under the precision envelope.
 
     Args:
         detections: any segments.
         truth: segments that do not overlap within a clip and class, such as runs of labels.
-        num_classes: K; detections of other labels (background) are left out.
+        num_classes: K. Detections of other labels (background) are left out.
     """
     detections = detections.where(ranking(detections, num_classes))
     hits = match(detections, truth, tious) >= 0
     present = np.bincount(truth.label, minlength=num_classes)
     ap = np.full((len(tious), num_classes), np.nan)
     for label in np.flatnonzero(present[:num_classes]):
-        ap[:, label] = 100 * _average_precision(hits[:, np.flatnonzero(detections.label == label)], present[label])
+        ap[:, label] = 100 * _average_precision(hits[:, detections.label == label], present[label])
     return ap
 
 
 def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_ap: float = np.nan) -> np.ndarray:
-    """Non-interpolated average precision of each class over clips, (K,) percent.
+    """Non-interpolated average precision of each class over clips, (K,).
 
     Args:
         video_probs: (N, K).
-        video_labels: (N, K), what is not 0 is positive.
-        absent_ap: what a class without positives counts (the released code: 100).
+        video_labels: (N, K). What is not 0 is positive.
+        absent_ap: AP of a class without a positive clip (the released code: 100).
     """
     ap = np.full(video_probs.shape[1], absent_ap)
     for label in np.flatnonzero(np.any(video_labels, axis=0)):
@@ -49,10 +52,12 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
 
 
 def frame_accuracy(frame_probs: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """Frames whose most probable class is among their labels, background where they have none; and all frames.
+    """Number of frames whose most probable class is right, and number of all frames.
+
+    Right is any label of the frame; background where the frame has no label.
 
     Args:
-        frame_probs: (T, K+1), background last.
+        frame_probs: (T, K+1).
         labels: (T, K) bool.
     """
     right = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
@@ -61,96 +66,101 @@ def frame_accuracy(frame_probs: np.ndarray, labels: np.ndarray) -> tuple[int, in
 
 
 def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
-    """Segmental F1 of each class at each tIoU, (len(tious), K) percent; NaN for classes that occur in neither.
+    """Segmental F1 of each class at each tIoU, (len(tious), K); NaN for classes that neither side has.
 
-    A segment is right if its tIoU with a true one that is still free reaches the threshold (Lea et al. 2017,
-    "Temporal Convolutional Networks for Action Segmentation and Detection"). Classes are counted one by one, over
-    all clips, since true segments of different classes may overlap.
+    A segment is right if it takes a true segment, see `match` (Lea et al. 2017, "Temporal Convolutional Networks for
+    Action Segmentation and Detection"). Each class is counted by itself over all clips, because true segments of
+    different classes may overlap.
 
     Args:
-        segmentation: segments that do not overlap within a clip and class, as of `localization.segmentation`.
+        segmentation: segments that do not overlap within a clip and class, as `localization.segmentation` gives them.
         truth: likewise.
     """
     segmentation = segmentation.where(ranking(segmentation, num_classes))
     hits = match(segmentation, truth, tious) >= 0
-    found, present = (np.bincount(part.label, minlength=num_classes)[:num_classes] for part in (segmentation, truth))
-    right = np.stack([np.bincount(segmentation.label[hit], minlength=num_classes)[:num_classes] for hit in hits])
-    segments = np.broadcast_to(found + present, right.shape)
-    return np.divide(200.0 * right, segments, out=np.full(right.shape, np.nan), where=segments > 0)
+    segments = np.bincount(segmentation.label, minlength=num_classes)
+    segments = segments + np.bincount(truth.label, minlength=num_classes)[:num_classes]
+    f1 = np.full((len(tious), num_classes), np.nan)
+    for row, hit in zip(f1, hits, strict=True):
+        right = np.bincount(segmentation.label[hit], minlength=num_classes)
+        np.divide(200.0 * right, segments, out=row, where=segments > 0)
+    return f1
 
 
 def ranking(detections: Detections, num_classes: int) -> np.ndarray:
-    """Indices of the detections of the K classes by falling score, ties by clip, then start."""
-    order = np.argsort(-detections.scores)
-    scores = detections.scores[order]
-    equal = np.concatenate([[False], scores[1:] == scores[:-1], [False]])
-    tied = np.flatnonzero(equal[1:] | equal[:-1])  # few: only they are sorted by all that decides
-    among = np.sort(order[tied])
-    starts, ends = detections.segments[among].T
-    order[tied] = among[np.lexsort((ends, starts, detections.clip[among], -detections.scores[among]))]
+    """Indices of the detections of the K classes by falling score. Ties go by clip, then start, then end."""
+    starts, ends = detections.segments.T
+    order = np.lexsort((ends, starts, detections.clip, -detections.scores))
     return order[detections.label[order] < num_classes]
 
 
+def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
+    """Index of the true segment that each ranked detection takes at each tIoU, (len(tious), n) int64; -1 for none.
+
+    In order of rank, each detection takes the true segment of its clip and class that has the highest tIoU among those
+    that are still free, if this tIoU reaches the threshold.
+    """
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+    for found, segments, overlap in overlaps_by_clip(detections, truth):
+        same = detections.label[found][:, None] == truth.label[segments]
+        row, column = np.nonzero(same & (overlap >= min(tious)) & (overlap > 0))
+        parts.append((found[row], segments[column], overlap[row, column]))
+    detection, segment, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    best_first = np.lexsort((segment, -value, detection))  # pairs by rank of the detection, then by falling tIoU
+    detection, segment, value = detection[best_first], segment[best_first], value[best_first]
+    taken = np.full((len(tious), len(detections)), -1)
+    for row, threshold in zip(taken, tious, strict=True):
+        enough = value >= threshold
+        segment_of: dict[int, int] = {}
+        occupied: set[int] = set()
+        for d, s in zip(detection[enough].tolist(), segment[enough].tolist(), strict=True):
+            if d not in segment_of and s not in occupied:
+                segment_of[d] = s
+                occupied.add(s)
+        row[list(segment_of)] = list(segment_of.values())
+    return taken
+
+
+def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield, clip by clip, indices of detections (n,) and of true segments (m,), both rising, and their tIoU (n, m).
+
+    A clip with many detections comes in several blocks of them, which bounds the memory.
+    """
+    detections_of = _indices_by_clip(detections.clip)
+    for clip, segments in _indices_by_clip(truth.clip).items():
+        found = detections_of.get(clip, ())
+        at_once = 1 + PAIRS_AT_ONCE // len(segments)
+        for first in range(0, len(found), at_once):
+            block = found[first : first + at_once]
+            yield block, segments, tiou(detections.segments[block], truth.segments[segments])
+
+
+def mean_of_numbers(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Mean of the entries that are not NaN; NaN, without NumPy's warning, where all are."""
+    return np.ma.filled(np.ma.masked_invalid(values).mean(axis=axis), np.nan)
+
+
+def nan_to_none(value: Any) -> Any:
+    """Figures in nested dictionaries as JSON can hold them: NaN as None, NumPy's floats as Python's."""
+    if isinstance(value, dict):
+        return {key: nan_to_none(entry) for key, entry in value.items()}
+    if isinstance(value, float):  # np.float64 is a float
+        return None if np.isnan(value) else float(value)
+    return value
+
+
 def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
-    """Area under the precision envelope; hits (n_tious, n) bool in order of rank, `present` true segments."""
+    """Area under the precision envelope: hits (n_tious, n) bool in order of rank, `present` true segments."""
     envelope = np.zeros_like(hits, dtype=np.float64)
-    for at, hit in enumerate(hits):
-        places = np.flatnonzero(hit)  # recall rises only there, and precision is highest there
+    for row, hit in zip(envelope, hits, strict=True):
+        places = np.flatnonzero(hit)  # recall rises only at hits, and precision is highest there
         precision = np.arange(1, len(places) + 1) / (places + 1)
-        envelope[at, places] = np.maximum.accumulate(precision[::-1])[::-1]
+        row[places] = np.maximum.accumulate(precision[::-1])[::-1]
     return envelope.sum(axis=1) / present
 
 
-def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
-    """The true segment that each ranked detection takes at each tIoU, (n_tious, n) int64 index, -1 for none.
-
-    Only pairs that overlap enough for the lowest tIoU are looked at: a few for each detection.
-    """
-    taken_by = np.full((len(tious), len(detections)), -1)
-    candidates: dict[int, list[tuple[float, int]]] = {}
-    for detection, segment, value in pairs(detections, truth, min(tious)):
-        for d, s, v in zip(detection.tolist(), segment.tolist(), value.tolist(), strict=True):
-            candidates.setdefault(d, []).append((-v, s))  # sorts the best first, of equal ones the earlier
-    ordered = [(detection, sorted(candidates[detection])) for detection in sorted(candidates)]
-    for at, threshold in enumerate(tious):
-        taken: set[int] = set()
-        for detection, options in ordered:
-            for negative, segment in options:
-                if -negative < threshold:
-                    break
-                if segment not in taken:
-                    taken.add(segment)
-                    taken_by[at, detection] = segment
-                    break
-    return taken_by
-
-
-def pairs(
-    detections: Detections, truth: Detections, lowest: float
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Blocks of pairs of one clip and class that overlap, with a tIoU of at least `lowest`.
-
-    Each block is (detection indices, truth indices, tIoU); detections rise over all blocks.
-    """
-    labels = max(detections.label.max(initial=0), truth.label.max(initial=0)) + 1
-    own, theirs = (part.clip * labels + part.label for part in (detections, truth))
-    order = np.lexsort((truth.segments[:, 0], theirs))
-    starts, ends = truth.segments[order].T
-    places, theirs = np.flatnonzero(np.isin(own, theirs)), theirs[order]
-    own, (begins, stops) = own[places], detections.segments[places].T
-    first = _search(theirs, ends, own, begins, "right")  # the first that ends after it starts
-    last = _search(theirs, starts, own, stops, "left")  # up to where one starts at its end
-    counts = np.maximum(last - first, 0)
-    for block in in_blocks(counts, PAIRS_AT_ONCE):
-        count = counts[block]
-        detection = np.repeat(places[block], count)
-        within = np.arange(len(detection)) - np.repeat(count.cumsum() - count, count)
-        segment = order[np.repeat(first[block], count) + within]
-        value = paired_tiou(detections.segments[detection], truth.segments[segment])
-        near = (value >= lowest) & (value > 0)
-        yield detection[near], segment[near], value[near]
-
-
-def _search(groups: np.ndarray, values: np.ndarray, group: np.ndarray, value: np.ndarray, side: str) -> np.ndarray:
-    """`np.searchsorted` in (groups, values), sorted by both, for each (group, value): complex numbers go by both."""
-    return np.searchsorted(groups + 1j * values, group + 1j * value, side=side)
+def _indices_by_clip(clip: np.ndarray) -> dict[int, np.ndarray]:
+    """Rising indices of the entries of each clip."""
+    order = np.argsort(clip, kind="stable")
+    clips, first = np.unique(clip[order], return_index=True)
+    return dict(zip(clips.tolist(), np.split(order, first[1:]), strict=False))  # no clip: a single empty part

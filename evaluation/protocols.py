@@ -1,4 +1,7 @@
-"""One evaluation of scored clips, corrected or released, with the whole-clip answer beside it and its table."""
+"""The figures of one evaluation of scored clips, corrected or released, beside the whole-clip baseline.
+
+Letters: T frames, K action classes; class K is background.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation.localization import (
-    PROTOCOLS,
-    BadClipError,
-    Conventions,
-    Detections,
-    ground_truth,
-    localize,
-    segmentation,
-    whole_clip_answer,
-)
-from evaluation.metrics import classification_ap, detection_map, frame_accuracy, segmental_f1
+from evaluation import metrics
+from evaluation.localization import PROTOCOLS, Detections, ground_truth, localize, segmentation, whole_clip_baseline
+from evaluation.metrics import mean_of_numbers
 from utils.config import EvalSettings
 from utils.errors import UserError
 
@@ -26,7 +21,7 @@ F1_TIOUS = (0.1, 0.25, 0.5)  # F1@10, F1@25, F1@50 of the action segmentation li
 
 
 class ClipResult(NamedTuple):
-    """A scored clip: frame_probs (T, K+1) and video_probs (K+1,), background last, and its labels (T, K) bool."""
+    """A scored clip: frame_probs (T, K+1), video_probs (K+1,) and its labels (T, K) bool."""
 
     name: str
     frame_probs: np.ndarray
@@ -36,11 +31,11 @@ class ClipResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one evaluation, in percent; not a number where a class does not occur or a score is not defined.
+    """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined.
 
-    ap (n_tious, K) detection AP, classification_ap (K,), frame_accuracy, f1 (3, K) segmental F1 at F1_TIOUS,
-    whole_clip_ap (n_tious, K) of the answer that knows every clip's classes but not when, detections of the clips
-    `names`.
+    ap, whole_clip_ap (n_tious, K): detection AP of the detections and of the whole-clip baseline.
+    classification_ap (K,), frame_accuracy, f1 (3, K): see `metrics`; f1 is at F1_TIOUS.
+    detections, truth: segments in the clips `names`, as the protocol reads them.
     """
 
     protocol: str
@@ -53,11 +48,12 @@ class Evaluation:
     whole_clip_ap: np.ndarray
     detections: Detections
     names: list[str]
+    truth: Detections
 
     @property
     def map_at(self) -> np.ndarray:
         """Detection mAP at each tIoU, (n_tious,): the mean over classes that occur."""
-        return _mean(self.ap, axis=1)
+        return mean_of_numbers(self.ap, axis=1)
 
     @property
     def average_map(self) -> float:
@@ -66,18 +62,18 @@ class Evaluation:
 
     @property
     def whole_clip_map_at(self) -> np.ndarray:
-        """Detection mAP of the whole-clip answer at each tIoU, (n_tious,)."""
-        return _mean(self.whole_clip_ap, axis=1)
+        """Detection mAP of the whole-clip baseline at each tIoU, (n_tious,)."""
+        return mean_of_numbers(self.whole_clip_ap, axis=1)
 
     @property
     def classification_map(self) -> float:
-        """Mean of the classification AP over classes that occur (corrected) or all (released)."""
-        return float(_mean(self.classification_ap, axis=0))
+        """Mean of the classification AP over classes that occur (corrected) or all classes (released)."""
+        return float(mean_of_numbers(self.classification_ap))
 
     @property
     def f1_at(self) -> dict[str, float]:
         """Segmental F1 as F1@10, F1@25 and F1@50: the mean over classes."""
-        return {f"F1@{100 * t:g}": float(f1) for t, f1 in zip(F1_TIOUS, _mean(self.f1, axis=1), strict=True)}
+        return {f"F1@{100 * t:g}": float(mean_of_numbers(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
 
     @property
     def per_class(self) -> dict[str, float]:
@@ -85,10 +81,10 @@ class Evaluation:
         return dict(zip(self.classes, self.ap.mean(axis=0).tolist(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures for JSON, not-a-number as None; the detections are a file of their own."""
+        """All figures for JSON, NaN as None. The detections are a file of their own."""
         at = [f"{tiou:g}" for tiou in self.tious]
         by_class = {name: dict(zip(at, ap, strict=True)) for name, ap in zip(self.classes, self.ap.T, strict=True)}
-        return _plain(
+        return metrics.nan_to_none(
             {
                 "protocol": self.protocol,
                 "clips": len(self.names),
@@ -100,34 +96,32 @@ class Evaluation:
                 "classification_AP": dict(zip(self.classes, self.classification_ap, strict=True)),
                 "frame_accuracy": self.frame_accuracy,
                 "segmental_F1": self.f1_at,
-                "whole_clip_answer": {
+                "whole_clip_baseline": {
                     "mAP": self.whole_clip_map_at.mean(),
                     "mAP_at_tIoU": dict(zip(at, self.whole_clip_map_at, strict=True)),
                 },
             }
         )
 
-    def table(self, other: Evaluation | None = None, what: str = "model") -> str:
-        """The figures as a short table, `other` being the same clips' evaluation by the other protocol."""
-        evaluations = [self] if other is None else [self, other]
+    def table(self, other: Evaluation, what: str = "model") -> str:
+        """The figures as a text table; `other` is the same clips' evaluation by the other protocol."""
         width = max(34, *(len(name) + 2 for name in self.classes))
         head = [f"{tiou:g}" for tiou in self.tious] + ["Avg", "cls mAP", "frame acc", *self.f1_at]
         lines = [_row(f"{len(self.names)} clips, detection mAP (%) at tIoU", head, width)]
-        for e in evaluations:
+        for e in (self, other):
             figures = [*e.map_at, e.average_map, e.classification_map, e.frame_accuracy, *e.f1_at.values()]
             lines.append(_row(f"{what}, {e.protocol} evaluation", figures, width))
-        for e in evaluations:
+        for e in (self, other):
             figures = [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]
-            lines.append(_row(f"whole-clip answer, {e.protocol}", figures, width))
+            lines.append(_row(f"whole-clip baseline, {e.protocol}", figures, width))
         lines.append(f"AP by class, {self.protocol} evaluation")
-        for k, name in enumerate(self.classes):
-            figures = [*self.ap[:, k], self.ap[:, k].mean(), self.classification_ap[k]]
-            lines.append(_row(f"  {name}", figures, width))
+        for name, ap, classification_ap in zip(self.classes, self.ap.T, self.classification_ap, strict=True):
+            lines.append(_row(f"  {name}", [*ap, ap.mean(), classification_ap], width))
         return "\n".join(lines)
 
 
 def evaluate(
-    results: Sequence[ClipResult], classes: tuple[str, ...], settings: EvalSettings, protocol: str
+    results: Sequence[ClipResult], classes: Sequence[str], settings: EvalSettings, protocol: str
 ) -> Evaluation:
     """Localize and score clips by the "corrected" or the "released" protocol.
 
@@ -136,68 +130,52 @@ def evaluate(
     """
     conventions = PROTOCOLS[protocol]
     names, frame_probs, video_probs, labels = zip(*results, strict=True)
-    try:
-        found = localize(frame_probs, video_probs, settings, conventions)
-    except BadClipError as error:
-        raise UserError(
-            f"clip {names[error.clip]}: the network gave {error}; its weights or this clip's joints have gone wrong, "
-            "look at the clip, or train anew with a lower train.learning_rate"
-        ) from None
-    right, frames = np.sum([frame_accuracy(*clip) for clip in zip(frame_probs, labels, strict=True)], axis=0)
+    for clip in results:
+        if not (np.isfinite(clip.frame_probs).all() and np.isfinite(clip.video_probs).all()):
+            raise UserError(
+                f"clip {clip.name}: the network gave probabilities that are not finite; expected numbers from 0 to 1. "
+                "Either this clip's joints or the network's weights are damaged: look at the clip, or train again "
+                "with a lower train.learning_rate"
+            )
+    detections = localize(frame_probs, video_probs, settings, conventions)
+    action_probs = np.stack(video_probs)[:, : len(classes)]
     video_labels = np.stack([frame_labels.any(axis=0) for frame_labels in labels])
+    right, frames = np.sum([metrics.frame_accuracy(*clip) for clip in zip(frame_probs, labels, strict=True)], axis=0)
     return replace(
-        score_detections(found, list(names), labels, classes, settings.tious, protocol),
-        classification_ap=classification_ap(
-            np.stack(video_probs)[:, : len(classes)], video_labels, conventions.absent_ap
-        ),
+        score_detections(detections, names, labels, classes, settings.tious, protocol),
+        classification_ap=metrics.classification_ap(action_probs, video_labels, conventions.absent_ap),
         frame_accuracy=100 * right / frames,
-        f1=segmental_f1(segmentation(frame_probs), ground_truth(labels), len(classes), F1_TIOUS),
+        f1=metrics.segmental_f1(segmentation(frame_probs), ground_truth(labels), len(classes), F1_TIOUS),
     )
 
 
 def score_detections(
     detections: Detections,
-    names: list[str],
+    names: Sequence[str],
     labels: Sequence[np.ndarray],
     classes: Sequence[str],
     tious: Sequence[float],
     protocol: str,
 ) -> Evaluation:
-    """Score given detections of clips with dense labels (T, K) bool; what they do not define is not a number.
+    """Score given detections of clips with dense labels (T, K) bool. Figures that they do not define are NaN.
 
-    The detections' segments are taken as they are; the protocol decides how the truth is read.
+    The protocol decides how the truth is read. It does not change the detections.
     """
-    conventions: Conventions = PROTOCOLS[protocol]
-    truth = ground_truth(labels, conventions)
-    whole = whole_clip_answer(labels, conventions)
+    truth = ground_truth(labels, PROTOCOLS[protocol])
+    baseline = whole_clip_baseline(labels, PROTOCOLS[protocol])
     return Evaluation(
         protocol=protocol,
         classes=tuple(classes),
         tious=tuple(tious),
-        ap=detection_map(detections, truth, len(classes), tious),
+        ap=metrics.detection_map(detections, truth, len(classes), tious),
+        whole_clip_ap=metrics.detection_map(baseline, truth, len(classes), tious),
         classification_ap=np.full(len(classes), np.nan),
         frame_accuracy=np.nan,
         f1=np.full((len(F1_TIOUS), len(classes)), np.nan),
-        whole_clip_ap=detection_map(whole, truth, len(classes), tious),
         detections=detections,
-        names=names,
+        truth=truth,
+        names=list(names),
     )
-
-
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is a number; not a number, without a warning, where nothing is."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=axis)
-    total = np.where(known, values, 0.0).sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, float):  # numpy's float64 is one
-        return None if np.isnan(value) else float(value)
-    return value
 
 
 def _row(name: str, cells: Sequence[float | str], width: int) -> str:

@@ -3,13 +3,14 @@
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
 The file is in ActivityNet's detection format: {"results": {clip id: [{"label": class name, "score": number,
-"segment": [start, end]}]}}, segments in seconds from the clip's start, clips by their BABEL id. Clips that are not
-in the file count as clips without detections; detections in clips that the benchmark leaves out (longer than
---max-frames, no label of the split's classes) are dropped and counted.
+"segment": [start, end]}]}}. Segments are in seconds from the clip's start; clips have their BABEL ids. A clip that is
+not in the file has no detections. The benchmark leaves out clips that are longer than --max-frames or have no label of
+the split's classes; detections in them are dropped and counted.
 
-Both evaluations are printed. The released one reads every ground-truth segment one frame short and every detection
-one frame long, as the released code does. It re-reads the file's segments only: proposals and suppression are those
-of the file's author. Classification mAP, frame accuracy and segmental F1 are not defined by a detections file.
+The corrected and the released evaluation are printed. The released one reads every ground-truth segment one frame
+short and every detection one frame long, as the released code does. It changes nothing else: proposals and
+suppression are those of the file's author. A detections file does not define classification mAP, frame accuracy and
+segmental F1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from evaluation.detections import read
 from evaluation.diagnosis import diagnose
-from evaluation.localization import PROTOCOLS, Detections, ground_truth
+from evaluation.localization import PROTOCOLS
 from evaluation.protocols import Evaluation, score_detections
 from feeders.label_policy import LabelPolicy
 from reporting.report import write_diagnosis
@@ -38,78 +39,31 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
     Raises:
         UserError: the file is not valid for this split, or the subset has no clip to score.
     """
-    return _evaluations(*_given(path, split, subset, max_frames), split.classes, tious)
-
-
-def _given(path: Path, split: Split, subset: str, max_frames: int) -> tuple[Detections, list[str], list[np.ndarray]]:
-    """The detections in the clips that are scored, these clips' names, and their labels (T, K) bool."""
     ids = split.clip_ids(subset)
     policy = LabelPolicy("all", "background", max_frames, "clip")
     labels = [policy.apply(split.labels(sid), split.annotated(sid)) for sid in ids]
-    kept = [index for index, clip_labels in enumerate(labels) if clip_labels is not None]
-    if not kept:
+    kept = np.array([clip_labels is not None for clip_labels in labels], dtype=bool)
+    if not kept.any():
         raise UserError(f"{split.folder}: no {subset} clip of at most {max_frames} frames has a label to score against")
-    detections = _renumbered(read(path, ids, split.classes), kept, len(ids))
-    return detections, [ids[index] for index in kept], [labels[index] for index in kept]
-
-
-def _evaluations(
-    detections: Detections, names: list[str], labels: list[np.ndarray], classes: tuple[str, ...], tious: list[float]
-) -> tuple[Evaluation, ...]:
+    found = read(path, ids, split.classes)
+    scored = found.where(kept[found.clip])
+    if len(scored) < len(found):
+        dropped = f"{len(found) - len(scored)} of {len(found)} detections"
+        print(f"{dropped} are in clips that the benchmark leaves out: dropped")
+    scored = replace(scored, clip=(kept.cumsum() - 1)[scored.clip])  # the kept clips are numbered from 0
+    names = [sid for sid, keep in zip(ids, kept, strict=True) if keep]
+    labels = [clip_labels for clip_labels in labels if clip_labels is not None]
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
-        taken = replace(detections, segments=detections.segments + [0, conventions.past_end])
-        evaluations.append(score_detections(taken, names, labels, classes, tious, protocol))
+        as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])
+        evaluations.append(score_detections(as_read, names, labels, split.classes, tious, protocol))
     return tuple(evaluations)
 
 
-def _renumbered(detections: Detections, kept: list[int], clips: int) -> Detections:
-    """Those in the kept clips, which are numbered from 0."""
-    place = np.full(clips, -1)
-    place[kept] = np.arange(len(kept))
-    scored = place[detections.clip] >= 0
-    if not scored.all():
-        print(f"{(~scored).sum()} of {len(scored)} detections are in clips that the benchmark leaves out: dropped")
-    detections = detections.where(scored)
-    return replace(detections, clip=place[detections.clip])
-
-
 def main() -> None:
-    defaults = config.load()
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
-    parser.add_argument(
-        "--data", default=defaults.data.root, metavar="ROOT", help="prepared data (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--split", default=defaults.data.split, metavar="NAME", help="name of the split (default: %(default)s)"
-    )
-    parser.add_argument("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
-    parser.add_argument(
-        "--max-frames",
-        type=int,
-        default=defaults.data.max_frames,
-        help="longer clips are left out, as in the benchmark (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--tious",
-        type=_tiou,
-        nargs="+",
-        default=defaults.eval.tious,
-        metavar="TIOU",
-        help="overlaps at which a detection counts (default: 0.1 ... 0.7)",
-    )
-    parser.add_argument(
-        "--diagnosis", type=Path, metavar="DIR", help="write what kinds of errors there are, as JSON and PNG"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="store the figures as JSON")
-    args = parser.parse_args()
-    tious = sorted(set(args.tious))
+    args = _arguments()
     split = Split.open(args.data, args.split)
-    detections, names, labels = _given(args.detections, split, args.subset, args.max_frames)
-    corrected, released = _evaluations(detections, names, labels, split.classes, tious)
+    corrected, released = score(args.detections, split, args.subset, args.max_frames, sorted(set(args.tious)))
     print(corrected.table(released, what="detections"))
     if args.out:
         figures = {"corrected": corrected.to_dict(), "released": released.to_dict()}
@@ -117,8 +71,27 @@ def main() -> None:
         write_json(args.out, {**source, "max_frames": args.max_frames, **figures})
     if args.diagnosis:
         args.diagnosis.mkdir(parents=True, exist_ok=True)
-        write_diagnosis(args.diagnosis, diagnose(detections, ground_truth(labels), split.classes))
+        write_diagnosis(args.diagnosis, diagnose(corrected.detections, corrected.truth, split.classes))
         print(f"written to {args.diagnosis}: diagnosis.json, diagnosis.png")
+
+
+def _arguments() -> argparse.Namespace:
+    data, tious = config.load().data, config.load().eval.tious
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
+    add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
+    add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
+    add("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
+    longer = "longer clips are left out, as in the benchmark (default: %(default)s)"
+    add("--max-frames", type=int, default=data.max_frames, help=longer)
+    overlaps = "overlaps at which a detection counts (default: 0.1 ... 0.7)"
+    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help=overlaps)
+    add("--diagnosis", type=Path, metavar="DIR", help="write the kinds of errors there, as JSON and PNG")
+    add("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
+    return parser.parse_args()
 
 
 def _tiou(text: str) -> float:

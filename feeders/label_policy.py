@@ -1,4 +1,4 @@
-"""What becomes of overlapping labels, of un-annotated frames and of long clips."""
+"""How overlapping labels, un-annotated frames and long clips are treated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.config import DataSettings
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """What becomes of overlapping labels, of un-annotated frames and of long clips; the values are base.yaml's."""
+    """How overlapping labels, un-annotated frames and long clips are treated: settings of the group `data`."""
 
     overlaps: str
     gaps: str
@@ -24,14 +24,18 @@ class LabelPolicy:
         return cls(data.overlaps, data.gaps, data.max_frames, data.length_counts)
 
     def corrected(self) -> LabelPolicy:
-        """Every label in its place: what the corrected evaluation judges by, whatever training used."""
+        """The policy of the corrected evaluation: every label counts, at its own place. Only `max_frames` is kept."""
         return LabelPolicy("all", "background", self.max_frames, "clip")
 
     def apply(self, labels: np.ndarray, annotated: np.ndarray) -> np.ndarray | None:
-        """Dense labels (T, K) and annotated frames (T,) of a clip → its labels, or None if it is left out.
+        """The labels (T', K) bool that a clip gets; None if the clip is left out.
 
-        Under `gaps: removed` un-annotated frames are taken from the labels but not from the motion, so labels
-        move up, and the clip ends early: it is as long as its labels.
+        `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does.
+        So labels after a gap move to earlier frames, and the clip is cut to the length of its labels.
+
+        Args:
+            labels: dense labels (T, K) bool.
+            annotated: frames (T,) bool that any annotation covers.
         """
         counted = annotated.sum() if self.length_counts == "annotated" else len(labels)
         if counted > self.max_frames:

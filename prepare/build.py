@@ -4,8 +4,8 @@
     bash prepare/generate_dataset.sh --actions my.json --name mine           # your own classes, {"walk": 0, "wave": 1}
     bash prepare/generate_dataset.sh --limit 50                              # a first try: 50 clips of train and of val
 
-Joints are computed once and shared by all splits, so a further split takes seconds. A run that was stopped goes on
-where it was; one that is repeated redoes only what has changed.
+Joints are computed once and shared by all splits, so a further split takes seconds. Run the same command again after
+a stop: it resumes, and computes only what has changed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ import os
 import sys
 from pathlib import Path
 
-from prepare.formats.amass import AmassIndex, TakeError, take_path
+from prepare.formats.amass import AmassIndex
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
-from prepare.formats.smplh_body import Body, check_body, read_body
+from prepare.formats.errors import TakeError
+from prepare.formats.smplh_body import load_body
 from prepare.store.splits import write_label_set
 from prepare.store.summary import print_rates, print_takes
 from prepare.store.update import lock_folder, store_name, update_store
-from prepare.synthetic.body import body_structure
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.manifest import plain_name
 from utils.store import SUBSETS, Split
 
 ROOT = Path(__file__).parents[1]
-BODY_FILES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in the order they are looked for
-STAND_IN = "stand-in"
 
 
 def build(
@@ -46,13 +44,13 @@ def build(
 
     Args:
         amass, babel_folder: the unpacked downloads.
-        body_file: an SMPL-H file, a folder that holds one, or "stand-in".
-        label_sets: class names by index for each split's name.
-        limit: at most so many clips of each subset beyond those stored already, clips with a class first.
-        babel_code: a clone of BABEL's code, whose frame rates are compared with the takes' own.
+        body_file: an SMPL-H file, a folder that holds one, or "synthetic".
+        label_sets: class names by index, for the name of each split.
+        limit: clips of each subset to prepare beside those stored already; clips with a class come first.
+        babel_code: a clone of BABEL's code, whose table of frame rates is compared with the takes' own rates.
 
     Raises:
-        UserError: an input is missing or is not what it should be, or no take could be used.
+        UserError: an input is missing or is not as expected, or no take could be used.
     """
     babel = read_babel(babel_folder)
     known = babel.categories()
@@ -74,22 +72,11 @@ def build(
     print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
 
 
-def load_body(body_file: str) -> Body:
-    """The body of a file, of the first known file in a folder, or the stand-in."""
-    if body_file == STAND_IN:
-        return check_body(body_structure(), "the stand-in body")
-    path = Path(body_file)
-    if path.is_dir():
-        path = next((path / name for name in BODY_FILES if (path / name).is_file()), path / BODY_FILES[0])
-    return read_body(path)
-
-
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
-    """File below AMASS of every clip's take, by clip id; and why there is none, for the others."""
+    """File below AMASS of each clip's take, by clip id. For clips without a file: why there is none."""
     places, problems = {}, {}
     for clip in babel.clips:
         try:
-            take_path(clip.feat_p)
             place = index.find(clip.feat_p)
         except TakeError as error:
             problems[clip.sid] = str(error)
@@ -102,7 +89,7 @@ def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[st
 
 
 def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
-    """Ids of the clips to prepare: all that are there, or the first `limit` of each subset, with a class first."""
+    """Ids of the clips to prepare: all that have a take, or `limit` of each subset, those with a class first."""
     if limit is None:
         return set(places)
     chosen: set[str] = set()
@@ -128,21 +115,25 @@ def parse_arguments() -> argparse.Namespace:
 
     folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
-    folder("--babel-code", data / "BABEL", "clone of BABEL's code; where it is there, its frame rates are compared")
+    folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
     folder("--out", data / "processed_data", "where the store and the splits go")
     parser.add_argument(
         "--body",
         default=str(ROOT / "human_model"),
         metavar="FILE",
-        help="SMPL-H model, .pkl or .npz, a folder with one, or the word stand-in (default: human_model)",
+        help="SMPL-H model, .pkl or .npz, a folder with one, or the word synthetic (default: human_model)",
     )
-    parser.add_argument("--actions", type=Path, metavar="FILE", help="JSON {name: index}: classes of a split of yours")
-    parser.add_argument("--name", help="name of that split")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val, for a first try")
+    parser.add_argument(
+        "--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split"
+    )
+    parser.add_argument("--name", help="name of your own split")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
     if (args.actions is None) != (args.name is None):
-        parser.error("--actions and --name go together: the classes, and what the split is called")
+        parser.error("--actions and --name are needed together: the classes and the name of your own split")
     for option in ("workers", "limit"):
         if getattr(args, option) is not None and getattr(args, option) < 1:
             parser.error(f"--{option} is {getattr(args, option)}: expected 1 or more")
@@ -156,7 +147,7 @@ def main() -> int:
     try:
         build(*inputs, label_sets, args.workers, args.limit, args.babel_code)
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again, it goes on where it was", file=sys.stderr)
+        print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
     for name in label_sets:
         print(f"look: {write_card(Split.open(args.out, name))}")

@@ -26,11 +26,11 @@ SHORT = 22  # letters of a class name on an axis
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
-    """Kinds among the k·G best detections, what mending each kind of error is worth, and the share of missed truth."""
+    """Kinds among the k·G best detections, mAP if each kind of error were fixed, and the share of missed truth."""
     figure = _figure(11.5, 7.4)
     upper, lower = figure.subplots(2, 2, width_ratios=[1.25, 1])
     _profile(upper[0], diagnosis)
-    _mended(upper[1], diagnosis)
+    _fixed(upper[1], diagnosis)
     for axes, (by, groups) in zip(lower, list(diagnosis.missed.items())[:2], strict=True):
         _missed(axes, by, groups)
     return figure
@@ -115,9 +115,9 @@ def _profile(axes: Axes, diagnosis: Diagnosis) -> None:
     _plain(axes)
 
 
-def _mended(axes: Axes, diagnosis: Diagnosis) -> None:
+def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     names = [*KINDS[1:], "all"]
-    values = [diagnosis.mended[name] for name in names]
+    values = [diagnosis.fixed[name] for name in names]
     base = diagnosis.map
     colours = [*KIND_COLOURS[1:], "0.3"]
     axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
@@ -129,7 +129,7 @@ def _mended(axes: Axes, diagnosis: Diagnosis) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 128)  # room for the figures
     axes.set_xticks(range(0, 101, 20))
-    axes.set_title(f"mAP at tIoU {TIOU:g} if each were mended (now {base:.1f})", loc="left", fontsize=10)
+    axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {base:.1f})", loc="left", fontsize=10)
     _plain(axes)
 
 

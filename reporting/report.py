@@ -78,7 +78,7 @@ def _result(corrected: Evaluation, released: Evaluation, results: dict[str, Any]
     whole = float(corrected.whole_clip_map_at.mean())
     tiles = [
         ("average mAP, corrected", _number(corrected.average_map)),
-        ("average mAP, whole-clip answer", _number(whole)),
+        ("average mAP, whole-clip baseline", _number(whole)),
         ("classification mAP", _number(corrected.classification_map)),
         ("frame accuracy", _number(corrected.frame_accuracy)),
     ]
@@ -86,7 +86,7 @@ def _result(corrected: Evaluation, released: Evaluation, results: dict[str, Any]
     detection = [[f"model, {e.protocol}", *_cells([*e.map_at, e.average_map])] for e in both]
     for e in both:
         figures = [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]
-        detection.append([f"whole-clip answer, {e.protocol}", *_cells(figures)])
+        detection.append([f"whole-clip baseline, {e.protocol}", *_cells(figures)])
     others = [
         [f"model, {e.protocol}", *_cells([e.classification_map, e.frame_accuracy, *e.f1_at.values()])] for e in both
     ]
@@ -99,9 +99,9 @@ def _result(corrected: Evaluation, released: Evaluation, results: dict[str, Any]
             "Classes of whole clips, of frames, and segmental F1",
         ),
         text_html(
-            "The corrected evaluation is to be trusted; the released one compares with published tables. The "
-            "whole-clip answer knows every clip's classes and says of each that it fills the clip: what is above it is "
-            "knowing when.",
+            "Trust the corrected evaluation; the released one is for comparing with published tables. The whole-clip "
+            "baseline knows every clip's classes but not when they occur: it detects each from the clip's first frame "
+            "to its last.",
             "note",
         ),
     ]
@@ -145,25 +145,25 @@ def _errors(diagnosis: Diagnosis) -> str:
     meaning = {
         "correct": f"takes a true segment of its class, with a tIoU of at least {TIOU:g}",
         "double detection": "reaches that too, but a better-scored detection has taken the segment",
-        "poor boundary": f"has a tIoU of {LOWEST:g} to {TIOU:g} with its own class at best",
+        "localization error": f"has a tIoU of {LOWEST:g} to {TIOU:g} with its own class at best",
         "wrong class": f"is not near its own class; reaches {TIOU:g} with another",
         "wrong class and boundary": f"is not near its own class; has {LOWEST:g} to {TIOU:g} with another",
         "background": f"stays below {LOWEST:g} with every true segment",
     }
-    alt = "Kinds of errors among the best detections; mAP if each were mended; share of missed true segments"
+    alt = "Kinds of errors among the best detections; mAP if each were fixed; share of missed true segments"
     most = diagnosis.profile[0]
     counts = dict(zip(KINDS, most.tolist(), strict=True))
-    rows = [[kind, counts[kind], *_cells([diagnosis.mended.get(kind, np.nan)]), text] for kind, text in meaning.items()]
-    every = [int(most[1:].sum()), *_cells([diagnosis.mended["all"]])]
+    rows = [[kind, counts[kind], *_cells([diagnosis.fixed.get(kind, np.nan)]), text] for kind, text in meaning.items()]
+    every = [int(most[1:].sum()), *_cells([diagnosis.fixed["all"]])]
     rows.append(["all errors", *every, "is any of the five; what nothing comes near stays missed"])
-    head = ["kind", "among the G best", f"mAP at {TIOU:g} if mended", "a detection that"]
+    head = ["kind", "among the G best", f"mAP at {TIOU:g} if fixed", "a detection that"]
     return "\n".join(
         [
             figure_html(diagnosis_figure(diagnosis), alt),
             table_html(head, rows),
             text_html(
                 "Of each class the k·G best detections are looked at, G being its number of true segments; where a bar "
-                f"ends below 100 %, there are no more. mAP at {TIOU:g} is now {_number(diagnosis.map)}. Mended, a "
+                f"ends below 100 %, there are no more. mAP at {TIOU:g} is now {_number(diagnosis.map)}. Fixed, a "
                 "detection has the class and ends of the true segment that it comes nearest to; where there is none, "
                 "or a better-scored one has it, it goes.",
                 "note",

@@ -52,7 +52,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store and the three splits of these data; not to be written to."""
     out = tmp_path_factory.mktemp("prepared")
-    build(stand_in / "amass", stand_in / "babel_v1.0_release", "stand-in", out, LABEL_SETS)
+    build(stand_in / "amass", stand_in / "babel_v1.0_release", "synthetic", out, LABEL_SETS)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Motion files as their formats have them, for tests of the readers and of prediction."""
+"""Writes motion in several file formats, for tests of the readers and of prediction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prepare.synthetic.plan import plan_clip
 from prepare.synthetic.pose import Performer
 from prepare.synthetic.take import perform
 
-BODY = check_body(body_structure(), "the stand-in body")
+BODY = check_body(body_structure(), "the synthetic body")
 SMPLH_NAMES = {  # of the 25 joints, those that are joints of SMPL-H's chain
     "pelvis": "pelvis", "spine": "spine1", "neck": "neck", "head": "head", "chest": "spine3",
     **{f"{side}_{ours}": f"{side}_{theirs}" for side in ("left", "right") for ours, theirs in {
@@ -26,14 +26,14 @@ TO_Y_UP = Rotation.from_euler("x", -90, degrees=True)  # (x, y, z) -> (x, z, -y)
 
 
 def poses(seconds: float = 3.0, fps: float = 30.0, seed: int = 0) -> np.ndarray:
-    """Stand-in motion as SMPL-H poses (T, 156) radians, z up."""
+    """Synthetic motion as SMPL-H poses (T, 156) radians, z up."""
     rng = np.random.default_rng(seed)
     plan = plan_clip(rng, seconds, seed, 0.0)
     return perform(plan, Performer.draw(rng), fps, rng)[0][: round(seconds * fps)].astype(np.float32)
 
 
 def joints_of(some_poses: np.ndarray) -> np.ndarray:
-    """Joints (T, 25, 3) float32 of poses on the stand-in body, by the project's own way."""
+    """Joints (T, 25, 3) float32 of poses on the synthetic body."""
     return SmplhJoints(BODY)(some_poses)
 
 
@@ -43,7 +43,7 @@ def write_bvh(
     numbers: np.ndarray,
     frame_time: float,
 ) -> None:
-    """A BVH file of (name, parent, offset, channels) nodes, parents first; None as channels makes an end site."""
+    """Write a BVH file of (name, parent, offset, channels) nodes, parents first. Channels of None make an end site."""
     lines = ["HIERARCHY"]
 
     def add(i: int, indent: str) -> None:
@@ -66,7 +66,7 @@ def write_bvh(
 def write_body_bvh(
     path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, mixamo: bool = False
 ) -> None:
-    """Poses of the stand-in body as a BVH file, y up, in `unit`s of metres, with SMPL-H's names or Mixamo's."""
+    """Write poses of the synthetic body as a BVH file, y up, in `unit`s of metres, with SMPL-H's names or Mixamo's."""
     parents, points = BODY["parents"].tolist(), rest_points()
     rest = np.array([points[name] for name in JOINTS])
     hands = np.concatenate([np.zeros(66), BODY["hands_meanl"], BODY["hands_meanr"]])
@@ -92,7 +92,7 @@ def write_body_bvh(
 
 
 def mixamo_name(joint: str) -> str:
-    """What Mixamo calls a joint of SMPL-H."""
+    """Mixamo's name of a joint of SMPL-H."""
     side, _, part = joint.rpartition("_")
     named = {
         "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head",
@@ -103,15 +103,15 @@ def mixamo_name(joint: str) -> str:
 
 
 def write_smplh_map(path: Path) -> Path:
-    """The joint map of such files."""
+    """Write the joint map for SMPL-H's names."""
     path.write_text("".join(f"{ours}: {theirs}\n" for ours, theirs in SMPLH_NAMES.items()))
     return path
 
 
 def write_ntu(path: Path, frames: int, bodies: dict[str, tuple[list[int], np.ndarray]]) -> None:
-    """An NTU .skeleton file: for each body's id the frames in which it is tracked, and its joints (T, 25, 3) there.
+    """Write an NTU .skeleton file of `bodies`: by id, the frames in which one is tracked, and its joints (T, 25, 3).
 
-    The joints come in the project's axes and order, and are written in Kinect's.
+    Joints are given in the project's axes and order, and written in Kinect's.
     """
     kinect = [*range(21), 22, 21, 24, 23]
     lines = [str(frames)]
@@ -130,7 +130,7 @@ def _tipped(tip: str) -> str:
 
 
 def _depth_first(parents: Sequence[int]) -> list[int]:
-    """The order in which joints stand in a BVH file."""
+    """The order of joints in a BVH file."""
     order: list[int] = []
 
     def add(joint: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -12,50 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import COMMANDS, ROOT, parser_of
+from commands import SOURCES as ALL_SOURCES
 
 from utils import distributed
 
-ROOT = Path(__file__).parents[1]
-FOLDERS = ("prepare", "feeders", "model", "evaluation", "reporting", "utils", "benchmarks", "docs", "tests")
-SOURCES = sorted({*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))})
-SOURCES.remove(Path(__file__))
-COMMANDS = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in SOURCES
-    if not path.name.startswith("test_") and '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")
-)
+SOURCES = [path for path in ALL_SOURCES if path != Path(__file__)]
 HOW = r"(python (?:-m )?[\w./]+|bash [\w/]+\.sh)"  # how an example line begins
-README = [
-    line.partition(" #")[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    for line in block.splitlines()
-]
-
-
-class ParserReachedError(Exception):
-    """The command has reached its parser."""
-
-
-def parser_of(command: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
-    """The parser that a command makes, taken from it as it would parse."""
-    name = command.removesuffix(".py").replace("/", ".")
-    module = sys.modules.get(name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(name, ROOT / command)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-    found: list[argparse.ArgumentParser] = []
-
-    def stop(self: argparse.ArgumentParser, *_: object) -> None:
-        found.append(self)
-        raise ParserReachedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
-        with pytest.raises(ParserReachedError):
-            module.main()
-    return found[0]
 
 
 def with_subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
@@ -107,16 +69,6 @@ def test_the_help_of_a_command_has_examples_that_it_understands(
         assert own
         for arguments in own:
             parser.parse_args(shlex.split(arguments))
-
-
-@pytest.mark.parametrize("line", [line for line in README if re.match(HOW, line)])
-def test_a_command_of_the_readme_is_one_and_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    call, arguments = re.fullmatch(rf"{HOW}(.*)", line).groups()
-    if call in ("bash prepare/demo.sh", "bash tests/run.sh", "bash cluster/prepare.sh"):  # which have no parser
-        assert (ROOT / call.split()[1]).is_file()
-        return
-    command = next(command for command in COMMANDS if call in calls(command))
-    parser_of(command, monkeypatch).parse_args(shlex.split(arguments))
 
 
 def test_modules_run_as_commands() -> None:

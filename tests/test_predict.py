@@ -1,4 +1,4 @@
-"""predict.py as a user meets it: what it writes, what it says, how it goes on, and how it ends."""
+"""predict.py as a command: its files, its messages, repeated runs, and its exit status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLASSES = ("walk", "stand", "turn", "jump")
 
 
 def checkpoint(path: Path, *assignments: str) -> Path:
-    """Weights as a training leaves them, of a small network that finds something everywhere."""
+    """A checkpoint of a small random network, which finds something everywhere."""
     torch.manual_seed(0)
     settings = config.load([], ["model.width=4", *assignments])
     model = Localizer(len(CLASSES), settings.model)
@@ -46,7 +46,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a recording of each format: five, one of which has two people."""
+    """A folder with five recordings, one of each format; the last has two people."""
     folder = tmp_path_factory.mktemp("motion")
     poses = motions.poses(3.0, seed=1)
     joints = motions.joints_of(poses)
@@ -73,7 +73,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def options(motion: Path, weights: Path, out: Path) -> list[object]:
-    more = ["--body", "stand-in", "--fps", 30, "--joint-map", motion / "map.yaml"]
+    more = ["--body", "synthetic", "--fps", 30, "--joint-map", motion / "map.yaml"]
     return [motion, "--weights", weights, "--out", out, *more]
 
 
@@ -92,21 +92,21 @@ def test_all_formats_of_one_motion_are_predicted_alike(
     before, out = contents(motion), tmp_path / "out"
     assert run(monkeypatch, *options(motion, weights, out), "--features") == 0
     printed = capsys.readouterr()
-    assert printed.err == ""  # not a terminal: no bar, no chatter
+    assert printed.err == ""  # no progress bar outside a terminal
     assert printed.out.startswith("5 of 5 recordings done")
     assert len(printed.out.splitlines()) == 1
-    assert contents(motion) == before  # and nothing beside it:
+    assert contents(motion) == before  # inputs are untouched
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     found = results(out)
     assert list(found) == ALL
     assert all(found.values())
-    for name in ("b.npy", "c.npz", "d.bvh", "e.skeleton:person1"):  # all are the take, by another way
+    for name in ("b.npy", "c.npz", "d.bvh", "e.skeleton:person1"):  # the same motion in other formats
         theirs, ours = found[name], found["takes/a_poses.npz"]
         assert [s["label"] for s in theirs] == [s["label"] for s in ours]
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_allclose(one["segment"], other["segment"], atol=0.11)
             assert one["score"] == pytest.approx(other["score"], abs=0.01)
-    assert min(s["segment"][0] for s in found["e.skeleton:person2"]) >= 1.0  # comes in after a second
+    assert min(s["segment"][0] for s in found["e.skeleton:person2"]) >= 1.0  # appears after a second
     read_back = detections.read(out / "segments.json", ALL, CLASSES)  # as any detections file
     rows = list(csv.DictReader((out / "segments.csv").open()))
     assert len(read_back) == len(rows) == sum(map(len, found.values()))
@@ -120,7 +120,7 @@ def test_all_formats_of_one_motion_are_predicted_alike(
 
 
 @pytest.mark.parametrize("normalization", ["upright", "released"])
-def test_a_take_has_the_detections_that_evaluation_gives_it(
+def test_predictions_equal_the_detections_of_evaluation(
     normalization: str, stand_in: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     travelling = [f"data.normalization={normalization}", "eval.min_video_score=0.4", "eval.thresholds=[0.15]"]
@@ -133,7 +133,7 @@ def test_a_take_has_the_detections_that_evaluation_gives_it(
     corrected, _ = validation.evaluate(model)
     clips = validation.corrected
     files = [stand_in / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
-    assert run(monkeypatch, *files, "--weights", path, "--body", "stand-in", "--out", tmp_path / "out") == 0
+    assert run(monkeypatch, *files, "--weights", path, "--body", "synthetic", "--out", tmp_path / "out") == 0
     compared = 0
     for clip, file in enumerate(files):
         info, _ = read_poses(file)
@@ -147,7 +147,7 @@ def test_a_take_has_the_detections_that_evaluation_gives_it(
     assert compared > 3
 
 
-def test_a_second_run_redoes_only_what_changed(
+def test_a_second_run_processes_only_what_changed(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     mine, out = shutil.copytree(motion, tmp_path / "in"), tmp_path / "out"
@@ -177,7 +177,7 @@ def test_a_second_run_redoes_only_what_changed(
     assert "e.skeleton" in results(out)
 
 
-def test_a_bad_recording_is_reported_and_the_others_are_done(
+def test_a_damaged_recording_is_reported_and_the_others_are_processed(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     mine, out = tmp_path / "in", tmp_path / "out"
@@ -206,7 +206,7 @@ def test_a_bad_recording_is_reported_and_the_others_are_done(
     assert (out / "failed.csv").read_text() == "recording,reason\n"
 
 
-def test_a_long_recording_is_scored_in_windows_of_the_trainings_longest_clip_or_as_asked(
+def test_a_long_recording_is_scored_in_windows_as_long_as_the_longest_training_clip_or_as_asked(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poses = motions.poses(12.0, seed=3)
@@ -227,7 +227,7 @@ def test_a_long_recording_is_scored_in_windows_of_the_trainings_longest_clip_or_
     assert len(seen) > 7
 
 
-def test_bfloat16_scores_are_near_float32s_and_made_anew(
+def test_bfloat16_scores_are_near_those_of_float32(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [motion / "b.npy", "--fps", 30, "--weights", weights, "--out", tmp_path / "out", "--features"]
@@ -238,7 +238,7 @@ def test_bfloat16_scores_are_near_float32s_and_made_anew(
     assert 0 < np.abs(found[0] - found[1]).max() < 0.01
 
 
-def test_an_animation_is_written_where_it_is_asked_for(
+def test_an_animation_is_written_when_asked_for(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     animation = pytest.importorskip("reporting.animation")
@@ -254,7 +254,7 @@ def test_an_animation_is_written_where_it_is_asked_for(
         assert any(label.split()[0] in CLASSES for label in labels if label)
 
 
-def test_ctrl_c_keeps_what_is_done_and_ends_with_130(
+def test_ctrl_c_keeps_finished_recordings_and_ends_with_130(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     arguments = options(motion, weights, tmp_path / "out")
@@ -274,7 +274,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_with_130(
     assert list(results(tmp_path / "out")) == ALL
 
 
-def test_a_full_disk_is_one_message(
+def test_a_full_disk_gives_one_message(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def full(*_: object) -> None:
@@ -295,6 +295,7 @@ def test_a_full_disk_is_one_message(
         ({"--weights": "bare.pt"}, "are bare weights, without classes and settings"),
         ({"--joint-map": "nowhere.yaml"}, "nowhere.yaml: cannot be read as a joint map"),
         ({"--body": "nowhere.pkl"}, "the body model nowhere.pkl does not exist"),
+        ({"--body": "stand-in"}, "--body stand-in has a new name: --body synthetic"),
         ({"--fps": "0"}, "argument --fps: 0 is not between 1 and 2000"),
         ({"--fps": "nan"}, "argument --fps: nan is not between"),
         ({"--scale": "0"}, "argument --scale: 0 is not between"),
@@ -303,11 +304,11 @@ def test_a_full_disk_is_one_message(
         ({"--window": "3"}, "--window is 3: expected 30 or more"),
         ({"--up": "w"}, "argument --up: invalid choice"),
         ({"--out": "bare.pt"}, "--out is bare.pt: expected a folder"),
-        ({"--out": "."}, "is --out as well"),
+        ({"--out": "."}, "is both an input and --out"),
         ({"--wait": "1"}, "unrecognized arguments"),
     ],
 )
-def test_a_wrong_command_ends_with_2_and_one_message_before_anything_is_written(
+def test_a_wrong_command_writes_nothing_and_ends_with_2_and_one_message(
     changes: dict[str, str], message: str, weights: Path, motion: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
@@ -332,7 +333,7 @@ def test_help_gives_examples_and_a_default_for_every_option(
     options = [line for line in helps.splitlines() if line.startswith("  --")]
     without = [line.split()[0] for line in options if "(default: " not in line]
     assert len(options) == 13
-    assert without == ["--weights", "--out"]  # these have to be given
+    assert without == ["--weights", "--out"]  # required
 
 
 MEASURED = """
@@ -345,7 +346,7 @@ sys.exit(status)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_a_recording_beyond_its_joints_and_scores(tmp_path: Path) -> None:
+def test_memory_grows_with_a_recording_only_by_its_joints_and_scores(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "best.pt", "model.width=16")
     poses = motions.joints_of(motions.poses(20.0))
     peaks = []
@@ -357,3 +358,11 @@ def test_memory_does_not_grow_with_a_recording_beyond_its_joints_and_scores(tmp_
         assert outcome.returncode == 0, outcome.stderr
         peaks.append(int(outcome.stdout.split("peak MiB ")[1]))
     assert peaks[1] - peaks[0] < 120, peaks
+
+
+def test_the_command_does_not_load_preparation_or_the_synthetic_body() -> None:
+    code = "import sys, predict; print([name for name in sys.modules if name.startswith('prepare.')])"
+    outcome = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True, check=True)
+    assert "prepare.formats.smplh_body" in outcome.stdout
+    for name in ("prepare.build", "prepare.store", "prepare.synthetic"):
+        assert name not in outcome.stdout

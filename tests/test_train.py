@@ -42,7 +42,7 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     diagnosis = json.loads((trained / "diagnosis.json").read_text())
     results = json.loads((trained / "results.json").read_text())
     assert set(results) >= {"protocol", "corrected", "released", "oracle_epoch", "store", "commit", "versions"}
-    assert results["corrected"]["whole_clip_answer"]["mAP"] > 0
+    assert results["corrected"]["whole_clip_baseline"]["mAP"] > 0
     assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
     last = rows(trained)[-1]
@@ -87,7 +87,7 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     for _ in range(2):  # refuses nothing
         assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
     said = capsys.readouterr().out
-    assert "whole-clip answer, corrected" in said
+    assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
     assert after["corrected"] == before["corrected"]

@@ -1,29 +1,29 @@
-"""AMASS takes: where BABEL's paths lie in a user's folder, and what is in the files.
+"""AMASS takes: where the file of a take is, and what is in it.
 
-AMASS (Mahmood et al. 2019) is downloaded data set by data set, BABEL (Punnakkal et al. 2021) names
-takes by older folder names: the table of both names is here.
+AMASS (Mahmood et al. 2019) is downloaded data set by data set. BABEL (Punnakkal et al. 2021) uses older names of some
+of these folders; `FOLDER_ALIASES` maps the names.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from prepare.formats.npz import NpzError, NpzFile, open_npz
+from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.folders import walk
+from prepare.formats.npz import NpzFile, open_npz, pick_rows
 from utils.errors import UserError
 from utils.skeleton import FPS
 
 AMASS_PAGE = "https://amass.is.tue.mpg.de"
 RELEASE = "SMPL+H G"  # the flavour to choose on AMASS's download page
 POSE_WIDTH = 156  # axis-angle of 52 joints
-MIN_RATE, MAX_RATE = 1.0, 2000.0  # frames per second; AMASS has 59.99 to 250
 
-# Folder in BABEL's feat_p: the names that the same data set has in AMASS downloads, today's first.
+# A folder's name in BABEL's feat_p: its names in AMASS downloads, today's first
 FOLDER_ALIASES = {
     "BioMotionLab_NTroje": ("BMLrub",),
     "DFaust_67": ("DFaust", "DFaust67"),
@@ -34,39 +34,34 @@ FOLDER_ALIASES = {
     "SSM_synced": ("SSM", "SSMsynced"),
     "TCD_handMocap": ("TCDHands", "TCDhandMocap"),
     "Transitions_mocap": ("Transitions", "Transitionsmocap"),
+    **{name: (name,) for name in ("ACCAD", "BMLmovi", "CMU", "EKUT", "HumanEva", "KIT", "SFU", "TotalCapture")},
 }
-_SAME_NAME = ("ACCAD", "BMLmovi", "CMU", "EKUT", "HumanEva", "KIT", "SFU", "TotalCapture")
+_CANONICAL = {alias.lower(): name.lower() for name, aliases in FOLDER_ALIASES.items() for alias in aliases}
 
-# Widths of `poses` in other AMASS flavours
+# Other flavours of AMASS by the width of `poses`
 _FLAVOURS = {
     63: "body joints only",
     66: "root and body without hands",
     69: "SMPL without its root",
     72: "SMPL",
-    165: "SMPL-X",
     159: "SMPL-X without its eyes",
+    165: "SMPL-X",
 }
-
-_Key = tuple[str, ...]
-
-
-class TakeError(Exception):
-    """Why one take cannot be used, as the end of a sentence; never the end of a run."""
 
 
 @dataclass(frozen=True)
 class TakeInfo:
-    """A take's length in its own frames and its frames per second."""
+    """A take's length in frames of its own rate, and that rate in frames per second."""
 
     frames: int
     fps: float
 
 
 class AmassIndex:
-    """Every take below an AMASS folder, found by BABEL's `feat_p` whatever the folder names are.
+    """Finds takes below an AMASS folder by BABEL's `feat_p`.
 
-    The folder is walked once. Names match in any case, with spaces or underscores, with both endings
-    of AMASS's releases, and below further leading folders.
+    Names match in any case, with spaces or underscores, with the file endings of all AMASS releases, under every alias
+    of a folder, and below further leading folders.
     """
 
     def __init__(self, root: Path, folders: set[str]):
@@ -74,30 +69,36 @@ class AmassIndex:
 
         Raises UserError when there is no such folder, or no .npz file in it.
         """
-        self.root = root
-        self._files: dict[_Key, list[str]] = {}
+        if not root.is_dir():
+            raise UserError(f"the AMASS folder {root} does not exist: unpack AMASS there, or name yours by --amass")
+        self._files: dict[tuple[str, ...], list[str]] = {}
         wanted = {_canonical_folder(folder) for folder in folders}
-        count = 0
-        for file in _walk(root):
-            count += 1
-            key = _key(PurePosixPath(file).parts)
-            for start in range(len(key) - 1):
-                folder = _canonical_folder(key[start])
-                if folder in wanted:
-                    self._files.setdefault((folder, *key[start + 1 :]), []).append(file)
-        if count == 0:
+        files = [f.relative_to(root).as_posix() for f in walk(root) if f.name.lower().endswith(".npz")]
+        if not files:
             raise UserError(
                 f"{root} holds no AMASS take (.npz): download {RELEASE!r} of each data set from {AMASS_PAGE} "
                 f"and unpack it there, as {root}/<Folder>/<subject>/<take>_poses.npz"
             )
+        for file in files:
+            key = _key(PurePosixPath(file))
+            for start in range(len(key) - 1):
+                folder = _canonical_folder(key[start])
+                if folder in wanted:
+                    self._files.setdefault((folder, *key[start + 1 :]), []).append(file)
 
     def find(self, feat_p: str) -> str | None:
-        """Path of a take relative to the AMASS folder, or None when it is not there."""
-        parts = take_path(feat_p).parts
-        key = _key(parts)
-        files = self._files.get((_canonical_folder(key[0]), *key[1:]), [])
-        wanted = str(PurePosixPath(*parts))
-        return min(files, key=lambda file: (file != wanted, *_preference(file)), default=None)
+        """Path of a take relative to the AMASS folder, or None when it is not there.
+
+        Of several files the exact name wins, then the older ending (SMPL-H), then the shortest path.
+        """
+        path = take_path(feat_p)
+        folder, *rest = _key(path)
+        files = self._files.get((_canonical_folder(folder), *rest), [])
+
+        def preference(file: str) -> tuple[bool, bool, int, str]:
+            return file != str(path), not file.lower().endswith("_poses.npz"), file.count("/"), file
+
+        return min(files, key=preference, default=None)
 
 
 def take_path(feat_p: str) -> PurePosixPath:
@@ -114,42 +115,19 @@ def take_path(feat_p: str) -> PurePosixPath:
 def download_name(folder: str) -> str | None:
     """Name on AMASS's download page of the data set that BABEL calls `folder`; None if unknown."""
     canonical = _canonical_folder(folder)
-    for name, aliases in FOLDER_ALIASES.items():
-        if name.lower() == canonical:
-            return aliases[0]
-    return next((name for name in _SAME_NAME if name.lower() == canonical), None)
-
-
-def read_info(file: NpzFile) -> TakeInfo:
-    """Length and rate of an open take. Raises TakeError (or NpzError) when it is no SMPL-H take."""
-    if "poses" not in file.names:
-        raise TakeError(f"has no array 'poses', only {', '.join(file.names[:8]) or 'nothing'}")
-    header = file.header("poses")
-    if header.dtype.kind != "f" or len(header.shape) != 2:
-        raise TakeError(f"has poses of shape {header.shape} and type {header.dtype}, not (T, {POSE_WIDTH})")
-    frames, width = header.shape
-    if width != POSE_WIDTH:
-        flavour = f" ({_FLAVOURS[width]})" if width in _FLAVOURS else ""
-        raise TakeError(
-            f"has poses of width {width}{flavour}, SMPL-H has {POSE_WIDTH}: download {RELEASE!r} from {AMASS_PAGE}"
-        )
-    if frames == 0:
-        raise TakeError("has no frame")
-    return TakeInfo(frames, _read_rate(file))
+    return next((aliases[0] for name, aliases in FOLDER_ALIASES.items() if name.lower() == canonical), None)
 
 
 def read_poses(path: Path, limit: float = math.inf) -> tuple[TakeInfo, Iterator[np.ndarray]]:
     """A take's length and rate, and its poses at 30 fps in blocks (T, 156) float32 radians, in order.
 
-    Only the rows that `resample_indices` names are kept, at most `limit` of them; all are checked to
-    be finite. TakeError may come while the blocks are taken.
+    At most `limit` rows come, those of `resample_indices`. All rows of the file are checked to be finite.
+    Raises TakeError, also while the blocks are taken.
     """
-    try:
-        with open_npz(path) as file:
-            info = read_info(file)
-    except NpzError as error:
-        raise TakeError(str(error)) from error
-    return info, _pose_blocks(path, info, limit)
+    with open_npz(path) as file:
+        info = _read_info(file)
+    indices = resample_indices(info.frames, info.fps)
+    return info, _pose_blocks(path, indices[: int(min(limit, len(indices)))])
 
 
 def resample_indices(frames: int, fps: float) -> np.ndarray:
@@ -166,79 +144,51 @@ def resample_indices(frames: int, fps: float) -> np.ndarray:
     return indices[indices < frames]
 
 
-def _pose_blocks(path: Path, info: TakeInfo, limit: float) -> Iterator[np.ndarray]:
-    indices = resample_indices(info.frames, info.fps)
-    indices = indices[: int(min(limit, len(indices)))]
-    start = 0
-    try:
-        with open_npz(path) as file:
-            for block in file.row_blocks("poses"):
-                if not np.isfinite(block).all():
-                    raise TakeError("has poses that are not finite (NaN or infinite)")
-                first, last = np.searchsorted(indices, (start, start + len(block)))
-                with np.errstate(over="ignore"):
-                    kept = block[indices[first:last] - start].astype(np.float32)
-                if not np.isfinite(kept).all():
-                    raise TakeError("has poses beyond all angles (larger than 32 bits hold)")
-                start += len(block)
-                yield kept
-    except NpzError as error:
-        raise TakeError(str(error)) from error
+def _pose_blocks(path: Path, indices: np.ndarray) -> Iterator[np.ndarray]:
+    def finite(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            if not np.isfinite(block).all():
+                raise TakeError("has poses that are not finite (NaN or infinite)")
+            yield block
+
+    with open_npz(path) as file:
+        for rows in pick_rows(finite(file.row_blocks("poses")), indices):
+            with np.errstate(over="ignore"):
+                poses = rows.astype(np.float32)
+            if not np.isfinite(poses).all():
+                raise TakeError("has poses beyond all angles (larger than 32 bits hold)")
+            yield poses
 
 
-def _read_rate(file: NpzFile) -> float:
+def _read_info(file: NpzFile) -> TakeInfo:
+    if "poses" not in file.names:
+        raise TakeError(f"has no array 'poses', only {', '.join(file.names[:8]) or 'nothing'}")
+    header = file.header("poses")
+    if header.dtype.kind != "f" or len(header.shape) != 2:
+        raise TakeError(f"has poses of shape {header.shape} and type {header.dtype}, not (T, {POSE_WIDTH})")
+    frames, width = header.shape
+    if width != POSE_WIDTH:
+        flavour = f" ({_FLAVOURS[width]})" if width in _FLAVOURS else ""
+        raise TakeError(
+            f"has poses of width {width}{flavour}, SMPL-H has {POSE_WIDTH}: download {RELEASE!r} from {AMASS_PAGE}"
+        )
+    if frames == 0:
+        raise TakeError("has no frame")
     name = next((n for n in ("mocap_framerate", "mocap_frame_rate") if n in file.names), None)
     if name is None:
         raise TakeError("has neither 'mocap_framerate' nor 'mocap_frame_rate'")
-    header = file.header(name)
-    if math.prod(header.shape) != 1 or header.dtype.kind not in "fiu":
-        raise TakeError(f"has a {name} of shape {header.shape} and type {header.dtype}, not one number")
-    rate = float(file.array(name).reshape(()))
+    rate = file.number(name)
     if not MIN_RATE <= rate <= MAX_RATE:
         raise TakeError(f"has a {name} of {rate}, not between {MIN_RATE:g} and {MAX_RATE:g} frames per second")
-    return rate
+    return TakeInfo(frames, rate)
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Paths of all .npz files below `root`, relative to it; each folder is entered once, links too."""
-    if not root.is_dir():
-        raise UserError(f"the AMASS folder {root} does not exist: unpack AMASS there, or name yours by --amass")
-    pending = [""]
-    entered: set[tuple[int, int]] = set()
-    while pending:
-        folder = pending.pop()
-        try:
-            status = (root / folder).stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(root / folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir():
-                        pending.append(path)
-                    elif entry.name.lower().endswith(".npz"):
-                        yield path
-        except OSError as error:
-            raise UserError(f"{root / folder} cannot be read: {error.strerror}") from error
-
-
-def _key(parts: tuple[str, ...]) -> _Key:
-    """Path below AMASS as it is compared: lower case, underscores, without suffix and release ending."""
-    plain = [part.lower().replace(" ", "_") for part in parts]
-    stem = plain[-1].removesuffix(".npz")
-    plain[-1] = stem.removesuffix("_poses").removesuffix("_stageii")
-    return tuple(plain)
+def _key(path: PurePosixPath) -> tuple[str, ...]:
+    """A path below AMASS as it is compared: lower case, underscores, without suffix and release ending."""
+    *folders, file = str(path).lower().replace(" ", "_").split("/")
+    return (*folders, file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii"))
 
 
 def _canonical_folder(folder: str) -> str:
     plain = folder.lower().replace(" ", "_")
     return _CANONICAL.get(plain, plain)
-
-
-_CANONICAL = {alias.lower(): name.lower() for name, aliases in FOLDER_ALIASES.items() for alias in aliases}
-
-
-def _preference(file: str) -> tuple[bool, int, str]:
-    """Of several files of one take: the older ending first (SMPL-H), then the shortest path."""
-    return (not file.lower().endswith("_poses.npz"), file.count("/"), file)

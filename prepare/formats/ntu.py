@@ -1,7 +1,7 @@
 """NTU RGB+D's .skeleton files: bodies as Kinect tracked them, frame by frame, in metres with y up.
 
-A file is text: the number of frames; then for each frame the number of bodies, and for each of these a line whose first
-word is its id, the number of joints, and a line a joint that begins with x y z.
+A file is text: the number of frames; for each frame the number of bodies; for each body a line that begins with its
+id, the number of joints, and a line for each joint that begins with x y z.
 """
 
 from __future__ import annotations
@@ -11,40 +11,36 @@ from typing import TextIO
 
 import numpy as np
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import MAX_FRAMES, TakeError
 from utils.skeleton import NUM_JOINTS
 
 FPS = 30.0
-MAX_FRAMES = 1_000_000
 MAX_BODIES = 100  # in a frame; Kinect tracks six
 MAX_LINE = 1 << 12
-# Kinect has the tip of the hand before the thumb, for either hand; here it is the other way round.
-ORDER = (*range(21), 22, 21, 24, 23)
+ORDER = (*range(21), 22, 21, 24, 23)  # Kinect lists the tip of the hand before the thumb; this project does not
 
 
 def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
-    """Everyone in a file, in the order of appearance: first frame, and joints (T, 25, 3) float32, file's axes.
+    """Every body in a file, in the order of appearance: its first frame, and joints (T, 25, 3) float32, file's axes.
 
-    Frames in which a tracked body is lost are filled in by straight lines. Raises TakeError when the file is no
-    .skeleton file, or damaged.
+    Frames in which a body is not tracked are interpolated linearly. Raises TakeError when the file is damaged or no
+    .skeleton file.
     """
-    seen: dict[str, tuple[list[int], list[np.ndarray]]] = {}
+    bodies: dict[str, dict[int, np.ndarray]] = {}  # joints by body id and frame
     try:
         with path.open(encoding="ascii", errors="replace") as file:
             frames = _count(file, "frames", MAX_FRAMES)
             for frame in range(frames):
                 for _ in range(_count(file, f"bodies in frame {frame} of {frames}", MAX_BODIES)):
                     name, joints = _body(file, frame)
-                    when, what = seen.setdefault(name, ([], []))
-                    if when[-1:] == [frame]:
+                    if frame in bodies.setdefault(name, {}):
                         raise TakeError(f"has body {name[:40]} twice in frame {frame}")
-                    when.append(frame)
-                    what.append(joints)
+                    bodies[name][frame] = joints
     except OSError as error:
         raise TakeError(f"cannot be read ({error.strerror})") from error
-    if not seen:
+    if not bodies:
         raise TakeError("has no body in any frame")
-    return [(when[0], _filled(np.array(when), np.stack(what))) for when, what in seen.values()]
+    return [(min(tracked), _fill_gaps(tracked)) for tracked in bodies.values()]
 
 
 def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
@@ -58,21 +54,21 @@ def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
     rows = [_line(file, f"joint {joint} in frame {frame}").split()[:3] for joint in range(NUM_JOINTS)]
     try:
         with np.errstate(over="ignore"):
-            places = np.array(rows, dtype=np.float64).astype(np.float32)
+            positions = np.array(rows, dtype=np.float64).astype(np.float32)
     except ValueError:
-        places = np.empty(0)
-    if places.shape != (NUM_JOINTS, 3) or not np.isfinite(places).all():
+        positions = np.empty(0)
+    if positions.shape != (NUM_JOINTS, 3) or not np.isfinite(positions).all():
         raise TakeError(f"has a joint in frame {frame} that is not three finite numbers")
-    return words[0], places[list(ORDER)]
+    return words[0], positions[list(ORDER)]
 
 
-def _filled(when: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """Joints of every frame from the first to the last of `when`."""
-    every = np.arange(when[0], when[-1] + 1)
-    if len(every) == len(when):
-        return joints
-    columns = joints.reshape(len(when), -1).T
-    return np.stack([np.interp(every, when, c) for c in columns], axis=1).reshape(-1, NUM_JOINTS, 3).astype(np.float32)
+def _fill_gaps(tracked: dict[int, np.ndarray]) -> np.ndarray:
+    """Joints (T, 25, 3) of every frame from the first to the last in which a body is tracked."""
+    frames = np.array(list(tracked))
+    every = np.arange(frames[0], frames[-1] + 1)
+    columns = np.stack(list(tracked.values())).reshape(len(frames), -1).T
+    filled = np.stack([np.interp(every, frames, column) for column in columns], axis=1)
+    return filled.reshape(-1, NUM_JOINTS, 3).astype(np.float32)
 
 
 def _count(file: TextIO, what: str, most: int) -> int:

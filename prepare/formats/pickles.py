@@ -1,17 +1,15 @@
-"""Pickles from strangers: containers and arrays of numbers come out, and nothing that a pickle asks for is run.
+"""Pickles of unknown origin: containers, numbers, text and numpy arrays come out. Nothing that a pickle names is run.
 
-A pickle may name any function to be called while it is read. Here numpy's own names get inert stand-ins, which only
-keep what they are given (numpy itself crashes on some states, and takes any memory that they claim), and every other
-name is refused unless the caller has a stand-in of its own for it.
+A pickle can name any function and have it called. Here an allowed name becomes a `Stub`, which only records what it is
+given, and every other name is refused. Even numpy and scipy are not called, because some states crash them.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import re
-import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,141 +17,104 @@ import numpy as np
 
 from utils.errors import UserError
 
-StandIn = Callable[..., Any]
+# Names by which numpy pickles arrays, numbers and their types; _codecs.encode is Python's own for bytes at protocol 2
+_NUMPY = r"numpy\.(dtype|ndarray|core\.multiarray\.(_reconstruct|scalar)|core\.numeric\._frombuffer)|_codecs\.encode"
+_MOVED = {"copy_reg": "copyreg", "__builtin__": "builtins"}  # names of Python 2
 
 
-class Inert:
-    """Takes the place of a pickled object: keeps its state, runs nothing."""
+class Stub:
+    """Stands for a pickled object of the class or function `name`: keeps its arguments and its state, runs nothing."""
 
-    def __new__(cls, *_: Any) -> Inert:
+    name = ""
+
+    def __new__(cls, *args: Any) -> Stub:
         made = super().__new__(cls)
-        made.state = None
+        made.args, made.state = args, None
         return made
 
     def __init__(self, *_: Any):
-        self.state: Any = None
+        """Accepts what `__new__` has kept."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def array(self) -> np.ndarray | None:
-        """The object's content, if it is an array of numbers."""
-        return None
 
-    def part(self, name: str) -> Any:
-        """A part of a state that is a dictionary."""
-        return self.state.get(name) if isinstance(self.state, dict) else None
-
-
-class PickledDtype(Inert):
-    """numpy.dtype, of numbers alone."""
-
-    def __init__(self, code: Any = None, *_: Any):
-        self.code, self.state = code, None
-
-    def dtype(self) -> np.dtype:
-        """Raises ValueError or TypeError when it is no type of plain numbers."""
-        if not re.fullmatch(r"[biuf]\d{1,2}", self.code):
-            raise ValueError(self.code)
-        return np.dtype(self.code).newbyteorder(self.state[1] if self.state else "=")
-
-
-class PickledArray(Inert):
-    """numpy.ndarray by its state."""
-
-    def array(self) -> np.ndarray | None:
-        try:
-            _, shape, dtype, fortran_order, content = self.state
-            content = content.encode("latin1") if isinstance(content, str) else content  # of Python 2
-            return np.frombuffer(content, dtype.dtype()).reshape(shape, order="F" if fortran_order else "C")
-        except (ValueError, TypeError, AttributeError, LookupError):
-            return None
-
-
-def as_array(value: Any) -> np.ndarray | None:
-    """A pickled array, or a list of plain numbers, as an array; None when it is neither."""
-    if isinstance(value, Inert):
-        return value.array()
-    if isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
-        return np.asarray(value)
-    return None
-
-
-def read_pickle(
-    path: Path, what: str, stand_in: Callable[[str, str], StandIn | None] = lambda _module, _name: None
-) -> Any:
-    """The content of a pickle; arrays in it are `Inert` (see `as_array`).
+def read_pickle(path: Path, what: str, also: str | None = None) -> Any:
+    """The content of a pickle; arrays in it are `Stub`s for `as_array`.
 
     Args:
         what: the file is expected to be, for messages.
-        stand_in: the caller's own for (module, name), or None.
+        also: regular expression of further names that become `Stub`s.
 
     Raises:
-        UserError: the file cannot be read, is no whole pickle, or asks for anything else.
+        UserError: the file cannot be read, is no whole pickle, or names anything else.
     """
     try:
-        return _Unpickler(io.BytesIO(path.read_bytes()), what, stand_in).load()
+        return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}" if also else _NUMPY).load()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # a damaged pickle can end in any exception at all
+    except Exception as error:  # a damaged pickle can raise any exception
         raise UserError(f"{path}: is not a whole pickle ({type(error).__name__}: {error})") from None
 
 
-def _reconstruct(*_: Any) -> PickledArray:
-    """numpy's function of this name: the state brings the data."""
-    return PickledArray()
+def as_array(value: Any) -> np.ndarray | None:
+    """The array of numbers that a `Stub` of numpy or a plain list of numbers stands for; None when there is none."""
+    if isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
+        return np.asarray(value)
+    try:
+        match value:
+            case Stub(name="numpy.core.multiarray._reconstruct"):
+                _, shape, dtype, is_fortran, content = value.state
+            case Stub(name="numpy.core.numeric._frombuffer"):
+                content, dtype, shape, order = value.args
+                is_fortran = order == "F"
+            case Stub(name="numpy.core.multiarray.scalar"):
+                (dtype, content), shape, is_fortran = value.args, (), False
+            case _:
+                return None
+        return np.frombuffer(_bytes(content), _dtype(dtype)).reshape(shape, order="F" if is_fortran else "C")
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
+        return None
 
 
-def _from_buffer(content: bytes, dtype: PickledDtype, shape: tuple[int, ...], order: str) -> PickledArray:
-    """numpy's `_frombuffer`, by which protocol 5 brings arrays."""
-    made = PickledArray()
-    made.state = (1, shape, dtype, order == "F", content)
-    return made
+def _dtype(stub: Stub) -> np.dtype:
+    """A type of plain numbers. Raises one of the errors that `as_array` expects for any other."""
+    if not re.fullmatch(r"[biuf]\d{1,2}", stub.args[0]):
+        raise ValueError(stub.args[0])
+    return np.dtype(stub.args[0]).newbyteorder(stub.state[1] if stub.state else "=")
 
 
-def _scalar(dtype: PickledDtype, content: bytes) -> PickledArray:
-    """numpy's `scalar`, as an array without axes."""
-    return _from_buffer(content, dtype, (), "C")
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """_codecs.encode as Python 3 pickles bytes at protocol 2."""
-    if encoding != "latin1":
-        raise UserError(f"asks for the codec {encoding!r}, which no array needs")
-    return text.encode("latin1")
-
-
-_NUMPY: dict[str, StandIn] = {
-    "numpy.dtype": PickledDtype,
-    "numpy.ndarray": PickledArray,
-    "numpy.core.multiarray._reconstruct": _reconstruct,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy.core.numeric._frombuffer": _from_buffer,
-    "_codecs.encode": _latin1,
-}
+def _bytes(content: Any) -> bytes:
+    """Bytes from the three ways of pickling them: plainly, by `_codecs.encode`, and as text of Python 2."""
+    if isinstance(content, Stub):
+        content, codec = content.args
+        if codec != "latin1":
+            raise ValueError(codec)
+    return content.encode("latin1") if isinstance(content, str) else content
 
 
 class _Unpickler(pickle._Unpickler):
-    """Written in Python on purpose: its memo is a dictionary, where the C one takes memory for any index claimed."""
+    """Python's own unpickler in Python: the one in C allocates memory for any memo index that a file claims."""
 
-    def __init__(self, file: io.BytesIO, what: str, stand_in: Callable[[str, str], StandIn | None]):
+    # pickle's own load_bytearray8 allocates what is claimed before it reads
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
+
+    def __init__(self, file: io.BytesIO, what: str, allowed: str):
         super().__init__(file, encoding="latin1")
-        self.what, self.stand_in = what, stand_in
+        self.what, self.allowed = what, allowed
 
-    def load_bytearray8(self) -> None:
-        """Like pickle's own, which takes the memory that is claimed before it reads."""
-        (count,) = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(count)))
-
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
-
-    def find_class(self, module: str, name: str) -> StandIn:
-        found = _NUMPY.get(f"{module.replace('numpy._core', 'numpy.core')}.{name}") or self.stand_in(module, name)
-        if found is None:
+    def find_class(self, module: str, name: str) -> type[Stub]:
+        full = f"{_MOVED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core.")
+        if not re.fullmatch(self.allowed, full):
             raise UserError(
                 f"asks for {module}.{name}, which is no part of {self.what}. Nothing of it was run; "
                 "take the file from its official source"
             )
-        return found
+        return _stub_class(full)
+
+
+@functools.cache
+def _stub_class(name: str) -> type[Stub]:
+    return type(name, (Stub,), {"name": name})

@@ -1,8 +1,7 @@
-"""SMPL-H body models from files: the arrays that joints need, and no code.
+"""SMPL-H body models: the arrays that joints need, from a file or from the synthetic body.
 
-The model (Romero et al. 2017) comes as a pickle, `SMPLH_male.pkl`, or as AMASS's "extended SMPL+H",
-`model.npz`. Pickles are read without running anything (`prepare.formats.pickles`), so chumpy, whose arrays older
-ones hold and which no longer installs, is not needed either.
+The model (Romero et al. 2017) comes as a pickle, `SMPLH_male.pkl`, or as AMASS's "extended SMPL+H", `model.npz`.
+Nothing in a pickle is run (`prepare.formats.pickles`). Old pickles hold arrays of chumpy, which need not be installed.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.npz import NpzError, open_npz
-from prepare.formats.pickles import Inert, PickledArray, StandIn, as_array, read_pickle
+from prepare.formats.errors import TakeError
+from prepare.formats.npz import open_npz
+from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
 
 SMPLH_JOINTS = 52
 SMPLH_VERTICES = 6890
 SHAPES = {
-    "kintree_table": (2, SMPLH_JOINTS),  # first, as it tells which other model it is
+    "kintree_table": (2, SMPLH_JOINTS),  # first, because it tells which other model a file holds
     "v_template": (SMPLH_VERTICES, 3),
     "posedirs": (SMPLH_VERTICES, 3, (SMPLH_JOINTS - 1) * 9),
     "J_regressor": (SMPLH_JOINTS, SMPLH_VERTICES),
@@ -28,28 +28,52 @@ SHAPES = {
     "hands_meanl": (45,),
     "hands_meanr": (45,),
 }
-HAND_MEANS = ("hands_meanl", "hands_meanr")
+SYNTHETIC = "synthetic"
+FILE_NAMES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in a folder, the first that exists
 MAX_FILE_BYTES = 2 << 30
 _OTHER_MODELS = {24: "SMPL", 55: "SMPL-X", 16: "MANO"}  # by number of joints
 _PAGE = "https://mano.is.tue.mpg.de (SMPL-H) or https://amass.is.tue.mpg.de (extended SMPL+H)"
+# Objects in body models beside numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
+_PARTS = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 
 Body = dict[str, np.ndarray]
 
 
-def read_body(path: Path) -> Body:
-    """Read an SMPL-H body from `.pkl` or `.npz`: the arrays of `SHAPES`, float32, parents int64.
+def load_body(name: str) -> Body:
+    """The body that `--body` names: a file, the first of `FILE_NAMES` in a folder, or "synthetic".
 
-    A model without hand means gets zero ones. Raises UserError when the file is none, is damaged, is
-    another body model, or is a pickle that asks for anything but arrays.
+    Raises UserError as `read_body` does.
+    """
+    if name == SYNTHETIC:
+        from prepare.synthetic.body import body_structure  # imported only when it is asked for
+
+        return check_body(body_structure(), "the synthetic body")
+    if name == "stand-in":
+        raise UserError(f"--body stand-in has a new name: --body {SYNTHETIC}")
+    path = Path(name)
+    if path.is_dir():
+        path = next((path / file for file in FILE_NAMES if (path / file).is_file()), path / FILE_NAMES[0])
+    return read_body(path)
+
+
+def read_body(path: Path) -> Body:
+    """Read an SMPL-H body from `.pkl` or `.npz`: the arrays of `SHAPES` as float32, and `parents` (52,) int64.
+
+    Hand means that are missing become zero. Raises UserError when the file is missing, damaged, or another body
+    model, or when it is a pickle that asks for anything but arrays.
     """
     if not path.is_file():
         raise UserError(f"the body model {path} does not exist: download it from {_PAGE}; see human_model/README.md")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"{path} has {path.stat().st_size} bytes, more than any SMPL-H body model")
     if path.suffix == ".npz":
-        found = _read_npz(path)
+        try:
+            with open_npz(path) as file:
+                found = {name: file.array(name) for name in SHAPES if name in file.names}
+        except TakeError as error:
+            raise UserError(f"the body model {path} {error}") from error
     elif path.suffix == ".pkl":
-        found = read_pickle(path, "a body model", _stand_in)
+        found = read_pickle(path, "a body model", _PARTS)
         if not isinstance(found, dict):
             raise UserError(f"{path} holds a {type(found).__name__}, not a body model's dictionary of arrays")
     else:
@@ -58,14 +82,14 @@ def read_body(path: Path) -> Body:
 
 
 def check_body(found: dict[str, Any], origin: str) -> Body:
-    """The arrays of `SHAPES` out of a body structure, checked. Raises UserError that names `origin`."""
-    body: Body = {}
-    missing_hands = [name for name in HAND_MEANS if name not in found]
+    """The checked arrays of a body model's dictionary. Raises UserError that names `origin`."""
+    missing_hands = [name for name in ("hands_meanl", "hands_meanr") if name not in found]
     found = {**found, **{name: np.zeros(45) for name in missing_hands}}
-    for name, shape in SHAPES.items():
+    body = {}
+    for name in SHAPES:
         if name not in found:
             raise UserError(f"{origin} has no {name!r}: it is no SMPL-H body model (from {_PAGE})")
-        body[name] = _array(found[name], name, shape, origin)
+        body[name] = _checked(found[name], name, origin)
     parents = body.pop("kintree_table")[0].astype(np.int64)
     parents[0] = -1  # written as 2^32 - 1 in the model files
     if any(not 0 <= parent < child for child, parent in enumerate(parents) if child):
@@ -76,7 +100,7 @@ def check_body(found: dict[str, Any], origin: str) -> Body:
 
 
 def body_digest(body: Body) -> str:
-    """SHA-256 of a body's arrays, the same whatever file they came from."""
+    """SHA-256 of a body's arrays, whatever file they came from."""
     digest = hashlib.sha256()
     for name in sorted(body):
         digest.update(f"{name} {body[name].shape} {body[name].dtype}\n".encode())
@@ -84,83 +108,51 @@ def body_digest(body: Body) -> str:
     return digest.hexdigest()
 
 
-def _array(value: Any, name: str, shape: tuple[int, ...], origin: str) -> np.ndarray:
-    value = value if isinstance(value, np.ndarray) else as_array(value)
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+def _checked(value: Any, name: str, origin: str) -> np.ndarray:
+    array = value if isinstance(value, np.ndarray) else _unpickled(value)
+    if array is None or array.dtype.kind not in "fiu":
         raise UserError(f"{origin} has a {name!r} that is no array of numbers: it is no SMPL-H body model")
-    if value.shape != shape:
-        other = _OTHER_MODELS.get(value.shape[1]) if name == "kintree_table" and value.ndim == 2 else None
-        named = f" (it looks like {other})" if other else ""
+    if array.shape != SHAPES[name]:
+        other = _OTHER_MODELS.get(array.shape[1]) if name == "kintree_table" and array.ndim == 2 else None
+        hint = f" (it looks like {other})" if other else ""
         raise UserError(
-            f"{origin} has {name!r} of shape {value.shape}, SMPL-H has {shape}{named}: get SMPL-H from {_PAGE}"
+            f"{origin} has {name!r} of shape {array.shape}, SMPL-H has {SHAPES[name]}{hint}: get SMPL-H from {_PAGE}"
         )
     if name == "kintree_table":
-        return value
+        return array
     with np.errstate(over="ignore"):
-        value = np.array(value, np.float32, order="C")  # a copy, as what comes from a file may be read-only
-    if not np.isfinite(value).all():
+        array = np.array(array, np.float32, order="C")  # a copy, because an array from a file can be read-only
+    if not np.isfinite(array).all():
         raise UserError(f"{origin} has a {name!r} with values that are not finite")
-    return value
+    return array
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with open_npz(path) as file:
-            return {name: file.array(name) for name in SHAPES if name in file.names}
-    except NpzError as error:
-        raise UserError(f"the body model {path} {error}") from error
+def _unpickled(value: Any) -> np.ndarray | None:
+    """The array in a pickle's entry: one of numpy, or in an object of chumpy or scipy.sparse; None for others."""
+    if not isinstance(value, Stub):
+        return as_array(value)
+    kind = value.args[0] if value.name == "copyreg._reconstructor" and value.args else value  # of protocols 0 and 1
+    name, state = getattr(kind, "name", ""), value.state if isinstance(value.state, dict) else {}
+    if name.startswith("chumpy."):
+        return as_array(state.get("x"))
+    if name.startswith("scipy.sparse."):
+        return _dense(state, by_columns=name.rpartition(".")[2].startswith("csc"))
+    return as_array(value)
 
 
-class _Chumpy(Inert):
-    def array(self) -> np.ndarray | None:
-        x = self.part("x")
-        return x.array() if isinstance(x, PickledArray) else None
-
-
-class _Csc(Inert):
-    """A sparse matrix by columns: scipy's own checks of `indptr` let some through that crash it."""
-
-    minor, major = 0, 1  # axes: `indptr` cuts `indices` along the minor one into pieces of the major one
-
-    def array(self) -> np.ndarray | None:
-        parts = [self.part(name) for name in ("data", "indices", "indptr")]
-        shape = SHAPES["J_regressor"]  # the one that is sparse; nothing is made at a size that is only claimed
-        if self.part("_shape") != shape or not all(isinstance(part, PickledArray) for part in parts):
-            return None
-        data, indices, indptr = (part.array() for part in parts)
-        if any(part is None or part.ndim != 1 for part in (data, indices, indptr)):
-            return None
-        if not indices.dtype.kind == indptr.dtype.kind == "i" or data.shape != indices.shape:
-            return None
-        if len(indptr) != shape[self.major] + 1 or indptr[0] != 0 or indptr[-1] != len(data):
-            return None
-        if (indptr[1:] < indptr[:-1]).any() or (indices < 0).any() or (indices >= shape[self.minor]).any():
-            return None
-        place = {self.minor: indices, self.major: np.repeat(np.arange(shape[self.major]), np.diff(indptr))}
-        dense = np.zeros(shape, data.dtype)
-        np.add.at(dense, (place[0], place[1]), data)
-        return dense
-
-
-class _Csr(_Csc):
-    minor, major = 1, 0
-
-
-def _make_inert(cls: type, *_: Any) -> Inert:
-    """copyreg's `_reconstructor` and `__newobj__` for old-style pickles, of stand-ins alone."""
-    if not (isinstance(cls, type) and issubclass(cls, Inert)):
-        raise UserError(f"asks for an object of {cls!r}, which is no part of a body model")
-    return cls()
-
-
-def _stand_in(module: str, name: str) -> StandIn | None:
-    """What takes the place of the objects that body models hold beside numpy's arrays."""
-    if module.split(".")[0] == "chumpy":
-        return _Chumpy
-    if module.startswith("scipy.sparse"):
-        return {"csc": _Csc, "csr": _Csr}.get(name.removesuffix("_matrix").removesuffix("_array"))
-    if module in ("copy_reg", "copyreg") and name == "_reconstructor":
-        return _make_inert
-    if module in ("builtins", "__builtin__"):
-        return {"object": object, "set": set}.get(name)  # every chumpy array has a set
-    return None
+def _dense(state: dict[str, Any], by_columns: bool) -> np.ndarray | None:
+    """A sparse J_regressor as an array; None when its parts do not fit together (some crash scipy itself)."""
+    shape = SHAPES["J_regressor"]
+    major, minor = (shape[1], shape[0]) if by_columns else shape  # `indptr` cuts `indices` into `major` pieces
+    data, indices, indptr = parts = [as_array(state.get(name)) for name in ("data", "indices", "indptr")]
+    if state.get("_shape") != shape or any(part is None or part.ndim != 1 for part in parts):
+        return None
+    if not indices.dtype.kind == indptr.dtype.kind == "i" or data.shape != indices.shape:
+        return None
+    if len(indptr) != major + 1 or indptr[0] != 0 or indptr[-1] != len(data) or (indptr[1:] < indptr[:-1]).any():
+        return None
+    if (indices < 0).any() or (indices >= minor).any():
+        return None
+    dense = np.zeros((major, minor), data.dtype)
+    np.add.at(dense, (np.repeat(np.arange(major), np.diff(indptr)), indices), data)
+    return dense.T if by_columns else dense

@@ -1,4 +1,4 @@
-"""Whether joints can be a person's: how tall the body is, and which way it stands."""
+"""Checks whether joints can belong to a person: the height of the body, and the axis along which it stands."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import TakeError
 from utils.skeleton import HEAD, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
-STANDING = 0.8  # mean of the direction from pelvis to head, along an axis: the body is upright in that one
-LOOKED_AT = 1000  # frames at most
-# From head to ankles along the bones, whatever the pose; the whole body is longer than that by a fifth.
-_CHAIN = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
-_SHARE = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)  # of two legs their mean
+STANDING = 0.8  # mean component, along an axis, of the direction from pelvis to head: above it a body stands along it
+MAX_CHECKED = 1000  # frames
+# Bones from head to ankles, with weights that take the mean of both legs. The whole body is longer by WHOLE.
+_BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
+_WEIGHTS = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
 _WHOLE = 1.22
 _UNITS = {
     1.0: "metres", 0.01: "centimetres", 0.001: "millimetres", 0.0254: "inches", 0.3048: "feet", 0.1: "decimetres",
@@ -22,14 +22,17 @@ _UNITS = {
 }  # fmt: skip
 
 
-def refuse_implausible(joints: np.ndarray, scale: float, up: str, axis_given: bool) -> None:
-    """Raise TakeError, with the option that mends it, for joints (T, 25, 3), z up, that are nobody's.
+def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) -> None:
+    """Refuse joints (T, 25, 3), metres, z up, that cannot be a person's.
 
     Args:
-        scale, up: the metres in a unit and the axis that were used to bring them there.
-        axis_given: the user named that axis, so that whoever lies along it does lie.
+        scale, up: metres in a unit and the axis by which the joints were converted.
+        axis_given: the user named that axis, so a body that lies along it does lie.
+
+    Raises:
+        TakeError: names the option that corrects it.
     """
-    some = joints[np.linspace(0, len(joints) - 1, min(len(joints), LOOKED_AT)).astype(np.int64)].astype(np.float64)
+    some = joints[np.linspace(0, len(joints) - 1, min(len(joints), MAX_CHECKED)).astype(np.int64)].astype(np.float64)
     height = stature(some)
     if height < 1e-6:
         raise TakeError("has all joints in one place")
@@ -39,25 +42,21 @@ def refuse_implausible(joints: np.ndarray, scale: float, up: str, axis_given: bo
             f"has a body {height:.3g} m tall, expected {SHORTEST} to {TALLEST} m, so its unit is not {scale:g} m: "
             f"give --scale {better:g}{f' ({unit})' if unit else ''}"
         )
-    if not axis_given:
-        lying = _axis_along(some)
-        if lying != "z":
-            # axes of the file by what turns them: y up gives z from y, y from -z
-            own = {"z": {"x": "x", "y": "y"}, "y": {"x": "x", "y": "z"}}[up][lying]
-            raise TakeError(
-                f"has a body that stands along {own}, not {up}: give --up {own}, or --up {up} if it does lie"
-            )
+    standing = _standing_axis(some)
+    if standing != "z" and not axis_given:
+        own = {"z": {"x": "x", "y": "y"}, "y": {"x": "x", "y": "z"}}[up][standing]  # the same axis in the file
+        raise TakeError(f"has a body that stands along {own}, not {up}: give --up {own}, or --up {up} if it does lie")
 
 
 def stature(joints: np.ndarray) -> float:
-    """About how tall the body is that these joints (T, 25, 3) belong to, by its bones: the median of all frames."""
-    ends = np.array(_CHAIN)
-    bones = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=-1)  # (T, bones)
-    return _WHOLE * float(np.median(bones @ np.array(_SHARE)))
+    """Approximate height of a body, in any pose, by its bones: the median over joints (T, 25, 3)."""
+    ends = np.array(_BONES)
+    lengths = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=-1)  # (T, bones)
+    return _WHOLE * float(np.median(lengths @ np.array(_WEIGHTS)))
 
 
-def _axis_along(joints: np.ndarray) -> str:
-    """The axis along which the body stands on the whole; z where there is no such axis."""
+def _standing_axis(joints: np.ndarray) -> str:
+    """The axis along which the body mostly stands; z when there is no such axis."""
     trunk = joints[:, HEAD] - joints[:, PELVIS]
     length = np.linalg.norm(trunk, axis=-1, keepdims=True)
     mean = np.abs(np.mean(trunk / np.maximum(length, 1e-9), axis=0))
@@ -65,7 +64,7 @@ def _axis_along(joints: np.ndarray) -> str:
 
 
 def _fitting_scale(height: float, scale: float) -> tuple[float, str | None]:
-    """The scale that makes the body a usual one: a customary unit if one is near, with its name."""
+    """The scale that gives a usual height: a common unit if one is near, with its name."""
     wanted = scale * USUAL / height
     unit = min(_UNITS, key=lambda candidate: abs(math.log(candidate / wanted)))
     if abs(math.log(unit / wanted)) < math.log(1.4):

@@ -1,9 +1,9 @@
 """Joint maps: which joints of another skeleton make the 25 NTU RGB+D joints.
 
-A map is a YAML file with one line for each of the 25 (`utils.skeleton.JOINT_NAMES`); the ready ones are in
-config/joint_maps. A line's value says where the joint is:
+A map is a YAML file with a line for each of the 25 (`utils.skeleton.JOINT_NAMES`). The ready ones are in
+config/joint_maps. The value of a line says where the joint is:
 
-    head: Head                                                     at a joint of that name
+    head: Head                                                     at the joint of that name
     chest: [Spine1, Spine2]                                        in the middle of several
     left_thumb_tip: {from: LeftHand, to: LeftHandThumb, share: 1.5}    on a line: half as far again beyond `to`
 
@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import TakeError
 from utils.config import parse_yaml
 from utils.errors import UserError, nearest, shown
 from utils.skeleton import JOINT_NAMES
 
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
-MOST_SHARE = 10.0  # of a line between two joints, in either direction
+MAX_SHARE = 10.0  # of a line between two joints, in either direction
 NAMES_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class JointMap:
-    """parts: for each of the 25 joints the joints that make it, with weights that sum to 1."""
+    """parts: for each of the 25 joints, the joints that make it with weights that sum to 1."""
 
     name: str
     parts: dict[str, list[tuple[str, float]]]
@@ -43,9 +43,9 @@ class JointMap:
     def matrix(self, names: list[str]) -> np.ndarray:
         """(25, J): the 25 joints as weighted means of J joints of these `names`.
 
-        Raises TakeError when a name is missing, or twice there.
+        Raises TakeError when a name is missing or occurs twice.
         """
-        plain = [_plain(name) for name in names]
+        plain = [_without_namespace(name) for name in names]
         if missing := sorted(self.names - set(plain)):
             raise TakeError(f"has no joint {', '.join(missing[:10])}, which the joint map {self.name} names")
         if twice := sorted(name for name in self.names if plain.count(name) > 1):
@@ -58,7 +58,7 @@ class JointMap:
 
 
 def read_map(path: Path) -> JointMap:
-    """Read a joint map. Raises UserError when it is none, naming the first thing that is wrong."""
+    """Read a joint map. Raises UserError that names the first thing that is wrong with it."""
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -81,39 +81,39 @@ def ready_maps() -> list[JointMap]:
 
 
 def choose_map(names: list[str]) -> JointMap:
-    """The ready map whose names all occur; of several, the one that names most joints.
+    """The ready map whose names all occur among `names`; of several, the one with most names.
 
-    Raises TakeError, which lists the names and says how to write a map, when there is none, or no one.
+    Raises TakeError when no map fits, or several do equally. It lists the names and says how to write a map.
     """
-    there = {_plain(name) for name in names}
-    maps = ready_maps()
-    fitting = sorted((m for m in maps if m.names <= there), key=lambda m: -len(m.names))
-    if fitting and (len(fitting) == 1 or len(fitting[0].names) > len(fitting[1].names)):
-        return fitting[0]
+    present = {_without_namespace(name) for name in names}
+    fitting = [joint_map for joint_map in ready_maps() if joint_map.names <= present]
+    most = max((len(joint_map.names) for joint_map in fitting), default=0)
+    best = [joint_map for joint_map in fitting if len(joint_map.names) == most]
+    if len(best) == 1:
+        return best[0]
     found = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
-    why = f"fits several ready joint maps ({', '.join(m.name for m in fitting)})" if fitting else (
-        f"fits none of the ready joint maps ({', '.join(m.name for m in maps)})"
-    )  # fmt: skip
+    how_many, maps = ("several", best) if best else ("none", ready_maps())
     raise TakeError(
-        f"{why}: copy one from config/joint_maps, put its names in, give it by --joint-map. It has: {found}"
+        f"fits {how_many} of the ready joint maps ({', '.join(m.name for m in maps)}): copy one from "
+        f"config/joint_maps, put in the names of this skeleton, and give it by --joint-map. Names in the file: {found}"
     )
 
 
-def _plain(name: str) -> str:
-    """A joint's name without its namespace."""
+def _without_namespace(name: str) -> str:
     return name.rpartition(":")[2] or name
 
 
 def _part(value: Any, where: str) -> list[tuple[str, float]]:
+    """The joints and weights of one line. Raises UserError that begins with `where` when it has no meaning."""
     if isinstance(value, str) and value:
-        return [(_plain(value), 1.0)]
+        return [(_without_namespace(value), 1.0)]
     if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
-        return [(_plain(name), 1 / len(value)) for name in value]
+        return [(_without_namespace(name), 1 / len(value)) for name in value]
     if isinstance(value, dict) and set(value) == {"from", "to", "share"}:
         ends, share = (value["from"], value["to"]), value["share"]
-        numeric = isinstance(share, int | float) and not isinstance(share, bool) and abs(share) <= MOST_SHARE
-        if all(isinstance(end, str) and end for end in ends) and numeric:
-            return [(_plain(ends[0]), 1.0 - share), (_plain(ends[1]), float(share))]
+        is_number = isinstance(share, int | float) and not isinstance(share, bool) and abs(share) <= MAX_SHARE
+        if all(isinstance(end, str) and end for end in ends) and is_number:
+            return [(_without_namespace(ends[0]), 1.0 - share), (_without_namespace(ends[1]), float(share))]
     raise UserError(
         f"{where} is {shown(value)}; expected a joint's name, a list of names, or {{from: NAME, to: NAME, share: 1.5}}"
     )

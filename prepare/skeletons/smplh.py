@@ -1,7 +1,7 @@
-"""SMPL-H poses to the 25 joints: the kinematic chain and four mesh vertices, in batches.
+"""SMPL-H poses → the 25 NTU RGB+D joints, with the arithmetic of smplx.
 
-SMPL-H (Romero et al. 2017) has 6,890 vertices; the 25 NTU RGB+D joints need 21 joints of its chain and the tips of
-both thumbs and index fingers, which are single vertices. The arithmetic is smplx's.
+SMPL-H (Romero et al. 2017) has 6,890 vertices. The 25 joints need only 21 joints of its kinematic chain and four
+vertices: the tips of both thumbs and index fingers.
 """
 
 from __future__ import annotations
@@ -19,20 +19,15 @@ from prepare.formats.smplh_body import SMPLH_JOINTS, Body
 from utils.skeleton import SMPLH_OUTPUT_INDEX
 
 BATCH_FRAMES = 2048
-# Vertices that smplx appends to the joints, in its order: face, feet, then the tips of left and right fingers.
-_APPENDED = (
-    "nose", "reye", "leye", "rear", "lear",
-    "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
-    "lthumb", "lindex", "lmiddle", "lring", "lpinky", "rthumb", "rindex", "rmiddle", "rring", "rpinky",
-)  # fmt: skip
-TIP_VERTICES = tuple(vertex_ids["smplh"][_APPENDED[i - SMPLH_JOINTS]] for i in SMPLH_OUTPUT_INDEX if i >= SMPLH_JOINTS)
+# Single vertices that come last among the 25 joints: tips of left thumb and index, right thumb and index
+TIP_VERTICES = tuple(vertex_ids["smplh"][name] for name in ("lthumb", "lindex", "rthumb", "rindex"))
 
 
 class SmplhJoints:
-    """A body of zero shape, cut down to what the 25 joints need; small enough to send to every worker."""
+    """A body of zero shape, reduced to what the 25 joints need, so that it is small enough to send to every worker."""
 
     def __init__(self, body: Body, device: torch.device | str = "cpu"):
-        """Cut down a checked body (`prepare.formats.smplh_body`); `device` works out the joints."""
+        """Reduce a checked body (`prepare.formats.smplh_body`). `device` computes the joints."""
         tips = list(TIP_VERTICES)
         template = torch.from_numpy(body["v_template"])[None]
         self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template)  # (1, 52, 3)
@@ -41,11 +36,10 @@ class SmplhJoints:
         self._weights = torch.from_numpy(body["weights"][tips])  # (4, 52)
         hands = np.concatenate([body["hands_meanl"], body["hands_meanr"]])
         self._mean_pose = torch.from_numpy(np.concatenate([np.zeros(22 * 3, np.float32), hands]))  # (156,)
-        chain = [i for i in SMPLH_OUTPUT_INDEX if i < SMPLH_JOINTS]  # the tips come last among the 25 joints
-        self._places = torch.tensor(chain + [SMPLH_JOINTS + n for n in range(len(tips))])  # in joints, then tips
+        self._chain = torch.tensor(SMPLH_OUTPUT_INDEX[: -len(tips)])  # (21,)
         for name, tensor in vars(self).items():
             setattr(self, name, tensor.to(device))
-        self._parents = torch.from_numpy(body["parents"])  # read one by one, so not where a GPU is waited for
+        self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:
         """Poses (T, 156) axis-angle radians without the hands' mean → joints (T, 25, 3) float32 metres."""
@@ -63,12 +57,12 @@ class SmplhJoints:
         tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
-        return torch.cat([joints, tips], dim=1)[:, self._places]
+        return torch.cat([joints[:, self._chain], tips], dim=1)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: workers do not crowd each other, and sums come out the same whatever their number."""
+    """Torch on one thread, so that workers do not compete and results do not depend on their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

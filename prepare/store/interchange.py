@@ -21,7 +21,7 @@ import numpy as np
 
 from feeders.label_policy import LabelPolicy
 from prepare.formats.babel import read_actions
-from prepare.formats.pickles import Inert, as_array, read_pickle
+from prepare.formats.pickles import Stub, as_array, read_pickle
 from reporting.dataset_card import write_card
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command, shown
@@ -143,7 +143,7 @@ def _column(value: Any) -> list[Any]:
 
 def _indices(value: Any) -> list[int] | None:
     """Class indices in rising order; None when they are none."""
-    entries = [as_array(entry) if isinstance(entry, Inert) else entry for entry in _column(value)]
+    entries = [as_array(entry) if isinstance(entry, Stub) else entry for entry in _column(value)]
     numbers = [entry.item() if isinstance(entry, np.ndarray) and entry.ndim == 0 else entry for entry in entries]
     return sorted(numbers) if all(type(number) is int for number in numbers) else None
 

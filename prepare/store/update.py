@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.amass import TakeError
 from prepare.formats.babel import Annotation, Babel
+from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import Body, body_digest
 from prepare.skeletons.smplh import SmplhJoints
 from prepare.store.workers import Job, Outcome, Part, Source, compute_parts, read_part

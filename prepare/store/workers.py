@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from prepare.formats.amass import TakeError, read_poses
+from prepare.formats.amass import read_poses
+from prepare.formats.errors import MAX_FRAMES, TakeError
 from prepare.skeletons.smplh import SmplhJoints, one_thread
 from utils.skeleton import NUM_JOINTS
 
-MAX_FRAMES = 1_000_000  # of one take at 30 fps: nine hours, 300 MB
 _MAX_HEADER = 1 << 16
 
 

@@ -1,61 +1,115 @@
-"""What the README promises is there: its commands parse, its files exist, and its map is complete."""
+"""README.md and docs/: commands parse, files exist, links lead somewhere."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import COMMANDS, ROOT, parser_of
 
-import predict
-import train
 from utils import config
-from utils.errors import UserError
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
-SCRIPTS = sorted({line.split()[1] for line in COMMANDS if re.match(r"(python|bash) \S+\.(py|sh)", line)})
-
-
-def test_the_readme_has_the_commands_that_matter() -> None:
-    assert {"bash prepare/demo.sh", "bash tests/run.sh", "bash prepare/generate_dataset.sh"} <= set(COMMANDS)
-    assert "python train.py --config config/train_split1.yaml" in COMMANDS
-    assert "tensorboard --logdir work_dir" in COMMANDS
-
-
-@pytest.mark.parametrize("line", [line for line in COMMANDS if re.match(r"(python|torchrun .*) train\.py", line)])
-def test_a_training_command_parses_and_its_settings_hold(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    line = line[line.index("train.py") :]
-    monkeypatch.setattr(sys, "argv", shlex.split(line))
-    monkeypatch.chdir(ROOT)
-    args = train.parse_arguments()
-    config.load(args.config, args.set)
-    with pytest.raises(UserError):  # no data is there, or no weights: the last thing that can be missing
-        monkeypatch.setattr(sys, "argv", [*shlex.split(line), "--set", "data.root=nowhere"])
-        train.main()
+README = ROOT / "README.md"
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [README, *sorted(ROOT.glob("*/*.md"))]
+    if not path.parent.name.startswith(".")  # .venv and caches
+}
+SCRIPTS = {  # scripts without a parser of their own: the command that gets their arguments
+    "prepare/generate_dataset.sh": "prepare/build.py",
+    "cluster/train.sbatch": "train.py",
+    "cluster/sweep.sbatch": "benchmarks/accuracy.py",
+    "prepare/demo.sh": None,
+    "tests/run.sh": None,
+}
+START = r"(?:python|bash|torchrun|sbatch|tensorboard|source) "
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python predict.py")])
-def test_a_prediction_command_parses(line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", shlex.split(line)[1:])
-    monkeypatch.chdir(tmp_path)
-    predict.parse_arguments()
-    with pytest.raises(UserError, match="best.pt: no such file"):
-        predict.main()
+def commands_of(text: str) -> list[str]:
+    """Commands of a page, from its bash blocks and from its inline code."""
+    blocks = re.findall(r"^ *```bash\n(.*?)```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in [*lines, *re.findall(r"`([^`\n]+)`", text)] if re.match(START, line)]
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, *re.findall(r"\S+\.sbatch", "\n".join(COMMANDS))])
-def test_a_script_is_there(script: str) -> None:
-    assert (ROOT / script).is_file()
-    if script.endswith((".sh", ".sbatch")):
-        assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
+def anchors_of(text: str) -> set[str]:
+    """Anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_pictures_and_pages_are_there() -> None:
-    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+ALL_COMMANDS = sorted({line for text in PAGES.values() for line in commands_of(text)})
+
+
+def test_the_readme_has_the_commands_that_matter_on_few_lines() -> None:
+    text = PAGES["README.md"]
+    assert {
+        "bash prepare/demo.sh",
+        "bash tests/run.sh",
+        "bash prepare/generate_dataset.sh",
+        "source .venv/bin/activate",
+        "python train.py --config config/train_split1.yaml",
+        "tensorboard --logdir work_dir",
+    } <= set(commands_of(text))
+    assert len(text.splitlines()) <= 180
+
+
+@pytest.mark.parametrize("line", [line for line in ALL_COMMANDS if not line.startswith(("tensorboard", "source"))])
+def test_a_documented_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(line)
+    place = next(i for i, word in enumerate(words) if re.fullmatch(r"[\w/]+\.(py|sh|sbatch)|\w+(\.\w+)+", word))
+    target = words[place]
+    command = SCRIPTS.get(target, target)
+    if words[1] == "-m":
+        command = f"{target.replace('.', '/')}.py"
+    if command is None:
         assert (ROOT / target).is_file()
+        return
+    assert command in COMMANDS
+    parser = parser_of(command, monkeypatch)
+    if "--help" in words:
+        return
+    args = parser.parse_args(words[place + 1 :])
+    if command == "train.py":
+        config.load([ROOT / path for path in args.config], args.set)  # files exist, settings are valid
+    if command == "benchmarks/accuracy.py":
+        assert (ROOT / args.list).is_file()
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "prepare/environment.sh"])
+def test_a_script_is_valid_bash(script: str) -> None:
+    assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_lead_to_files_and_headings(page: str) -> None:
+    for target in LINK.findall(PAGES[page]):
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.is_file(), target
+        if anchor:
+            assert anchor in anchors_of(file.read_text(encoding="utf-8")), target
+
+
+def test_every_page_is_one_click_from_the_readme() -> None:
+    linked = {(ROOT / target.partition("#")[0]).resolve() for target in LINK.findall(PAGES["README.md"])}
+    assert {path.resolve() for path in (ROOT / "docs").glob("*.md")} <= linked
+
+
+@pytest.mark.parametrize("line", re.search(r"^## Map\n+```\n(.*?)```", PAGES["README.md"], re.S | re.M)[1].splitlines())
+def test_the_map_names_what_is_there(line: str) -> None:
+    for name in re.split(r",? ", line.partition("   ")[0].strip()):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_map_names_every_folder() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    folders = {Path(file).parts[0] for file in tracked.stdout.splitlines() if "/" in file}
+    named = PAGES["README.md"].partition("## Map")[2].partition("## Limits")[0]
+    assert all(f"{folder}/" in named for folder in folders if not folder.startswith("."))

@@ -1,4 +1,4 @@
-"""Detections files: there and back, and what a stranger's file cannot do."""
+"""Detections files are read as they were written, and a bad file gives one clear message."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ row = st.tuples(st.integers(0, 2), st.integers(0, 1), edges, st.floats(-1e6, 1e6
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(row, max_size=20), fps=st.sampled_from([30.0, 25.0, 29.97, 120.0]))
-def test_whole_frames_and_scores_come_back_as_they_went(tmp_path: Path, rows: list, fps: float) -> None:
+@given(rows=st.lists(row, max_size=20))
+def test_whole_frames_and_scores_are_read_as_they_were_written(tmp_path: Path, rows: list) -> None:
     rows.sort(key=lambda detection: detection[0])  # a file holds them by clip
     clip, label, segments, scores = zip(*rows, strict=True) if rows else [()] * 4
     found = Detections.of(clip, label, segments, scores)
-    write(tmp_path / "x.json", found, NAMES, CLASSES, fps)
-    assert same(read(tmp_path / "x.json", NAMES, CLASSES, fps), found)
+    write(tmp_path / "x.json", found, NAMES, CLASSES)
+    assert same(read(tmp_path / "x.json", NAMES, CLASSES), found)
 
 
-def test_the_file_has_activitynets_form(tmp_path: Path) -> None:
+def test_the_file_has_activitynets_format(tmp_path: Path) -> None:
     found = Detections.of([1, 1, 0], [0, 1, 1], [[0, 30], [15, 45], [3, 6]], [0.5, 0.25, 1.0])
     write(tmp_path / "x.json", found, NAMES, CLASSES)
     content = json.loads((tmp_path / "x.json").read_text())
@@ -68,7 +68,7 @@ def test_the_file_has_activitynets_form(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_with_nothing_but_results_is_enough(tmp_path: Path) -> None:
+def test_a_file_needs_results_only(tmp_path: Path) -> None:
     found = read(file_with(tmp_path, {"results": {"7": [{**GOOD, "note": 1}], "10": []}}), NAMES, CLASSES)
     assert same(found, Detections.of(1, 0, [[3, 30]], 0.5))
     assert len(read(file_with(tmp_path, {"results": {}}), NAMES, CLASSES)) == 0
@@ -86,25 +86,32 @@ def test_seconds_between_frames_stay_between_frames(tmp_path: Path) -> None:
         ({"label": "walk", "score": 1}, r"is \{'label': 'walk', 'score': 1\}, expected label, score and segment"),
         ({**GOOD, "label": "wlak"}, r"unknown label 'wlak'; did you mean 'walk'\?"),
         ({**GOOD, "label": "sit"}, r"unknown label 'sit'; known are: walk, wave"),
-        ({**GOOD, "label": 0}, r"unknown label 0; known are: walk, wave"),
-        ({**GOOD, "label": ["walk"]}, r"unknown label \['walk'\]"),
-        ({**GOOD, "label": "x" * 10_000}, r"unknown label 'x{76}\.\.\.; known are"),
+        ({**GOOD, "label": 0}, r"label 0, expected the name of a class"),
+        ({**GOOD, "label": ["walk"]}, r"label \['walk'\], expected the name of a class"),
+        ({**GOOD, "label": "x" * 10_000}, r"unknown label 'x+\.\.\.x+'; known are"),
+        ({**GOOD, "label": "\ud800"}, r"unknown label '\\ud800'; known are: walk, wave"),
         ({**GOOD, "score": "0.5"}, r"score '0\.5', expected a finite number"),
         ({**GOOD, "score": None}, r"score None, expected a finite number"),
         ({**GOOD, "score": True}, r"score True, expected a finite number"),
         ({**GOOD, "score": float("nan")}, r"score nan, expected a finite number"),
-        ({**GOOD, "score": 10**400}, r"score a huge integer, expected a finite number"),
+        ({**GOOD, "score": 10**400}, r"score 10+\.\.\.0+, expected a finite number"),
         ({**GOOD, "score": 1e13}, r"score 1\d+\.0, expected a finite number"),
-        ({**GOOD, "segment": 3}, r"segment 3, expected two numbers, seconds"),
-        ({**GOOD, "segment": [1, 2, 3]}, r"segment \[1, 2, 3\], expected two numbers, seconds"),
-        ({**GOOD, "segment": ["0", 1]}, r"segment \['0', 1\], expected two numbers, seconds"),
-        ({**GOOD, "segment": [0, float("inf")]}, r"segment \[0, inf\], expected two numbers, seconds"),
-        ({**GOOD, "segment": [0, 10**400]}, r"segment \[0, 1.*\.\.\., expected two numbers, seconds"),
-        ({**GOOD, "segment": [2, 1]}, r"segment \[2, 1\], expected 0 <= start <= end, seconds"),
-        ({**GOOD, "segment": [-1, 1]}, r"segment \[-1, 1\], expected 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": 3}, r"segment 3, expected two numbers, 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": [1, 2, 3]}, r"segment \[1, 2, 3\], expected two numbers, 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": ["0", 1]}, r"segment \['0', 1\], expected two numbers, 0 <= start <= end, seconds"),
+        (
+            {**GOOD, "segment": [0, float("inf")]},
+            r"segment \[0, inf\], expected two numbers, 0 <= start <= end, seconds",
+        ),
+        (
+            {**GOOD, "segment": [0, 10**400]},
+            r"segment \[0, 10+\.\.\.0+\], expected two numbers, 0 <= start <= end, seconds",
+        ),
+        ({**GOOD, "segment": [2, 1]}, r"segment \[2, 1\], expected two numbers, 0 <= start <= end, seconds"),
+        ({**GOOD, "segment": [-1, 1]}, r"segment \[-1, 1\], expected two numbers, 0 <= start <= end, seconds"),
     ],
 )
-def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
+def test_a_bad_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
     content = {"results": {"7": [GOOD, entry]}}
     with pytest.raises(
         UserError, match=rf"detections\.json: clip '7', detection 1 (has the |is ).*{said[4:]}"
@@ -119,6 +126,7 @@ def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any
         ({"results": {"8": []}}, r"clip '8' is not in this split; known are: 10, 7, a clip"),
         ({"results": {"a clop": []}}, r"clip 'a clop' is not in this split; did you mean 'a clip'\?"),
         ({"results": {"7": GOOD}}, r"clip '7' has \{'label'.*\}, expected a list of detections"),
+        ({"results": {"\ud800": []}}, r"clip '\\ud800' is not in this split"),
         ({"results": []}, r'has no "results" by clip'),
         ({"database": {}}, r'has no "results" by clip'),
         ([], r'has no "results" by clip'),
@@ -131,7 +139,7 @@ def test_what_is_no_detection_is_named_with_its_place(tmp_path: Path, entry: Any
         ("9" * 10_000, r"is not JSON \(Exceeds the limit"),
     ],
 )
-def test_what_is_no_detections_file_is_one_message(tmp_path: Path, content: Any, said: str) -> None:
+def test_a_file_of_another_format_gives_one_message(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(UserError, match=rf"detections\.json: {said}"):
         read(file_with(tmp_path, content), NAMES, CLASSES)
 
@@ -140,7 +148,7 @@ def test_a_message_stays_short_in_a_large_split_and_a_large_file(tmp_path: Path)
     names = [f"take {number}" for number in range(50_000)]
     path = file_with(tmp_path, {"results": {"?" * 10_000: []}})
     with pytest.raises(
-        UserError, match=r"clip '\?{76}\.\.\. is not in this split; known are: take 0, .*\.\.\.$"
+        UserError, match=r"clip '\?+\.\.\.\?+' is not in this split; known are: take 0, .*\.\.\.$"
     ) as caught:
         read(path, names, CLASSES)
     assert len(str(caught.value)) < 500 + len(str(path))
@@ -182,7 +190,7 @@ by_clip = st.dictionaries(st.sampled_from(NAMES) | st.text(), st.lists(entries |
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.fixed_dictionaries({"results": by_clip | anything}) | anything)
-def test_any_json_is_read_or_refused_in_one_message(tmp_path: Path, content: Any) -> None:
+def test_any_json_is_read_or_gives_one_message(tmp_path: Path, content: Any) -> None:
     try:
         found = read(file_with(tmp_path, json.dumps(content)), NAMES, CLASSES)
     except UserError as error:
@@ -194,6 +202,6 @@ def test_any_json_is_read_or_refused_in_one_message(tmp_path: Path, content: Any
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60))
-def test_any_bytes_are_read_or_refused_in_one_message(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_give_one_message(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match=r"detections\.json: "):
         read(file_with(tmp_path, content), NAMES, CLASSES)

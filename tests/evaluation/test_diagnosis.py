@@ -1,4 +1,4 @@
-"""The diagnosis of errors: each kind where it is unmistakable, all against plain loops, and what mending gives."""
+"""The diagnosis of errors: clear cases of each kind, random cases against plain loops, and the effect of fixing."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def random_case(seed: int) -> tuple[Detections, Detections]:
     return Detections.of(rng.integers(0, 3, count), rng.integers(0, 4, count), segments, scores), truth
 
 
-def plainly(detections: Detections, truth: Detections) -> list[tuple[int, str]]:
-    """(class, kind) of each detection in order of rank, in loops."""
+def looped(detections: Detections, truth: Detections) -> list[tuple[int, str]]:
+    """(class, kind) of each detection in order of rank, in plain loops."""
     taken, answer = set(), []
     rank = lambda i: (-detections.scores[i], detections.clip[i], *detections.segments[i])  # noqa: E731
     for i in sorted(range(len(detections)), key=rank):
@@ -55,7 +55,7 @@ def plainly(detections: Detections, truth: Detections) -> list[tuple[int, str]]:
         elif nearest_own >= 0.5:
             answer.append((label, "double detection"))
         elif nearest_own >= 0.1:
-            answer.append((label, "poor boundary"))
+            answer.append((label, "localization error"))
         elif nearest_other >= 0.5:
             answer.append((label, "wrong class"))
         elif nearest_other >= 0.1:
@@ -69,7 +69,7 @@ def plainly(detections: Detections, truth: Detections) -> list[tuple[int, str]]:
     ("detection", "kind"),
     [
         ((0, WALK, 5, 100, 0.5), "correct"),
-        ((0, WALK, 0, 40, 0.5), "poor boundary"),
+        ((0, WALK, 0, 40, 0.5), "localization error"),
         ((0, WALK, 210, 300, 0.5), "wrong class"),
         ((0, WALK, 280, 320, 0.5), "wrong class and boundary"),
         ((0, WALK, 120, 180, 0.5), "background"),
@@ -77,27 +77,27 @@ def plainly(detections: Detections, truth: Detections) -> list[tuple[int, str]]:
         ((1, TURN, 200, 300, 0.5), "background"),  # a turn is there in another clip
     ],
 )
-def test_each_kind_of_error_is_told_where_it_is_unmistakable(detection: tuple, kind: str) -> None:
+def test_clear_cases_of_each_kind_of_error(detection: tuple, kind: str) -> None:
     diagnosis = diagnose(found(detection), TRUTH, CLASSES)
     assert dict(zip(KINDS, diagnosis.profile[0], strict=True)) == {name: int(name == kind) for name in KINDS}
 
 
-def test_a_second_detection_of_the_same_segment_is_a_double_one() -> None:
+def test_a_second_detection_of_the_same_segment_is_a_double_detection() -> None:
     twice = found((0, WALK, 0, 100, 0.4), (0, WALK, 10, 100, 0.9))
     diagnosis = diagnose(twice, TRUTH, CLASSES)
     assert diagnosis.profile[0].tolist() == [1, 1, 0, 0, 0, 0]
-    assert diagnosis.mended["double detection"] == diagnosis.map  # the lowest of its class costs nothing
+    assert diagnosis.fixed["double detection"] == diagnosis.map  # the lowest of its class costs nothing
 
 
-def test_a_class_is_not_wrong_where_it_is_true_however_well_another_fits() -> None:
+def test_a_detection_near_its_own_class_is_not_of_the_wrong_class_even_if_another_fits_better() -> None:
     truth = Detections.of(0, [WALK, TURN], [[0, 100], [30, 60]], 1.0)  # a turn while walking
-    assert diagnose(found((0, WALK, 30, 60, 0.5)), truth, CLASSES).profile[0, KINDS.index("poor boundary")] == 1
+    assert diagnose(found((0, WALK, 30, 60, 0.5)), truth, CLASSES).profile[0, KINDS.index("localization error")] == 1
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_kinds_are_those_of_plain_loops_at_every_number_of_best_detections(seed: int) -> None:
+def test_the_profile_equals_plain_loops(seed: int) -> None:
     detections, truth = random_case(seed)
-    expected = plainly(detections, truth)
+    expected = looped(detections, truth)
     profile = diagnose(detections, truth, CLASSES).profile
     assert len(profile) == MOST_G
     for k, counts in enumerate(profile, 1):
@@ -108,40 +108,38 @@ def test_kinds_are_those_of_plain_loops_at_every_number_of_best_detections(seed:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_mending_never_costs_and_mending_all_gives_100_where_nothing_is_missed(seed: int) -> None:
+def test_fixing_never_lowers_map_and_fixing_all_gives_100_if_nothing_is_missed(seed: int) -> None:
     detections, truth = random_case(seed)
     every = Detections.concatenate([detections, Detections.of(truth.clip, truth.label, truth.segments, 0.1)])
     for given in (detections, every):
         diagnosis = diagnose(given, truth, CLASSES)
         assert diagnosis.map == pytest.approx(np.nanmean(detection_map(given, truth, 3, [TIOU])))
-        assert min(diagnosis.mended.values()) >= diagnosis.map - 1e-9
-        assert diagnosis.mended["all"] >= max(diagnosis.mended.values()) - 1e-9
-    assert diagnosis.mended["all"] == pytest.approx(100)
+        assert min(diagnosis.fixed.values()) >= diagnosis.map - 1e-9
+        assert diagnosis.fixed["all"] >= max(diagnosis.fixed.values()) - 1e-9
+    assert diagnosis.fixed["all"] == pytest.approx(100)
     assert sum(group.missed for group in diagnosis.missed["class"]) == 0
 
 
 @pytest.mark.parametrize(
     ("wrong", "kind", "before", "after"),
     [
-        ((0, TURN, 280, 330, 0.9), "poor boundary", 50, 100),
+        ((0, TURN, 280, 330, 0.9), "localization error", 50, 100),
         ((0, WALK, 200, 300, 0.9), "wrong class", 100 / 3, 100),  # two hits of walk after one false: 2/3, mean with 0
         ((0, WALK, 280, 320, 0.9), "wrong class and boundary", 100 / 3, 100),
         ((1, WALK, 400, 420, 0.9), "background", 100 / 3, 50),
     ],
 )
-def test_mending_is_worth_what_the_mended_detections_score(
-    wrong: tuple, kind: str, before: float, after: float
-) -> None:
+def test_map_after_fixing_one_wrong_detection(wrong: tuple, kind: str, before: float, after: float) -> None:
     right = [(0, WALK, 0, 100, 0.8), (1, WALK, 0, 60, 0.7)]
     diagnosis = diagnose(found(wrong, *right), TRUTH, CLASSES)
     assert diagnosis.map == pytest.approx(before)
     expected = {name: after if name in (kind, "all") else before for name in (*KINDS[1:], "all")}
-    assert diagnosis.mended == pytest.approx(expected)
+    assert diagnosis.fixed == pytest.approx(expected)
 
 
-def test_a_mended_detection_of_what_is_found_already_is_no_double_one() -> None:
+def test_fixing_makes_no_double_detection() -> None:
     again = found((0, WALK, 0, 100, 0.9), (0, WALK, 0, 30, 0.8), (1, WALK, 0, 60, 0.7))
-    assert diagnose(again, TRUTH, CLASSES).mended["poor boundary"] == 50  # all of walk, nothing of turn
+    assert diagnose(again, TRUTH, CLASSES).fixed["localization error"] == 50  # all of walk, nothing of turn
 
 
 def test_missed_truth_is_counted_by_duration_actions_and_class() -> None:
@@ -164,28 +162,28 @@ def test_missed_truth_is_counted_by_duration_actions_and_class() -> None:
     assert missed["class"] == [("walk", 7, 4)]
 
 
-def test_detections_of_classes_without_truth_take_no_part() -> None:
+def test_detections_of_classes_that_the_truth_does_not_have_are_left_out() -> None:
     stray = found((0, WAVE, 0, 100, 0.9), (0, len(CLASSES), 0, 100, 0.9))
     diagnosis = diagnose(stray, TRUTH, CLASSES)
     assert diagnosis.profile.sum() == 0
-    assert set(diagnosis.mended.values()) == {0.0}
+    assert set(diagnosis.fixed.values()) == {0.0}
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("truth", [TRUTH, TRUTH.where([])], ids=["truth", "no truth"])
 @pytest.mark.parametrize("detections", [found(), found((0, WALK, 5, 5, 0.1))], ids=["none", "empty"])
-def test_any_answer_becomes_json(detections: Detections, truth: Detections) -> None:
+def test_a_diagnosis_of_empty_input_becomes_json(detections: Detections, truth: Detections) -> None:
     content = json.loads(json.dumps(diagnose(detections, truth, CLASSES).to_dict(), allow_nan=False))
     assert content["mAP"] == (0 if len(truth) else None)
     assert set(content["best_detections"]["10G"]) == set(KINDS)
-    assert set(content["mAP_mended"]) == {*KINDS[1:], "all"}
+    assert set(content["mAP_fixed"]) == {*KINDS[1:], "all"}
 
 
-def test_kinds_name_the_segment_that_a_detection_should_have_been() -> None:
+def test_kinds_gives_the_true_segment_that_fixes_a_detection() -> None:
     detections = found((0, WALK, 290, 340, 0.9), (0, TURN, 190, 220, 0.8), (1, WALK, 0, 60, 0.7), (1, TURN, 0, 60, 0.6))
     ranked = detections.where(ranking(detections, 3))
     kind, target = kinds(ranked, TRUTH, match(ranked, TRUTH, [TIOU])[0])
-    assert [KINDS[k] for k in kind] == ["background", "poor boundary", "correct", "wrong class"]
+    assert [KINDS[k] for k in kind] == ["background", "localization error", "correct", "wrong class"]
     assert kind[2] == CORRECT
     assert target.tolist() == [-1, 1, -1, 2]
 

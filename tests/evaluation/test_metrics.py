@@ -1,4 +1,4 @@
-"""Metrics against average precision told detection by detection, and what any metric must obey."""
+"""Metrics against plain loops, and invariants of any metric."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def oracle(found: Detections, truth: Detections, label: int, tiou: float) -> float:
-    """Average precision in plain words: rank, give each detection its best free segment, and take the area."""
+    """Average precision in a loop: rank, give each detection its best free segment, take the area."""
     ranked = [i for i in range(len(found)) if found.label[i] == label]
     ranked.sort(key=lambda i: (-found.scores[i], found.clip[i], *found.segments[i]))
     free = [j for j in range(len(truth)) if truth.label[j] == label]
@@ -65,7 +65,7 @@ def test_detection_ap_is_the_area_under_the_precision_envelope(found: list, bits
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_pairs_in_small_blocks_give_the_same_ap(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+def test_ap_does_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     rng = np.random.default_rng(0)
     truth = ground_truth([rng.random((60, CLASSES)) < 0.5 for _ in range(4)])
     starts = rng.integers(0, 50, 80)
@@ -77,7 +77,7 @@ def test_pairs_in_small_blocks_give_the_same_ap(monkeypatch: pytest.MonkeyPatch,
 
 
 @given(label_bits)
-def test_a_perfect_answer_scores_100(bits: list[int]) -> None:
+def test_perfect_detections_score_100(bits: list[int]) -> None:
     truth = ground_truth(labels_of(bits))
     ap = detection_map(truth, truth, CLASSES, [*TIOUS, 1.0])
     occurs = np.isin(np.arange(CLASSES), truth.label)
@@ -86,7 +86,7 @@ def test_a_perfect_answer_scores_100(bits: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("frames", "tiou", "ap"), [(5, 0.66, 100), (5, 0.67, 0), (3, 0.5, 100), (3, 0.51, 0)])
-def test_a_perfect_answer_of_l_frames_reaches_l_minus_1_in_l_plus_1_as_released(
+def test_a_perfect_detection_of_l_frames_counts_up_to_a_released_tiou_of_l_minus_1_over_l_plus_1(
     frames: int, tiou: float, ap: float
 ) -> None:
     labels = np.zeros((20, 1), bool)
@@ -96,7 +96,7 @@ def test_a_perfect_answer_of_l_frames_reaches_l_minus_1_in_l_plus_1_as_released(
 
 
 @given(scored, label_bits, st.permutations(range(CLIPS)))
-def test_ap_lies_within_0_and_100_and_does_not_hang_on_the_order_of_clips(
+def test_ap_lies_within_0_and_100_and_does_not_depend_on_the_order_of_clips(
     found: list, bits: list[int], order: list[int]
 ) -> None:
     found = [(place, segment, 0.1 + number / 100) for number, (place, segment, _) in enumerate(found)]  # no ties
@@ -109,14 +109,14 @@ def test_ap_lies_within_0_and_100_and_does_not_hang_on_the_order_of_clips(
 
 
 @given(scored, label_bits, st.randoms(use_true_random=False))
-def test_ties_are_broken_by_clip_and_start_whatever_the_order_of_detections(found: list, bits: list[int], rnd) -> None:
+def test_ap_does_not_depend_on_the_order_of_detections_with_equal_scores(found: list, bits: list[int], rnd) -> None:
     shuffled = rnd.sample(found, len(found))
     truth = ground_truth(labels_of(bits))
     ap = [detection_map(detections(rows), truth, CLASSES, TIOUS) for rows in (found, shuffled)]
     assert np.array_equal(*ap, equal_nan=True)
 
 
-def test_of_equal_scores_the_earlier_clip_goes_first() -> None:
+def test_of_equal_scores_the_earlier_clip_ranks_first() -> None:
     truth = Detections.of(1, 0, [[0, 5]], 1.0)
     found = Detections.of([1, 0], 0, [[0, 5], [0, 5]], 0.5)  # clip 0 has no truth: a false one before the right one
     assert detection_map(found, truth, 1, [0.5]).tolist() == [[50]]
@@ -170,7 +170,7 @@ def test_a_hundred_thousand_detections_are_scored() -> None:
 
 
 @given(st.integers(1, 12), st.integers(0, 2**32))
-def test_classification_ap_is_the_non_interpolated_one(clips: int, seed: int) -> None:
+def test_classification_ap_equals_the_mean_precision_at_positives(clips: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     probs, labels = rng.integers(0, 5, (clips, 3)) / 4, rng.integers(0, 2, (clips, 3))
     ap = classification_ap(probs, labels)
@@ -193,7 +193,7 @@ def test_an_absent_class_counts_100_as_released_and_nothing_when_corrected() -> 
     assert np.isnan(classification_ap(probs, labels, CORRECTED.absent_ap)).tolist() == [False, True]
 
 
-def test_a_frame_is_right_under_any_of_its_labels_and_as_background_where_it_has_none() -> None:
+def test_a_frame_is_right_with_any_of_its_labels_or_with_background_if_it_has_none() -> None:
     labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0]], bool)
     likeliest = [1, 1, 2, 0]
     assert frame_accuracy(np.eye(3)[likeliest], labels) == (2, 4)
@@ -219,7 +219,7 @@ def test_segmental_f1_counts_pieces_and_misses() -> None:
     np.testing.assert_allclose(f1, [[100 * 2 / 3, 0], [0, 0]])
 
 
-def test_a_class_that_is_neither_true_nor_found_has_no_f1() -> None:
+def test_a_class_without_segments_on_either_side_has_no_f1() -> None:
     labels = np.ones((5, 1), bool)
     found = segmentation([np.eye(3)[[0] * 5]])
     assert np.isnan(segmental_f1(found, ground_truth([np.pad(labels, ((0, 0), (0, 1)))]), 2, (0.5,))[:, 1]).all()
@@ -227,7 +227,7 @@ def test_a_class_that_is_neither_true_nor_found_has_no_f1() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, CLASSES), min_size=1, max_size=30), label_bits)
-def test_segmental_f1_is_greedy_matching_counted_by_class(names: list[int], bits: list[int]) -> None:
+def test_segmental_f1_equals_plain_loops(names: list[int], bits: list[int]) -> None:
     labels = labels_of(bits)
     probs = [one_hot((names * FRAMES)[i : i + FRAMES]) for i in range(CLIPS)]
     found, truth = segmentation(probs), ground_truth(labels)

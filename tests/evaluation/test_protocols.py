@@ -30,7 +30,7 @@ LABELS = [dense(("", 20), ("walk", 5), ("", 20), ("wave", 30)), dense(("wave", 5
 
 
 def clip(name: str, labels: np.ndarray, **changes: Any) -> ClipResult:
-    """A clip that the network knows all about."""
+    """A clip with perfect probabilities."""
     frame_probs = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1).astype(np.float32)
     return ClipResult(name, frame_probs, frame_probs.max(axis=0), labels)._replace(**changes)
 
@@ -43,7 +43,7 @@ def evaluated(protocol: str, clips: list[ClipResult] | None = None) -> Evaluatio
     return evaluate(clips or results(), CLASSES, EVAL, protocol)
 
 
-def test_a_network_that_knows_everything_scores_100() -> None:
+def test_perfect_probabilities_score_100() -> None:
     evaluation = evaluated("corrected")
     assert evaluation.average_map == 100
     assert evaluation.map_at.tolist() == [100] * 7
@@ -52,7 +52,7 @@ def test_a_network_that_knows_everything_scores_100() -> None:
     assert set(evaluation.f1_at.values()) == {100.0}
 
 
-def test_the_released_reading_loses_short_segments_of_the_same_clips() -> None:
+def test_the_released_evaluation_loses_short_segments_of_the_same_clips() -> None:
     released = evaluated("released")
     assert released.map_at[:6].tolist() == [100] * 6
     assert released.map_at[6] < 100  # five frames overlap by 4 of 6 at best, less than 0.7
@@ -71,7 +71,7 @@ def test_a_class_that_does_not_occur_is_left_out_or_counts_100_as_released() -> 
     assert np.isnan(corrected.per_class["kick"])
 
 
-def test_figures_are_those_of_the_parts() -> None:
+def test_figures_equal_those_of_localization_and_metrics() -> None:
     rng = np.random.default_rng(0)
     clips = []
     for number, labels in enumerate(LABELS):
@@ -90,7 +90,7 @@ def test_figures_are_those_of_the_parts() -> None:
     assert evaluation.average_map == pytest.approx(np.nanmean(evaluation.ap))
 
 
-def test_the_whole_clip_answer_is_scored_beside_the_model() -> None:
+def test_the_whole_clip_baseline_is_scored_beside_the_model() -> None:
     evaluation = evaluated("corrected")
     # Walk is 5 of 75 frames in the first clip, which never counts, and all 40 of the last: precision 1/2, recall 1/2.
     assert evaluation.whole_clip_ap[:, 0].tolist() == [25] * 7
@@ -99,34 +99,34 @@ def test_the_whole_clip_answer_is_scored_beside_the_model() -> None:
     assert evaluation.whole_clip_map_at.tolist() == [62.5, 37.5, 37.5, 37.5, 12.5, 12.5, 12.5]
 
 
-def test_the_whole_clip_answer_is_read_as_its_protocol_reads_segments() -> None:
+def test_the_whole_clip_baseline_follows_the_conventions_of_the_protocol() -> None:
     clips = [clip("short", dense(("walk", 5)))]
     assert evaluated("corrected", clips).whole_clip_ap[-1, 0] == 100
     assert evaluated("released", clips).whole_clip_ap[-2:, 0].tolist() == [100, 0]  # 4 of 6 frames
 
 
-def test_the_table_has_the_model_and_the_whole_clip_answer_under_both_protocols() -> None:
+def test_the_table_has_the_model_and_the_whole_clip_baseline_under_both_protocols() -> None:
     lines = evaluated("corrected").table(evaluated("released")).splitlines()
     figures = {line[:34].strip(): line[34:].split() for line in lines}
     assert figures["3 clips, detection mAP (%) at tIoU"][:2] == ["0.1", "0.2"]
     assert figures["model, corrected evaluation"] == ["100.00"] * 13
     assert figures["model, released evaluation"][0] == "100.00"
-    assert figures["whole-clip answer, corrected"] == ["62.50"] + ["37.50"] * 3 + ["12.50"] * 3 + ["30.36"]
-    assert len(figures["whole-clip answer, released"]) == 8
+    assert figures["whole-clip baseline, corrected"] == ["62.50"] + ["37.50"] * 3 + ["12.50"] * 3 + ["30.36"]
+    assert len(figures["whole-clip baseline, released"]) == 8
     assert figures["walk"] == ["100.00"] * 9
     assert figures["kick"] == ["-"] * 9
 
 
-def test_columns_of_the_table_stand_below_each_other_whatever_the_names() -> None:
+def test_columns_of_the_table_are_aligned_even_with_long_names() -> None:
     labels = [np.ones((9, 2), bool)]
     classes = ["a", "a name that is longer than the whole first column of the table"]
-    table = score_detections(ground_truth(labels), ["x"], labels, classes, [0.5], "corrected").table()
-    rows = [line for line in table.splitlines() if "100.00" in line]
+    evaluation = score_detections(ground_truth(labels), ["x"], labels, classes, [0.5], "corrected")
+    rows = [line for line in evaluation.table(evaluation).splitlines() if "100.00" in line]
     assert len({line.index("100.00") for line in rows}) == 1
-    assert len(rows) == 4
+    assert len(rows) == 6
 
 
-def test_figures_go_to_json_with_null_for_what_is_not_a_number() -> None:
+def test_nan_becomes_null_in_json() -> None:
     evaluation = evaluated("corrected")
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert content["mAP"] == 100
@@ -135,23 +135,23 @@ def test_figures_go_to_json_with_null_for_what_is_not_a_number() -> None:
     assert content["AP"] == {"walk": 100, "wave": 100, "kick": None}
     assert content["AP_at_tIoU"]["kick"] == dict.fromkeys(content["mAP_at_tIoU"])
     assert content["classification_AP"]["kick"] is None
-    assert content["whole_clip_answer"]["mAP_at_tIoU"]["0.2"] == 37.5
+    assert content["whole_clip_baseline"]["mAP_at_tIoU"]["0.2"] == 37.5
 
 
-def test_what_a_detections_file_does_not_define_is_not_a_number() -> None:
+def test_figures_that_detections_alone_do_not_define_are_nan() -> None:
     truth = ground_truth(LABELS)
     evaluation = score_detections(truth, ["a", "b", "c"], LABELS, CLASSES, EVAL.tious, "corrected")
     assert evaluation.average_map == 100
     assert np.isnan(evaluation.classification_map)
     assert np.isnan(evaluation.frame_accuracy)
     assert evaluation.to_dict()["frame_accuracy"] is None
-    assert evaluation.table().splitlines()[1].split()[-2:] == ["-", "-"]
+    assert evaluation.table(evaluation).splitlines()[1].split()[-2:] == ["-", "-"]
 
 
 @pytest.mark.parametrize("part", ["frame_probs", "video_probs"])
-def test_output_that_is_not_finite_is_one_message_that_names_the_clip(part: str) -> None:
+def test_probabilities_that_are_not_finite_give_one_message_that_names_the_clip(part: str) -> None:
     bad = clip("1234", LABELS[1])
     spoilt = getattr(bad, part).copy()
     spoilt[..., 0] = np.nan
-    with pytest.raises(UserError, match=r"clip 1234: the network gave probabilities that are not finite.*train anew"):
+    with pytest.raises(UserError, match=r"clip 1234: the network gave probabilities that are not finite.*train again"):
         evaluate([*results(), bad._replace(**{part: spoilt})], CLASSES, EVAL, "released")

@@ -1,4 +1,4 @@
-"""Scoring a detections file by the command that users run."""
+"""The command that scores a detections file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> N
     assert {key: figures[key] for key in about} == about
 
 
-def test_an_unknown_clip_is_one_message(split: Split, tmp_path: Path) -> None:
+def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None:
     path = tmp_path / "theirs.json"
     path.write_text('{"results": {"val9": []}}')
     outcome = command(split, path, "--out", tmp_path / "figures.json")
@@ -85,7 +85,7 @@ def test_an_unknown_clip_is_one_message(split: Split, tmp_path: Path) -> None:
         (["--subset", "test"], r"invalid choice: 'test'"),
     ],
 )
-def test_what_the_command_cannot_use_is_named(
+def test_a_bad_argument_is_named(
     split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, more: list[str], said: str
 ) -> None:
     place = ["--data", str(split.folder.parent), "--split", split.name]
@@ -95,7 +95,7 @@ def test_what_the_command_cannot_use_is_named(
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_an_unknown_class_is_one_message(
+def test_an_unknown_class_gives_one_message(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     path = tmp_path / "theirs.json"
@@ -127,14 +127,14 @@ def test_detections_in_clips_that_are_left_out_are_dropped_and_counted(
     assert capsys.readouterr().out == ""
 
 
-def test_clips_are_told_apart_when_earlier_ones_are_left_out(make_split: Callable[..., Split]) -> None:
+def test_detections_stay_with_their_clip_when_earlier_clips_are_left_out(make_split: Callable[..., Split]) -> None:
     split = make_split(val=[60, 30, 20])
     corrected, _ = score(written(split, *perfect(split)), split, "val", 40, TIOUS)
     assert corrected.names == ["val1", "val2"]
     assert corrected.average_map == 100
 
 
-def test_clips_that_are_not_in_the_file_count_as_clips_without_detections(split: Split) -> None:
+def test_a_clip_that_is_not_in_the_file_has_no_detections(split: Split) -> None:
     found, names = perfect(split)
     path = written(split, found.of_clip(0), names[:1])
     corrected, _ = score(path, split, "val", 1000, TIOUS)
@@ -142,7 +142,7 @@ def test_clips_that_are_not_in_the_file_count_as_clips_without_detections(split:
     np.testing.assert_allclose(corrected.ap, [share] * 3)
 
 
-def test_the_released_reading_takes_a_frame_from_the_truth_and_gives_one_to_detections(split: Split) -> None:
+def test_the_released_evaluation_shortens_the_truth_and_lengthens_detections_by_a_frame(split: Split) -> None:
     found, names = perfect(split)
     longest = found.where([int((found.segments[:, 1] - found.segments[:, 0]).argmax())])
     frames = float(longest.segments[0, 1] - longest.segments[0, 0])

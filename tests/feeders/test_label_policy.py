@@ -1,4 +1,4 @@
-"""Label policies against the same told frame by frame (tests/feeders/test_dataset.py has them at work on clips)."""
+"""Label policies against plain loops over frames. tests/feeders/test_dataset.py applies them to clips."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def clips(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.array(rows, dtype=np.int64) > 0
 
 
-def told(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list[list[bool]] | None:
-    """The policy in plain words, frame by frame."""
+def looped(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list[list[bool]] | None:
+    """The policy in a plain loop over frames."""
     frames = len(labels) if policy.length_counts == "clip" else sum(annotated.tolist())
     if frames > policy.max_frames:
         return None
@@ -42,16 +42,16 @@ def told(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list
 
 @pytest.mark.parametrize(("overlaps", "gaps", "counts"), ALL_POLICIES)
 @given(clip=clips(), limit=st.integers(1, 12))
-def test_a_policy_does_what_it_says(overlaps: str, gaps: str, counts: str, clip: tuple, limit: int) -> None:
+def test_a_policy_equals_plain_loops(overlaps: str, gaps: str, counts: str, clip: tuple, limit: int) -> None:
     policy, before = LabelPolicy(overlaps, gaps, limit, counts), clip[0].copy()
     found = policy.apply(*clip)
-    assert (None if found is None else found.tolist()) == told(*clip, policy)
+    assert (None if found is None else found.tolist()) == looped(*clip, policy)
     assert found is None or found.dtype == bool
     assert np.array_equal(clip[0], before)
 
 
 @given(clips())
-def test_lowest_labels_are_one_a_frame_and_among_all_labels(clip: tuple) -> None:
+def test_lowest_keeps_one_label_of_each_labelled_frame(clip: tuple) -> None:
     whole = LabelPolicy("all", "background", 1000, "clip").apply(*clip)
     lowest = LabelPolicy("lowest", "background", 1000, "clip").apply(*clip)
     assert (whole is None) == (lowest is None)
@@ -61,26 +61,25 @@ def test_lowest_labels_are_one_a_frame_and_among_all_labels(clip: tuple) -> None
 
 
 @pytest.mark.parametrize(("counts", "limit"), [("clip", 6), ("annotated", 4)])
-def test_a_clip_of_just_the_limit_stays(counts: str, limit: int) -> None:
+def test_a_clip_of_exactly_the_limit_stays(counts: str, limit: int) -> None:
     labels = np.array([[1], [0], [0], [1], [1], [1]], bool)
     annotated = labels[:, 0]
     assert LabelPolicy("all", "background", limit, counts).apply(labels, annotated) is not None
     assert LabelPolicy("all", "background", limit - 1, counts).apply(labels, annotated) is None
 
 
-def test_read_only_labels_are_fine() -> None:
+def test_read_only_labels_are_accepted() -> None:
     labels = np.ones((4, 3), bool)
     labels.setflags(write=False)  # as a mapped file's are
     kept = LabelPolicy("lowest", "removed", 1000, "clip").apply(labels, np.array([1, 0, 1, 1], bool))
     assert kept.astype(int).tolist() == [[1, 0, 0]] * 3
 
 
-def test_many_classes_at_once_do_not_confuse_the_lowest() -> None:
+def test_lowest_works_with_hundreds_of_classes_in_a_frame() -> None:
     labels = np.zeros((1, 600), bool)
     labels[0, 3:] = True
-    assert LabelPolicy("lowest", "background", 1000, "clip").apply(labels, np.ones(1, bool)).nonzero()[1].tolist() == [
-        3
-    ]
+    lowest = LabelPolicy("lowest", "background", 1000, "clip").apply(labels, np.ones(1, bool))
+    assert lowest.nonzero()[1].tolist() == [3]
 
 
 def test_the_settings_name_the_policy() -> None:
@@ -88,7 +87,7 @@ def test_the_settings_name_the_policy() -> None:
     assert LabelPolicy.of(config.load([ORIGINAL]).data) == LabelPolicy("lowest", "removed", 1000, "annotated")
 
 
-def test_the_corrected_evaluation_judges_by_all_labels_in_place_within_the_same_limit() -> None:
+def test_the_corrected_policy_keeps_only_the_limit() -> None:
     policy = LabelPolicy("lowest", "removed", 700, "annotated")
     assert policy.corrected() == LabelPolicy("all", "background", 700, "clip")
     assert policy.overlaps == "lowest"

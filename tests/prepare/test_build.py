@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prepare.build import build, load_body
+from prepare.build import build
 from prepare.formats.amass import AmassIndex, read_poses
+from prepare.formats.smplh_body import load_body
 from prepare.skeletons.smplh import SmplhJoints
 from prepare.store.update import lock_folder
 from utils.errors import UserError
@@ -33,7 +34,7 @@ def data(stand_in: Path, tmp_path: Path) -> Path:
 
 
 def prepare(data: Path, out: Path, **options: Any) -> Split:
-    build(data / "amass", data / "babel_v1.0_release", options.pop("body", "stand-in"), out, SETS, **options)
+    build(data / "amass", data / "babel_v1.0_release", options.pop("body", "synthetic"), out, SETS, **options)
     return Split.open(out, "mine")
 
 
@@ -134,9 +135,9 @@ def test_what_was_made_of_a_take_stays_when_the_take_is_gone(data: Path, tmp_pat
 def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: Path) -> None:
     first = prepare(data, tmp_path / "out").store
     kept = content(first.folder)
-    body = load_body("stand-in")
+    body = load_body("synthetic")
     del body["parents"]
-    kintree = np.stack([load_body("stand-in")["parents"] % 2**32, np.arange(52)])
+    kintree = np.stack([load_body("synthetic")["parents"] % 2**32, np.arange(52)])
     np.savez(tmp_path / "taller.npz", **{**body, "v_template": body["v_template"] * 1.1}, kintree_table=kintree)
     second = prepare(data, tmp_path / "out", body=str(tmp_path / "taller.npz")).store
     path = data / "babel_v1.0_release" / "train.json"
@@ -156,7 +157,7 @@ def test_two_runs_at_once_do_not_meet(stand_in: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", [0.05, *(pytest.param(m, marks=pytest.mark.slow) for m in (0.0, 0.1, 0.2, 0.5))])
 def test_a_killed_run_resumes_to_the_same_bytes(stand_in: Path, prepared: Path, tmp_path: Path, moment: float) -> None:
-    command = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "stand-in"]
+    command = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "synthetic"]
     command += ["--babel", str(stand_in / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "2"]
     started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
@@ -223,7 +224,7 @@ def test_a_mistake_is_one_clear_message(stand_in: Path, tmp_path: Path, options:
     (tmp_path / "empty").mkdir()
     (tmp_path / "actions.json").write_text('{"wakl": 0}')
     places = {"EMPTY": str(tmp_path / "empty"), "ACTIONS": str(tmp_path / "actions.json")}
-    command = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "stand-in"]
+    command = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "synthetic"]
     command += ["--babel", str(stand_in / "babel_v1.0_release"), "--out", str(tmp_path / "out")]
     command += [places.get(option, option) for option in options]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -169,7 +169,7 @@ def test_preparation_ends_with_the_cards_and_names_them(
     out = tmp_path / "out"
     shutil.copytree(prepared, out)
     inputs = ["--amass", str(stand_in / "amass"), "--babel", str(stand_in / "babel_v1.0_release")]
-    monkeypatch.setattr(sys, "argv", ["build", *inputs, "--body", "stand-in", "--out", str(out), "--workers", "1"])
+    monkeypatch.setattr(sys, "argv", ["build", *inputs, "--body", "synthetic", "--out", str(out), "--workers", "1"])
     assert build.main() == 0
     printed = capsys.readouterr().out
     for name in ("split1", "split2", "split3"):

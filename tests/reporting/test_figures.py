@@ -48,11 +48,11 @@ def test_kinds_are_stacked_to_their_share_of_the_best_detections() -> None:
     assert heights["background"][:2] == pytest.approx([0, 100 / 6])
 
 
-def test_mending_and_missed_truth_stand_beside_their_figures() -> None:
+def test_fixed_and_missed_figures_stand_beside_their_bars() -> None:
     figure = diagnosis_figure(diagnose(FOUND, TRUTH, CLASSES))
-    assert figure.axes[1].get_title(loc="left") == "mAP at tIoU 0.5 if each were mended (now 25.0)"
+    assert figure.axes[1].get_title(loc="left") == "mAP at tIoU 0.5 if each were fixed (now 25.0)"
     said = texts(figure)
-    assert "75.0  (+50.0)" in said  # the wrong class mended: all of turn, half of walk
+    assert "75.0  (+50.0)" in said  # the wrong class fixed: all of turn, half of walk
     assert {"2 of\n3", "1 of\n1", "1 of\n2"} <= set(said)  # of 2 to 4 seconds; in the clips of one and of two actions
 
 

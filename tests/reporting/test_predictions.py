@@ -1,4 +1,4 @@
-"""What is written of a recording, when it counts as complete, and that nothing of an earlier run stays with it."""
+"""The files of a recording, the rule by which they count as complete, and the removal of outdated ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(folder: Path, *names: str, facts: dict = FACTS) -> None:
         files += [*names, "segments.json", "segments.csv"]
 
 
-def test_segments_are_seconds_best_first_in_both_files(tmp_path: Path) -> None:
+def test_segments_are_in_seconds_and_best_first_in_both_files(tmp_path: Path) -> None:
     results = write_segments(tmp_path, FOUND, ["a", 'b, "c"'], CLASSES)
     expected = {
         "a": [{"label": "walk", "score": 0.75, "segment": [0.0, 30.5 / 30]},
@@ -39,12 +39,12 @@ def test_segments_are_seconds_best_first_in_both_files(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_nothing_found_is_said_by_an_empty_list(tmp_path: Path) -> None:
+def test_a_recording_without_detections_has_an_empty_list(tmp_path: Path) -> None:
     assert write_segments(tmp_path, Detections.concatenate([]), ["a"], CLASSES) == {"a": []}
     assert (tmp_path / "segments.csv").read_text().splitlines() == ["recording,label,start,end,score"]
 
 
-def test_a_complete_folder_is_known_by_what_it_was_made_from(tmp_path: Path) -> None:
+def test_a_folder_is_finished_only_for_the_facts_that_it_was_made_from(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     assert list(finished(tmp_path / "r", FACTS)) == ["a", "b"]
     assert finished(tmp_path / "r", FACTS | {"window": 30}) is None
@@ -52,15 +52,17 @@ def test_a_complete_folder_is_known_by_what_it_was_made_from(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["time_line.png", "segments.json", "segments.csv", MARK])
-def test_a_folder_that_lacks_a_file_is_not_complete(name: str, tmp_path: Path) -> None:
+def test_a_folder_without_one_of_its_files_is_not_finished(name: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "r" / name).unlink()
     assert finished(tmp_path / "r", FACTS) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"made_from": {}}', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"made_from": {}}', "\x00", '{"results": [3]}']
+)
 @pytest.mark.parametrize("name", ["segments.json", MARK])
-def test_a_damaged_mark_or_result_is_not_complete_and_is_made_anew(name: str, content: str, tmp_path: Path) -> None:
+def test_a_folder_with_a_damaged_file_is_not_finished_and_is_made_anew(name: str, content: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "r" / name).write_text(content)
     assert finished(tmp_path / "r", FACTS) is None
@@ -68,14 +70,14 @@ def test_a_damaged_mark_or_result_is_not_complete_and_is_made_anew(name: str, co
     assert finished(tmp_path / "r", FACTS)
 
 
-def test_what_breaks_off_leaves_no_complete_folder(tmp_path: Path) -> None:
+def test_an_interrupted_folder_is_not_finished(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     with pytest.raises(KeyboardInterrupt), complete(tmp_path / "r", FACTS):
         raise KeyboardInterrupt
     assert finished(tmp_path / "r", FACTS) is None
 
 
-def test_files_of_an_earlier_run_go_and_those_of_others_stay(tmp_path: Path) -> None:
+def test_outdated_files_of_an_earlier_run_are_deleted_and_those_of_others_stay(tmp_path: Path) -> None:
     write(tmp_path / "r", "person1_time_line.png", "person2_time_line.png")
     (tmp_path / "r" / "notes.txt").touch()
     write(tmp_path / "r", "person1_time_line.png")
@@ -83,7 +85,7 @@ def test_files_of_an_earlier_run_go_and_those_of_others_stay(tmp_path: Path) -> 
     assert left == {"person1_time_line.png", "segments.json", "segments.csv", MARK, "notes.txt"}
 
 
-def test_a_mark_cannot_have_anything_else_deleted(tmp_path: Path) -> None:
+def test_a_false_mark_deletes_nothing_outside_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "precious").touch()
     mark = {"made_from": {}, "files": ["../precious"]}
@@ -92,7 +94,7 @@ def test_a_mark_cannot_have_anything_else_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "precious").exists()
 
 
-def test_rows_written_a_few_at_a_time_are_one_array(tmp_path: Path) -> None:
+def test_rows_written_in_parts_make_one_array(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
     with row_file(tmp_path / "f.npy", 7, 4) as write_some:
         for part in (rows[:3], rows[3:3], rows[3:]):
@@ -100,7 +102,7 @@ def test_rows_written_a_few_at_a_time_are_one_array(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "f.npy"), rows)
 
 
-def test_a_frames_label_is_its_best_detection() -> None:
+def test_the_label_of_a_frame_is_its_best_detection() -> None:
     found = Detections.of(0, [0, 1, 0], [[0, 6], [4, 8], [5, 7]], [0.5, 0.9, 0.1])
     assert running_labels(found, 10, CLASSES) == ["walk 0.50"] * 4 + ["wave 0.90"] * 4 + [""] * 2
     assert running_labels(Detections.concatenate([]), 2, CLASSES) == ["", ""]

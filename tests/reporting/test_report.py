@@ -88,7 +88,7 @@ def rows(html: str) -> dict[str, list[list[str]]]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_figures_are_those_of_both_evaluations_and_of_the_whole_clip_answer() -> None:
+def test_the_figures_are_those_of_both_evaluations_and_of_the_whole_clip_baseline() -> None:
     given = clips()
     table = rows(written(given))
     for protocol in ("corrected", "released"):
@@ -96,7 +96,7 @@ def test_the_figures_are_those_of_both_evaluations_and_of_the_whole_clip_answer(
         expected = [*evaluation.map_at, evaluation.average_map]
         assert table[f"model, {protocol}"][0] == [f"{value:.1f}" for value in expected]
         whole = [*evaluation.whole_clip_map_at, evaluation.whole_clip_map_at.mean()]
-        assert table[f"whole-clip answer, {protocol}"][0] == [f"{value:.1f}" for value in whole]
+        assert table[f"whole-clip baseline, {protocol}"][0] == [f"{value:.1f}" for value in whole]
         others = [evaluation.classification_map, evaluation.frame_accuracy, *evaluation.f1_at.values()]
         assert table[f"model, {protocol}"][1] == [f"{value:.1f}" for value in others]
 
@@ -142,7 +142,9 @@ def answered(*rows: tuple[int, int, int, int, float], truth: Detections) -> np.n
     clip, label, start, end, scores = np.array(rows, float).T
     found = Detections.of(clip, label, np.stack([start, end], axis=1), scores)
     none = np.full((1, 2), np.nan)
-    given = Evaluation("corrected", ("a", "b"), (0.5,), none, none[0], np.nan, none, none, found, ["x", "y", "z"])
+    given = Evaluation(
+        "corrected", ("a", "b"), (0.5,), none, none[0], np.nan, none, none, found, ["x", "y", "z"], truth
+    )
     return clip_ap(given, truth)
 
 

@@ -1,4 +1,4 @@
-"""AMASS takes: found whatever their folders are called, read as plain numpy reads them, refused by name."""
+"""AMASS takes: found under every name of their folders, read as numpy reads them, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from prepare.formats import npz
 from prepare.formats.amass import (
     FOLDER_ALIASES,
     AmassIndex,
-    TakeError,
     download_name,
     read_poses,
     resample_indices,
     take_path,
 )
+from prepare.formats.errors import TakeError
 from utils.errors import UserError
 
 # BABEL's name: other names of the same folder, today's first
@@ -53,7 +53,7 @@ def found(root: Path, feat_p: str) -> str | None:
 
 @pytest.mark.parametrize(("name", "other"), PAIRS)
 @pytest.mark.parametrize("above", ["", "amass/SMPL+H G/"])
-def test_a_take_is_found_whatever_its_folder_is_called(tmp_path: Path, name: str, other: str, above: str) -> None:
+def test_a_take_is_found_under_every_name_of_its_folder(tmp_path: Path, name: str, other: str, above: str) -> None:
     spellings = {other, other.lower(), other.upper(), other.replace("_", " ")}
     for number, spelling in enumerate(sorted(spellings)):
         file = f"{above}{spelling}/rub{number}/0020 lifting_heavy2_poses.npz"
@@ -69,7 +69,7 @@ def test_endings_case_and_spaces_of_a_file_do_not_matter(tmp_path: Path, there: 
         assert found(tmp_path, f"CMU/CMU/01/{asked}") == f"CMU/01/{there}"
 
 
-def test_of_several_files_the_exact_then_the_older_then_the_shorter_path_is_taken(tmp_path: Path) -> None:
+def test_of_several_files_the_exact_name_wins_then_the_older_ending_then_the_shorter_path(tmp_path: Path) -> None:
     asked = "CMU/CMU/01/a_walk_poses.npz"
     better = [
         "A/CMU/01/a_walk_stageii.npz",
@@ -92,7 +92,7 @@ def test_other_takes_are_not_found(tmp_path: Path) -> None:
     assert index.find("KIT/KIT/01/b_poses.npz") is None
 
 
-def test_links_that_lead_back_do_not_trap_the_walk(tmp_path: Path) -> None:
+def test_a_link_to_a_parent_folder_is_not_followed_for_ever(tmp_path: Path) -> None:
     place(tmp_path, "CMU/01/a_poses.npz")
     (tmp_path / "CMU/01/again").symlink_to(tmp_path)
     assert found(tmp_path, "CMU/CMU/01/a_poses.npz") == "CMU/01/a_poses.npz"
@@ -107,7 +107,7 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, feat_p: str) -
         AmassIndex(tmp_path, {"CMU"}).find(feat_p)
 
 
-def test_the_path_of_a_take_lacks_its_first_component() -> None:
+def test_the_path_of_a_take_is_feat_p_without_its_first_component() -> None:
     assert (
         str(take_path("BMLrub/BioMotionLab_NTroje/rub055/0020_poses.npz"))
         == "BioMotionLab_NTroje/rub055/0020_poses.npz"
@@ -122,16 +122,16 @@ def test_a_missing_or_empty_amass_folder_says_what_to_do(tmp_path: Path) -> None
         AmassIndex(tmp_path, {"CMU"})
 
 
-def test_the_name_on_the_download_page_is_todays() -> None:
+def test_the_name_on_the_download_page_is_the_current_one() -> None:
     for name, others in NAMES.items():
         assert [download_name(known) for known in (name, *others)] == [others[0]] * (1 + len(others))
     assert [download_name(name) for name in UNCHANGED] == UNCHANGED
     assert download_name("Elsewhere") is None
-    assert FOLDER_ALIASES.keys() == NAMES.keys()
+    assert FOLDER_ALIASES.keys() == {*NAMES, *UNCHANGED}
 
 
 def take(tmp_path: Path, **changes: Any) -> Path:
-    """A take's file; an array of None is left out."""
+    """A take's file. `changes` replace its arrays; None removes one."""
     content = {
         "poses": np.random.default_rng(0).normal(size=(100, 156)),
         "mocap_framerate": np.array(120.0),
@@ -149,7 +149,7 @@ def read(path: Path, limit: float = math.inf) -> np.ndarray:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
 @pytest.mark.parametrize("number", ["<f8", "<f4", ">f4"])
-def test_poses_are_those_of_plain_numpy(
+def test_poses_equal_those_that_numpy_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float, layout: Any, number: str
 ) -> None:
     monkeypatch.setattr(npz, "BLOCK_BYTES", 7 * 156 * 8)
@@ -166,14 +166,14 @@ def test_poses_are_those_of_plain_numpy(
         assert np.array_equal(read(path, limit), expected[:limit].astype(np.float32))
 
 
-def test_the_rate_has_either_name_and_any_form(tmp_path: Path) -> None:
+def test_the_rate_is_read_under_both_names_and_in_any_form(tmp_path: Path) -> None:
     for name in ("mocap_framerate", "mocap_frame_rate"):
         for rate in (np.array(60), np.array([60.0]), np.array([[60]], np.uint8), np.float32(60)):
             info, _ = read_poses(take(tmp_path, **{"mocap_framerate": None, name: rate}))
             assert info.fps == 60.0
 
 
-def test_what_is_not_needed_does_no_harm(tmp_path: Path) -> None:
+def test_arrays_that_are_not_needed_do_not_matter(tmp_path: Path) -> None:
     for gender in (np.array(b"male"), np.array("male"), np.array([object()], object), None):
         assert read(take(tmp_path, gender=gender, labels=np.array({}, object))).shape == (25, 156)
 
@@ -202,13 +202,13 @@ def test_what_is_not_needed_does_no_harm(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_take_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_the_error_names_what_is_wrong_with_a_take(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(TakeError, match=said):
         read_poses(take(tmp_path, **changes))
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "not finite"), (-np.inf, "not finite"), (1e300, "beyond all")])
-def test_poses_that_are_no_angles_are_refused_wherever_they_are(tmp_path: Path, value: float, said: str) -> None:
+def test_poses_that_are_no_angles_are_refused_in_any_frame(tmp_path: Path, value: float, said: str) -> None:
     for frame in (0, 96):
         poses = np.zeros((100, 156))
         poses[frame, 80] = value
@@ -216,7 +216,7 @@ def test_poses_that_are_no_angles_are_refused_wherever_they_are(tmp_path: Path, 
             read(take(tmp_path, poses=poses))
 
 
-def test_a_file_that_is_damaged_or_gone_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_is_refused(tmp_path: Path) -> None:
     path = take(tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(TakeError, match=r"is not a whole \.npz file"):
@@ -236,7 +236,7 @@ def test_output_frame_n_is_input_frame_n_times_the_rate_over_30(rate: float) -> 
 
 
 @given(frames=st.integers(1, 3000), rate=st.floats(1, 2000))
-def test_at_any_rate_frames_are_in_order_and_none_is_left_over(frames: int, rate: float) -> None:
+def test_at_any_rate_frames_are_in_order_and_reach_the_end(frames: int, rate: float) -> None:
     indices = resample_indices(frames, rate)
     assert indices[0] == 0
     assert (np.diff(indices) >= 0).all()

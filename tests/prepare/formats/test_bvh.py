@@ -1,4 +1,4 @@
-"""BVH files: joints are where an independent calculation puts them, and a damaged file ends in one message."""
+"""BVH files: positions equal an independent calculation, and a damaged file gives one message."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.amass import TakeError
 from prepare.formats.bvh import BLOCK_FRAMES, read_bvh
+from prepare.formats.errors import TakeError
 from utils.skeleton import JOINT_NAMES
 
 PLAIN = [
@@ -39,7 +39,7 @@ def numbers_for(nodes: list, frames: int, seed: int = 0) -> np.ndarray:
 
 
 def expected(nodes: list, row: np.ndarray) -> list[np.ndarray]:
-    """Places by 4 x 4 matrices multiplied from the root down, one frame and one node at a time."""
+    """Positions by 4 x 4 matrices multiplied from the root down, one frame and one node at a time."""
     values = iter(row)
     local, places = [], []
     for _, parent, offset, channels in nodes:
@@ -64,7 +64,7 @@ def all_positions(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("nodes", [PLAIN, ODD], ids=["plain", "odd"])
-def test_joints_and_end_sites_are_where_matrices_put_them(nodes: list, tmp_path: Path) -> None:
+def test_positions_of_joints_and_end_sites_equal_those_by_matrices(nodes: list, tmp_path: Path) -> None:
     numbers = numbers_for(nodes, 5)
     motions.write_bvh(tmp_path / "a.bvh", nodes, numbers, 1 / 30)
     # the file has children after their parent, depth first, which is the order of `nodes`
@@ -72,13 +72,13 @@ def test_joints_and_end_sites_are_where_matrices_put_them(nodes: list, tmp_path:
     np.testing.assert_allclose(all_positions(tmp_path / "a.bvh"), wanted, atol=1e-4)
 
 
-def test_nodes_have_their_names_and_ends_are_called_after_their_joint(tmp_path: Path) -> None:
+def test_end_sites_are_named_after_their_joint(tmp_path: Path) -> None:
     motions.write_bvh(tmp_path / "a.bvh", ODD, numbers_for(ODD, 1), 1 / 30)
     names = ["root", "no channel", "six", "six.end", "twice", "one", "one.end", "one.end2"]
     assert read_bvh(tmp_path / "a.bvh").names == names
 
 
-def test_a_body_of_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path) -> None:
+def test_a_skeleton_with_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path) -> None:
     poses = motions.poses(1.0)
     motions.write_body_bvh(tmp_path / "a.bvh", poses)
     bvh = read_bvh(tmp_path / "a.bvh")
@@ -96,7 +96,7 @@ def test_a_body_of_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path) -> No
      ("0.041708", 23.9762), ("0.016667", 60), ("0.01", 100), ("1", 1), ("5e-4", 2000), ("0", None), ("-1", None),
      ("nan", None), ("inf", None), ("2", None)],
 )  # fmt: skip
-def test_a_frame_time_is_a_rate_though_it_has_few_digits(frame_time: str, fps: float | None, tmp_path: Path) -> None:
+def test_a_frame_time_of_few_digits_gives_a_whole_rate(frame_time: str, fps: float | None, tmp_path: Path) -> None:
     motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers_for(PLAIN, 2), 1.0)
     text = (tmp_path / "a.bvh").read_text().replace("Frame Time: 1.0000000", f"Frame Time:\t{frame_time}")
     (tmp_path / "a.bvh").write_text(text)
@@ -104,7 +104,7 @@ def test_a_frame_time_is_a_rate_though_it_has_few_digits(frame_time: str, fps: f
     assert found == fps or found == pytest.approx(fps, rel=1e-5)
 
 
-def test_only_the_frames_asked_for_are_taken(tmp_path: Path) -> None:
+def test_only_the_wanted_frames_are_read(tmp_path: Path) -> None:
     frames = 2 * BLOCK_FRAMES + 7
     numbers = numbers_for(PLAIN, frames)
     motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers, 1 / 60)
@@ -114,7 +114,7 @@ def test_only_the_frames_asked_for_are_taken(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.concatenate(blocks)[-1], expected(PLAIN, numbers[wanted[-1]]), atol=1e-4)
 
 
-def test_line_ends_blank_lines_tabs_and_braces_are_as_writers_like_them(tmp_path: Path) -> None:
+def test_line_ends_blank_lines_tabs_and_places_of_braces_do_not_matter(tmp_path: Path) -> None:
     numbers = numbers_for(PLAIN, 3)
     motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers, 1 / 30)
     before = all_positions(tmp_path / "a.bvh")
@@ -131,8 +131,8 @@ def test_line_ends_blank_lines_tabs_and_braces_are_as_writers_like_them(tmp_path
         ("JOINT Knee", "JOINT Hips", "two joints called 'Hips'"),
         ("JOINT Knee", "ROOT Knee", "ROOT in line 6 inside another joint"),
         ("JOINT Knee", "JOINT", "a joint without a name"),
-        ("OFFSET 10 -40 0", "OFFSET 10 -40", "OFFSET in line 8 that is not three numbers"),
-        ("OFFSET 10 -40 0", "OFFSET 10 -40 inf", "OFFSET in line 8"),
+        ("OFFSET 10 -40 0", "OFFSET 10 -40", "has 2 numbers in line 8, expected three after OFFSET"),
+        ("OFFSET 10 -40 0", "OFFSET 10 -40 inf", "not finite in line 8"),
         ("\t\tOFFSET 10 -40 0\n", "", "has no OFFSET of 'Knee'"),
         ("CHANNELS 3 Z", "CHANNELS 4 Z", "CHANNELS in line 9"),
         ("CHANNELS 3 Z", "CHANNELS 3 W", "CHANNELS in line 9"),
@@ -144,13 +144,17 @@ def test_line_ends_blank_lines_tabs_and_braces_are_as_writers_like_them(tmp_path
         ("Frames: 3", "Frames: nan", "has nan frames"),
         ("Frames: 3", "Frames: 4", "ends after 3 of 4 frames"),
         ("Frame Time: 0.0333333", "Frame Time:", "expected 'Frame Time:' and a number"),
-        ("Frame Time: 0.0333333\n", "Frame Time: 0.0333333\n1 2 3\n", "has 3 numbers in line 19; its joints have 9"),
+        (
+            "Frame Time: 0.0333333\n",
+            "Frame Time: 0.0333333\n1 2 3\n",
+            "has 3 numbers in line 19, expected one for each of its 9 channels",
+        ),
         ("Frame Time: 0.0333333\n", "Frame Time: 0.0333333\n1 2 x\n", "no number in line 19"),
         ("Frame Time: 0.0333333\n", f"Frame Time: 0.0333333\n{'nan ' * 9}\n", "not finite in line 19"),
         ("ROOT Hips", "ROOT " + "x" * (1 << 20), "has a line 2 of more than"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+def test_the_error_names_what_is_wrong_and_the_line(old: str, new: str, message: str, tmp_path: Path) -> None:
     motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers_for(PLAIN, 3), 1 / 30)
     text = (tmp_path / "a.bvh").read_text()
     assert text.count(old) == 1
@@ -160,7 +164,7 @@ def test_what_is_wrong_is_said_with_its_line(old: str, new: str, message: str, t
     assert message in str(error.value)
 
 
-def test_a_file_that_is_empty_binary_a_folder_or_missing_is_refused(tmp_path: Path) -> None:
+def test_an_empty_or_binary_or_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.bvh").touch()
     (tmp_path / "binary.bvh").write_bytes(bytes(range(256)) * 9)
     (tmp_path / "folder.bvh").mkdir()
@@ -171,7 +175,7 @@ def test_a_file_that_is_empty_binary_a_folder_or_missing_is_refused(tmp_path: Pa
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_damage_anywhere_gives_joints_or_a_take_error_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
+def test_damage_anywhere_gives_positions_or_a_take_error(tmp_path: Path, data: st.DataObject) -> None:
     motions.write_bvh(tmp_path / "a.bvh", ODD, numbers_for(ODD, 3), 1 / 30)
     content = bytearray((tmp_path / "a.bvh").read_bytes())
     cut = data.draw(st.integers(0, len(content)))

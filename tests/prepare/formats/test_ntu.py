@@ -1,4 +1,4 @@
-"""NTU's .skeleton files: everyone in them, in the project's order of joints, and one message about a damaged one."""
+"""NTU's .skeleton files: all bodies, in the project's order of joints, and one message about a damaged file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import TakeError
 from prepare.formats.ntu import read_ntu
 from utils.skeleton import JOINT_NAMES
 
@@ -43,7 +43,7 @@ def test_joints_come_by_name_from_kinects_order(tmp_path: Path) -> None:
         np.testing.assert_allclose(joints[0, JOINT_NAMES.index(ours)], [number, 0.5, -0.01])
 
 
-def test_everyone_is_there_from_their_first_frame_to_their_last(tmp_path: Path) -> None:
+def test_each_body_has_joints_from_its_first_frame_to_its_last(tmp_path: Path) -> None:
     one, two = random_joints(5), random_joints(3)
     motions.write_ntu(tmp_path / "a.skeleton", 7, {"11": ([1, 2, 3, 4, 5], one), "7": ([0, 2, 6], two)})
     (first_two, found_two), (first_one, found_one) = read_ntu(tmp_path / "a.skeleton")
@@ -73,7 +73,7 @@ def test_everyone_is_there_from_their_first_frame_to_their_last(tmp_path: Path) 
         (5, "1 2 z", "a joint in frame 0 that is not three finite numbers"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_frame(number: int, line: str, message: str, tmp_path: Path) -> None:
+def test_the_error_names_what_is_wrong_and_the_frame(number: int, line: str, message: str, tmp_path: Path) -> None:
     motions.write_ntu(tmp_path / "a.skeleton", 2, {"1": ([0, 1], random_joints(2))})
     lines = (tmp_path / "a.skeleton").read_text().splitlines()
     lines[number - 1] = line
@@ -90,7 +90,7 @@ def test_a_body_twice_in_a_frame_is_refused(tmp_path: Path) -> None:
         read_ntu(tmp_path / "a.skeleton")
 
 
-def test_a_folder_or_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_folder_or_missing_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.skeleton"):
         with pytest.raises(TakeError, match="cannot be read"):
             read_ntu(path)
@@ -98,7 +98,7 @@ def test_a_folder_or_nothing_is_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_damage_anywhere_gives_people_or_a_take_error_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
+def test_damage_anywhere_gives_bodies_or_a_take_error(tmp_path: Path, data: st.DataObject) -> None:
     motions.write_ntu(tmp_path / "a.skeleton", 2, {"1": ([0, 1], random_joints(2)), "2": ([1], random_joints(1))})
     content = bytearray((tmp_path / "a.skeleton").read_bytes())
     del content[data.draw(st.integers(0, len(content))) :]

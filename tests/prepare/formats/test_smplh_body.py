@@ -1,4 +1,4 @@
-"""Body models from files: every form that SMPL-H comes in, and nothing that a file asks for is run."""
+"""Body models: every form of SMPL-H files is read, and nothing that a pickle names is run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_array, csc_matrix, csr_matrix
 
-from prepare.formats.smplh_body import SHAPES, Body, body_digest, check_body, read_body
+from prepare.formats.smplh_body import SHAPES, Body, body_digest, check_body, load_body, read_body
 from prepare.synthetic.body import body_structure, write_body
 from utils.errors import UserError
 
@@ -30,7 +30,7 @@ def structure() -> Structure:
 
 @pytest.fixture()
 def light(structure: Structure, monkeypatch: pytest.MonkeyPatch) -> Structure:
-    """A body without its one large array, which is not asked for either."""
+    """A body without `posedirs`, its only large array; the reader does not expect it then."""
     monkeypatch.delitem(SHAPES, "posedirs")
     return {name: values for name, values in structure.items() if name != "posedirs"}
 
@@ -46,10 +46,10 @@ def read(path: Path, content: Any, protocol: int = 4) -> Body:
 
 
 def holds(body: Body, structure: Structure) -> bool:
-    return body_digest(body) == body_digest(check_body(structure, "stand-in"))
+    return body_digest(body) == body_digest(check_body(structure, "the synthetic body"))
 
 
-def test_the_stand_in_body_comes_back_as_it_went(path: Path, structure: Structure) -> None:
+def test_the_synthetic_body_is_read_as_it_was_written(path: Path, structure: Structure) -> None:
     write_body(path)
     body = read_body(path)
     assert body["parents"].tolist() == [-1, *structure["kintree_table"][0, 1:]]
@@ -66,7 +66,7 @@ def test_every_pickle_protocol_is_read(path: Path, light: Structure, form: Calla
     assert holds(read(path, content, protocol), light)
 
 
-def test_numbers_may_be_of_any_type_and_layout(path: Path, light: Structure) -> None:
+def test_numbers_of_any_type_and_layout_are_read(path: Path, light: Structure) -> None:
     changes = {
         "v_template": light["v_template"].astype(">f8"),
         "weights": np.asfortranarray(light["weights"], np.float64),
@@ -92,7 +92,7 @@ class Ch:
         self.__dict__ = {"_dirty_vars": {"x"}, "_itr": None, "_make_dense": False, "_depends_on_deps": {}, "x": x}
 
 
-def test_what_python_2_wrote_is_read_without_chumpy(
+def test_a_python_2_pickle_is_read_without_chumpy(
     path: Path, structure: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = {**structure, "J_regressor": csc_matrix(structure["J_regressor"])}
@@ -112,7 +112,7 @@ def test_what_python_2_wrote_is_read_without_chumpy(
     assert holds(read(path, older), structure)
 
 
-def test_amass_own_model_has_no_hand_means_and_that_is_said(
+def test_amass_own_model_has_no_hand_means_and_a_message_says_so(
     tmp_path: Path, light: Structure, capsys: pytest.CaptureFixture
 ) -> None:
     own = {name: values for name, values in light.items() if not name.startswith("hands")}
@@ -123,7 +123,7 @@ def test_amass_own_model_has_no_hand_means_and_that_is_said(
     assert holds(body, {**light, "hands_meanl": np.zeros(45), "hands_meanr": np.zeros(45)})
 
 
-def test_an_npz_with_hand_means_is_read_in_silence(
+def test_an_npz_with_hand_means_is_read_without_a_message(
     tmp_path: Path, structure: Structure, capsys: pytest.CaptureFixture
 ) -> None:
     np.savez(tmp_path / "model.npz", **structure)
@@ -132,7 +132,7 @@ def test_an_npz_with_hand_means_is_read_in_silence(
 
 
 class Call:
-    """Calls a function when it is unpickled, then sets the state, if there is one."""
+    """Pickles as a call of a function, followed by a state if one is given."""
 
     def __init__(self, function: Callable, args: tuple, *state: Any) -> None:
         self.call = (function, args, *state)
@@ -151,7 +151,7 @@ class Call:
         (np.save, ["{}", "content"], r"numpy\.save"),
     ],
 )
-def test_code_in_a_pickle_is_refused_by_name_and_not_run(
+def test_a_function_in_a_pickle_is_named_and_not_run(
     path: Path, function: Callable, arguments: list[str], name: str, protocol: int
 ) -> None:
     payload = path.with_name("payload.npy")
@@ -172,12 +172,12 @@ def test_code_in_a_pickle_is_refused_by_name_and_not_run(
         b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.",
     ],
 )
-def test_nothing_beyond_the_parts_of_a_body_is_made(path: Path, code: bytes) -> None:
-    with pytest.raises(UserError, match="asks for .* which (is no part of a body model|no array needs)"):
+def test_objects_that_no_body_has_are_refused(path: Path, code: bytes) -> None:
+    with pytest.raises(UserError, match="asks for .* which is no part of a body model|holds a .*, not a body model"):
         read(path, code)
 
 
-def test_claims_take_no_memory_and_do_not_crash_numpy(path: Path, light: Structure) -> None:
+def test_claimed_sizes_take_no_memory_and_do_not_crash_numpy(path: Path, light: Structure) -> None:
     for dtype in ("O", "f8", "V8"):  # numpy's own __setstate__ ends the process at the first
         state = (1, (10**12,), np.dtype(dtype), False, [])
         array = Call(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state)
@@ -201,7 +201,7 @@ def test_claims_take_no_memory_and_do_not_crash_numpy(path: Path, light: Structu
         ("indptr", np.array(3)), ("indptr", np.array([0, 416])),
     ],
 )  # fmt: skip
-def test_a_sparse_regressor_that_lies_is_refused(path: Path, light: Structure, name: str, lie: Any) -> None:
+def test_a_sparse_regressor_with_false_indices_is_refused(path: Path, light: Structure, name: str, lie: Any) -> None:
     sparse = csc_matrix(light["J_regressor"])
     for place, value in lie.items() if isinstance(lie, dict) else ():
         getattr(sparse, name)[place] = value
@@ -228,7 +228,9 @@ def test_other_body_models_are_named(path: Path, capsys: pytest.CaptureFixture, 
         ({"kintree_table": np.arange(104).reshape(2, 52)}, "a joint comes before its parent"),
     ],
 )
-def test_what_is_wrong_with_a_body_is_said(path: Path, light: Structure, changes: dict[str, Any], said: str) -> None:
+def test_the_error_names_what_is_wrong_with_a_body(
+    path: Path, light: Structure, changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UserError, match=rf"SMPLH_male\.pkl has .*{said}"):
         read(path, {**light, **changes})
 
@@ -239,7 +241,7 @@ def test_a_missing_array_is_named(structure: Structure, name: str) -> None:
         check_body({key: values for key, values in structure.items() if key != name}, "mine")
 
 
-def test_what_is_no_body_file_is_one_message(path: Path, light: Structure) -> None:
+def test_a_file_that_is_no_body_gives_one_message(path: Path, light: Structure) -> None:
     with pytest.raises(UserError, match=r"SMPLH_male\.pkl does not exist: download it .*human_model/README\.md"):
         read_body(path)
     for content in (b"", b"no pickle", *(pickle.dumps(light, 4)[:size] for size in (50, 10**6, -1)), [1]):
@@ -249,3 +251,18 @@ def test_what_is_no_body_file_is_one_message(path: Path, light: Structure) -> No
         path.with_name(name).write_bytes(b"no body")
         with pytest.raises(UserError, match=said):
             read_body(path.with_name(name))
+
+
+def test_a_body_is_loaded_from_the_first_known_file_of_a_folder_or_by_the_word_synthetic(
+    tmp_path: Path, structure: Structure
+) -> None:
+    assert holds(load_body("synthetic"), structure)
+    (tmp_path / "male").mkdir()
+    np.savez(tmp_path / "male" / "model.npz", **structure)
+    np.savez(tmp_path / "model.npz", **{**structure, "v_template": structure["v_template"] + 1})
+    assert holds(load_body(str(tmp_path)), structure)
+    with pytest.raises(UserError, match=r"nothing/SMPLH_male\.pkl does not exist"):
+        (tmp_path / "nothing").mkdir()
+        load_body(str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="--body stand-in has a new name: --body synthetic"):
+        load_body("stand-in")

@@ -1,4 +1,4 @@
-"""Recordings of all formats become the same people; what is missing, wrong or impossible is said with its remedy."""
+"""Recordings of all formats give the same people; each error names what is missing or wrong, and the remedy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prepare.formats.amass import TakeError
+from prepare.formats.errors import MAX_FRAMES, TakeError
 from prepare.skeletons.joint_map import read_map
-from prepare.skeletons.recordings import Reading, find_inputs, read_recording
-from prepare.store.workers import MAX_FRAMES
+from prepare.skeletons.recordings import ReadOptions, find_inputs, read_recording
 from utils.errors import UserError
 
-PLAIN = Reading(body="stand-in")
-THIRTY = Reading(body="stand-in", fps=30.0)
+MARK = "prediction.json"
+
+PLAIN = ReadOptions(body="synthetic")
+THIRTY = ReadOptions(body="synthetic", fps=30.0)
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def poses() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def joints(poses: np.ndarray) -> np.ndarray:
-    """What every file of these poses has to give."""
+    """The joints that every file of these poses has to give."""
     return motions.joints_of(poses[::2])
 
 
-def read(path: Path, reading: Reading = PLAIN) -> np.ndarray:
-    (person,) = read_recording(path, reading)
+def read(path: Path, options: ReadOptions = PLAIN) -> np.ndarray:
+    (person,) = read_recording(path, options)
     assert person.joints.dtype == np.float32
     return person.joints
 
@@ -42,9 +43,9 @@ def saved(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def refusal(path: Path, reading: Reading = PLAIN) -> str:
+def refusal(path: Path, options: ReadOptions = PLAIN) -> str:
     with pytest.raises(TakeError) as error:
-        read_recording(path, reading)
+        read_recording(path, options)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -58,9 +59,9 @@ def test_every_format_gives_the_same_joints(poses: np.ndarray, joints: np.ndarra
     motions.write_ntu(tmp_path / "motion.skeleton", len(joints), {"7": (list(range(len(joints))), joints)})
     np.testing.assert_array_equal(read(tmp_path / "amass.npz"), joints)
     np.testing.assert_allclose(read(tmp_path / "array.npz"), joints, atol=1e-6)
-    np.testing.assert_allclose(read(tmp_path / "array.npy", Reading("stand-in", fps=60)), joints, atol=1e-6)
+    np.testing.assert_allclose(read(tmp_path / "array.npy", ReadOptions("synthetic", fps=60)), joints, atol=1e-6)
     joint_map = read_map(motions.write_smplh_map(tmp_path / "map.yaml"))
-    found = read(tmp_path / "motion.bvh", Reading("stand-in", joint_map=joint_map))
+    found = read(tmp_path / "motion.bvh", ReadOptions("synthetic", joint_map=joint_map))
     np.testing.assert_allclose(found[:, :21], joints[:, :21], atol=1e-5)
     np.testing.assert_allclose(found[:, 21:], joints[:, 21:], atol=2e-3)  # tips are vertices, which bend a little
     np.testing.assert_allclose(read(tmp_path / "motion.skeleton"), joints, atol=1e-5)
@@ -77,35 +78,35 @@ def test_order_byte_order_and_integers_of_an_array_do_not_matter(joints: np.ndar
     for name, array in {"f": np.asfortranarray(joints), "big": joints.astype(">f8")}.items():
         np.testing.assert_array_equal(read(saved(tmp_path / f"{name}.npy", array), THIRTY), joints)
     millimetres = np.round(joints * 1000).astype(np.int16)
-    found = read(saved(tmp_path / "int.npy", millimetres), Reading("stand-in", fps=30, scale=0.001))
+    found = read(saved(tmp_path / "int.npy", millimetres), ReadOptions("synthetic", fps=30, scale=0.001))
     np.testing.assert_allclose(found, joints, atol=6e-4)
 
 
 @pytest.mark.parametrize(("up", "axes"), [("y", (0, 2, 1)), ("x", (2, 0, 1)), ("z", (0, 1, 2))])
-def test_the_axis_that_points_up_is_turned_to_z_and_nobody_is_mirrored(
+def test_the_axis_that_points_up_becomes_z_without_mirroring(
     up: str, axes: tuple[int, ...], joints: np.ndarray, tmp_path: Path
 ) -> None:
     theirs = joints[..., axes] * ((1, 1, -1) if up == "y" else (1, 1, 1))
-    found = read(saved(tmp_path / "a.npy", theirs), Reading("stand-in", fps=30, up=up))
+    found = read(saved(tmp_path / "a.npy", theirs), ReadOptions("synthetic", fps=30, up=up))
     np.testing.assert_allclose(found, joints, atol=1e-6)
 
 
 @pytest.mark.parametrize(("axes", "own"), [((0, 2, 1), "y"), ((2, 1, 0), "x")])
-def test_a_body_that_stands_along_another_axis_is_refused_unless_it_is_said_to_lie(
+def test_a_body_that_stands_along_another_axis_is_refused_unless_the_user_names_the_axis(
     axes: tuple[int, ...], own: str, joints: np.ndarray, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "a.npy", joints[:10][..., axes])
     assert f"stands along {own}, not z: give --up {own}, or --up z if it does lie" in refusal(path, THIRTY)
-    read(path, Reading("stand-in", fps=30, up="z"))
-    read(path, Reading("stand-in", fps=30, up=own))
+    read(path, ReadOptions("synthetic", fps=30, up="z"))
+    read(path, ReadOptions("synthetic", fps=30, up=own))
 
 
-def test_a_bvh_that_is_z_up_is_told_by_its_own_axis(joints: np.ndarray, tmp_path: Path) -> None:
+def test_a_file_that_is_z_up_against_its_custom_is_refused_with_its_axis(joints: np.ndarray, tmp_path: Path) -> None:
     frames = list(range(10))
     lying = motions.TO_Y_UP.inv().apply(joints[:10].reshape(-1, 3)).reshape(10, 25, 3)  # becomes z up in the file
     motions.write_ntu(tmp_path / "a.skeleton", 10, {"1": (frames, lying)})
     assert "stands along z, not y: give --up z, or --up y if it does lie" in refusal(tmp_path / "a.skeleton")
-    np.testing.assert_allclose(read(tmp_path / "a.skeleton", Reading("x", up="z")), joints[:10], atol=1e-5)
+    np.testing.assert_allclose(read(tmp_path / "a.skeleton", ReadOptions("x", up="z")), joints[:10], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_bvh_that_is_z_up_is_told_by_its_own_axis(joints: np.ndarray, tmp_path
     [(100, "--scale 0.01 (centimetres)"), (1000, "--scale 0.001 (millimetres)"), (39.37, "--scale 0.0254 (inches)"),
      (3.281, "--scale 0.3048 (feet)"), (17.7, "--scale 0.0564 (the unit of CMU's captures)"), (1e-4, "--scale 9")],
 )  # fmt: skip
-def test_a_giant_or_a_dwarf_is_refused_with_the_scale_that_mends_it(
+def test_a_body_of_impossible_height_is_refused_with_the_fitting_scale(
     factor: float, hint: str, joints: np.ndarray, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "a.npy", joints[:9].astype(np.float64) * factor)
@@ -121,36 +122,36 @@ def test_a_giant_or_a_dwarf_is_refused_with_the_scale_that_mends_it(
     assert hint in message
     assert float(message.partition("a body ")[2].split()[0]) == pytest.approx(1.75 * factor, rel=0.03)
     scale = float(message.partition("--scale ")[2].split()[0])
-    np.testing.assert_allclose(read(path, Reading("x", fps=30, scale=scale)), joints[:9], rtol=0.05)
+    np.testing.assert_allclose(read(path, ReadOptions("x", fps=30, scale=scale)), joints[:9], rtol=0.05)
 
 
-def test_a_bvh_counts_as_centimetres(poses: np.ndarray, tmp_path: Path) -> None:
+def test_a_bvh_is_read_in_centimetres(poses: np.ndarray, tmp_path: Path) -> None:
     joint_map = read_map(motions.write_smplh_map(tmp_path / "map.yaml"))
     motions.write_body_bvh(tmp_path / "metres.bvh", poses[:4], unit=1.0)
-    assert "give --scale 1 (metres)" in refusal(tmp_path / "metres.bvh", Reading("x", joint_map=joint_map))
-    read(tmp_path / "metres.bvh", Reading("x", joint_map=joint_map, scale=1.0))
+    assert "give --scale 1 (metres)" in refusal(tmp_path / "metres.bvh", ReadOptions("x", joint_map=joint_map))
+    read(tmp_path / "metres.bvh", ReadOptions("x", joint_map=joint_map, scale=1.0))
 
 
-def test_a_slower_recording_is_brought_to_30_fps_by_straight_lines(joints: np.ndarray, tmp_path: Path) -> None:
+def test_a_slower_recording_is_interpolated_linearly_to_30_fps(joints: np.ndarray, tmp_path: Path) -> None:
     slow = joints[::3]  # 10 fps
-    found = read(saved(tmp_path / "a.npy", slow), Reading("x", fps=10))
+    found = read(saved(tmp_path / "a.npy", slow), ReadOptions("x", fps=10))
     assert len(found) == 3 * (len(slow) - 1) + 1
     np.testing.assert_allclose(found[::3], slow, atol=1e-6)
     np.testing.assert_allclose(found[1], (2 * slow[0] + slow[1]) / 3, atol=1e-6)
-    assert len(read(saved(tmp_path / "b.npy", slow[:1]), Reading("x", fps=10))) == 1
+    assert len(read(saved(tmp_path / "b.npy", slow[:1]), ReadOptions("x", fps=10))) == 1
 
 
-def test_people_are_numbered_as_they_appear_and_begin_in_their_frame(joints: np.ndarray, tmp_path: Path) -> None:
+def test_people_are_numbered_by_appearance_and_have_a_first_frame(joints: np.ndarray, tmp_path: Path) -> None:
     bodies = {"late": (list(range(6, 18)), joints[:12]), "early": (list(range(9)), joints[3:12])}
     motions.write_ntu(tmp_path / "a.skeleton", 18, bodies)
     early, late = read_recording(tmp_path / "a.skeleton", PLAIN)
     assert (early.number, early.first, len(early.joints)) == (1, 0, 9)
     assert (late.number, late.first, len(late.joints)) == (2, 6, 12)
-    (chosen,) = read_recording(tmp_path / "a.skeleton", Reading("x", person=2))
+    (chosen,) = read_recording(tmp_path / "a.skeleton", ReadOptions("x", person=2))
     assert (chosen.number, chosen.first) == (2, 6)
-    (faster,) = read_recording(tmp_path / "a.skeleton", Reading("x", person=2, fps=60))
+    (faster,) = read_recording(tmp_path / "a.skeleton", ReadOptions("x", person=2, fps=60))
     assert (faster.first, len(faster.joints)) == (3, 6)
-    assert "has 2 persons, so that --person 3 is none" in refusal(tmp_path / "a.skeleton", Reading("x", person=3))
+    assert "has no --person 3, only 2" in refusal(tmp_path / "a.skeleton", ReadOptions("x", person=3))
 
 
 @pytest.mark.parametrize(
@@ -168,11 +169,11 @@ def test_people_are_numbered_as_they_appear_and_begin_in_their_frame(joints: np.
         (np.array(["a"]), "type <U1"),
     ],
 )  # fmt: skip
-def test_an_array_that_is_nobodys_motion_is_refused(array: np.ndarray, message: str, tmp_path: Path) -> None:
+def test_an_array_that_cannot_be_motion_is_refused(array: np.ndarray, message: str, tmp_path: Path) -> None:
     assert message in refusal(saved(tmp_path / "a.npy", array), THIRTY)
 
 
-def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "b.npz", joints=np.array([{}], dtype=object))
     for name in ("a.npy", "b.npz"):
@@ -186,30 +187,30 @@ def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
         ({"x": np.zeros(3)}, "no arrays of shape (T, 25, 3) and none called joints or poses, only x"),
         ({"a": np.ones((2, 25, 3)), "b": np.ones((2, 25, 3))}, "has 2 arrays of shape"),
         ({"joints": np.ones((2, 25, 3))}, "does not say its frames per second: give them by --fps"),
-        ({"joints": np.ones((2, 25, 3)), "fps": np.ones(2)}, "has an fps of shape (2,)"),
-        ({"joints": np.ones((2, 25, 3)), "fps": np.array("x")}, "has an fps of shape ()"),
+        ({"joints": np.ones((2, 25, 3)), "fps": np.ones(2)}, "has fps of shape (2,)"),
+        ({"joints": np.ones((2, 25, 3)), "fps": np.array("x")}, "has fps of shape ()"),
         ({"joints": np.ones((2, 25, 3)), "fps": np.nan}, "has nan frames per second"),
         ({"joints": np.ones((2, 25, 3)), "fps": 0}, "has 0 frames per second"),
         ({"poses": np.zeros((2, 72)), "mocap_framerate": 30}, "width 72 (SMPL)"),
     ],
 )  # fmt: skip
-def test_an_npz_that_lacks_something_is_told_what(arrays: dict, message: str, tmp_path: Path) -> None:
+def test_the_error_names_what_an_npz_lacks(arrays: dict, message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     assert message in refusal(tmp_path / "a.npz")
 
 
-def test_what_else_an_npz_holds_does_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
+def test_other_arrays_in_an_npz_do_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", motion=joints, fps=30, notes=np.array({}, dtype=object), other=np.zeros((3, 3)))
     np.testing.assert_array_equal(read(tmp_path / "a.npz"), joints)
 
 
-def test_an_amass_take_without_a_body_is_told_how_to_get_one(poses: np.ndarray, tmp_path: Path) -> None:
+def test_an_amass_take_without_a_body_is_refused_with_the_option_for_one(poses: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", poses=poses, mocap_framerate=60)
-    message = refusal(tmp_path / "a.npz", Reading(str(tmp_path / "nowhere.pkl")))
-    assert "needs a body (--body FILE, or --body stand-in)" in message
+    message = refusal(tmp_path / "a.npz", ReadOptions(str(tmp_path / "nowhere.pkl")))
+    assert "needs a body (--body FILE, or --body synthetic)" in message
 
 
-def test_a_recording_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_recording_that_is_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
     frames = MAX_FRAMES + 1
     header = {"descr": "|i1", "fortran_order": False, "shape": (frames, 25, 3)}
     with (tmp_path / "a.npy").open("wb") as file:
@@ -243,7 +244,7 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def test_recordings_are_found_below_folders_by_their_names_there(tmp_path: Path) -> None:
+def test_recordings_are_named_by_their_paths_below_the_given_folder(tmp_path: Path) -> None:
     names = [
         "b.npy",
         "s1/A.BVH",
@@ -257,22 +258,25 @@ def test_recordings_are_found_below_folders_by_their_names_there(tmp_path: Path)
     touch(tmp_path, "single.npz")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     given = [tmp_path / "in", tmp_path / "single.npz", tmp_path / "in"]
-    found = find_inputs(given, tmp_path / "in" / "found")
+    found = find_inputs(given, tmp_path / "in" / "found", MARK)
     assert list(found) == ["b.npy", "s1/A.BVH", "s1/take_poses.npz", "s1/x.skeleton", "single.npz"]
     assert found["s1/A.BVH"] == tmp_path / "in" / "s1" / "A.BVH"
 
 
-def test_two_recordings_that_would_be_written_to_one_place_are_refused(tmp_path: Path) -> None:
+def test_two_recordings_with_results_at_one_place_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.npy", "two/a.npy")
     with pytest.raises(UserError, match="would both be written as a.npy"):
-        find_inputs([tmp_path / "one", tmp_path / "two" / "a.npy"], tmp_path / "out")
-    assert list(find_inputs([tmp_path], tmp_path / "out")) == ["one/a.npy", "two/a.npy"]
+        find_inputs([tmp_path / "one", tmp_path / "two" / "a.npy"], tmp_path / "out", MARK)
+    assert list(find_inputs([tmp_path], tmp_path / "out", MARK)) == ["one/a.npy", "two/a.npy"]
 
 
-def test_inputs_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_inputs_without_recordings_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
-    for path, message in (("missing", "no such file or folder"), ("notes.txt", "is no recording by its name")):
+    for path, message in (
+        ("missing", "no such file or folder"),
+        ("notes.txt", "is no recording; expected a name in .npz"),
+    ):
         with pytest.raises(UserError, match=message):
-            find_inputs([tmp_path / path], tmp_path / "out")
-    with pytest.raises(UserError, match="no recording in there; expected .npz, .npy, .bvh, .skeleton"):
-        find_inputs([tmp_path], tmp_path / "out")
+            find_inputs([tmp_path / path], tmp_path / "out", MARK)
+    with pytest.raises(UserError, match="contains no recording; expected .npz, .npy, .bvh, .skeleton"):
+        find_inputs([tmp_path], tmp_path / "out", MARK)

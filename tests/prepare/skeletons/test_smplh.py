@@ -1,4 +1,4 @@
-"""The 25 joints from a few vertices: the same as smplx gives by its full mesh."""
+"""The 25 joints from a few vertices equal those that smplx gives by its full mesh."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def structure() -> Structure:
 
 @pytest.fixture(scope="module")
 def joints_of(structure: Structure) -> SmplhJoints:
-    return SmplhJoints(check_body(structure, "stand-in"))
+    return SmplhJoints(check_body(structure, "the synthetic body"))
 
 
 def random_poses(frames: int) -> np.ndarray:
-    """People in every position, with joints turned by up to half a turn."""
+    """Random poses; each joint turns by up to half a turn."""
     return np.random.default_rng(frames).uniform(-1.8, 1.8, (frames, 156)).astype(np.float32)
 
 
@@ -46,7 +46,7 @@ def full_mesh_joints(structure: Structure, poses: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("frames", [1, 20])
-def test_joints_are_those_of_smplxs_full_mesh(structure: Structure, joints_of: SmplhJoints, frames: int) -> None:
+def test_joints_equal_those_of_smplxs_full_mesh(structure: Structure, joints_of: SmplhJoints, frames: int) -> None:
     poses = random_poses(frames)
     found = joints_of(poses)
     assert found.shape == (frames, 25, 3)
@@ -54,27 +54,25 @@ def test_joints_are_those_of_smplxs_full_mesh(structure: Structure, joints_of: S
     assert np.abs(found - full_mesh_joints(structure, poses)).max() < 1e-5
 
 
-def test_another_device_works_out_the_whole_of_it(structure: Structure) -> None:
-    """The meta device computes shapes alone, and refuses a tensor that was left on the CPU."""
-    elsewhere = SmplhJoints(check_body(structure, "stand-in"), "meta")
+def test_all_of_the_computation_runs_on_the_device(structure: Structure) -> None:
+    """The meta device computes only shapes, and refuses tensors on the CPU."""
+    elsewhere = SmplhJoints(check_body(structure, "the synthetic body"), "meta")
     found = elsewhere._batch(torch.zeros(5, 156, device="meta"))
     assert (found.shape, found.device.type) == ((5, 25, 3), "meta")
 
 
-def test_without_a_hand_mean_joints_are_those_of_the_full_mesh_too(
-    structure: Structure, joints_of: SmplhJoints
-) -> None:
+def test_without_a_hand_mean_joints_equal_those_of_the_full_mesh(structure: Structure, joints_of: SmplhJoints) -> None:
     flat = {**structure, "hands_meanl": np.zeros(45, np.float32), "hands_meanr": np.zeros(45, np.float32)}
     poses = random_poses(5)
     found = SmplhJoints(check_body(flat, "flat"))(poses)
     assert np.abs(found - full_mesh_joints(flat, poses)).max() < 1e-5
     apart = np.abs(found - joints_of(poses)).max(axis=(0, 2))
-    assert (apart[-4:] > 1e-3).all()  # the mean bends fingers, and nothing else
+    assert (apart[-4:] > 1e-3).all()  # the mean bends the fingers only
     assert apart[:11].max() < 1e-6
 
 
 @pytest.mark.parametrize("batch", [1, 7, 23])
-def test_joints_do_not_depend_on_how_many_frames_are_computed_at_once(
+def test_joints_do_not_depend_on_the_batch_size(
     joints_of: SmplhJoints, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     poses = random_poses(23)
@@ -90,7 +88,7 @@ def test_poses_may_be_of_any_type_and_layout(joints_of: SmplhJoints) -> None:
     assert np.array_equal(joints_of(np.asfortranarray(poses, np.float64)), joints_of(poses))
 
 
-def test_the_pelvis_stays_where_it_is_and_bones_keep_their_length(joints_of: SmplhJoints) -> None:
+def test_the_pelvis_stays_in_place_and_bones_keep_their_length(joints_of: SmplhJoints) -> None:
     joints = joints_of(random_poses(40))
     assert np.abs(joints[:, 0] - joints[0, 0]).max() < 1e-6
     shins = np.linalg.norm(joints[:, 13] - joints[:, 14], axis=1)
@@ -102,7 +100,7 @@ def test_the_tips_are_the_vertices_that_smplx_appends() -> None:
     assert TIP_VERTICES == (2746, 2319, 6191, 5782)
 
 
-def test_one_thread_is_for_a_while() -> None:
+def test_the_number_of_threads_is_restored() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     with one_thread():

@@ -1,0 +1,34 @@
+"""All files below a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.errors import UserError
+
+
+def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> Iterator[Path]:
+    """Files below `root`, sorted within each folder. Links are followed, and each folder is entered once.
+
+    Args:
+        leave_out: a folder that is not entered.
+        mark: a folder that holds a file of this name is not entered either.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    entered = {leave_out.resolve()} if leave_out else set()
+    for place, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        folder = Path(place)
+        if folder.resolve() in entered or mark in files:
+            folders.clear()
+            continue
+        entered.add(folder.resolve())
+        folders.sort()
+        yield from (folder / name for name in sorted(files))

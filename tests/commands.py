@@ -1,0 +1,45 @@
+"""The project's commands and their argument parsers, for tests of help texts and of documented examples."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("prepare", "feeders", "model", "evaluation", "reporting", "utils", "benchmarks", "docs", "tests")
+SOURCES = sorted({*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))})
+COMMANDS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in SOURCES
+    if not path.name.startswith("test_") and '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")
+)
+
+
+class ParserReachedError(Exception):
+    """The command has reached its parser."""
+
+
+def parser_of(command: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+    """The parser that a command's `main` builds, taken at the moment when it would parse."""
+    name = command.removesuffix(".py").replace("/", ".")
+    module = sys.modules.get(name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(name, ROOT / command)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+    found: list[argparse.ArgumentParser] = []
+
+    def stop(self: argparse.ArgumentParser, *_: object) -> None:
+        found.append(self)
+        raise ParserReachedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        with pytest.raises(ParserReachedError):
+            module.main()
+    return found[0]
