@@ -98,8 +98,6 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         sid, x, frame_labels = str(entry["sid"]), as_array(entry["X"]), as_array(entry["L"])
         where = f"{path}: clip {number} ({shown(sid)})"
         shape = None if x is None else x.shape
-        if not sid.isprintable():
-            raise UserError(f"{where} has an id that cannot be printed")
         if x is None or x.dtype.kind != "f" or x.ndim != 4 or shape != (3, x.shape[1], NUM_JOINTS, 1) or not x.size:
             raise UserError(f"{where} has X of shape {shape}, expected (3, T, {NUM_JOINTS}, 1) floats")
         if not np.isfinite(x).all():
