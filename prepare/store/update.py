@@ -75,12 +75,7 @@ def update_store(
     before = _open_if_usable(folder)
     stored = _still_valid(before, babel.clips) if before else {}
     chosen = [clip for clip in babel.clips if clip.sid in wanted or clip.sid in stored]
-    seen = _read_seen(folder)
-    jobs = {
-        clip.sid: Job(file, clip.frame_limit(), _stored_source(stored.get(clip.sid), file, seen))
-        for clip in chosen
-        if (file := places.get(clip.sid))
-    }
+    jobs = _jobs(chosen, places, stored, _read_seen(folder))
     computed = compute_parts(amass, parts, SmplhJoints(body), list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     clips, failed = _clips(chosen, stored, outcomes)
@@ -98,9 +93,7 @@ def update_store(
             "left_out": left_out,
         }
         write_store(folder, clips, _joints(clips, fresh, parts, before), facts)
-    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
-    states = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
-    write_json(folder / SEEN, states)
+    _write_seen(folder, outcomes)
     shutil.rmtree(parts, ignore_errors=True)
     return SkeletonStore.open(folder), left_out
 
@@ -121,6 +114,12 @@ def _still_valid(store: SkeletonStore, clips: list[Annotation]) -> dict[str, Cli
     return {sid: c for sid, c in store.clips.items() if (sid, c.subset, c.feat_p, c.duration) in now}
 
 
+def _write_seen(folder: Path, outcomes: dict[str, Outcome]) -> None:
+    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
+    states = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
+    write_json(folder / SEEN, states)
+
+
 def _read_seen(folder: Path) -> dict[str, Source]:
     try:
         entries = json.loads((folder / SEEN).read_bytes())
@@ -129,14 +128,20 @@ def _read_seen(folder: Path) -> dict[str, Source]:
         return {}
 
 
-def _stored_source(clip: Clip | None, file: str, seen: dict[str, Source]) -> Source | None:
-    """State of the take that a stored clip was computed from; None when it was another file."""
-    if clip is None or clip.source.get("file") != file:
-        return None
-    digest = clip.source.get("sha256")
-    if file in seen and seen[file].sha256 == digest:
-        return seen[file]
-    return Source(file, -1, -1, digest)  # no file has this size and time, so it will be hashed
+def _jobs(
+    chosen: list[Annotation], places: dict[str, str], stored: dict[str, Clip], seen: dict[str, Source]
+) -> dict[str, Job]:
+    """The take to compute for each chosen clip that has one, by clip id."""
+    jobs = {}
+    for clip in (clip for clip in chosen if clip.sid in places):
+        file, known = places[clip.sid], None
+        if clip.sid in stored and stored[clip.sid].source.get("file") == file:
+            digest = stored[clip.sid].source.get("sha256")
+            known = seen.get(file)
+            if known is None or known.sha256 != digest:
+                known = Source(file, -1, -1, digest)  # no file has this size and time, so it will be hashed
+        jobs[clip.sid] = Job(file, clip.frame_limit(), known)
+    return jobs
 
 
 def _clips(
