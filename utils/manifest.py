@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, Strict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt, Strict, ValidationError, model_validator
 
 from utils.atomic import write_json
 from utils.errors import UserError, first_problem, shown
@@ -25,6 +25,7 @@ _ARRAY_NAME = re.compile(r"(joints|labels|annotated)-[0-9a-f]{12}\.npy")
 
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
+IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict: JSON has lists in place of tuples
 Seconds = Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -62,7 +63,7 @@ class StoreManifest(Manifest):
     fps: Literal[FPS]
     joints_file: str
     digest: str = Field(pattern="^[0-9a-f]{64}$")  # SHA-256 of the joints file
-    clips: list[Clip]
+    clips: Annotated[list[Clip], FailFast()]
     settings: dict[str, Any] = {}  # method and body that joints were computed with
     versions: dict[str, str] = {}  # of packages
     left_out: dict[str, str] = {}  # why a clip of BABEL is not in the store, by its id
@@ -89,7 +90,7 @@ class SplitManifest(Manifest):
     skeletons_digest: str = ""  # of the store when the split was made
     labels_file: str = Field(pattern=r"^labels-[0-9a-f]{12}\.npy$")
     annotated_file: str = Field(pattern=r"^annotated-[0-9a-f]{12}\.npy$")
-    clips: dict[Subset, list[Annotated[tuple[str, PositiveInt], Strict(False)]]] = Field(min_length=2)  # id, frames
+    clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)
     counts: dict[str, dict[str, Any]] = {}  # clips and frames by subset
     left_out: dict[str, dict[str, int]] = {}  # clips of BABEL that are not in the split, by subset and reason
 
