@@ -41,7 +41,7 @@ from model.checkpoint import load_localizer, restore
 from model.localizer import Localizer, frame_probabilities
 from model.losses import Portion, objective
 from model.refinement import FrameLabels, PseudoLabels
-from reporting.tensorboard import Board
+from reporting.tensorboard import TensorBoardWriter
 from utils import config, distributed
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, is_out_of_memory
@@ -127,7 +127,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     for norm in (module for module in model.modules() if isinstance(module, FrameBatchNorm)):
         norm.over_ranks = settings.train.sync_batch_norm
     network = distributed.wrap(model, device, own_statistics=not settings.train.sync_batch_norm)
-    board = Board(folder, settings, first_epoch) if run else None
+    writer = TensorBoardWriter(folder, settings, first_epoch) if run else None
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
@@ -142,13 +142,13 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
                 corrected, released = evaluations
                 row |= {"corrected": summary(corrected), "released": summary(released)}
                 score = corrected.average_map
-                validation.show(board, corrected, epoch)
+                validation.show(writer, corrected, epoch)
         if held_out:
             score = row["held_out_classification_mAP"] = video_label_score(model, held_out, settings, device)
         if not run:
             continue  # the main rank alone writes
-        board.scalars(row)
-        board.distribution("pseudo-label confidence", pseudo_labels.confidence().numpy(), epoch)
+        writer.scalars(row)
+        writer.histogram("pseudo-label confidence", pseudo_labels.confidence().numpy(), epoch)
         run.log(row)
         weights = {"model": model.state_dict(), "settings": settings.model_dump(), "epoch": epoch, **identity}
         if score > best_score:
@@ -168,7 +168,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     if first_epoch >= settings.train.epochs:
         scored.append({"epoch": first_epoch - 1, "corrected": summary(corrected)})
     oracle = max(scored, key=lambda row: row["corrected"]["mAP"])
-    board.close()
+    writer.close()
     report(run.folder, validation, settings, corrected, released, {"oracle_epoch": oracle}, run.folder)
     print(
         f"oracle epoch {oracle['epoch']}: average mAP {oracle['corrected']['mAP']:.2f} "

@@ -21,10 +21,11 @@ from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from model.inference import score_clips
 from model.localizer import Localizer
-from reporting.figures import confusion_figure, save_figure
+from reporting.figures import confusion_figure
 from reporting.report import report_html, write_diagnosis
-from reporting.tensorboard import Board
-from reporting.time_lines import as_image, time_line
+from reporting.style import as_image, save_figure
+from reporting.tensorboard import TensorBoardWriter
+from reporting.time_lines import time_line
 from utils import distributed
 from utils.atomic import write_json, write_whole
 from utils.config import Settings
@@ -68,19 +69,19 @@ class Validation:
         found = evaluation.detections.of_clip(index)
         return time_line(clip.name, clip.labels, found, clip.frame_probs, self.split.classes, thresholds)
 
-    def show(self, board: Board, evaluation: Evaluation, epoch: int) -> None:
+    def show(self, writer: TensorBoardWriter, evaluation: Evaluation, epoch: int) -> None:
         """Show the last corrected evaluation: time lines of the same few clips, confusion, precision against recall."""
         for index in self.shown:
             picture = as_image(self.time_line(evaluation, index))
-            board.picture(f"time_line/{self.results[index].name}", picture, epoch)
+            writer.picture(f"time_line/{self.results[index].name}", picture, epoch)
         confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in self.results)
-        board.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
+        writer.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
         labels = np.concatenate([clip.labels for clip in self.results])
         frames = labels.sum(axis=0)
         for k in np.argsort(-frames, kind="stable")[:MOST_CURVES]:
             if frames[k]:
                 probs = np.concatenate([clip.frame_probs[:, k] for clip in self.results])
-                board.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
+                writer.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
 
     def _same_motion(self) -> bool:
         same_clips = self.corrected.clip_ids == self.released.clip_ids

@@ -30,7 +30,7 @@ def joints(repeats: int) -> Iterator[Result]:
     Both on the GPU when there is one, copies to it and back included.
     """
     structure, device = body_structure(), choose_device(None)
-    ours = SmplhJoints(check_body(structure, "the stand-in body"), device)
+    ours = SmplhJoints(check_body(structure, "the synthetic body"), device)
     poses = np.random.default_rng(0).normal(0, 0.4, (8192, 156)).astype(np.float32)
 
     def full_mesh(batch: int) -> Callable[[int], None]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set-up and main job on stand-in data: install, make data, prepare, train, evaluate.
+# Set-up and main job on synthetic data: install, make data, prepare, train, evaluate.
 #   bash prepare/demo.sh          about two minutes; takes no options
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -12,14 +12,14 @@ fi
 ensure_python "$root/requirements.txt"
 cd "$root"
 
-data=dataset/stand_in
+data=dataset/synthetic
 run=work_dir/demo
 for ((number = 2; ; number++)); do # a run is never overwritten
     [[ -e "$run" ]] || break
     run=work_dir/demo$number
 done
 
-echo "== 1/4 make stand-in motion, labels and body in the formats of AMASS, BABEL and SMPL-H"
+echo "== 1/4 make synthetic motion, labels and body in the formats of AMASS, BABEL and SMPL-H"
 "$PYTHON" -m prepare.synthetic.generate --out "$data" --clips 240
 echo "== 2/4 prepare skeletons and labels, as for the licensed data"
 "$PYTHON" -m prepare.build --amass "$data/amass" --babel "$data/babel_v1.0_release" \

@@ -1,49 +1,47 @@
-"""The two diagrams of a data set card."""
+"""Figures of a dataset: minutes of each class, and lengths of the clips."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from reporting.style import BLUE, ORANGE, new_figure, plain_axes
 from utils.text import printable
 
-STYLES = ({"facecolor": "#0072B2"}, {"facecolor": "#E69F00", "hatch": "///"})  # of train and val, in colour and in grey
-MOST_BARS = 40
+BAR = {"edgecolor": "black", "linewidth": 0.5}
+STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
+MOST_CLASSES = 40
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # seconds
 
 
 def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
-    """Minutes of each class in each subset, the longest first, at most MOST_BARS classes."""
+    """Minutes of each class in each subset, the most frequent classes first, at most MOST_CLASSES."""
     order = np.argsort(-sum(minutes.values()), kind="stable")
-    shown = order[:MOST_BARS]
-    figure = Figure(figsize=(9, 1.1 + 0.36 * len(shown)), dpi=130, layout="constrained")
+    shown = order[:MOST_CLASSES]
+    figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
     axes = figure.subplots()
     for place, (subset, values) in enumerate(minutes.items()):
-        rows = np.arange(len(shown)) + 0.4 * place - 0.2
-        axes.barh(rows, values[shown], 0.38, label=subset, edgecolor="black", linewidth=0.5, **STYLES[place])
+        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **STYLES[subset])
     axes.set_yticks(range(len(shown)), [printable(classes[label], 28) for label in shown], parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
     axes.set_xlabel(f"minutes{rest}")
-    _finish(axes, "x")
+    plain_axes(axes, grid="x")
     axes.legend(frameon=False, loc="lower right")
     return figure
 
 
 def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
-    """How many clips have which length, on a logarithmic axis, with the benchmark's limit in seconds."""
+    """Histogram of the clips' lengths on a logarithmic axis, with the benchmark's limit in seconds."""
     everything = np.concatenate([*seconds.values(), [limit]])
     edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 30)
-    figure = Figure(figsize=(9, 3), dpi=130, layout="constrained")
+    figure = new_figure(9, 3, dpi=130)
     axes = figure.subplots()
     for place, (subset, values) in enumerate(seconds.items()):
-        axes.hist(
-            values, edges, label=subset, edgecolor="black", linewidth=0.5, alpha=0.85, zorder=2 + place, **STYLES[place]
-        )
+        axes.hist(values, edges, label=subset, alpha=0.85, zorder=2 + place, **STYLES[subset])
     axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
@@ -51,12 +49,6 @@ def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("seconds")
     axes.set_ylabel("clips")
-    _finish(axes, "y")
+    plain_axes(axes, grid="y")
     axes.legend(frameon=False)
     return figure
-
-
-def _finish(axes: Axes, direction: str) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=direction, color="0.9")
-    axes.set_axisbelow(True)

@@ -1,61 +1,64 @@
-"""Pictures of an evaluation and of a training: kinds of error, confusion of classes, curves over epochs."""
+"""Figures of an evaluation and of a training: kinds of errors, confusion of classes, curves over epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
-from reporting.time_lines import COLOURS, LINES
-from utils.atomic import whole_file
+from reporting.style import BLUE, COLOURS, GREEN, LINES, ORANGE, PINK, RED, SKY, new_figure, plain_axes
 from utils.text import printable
 
-# Of Okabe and Ito's, correct detections in the only green; hatches tell the kinds apart in grey.
-KIND_COLOURS = ("#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999")
+Curve = list[tuple[int, float]]  # (epoch, value)
+
+KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
-MOST_CONFUSED = 24  # classes shown, those with most frames
-NUMBERS_UP_TO = 12  # classes whose cells have room for a number
-SHORT = 22  # letters of a class name on an axis
+MOST_CONFUSED = 24  # classes shown: those with most frames
+NUMBERS_UP_TO = 12  # a matrix of more classes has no room for numbers
+MAX_NAME = 22  # characters of a class name on an axis
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
-    """Kinds among the k·G best detections, mAP if each kind of error were fixed, and the share of missed truth."""
-    figure = _figure(11.5, 7.4)
+    """Kinds of the k·G best detections, mAP if each kind of error were fixed, percentage of missed true segments."""
+    figure = new_figure(11.5, 7.4)
     upper, lower = figure.subplots(2, 2, width_ratios=[1.25, 1])
-    _profile(upper[0], diagnosis)
+    _best_detections(upper[0], diagnosis)
     _fixed(upper[1], diagnosis)
     for axes, (by, groups) in zip(lower, list(diagnosis.missed.items())[:2], strict=True):
         _missed(axes, by, groups)
+    for axes in (*upper, *lower):
+        plain_axes(axes)
     return figure
 
 
 def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
-    """Share of each true class's frames by most probable class, in percent of the row; background last."""
+    """Percentage of each true class's frames (rows) by most probable class (columns), background last.
+
+    Args:
+        confusion: (K+1, K+1) frames, as `evaluation.diagnosis.frame_confusion` counts them.
+    """
     background = len(classes)
     total = np.asarray(confusion.sum(axis=1)).reshape(-1)
     most = np.sort(np.argsort(-total[:background], kind="stable")[:MOST_CONFUSED])
     shown = np.append(most, background)
-    counts = confusion[shown][:, shown].toarray()
-    share = 100 * np.divide(counts, total[shown, None], out=np.zeros_like(counts), where=total[shown, None] > 0)
-    names = [*(_short(classes[k]) for k in most), "background"]
+    percent = 100 * confusion[shown][:, shown].toarray() / np.where(total > 0, total, 1)[shown, None]
+    names = [*(printable(classes[k], MAX_NAME) for k in most), "background"]
     size = 2.6 + 0.42 * max(len(shown), 5)
-    figure = _figure(size + 1.2, size)
+    figure = new_figure(size + 1.2, size)
     axes = figure.subplots()
-    picture = axes.imshow(share, vmin=0, vmax=100, cmap="Blues")
+    picture = axes.imshow(percent, vmin=0, vmax=100, cmap="Blues")
     axes.set_xticks(range(len(shown)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     labels = [f"{name}  ({frames:,.0f})" for name, frames in zip(names, total[shown], strict=True)]
     axes.set_yticks(range(len(shown)), labels, parse_math=False)
     if len(most) <= NUMBERS_UP_TO:
-        for row, column in np.ndindex(share.shape):
-            ink = "white" if share[row, column] > 55 else "black"
-            axes.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=8, color=ink)
+        for (row, column), value in np.ndenumerate(percent):
+            ink = "white" if value > 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=ink)
     axes.set_xlabel("most probable class")
     axes.set_ylabel("true class (frames)")
     hidden = background - len(most)
@@ -65,22 +68,26 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
 
 
 def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Figure:
-    """Loss terms, and what was scored on validation clips, over the epochs of metrics.jsonl."""
-    figure = _figure(11.5, 3.6)
+    """Loss terms, and scores on the validation clips, over the epochs of metrics.jsonl."""
+    figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
-    _curves(losses, {name: _series(history, "loss", name) for name in _names(history, "loss")})
-    figures = {
-        "mAP, corrected": _series(history, "corrected", "mAP"),
-        "mAP, released": _series(history, "released", "mAP"),
-        "classification mAP": _series(history, "corrected", "classification_mAP"),
-        "frame accuracy": _series(history, "corrected", "frame_accuracy"),
-    }
-    _curves(scores, figures)
+    terms = dict.fromkeys(name for row in history for name in _numbers(row, "loss"))
+    _curves(losses, {name: _curve(history, "loss", name) for name in terms})
+    _curves(
+        scores,
+        {
+            "mAP, corrected": _curve(history, "corrected", "mAP"),
+            "mAP, released": _curve(history, "released", "mAP"),
+            "classification mAP": _curve(history, "corrected", "classification_mAP"),
+            "frame accuracy": _curve(history, "corrected", "frame_accuracy"),
+        },
+    )
     losses.set_ylim(bottom=0)
     losses.set_ylabel("loss")
     scores.set_ylim(0, 100)
     scores.set_ylabel("%")
     for axes in (losses, scores):
+        plain_axes(axes)
         if 0 < refine_start <= max((row["epoch"] for row in history), default=0):
             axes.axvline(refine_start, color="0.5", linewidth=1, linestyle=":")
             axes.annotate(
@@ -90,64 +97,47 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     return figure
 
 
-def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with whole_file(path) as file:
-        figure.savefig(file, format="png")
-
-
-def _profile(axes: Axes, diagnosis: Diagnosis) -> None:
-    slots = np.arange(1, MOST_G + 1) * max(1, diagnosis.true_segments)
-    share = 100 * diagnosis.profile / slots[:, None]
+def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
+    ks = range(1, MOST_G + 1)
+    percent = 100 * diagnosis.profile.T / (np.array(ks) * max(1, diagnosis.true_segments))  # (kinds, MOST_G)
     bottom = np.zeros(MOST_G)
-    for kind, colour, hatch, values in zip(KINDS, KIND_COLOURS, HATCHES, share.T, strict=True):
-        axes.bar(
-            range(1, MOST_G + 1), values, 0.8, bottom, color=colour, edgecolor="white", linewidth=0.4,
-            hatch=hatch, label=kind,
-        )  # fmt: skip
+    for kind, colour, hatch, values in zip(KINDS, KIND_COLOURS, HATCHES, percent, strict=True):
+        axes.bar(ks, values, 0.8, bottom, color=colour, edgecolor="white", linewidth=0.4, hatch=hatch, label=kind)
         bottom += values
-    axes.set_xticks(range(1, MOST_G + 1), [f"{k}G" for k in range(1, MOST_G + 1)])
+    axes.set_xticks(ks, [f"{k}G" for k in ks])
     axes.set_ylim(0, 100)
     axes.set_ylabel("% of the k·G best")
     axes.set_title(f"The best detections (G = {diagnosis.true_segments:,} true segments)", loc="left", fontsize=10)
-    handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], names[::-1], loc="upper right", fontsize=8, framealpha=0.9)
-    _plain(axes)
+    axes.legend(reverse=True, loc="upper right", fontsize=8, framealpha=0.9)
 
 
 def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     names = [*KINDS[1:], "all"]
     values = [diagnosis.fixed[name] for name in names]
-    base = diagnosis.map
     colours = [*KIND_COLOURS[1:], "0.3"]
-    axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
-    axes.axvline(base, color="black", linewidth=1)
-    for row, value in enumerate(values):
-        if not np.isnan(value):
-            axes.text(value + 1, row, f"{value:.1f}  (+{value - base:.1f})", va="center", fontsize=8)
-    axes.set_yticks(range(len(names)), ["all of these" if name == "all" else name for name in names])
+    bars = axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
+    axes.bar_label(bars, [f"{value:.1f}  (+{value - diagnosis.map:.1f})" for value in values], padding=3, fontsize=8)
+    axes.axvline(diagnosis.map, color="black", linewidth=1)
+    axes.set_yticks(range(len(names)), [*names[:-1], "all of these"])
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 128)  # room for the figures
+    axes.set_xlim(0, 128)  # room for the numbers
     axes.set_xticks(range(0, 101, 20))
-    axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {base:.1f})", loc="left", fontsize=10)
-    _plain(axes)
+    axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {diagnosis.map:.1f})", loc="left", fontsize=10)
 
 
 def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:
-    share = [100 * group.missed / max(1, group.segments) for group in groups]
-    axes.bar(range(len(groups)), share, 0.7, color=COLOURS[0])
-    for place, (group, value) in enumerate(zip(groups, share, strict=True)):
-        label = f"{group.missed} of\n{group.segments}" if group.segments else "none"
-        axes.text(place, value + 2, label, ha="center", fontsize=8)
+    percent = [100 * group.missed / max(1, group.segments) for group in groups]
+    bars = axes.bar(range(len(groups)), percent, 0.7, color=BLUE)
+    labels = [f"{group.missed} of\n{group.segments}" if group.segments else "none" for group in groups]
+    axes.bar_label(bars, labels, padding=2, fontsize=8)
     axes.set_xticks(range(len(groups)), [group.group for group in groups], fontsize=8)
     axes.set_ylim(0, 122)
     axes.set_yticks(range(0, 101, 25))
     axes.set_ylabel("% missed")
     axes.set_title(f"True segments missed, by {by}", loc="left", fontsize=10)
-    _plain(axes)
 
 
-def _curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None:
+def _curves(axes: Axes, curves: dict[str, Curve]) -> None:
     for number, (name, points) in enumerate(curves.items()):
         if points:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
@@ -157,35 +147,13 @@ def _curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     if axes.lines:
         axes.legend(loc="best", fontsize=8, frameon=False)
-    _plain(axes)
 
 
-def _names(history: Sequence[dict[str, Any]], group: str) -> list[str]:
-    return list(dict.fromkeys(name for row in history for name in _part(row, group)))
+def _curve(history: Sequence[dict[str, Any]], group: str, name: str) -> Curve:
+    return [(row["epoch"], _numbers(row, group)[name]) for row in history if name in _numbers(row, group)]
 
 
-def _series(history: Sequence[dict[str, Any]], group: str, name: str) -> list[tuple[int, float]]:
-    return [(row["epoch"], _part(row, group)[name]) for row in history if name in _part(row, group)]
-
-
-def _part(row: dict[str, Any], group: str) -> dict[str, float]:
-    """The numbers of a group in a row, whatever else a file holds there."""
-    part = row.get(group)
-    return {k: v for k, v in part.items() if isinstance(v, int | float)} if isinstance(part, dict) else {}
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="both", color="0.92")
-    axes.set_axisbelow(True)
-
-
-def _short(name: str) -> str:
-    name = printable(name)
-    return name if len(name) <= SHORT else f"{name[: SHORT - 1]}…"
+def _numbers(row: dict[str, Any], group: str) -> dict[str, float]:
+    """The numbers of a group in a row. A file may hold anything else there."""
+    entries = row.get(group)
+    return {k: v for k, v in entries.items() if isinstance(v, int | float)} if isinstance(entries, dict) else {}

@@ -1,108 +1,106 @@
-"""A run for TensorBoard: curves, pictures, distributions, precision by recall, its settings beside its result."""
+"""Writes a run for TensorBoard: curves, pictures, histograms, precision-recall curves, and the settings (HParams)."""
 
 from __future__ import annotations
 
-import io
-import socket
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard import summary
+from torch.utils.tensorboard import SummaryWriter, summary
 
 from utils import config
-from utils.atomic import append
+from utils.atomic import naming
 from utils.config import Settings
 
 RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
 NO_HYPER_PARAMETERS = {"data.root", "data.workers"}  # settings that change no result
-BINS = np.linspace(0, 1, 41)
-ABOUT = {  # the beginning of a tag: what TensorBoard says about it
-    "loss": "Mean of this term of the loss over the epoch's batches.",
-    "corrected": "Validation clips by the corrected evaluation, in percent; mAP is averaged over the tIoUs.",
-    "released": "Validation clips by the released code's evaluation, in percent, to be compared with published tables.",
-    "time_line": "A validation clip, the same each epoch: truth (hatched) above detections, then frame probabilities.",
-    "confusion": "Percent of each true class's frames in the validation clips, by their most probable class.",
-    "precision_recall": "Precision (upwards) by recall (to the right) over thresholds on the frame probability: frames "
-    "of the validation clips, this class against the rest.",
+BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
+DESCRIPTIONS = {  # by the first part of a tag
+    "loss": "Mean of this loss term over the epoch's batches.",
+    "corrected": "Validation clips by the corrected evaluation, in percent. mAP is the mean over the tIoUs.",
+    "released": "Validation clips by the released code's evaluation, in percent, for comparison with published tables.",
+    "time_line": "A validation clip, the same in each epoch: true segments (hatched), detections, frame probabilities.",
+    "confusion": "Percentage of each true class's frames in the validation clips, by their most probable class.",
+    "precision_recall": "Precision against recall over thresholds on the frame probability: frames of the validation "
+    "clips, this class against the rest.",
     "pseudo-label confidence": "The highest class probability of each training frame's pseudo-label.",
 }
 
 
-class Board:
-    """Writes one step an epoch; what an interrupted run wrote from `first_epoch` on is struck out.
+class TensorBoardWriter:
+    """Writes one step per epoch into a run's folder. A resumed run hides what was written from `first_epoch` on.
 
-    TensorBoard's own writer works in a thread, where a full disk ends in a traceback and is noticed late or never.
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path, settings: Settings, first_epoch: int) -> None:
-        before = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
-        stamp = max([int(time.time()), *(int(text) + 1 for text in before if text.isdecimal())])
-        self.path = folder / f"events.out.tfevents.{stamp:010}.{socket.gethostname()}"  # read in order of their names
-        strike_out = SessionLog(status=SessionLog.START)
-        self._write(Event(file_version="brain.Event:2"), Event(step=first_epoch, session_log=strike_out))
+        self.name = folder / "events.out.tfevents.*"
+        threading.excepthook = _report_thread_error
+        with naming(self.name):
+            self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
         given, usual = _hyper_parameters(settings), _hyper_parameters(config.load())
-        experiment, begin, self._end = summary.hparams(given, dict.fromkeys(RESULTS, 0))
-        unusual = {name for name in given if given[name] != usual[name]}
-        self._write(Event(summary=_with_first(experiment, unusual)), Event(summary=begin))
+        experiment, start, self._end = summary.hparams(given, dict.fromkeys(RESULTS, 0))
+        # TensorBoard's table shows the settings marked as differing in its first columns.
+        plugin_data = experiment.value[0].metadata.plugin_data
+        content = HParamsPluginData.FromString(plugin_data.content)
+        for info in content.experiment.hparam_infos:
+            info.differs = given[info.name] != usual[info.name]
+        plugin_data.content = content.SerializeToString()
+        self._add(experiment)
+        self._add(start)
 
     def scalars(self, row: dict[str, Any]) -> None:
-        """Every number of an epoch's row, under its keys joined by "/"; `row["epoch"]` is the step."""
-        numbers = ((tag, value) for tag, value in _numbers(row, "") if tag != "epoch")
-        self._write(*(Event(step=row["epoch"], summary=summary.scalar(tag, value)) for tag, value in numbers))
+        """Add every number of an epoch's row, under its keys joined by "/"; `row["epoch"]` is the step."""
+        for tag, value in _flat(row, "/"):
+            if tag != "epoch" and isinstance(value, int | float):
+                self._add(summary.scalar(tag, value), row["epoch"])
 
     def picture(self, tag: str, image: np.ndarray, epoch: int) -> None:
-        """A picture (H, W, 3) uint8."""
-        self._write(Event(step=epoch, summary=summary.image(tag, image, dataformats="HWC")))
+        """Add a picture (H, W, 3) uint8."""
+        self._add(summary.image(tag, image, dataformats="HWC"), epoch)
 
-    def distribution(self, tag: str, values: np.ndarray, epoch: int) -> None:
-        """A histogram of probabilities (n,); none where there is no value."""
-        if len(values):
-            self._write(Event(step=epoch, summary=summary.histogram(tag, values, BINS)))
+    def histogram(self, tag: str, probs: np.ndarray, epoch: int) -> None:
+        """Add a histogram of probabilities (n,), unless there are none."""
+        if len(probs):
+            self._add(summary.histogram(tag, probs, BINS), epoch)
 
     def precision_recall(self, tag: str, labels: np.ndarray, probs: np.ndarray, epoch: int) -> None:
-        """Precision against recall over all thresholds on probabilities (n,) of what labels (n,) bool say."""
-        self._write(Event(step=epoch, summary=summary.pr_curve(tag, labels, probs)))
+        """Add the precision-recall curve of probabilities (n,) against labels (n,) bool."""
+        self._add(summary.pr_curve(tag, labels, probs), epoch)
 
     def close(self) -> None:
-        """Note that the run came to its end; its last figures are what its settings are compared by."""
-        self._write(Event(summary=self._end))
+        """Note that the run is complete, and close the file."""
+        self._add(self._end)
+        self.writer.close()
 
-    def _write(self, *events: Event) -> None:
-        buffer = io.BytesIO()
-        for event in events:
-            event.wall_time = time.time()
-            for value in event.summary.value:
-                value.metadata.summary_description = ABOUT.get(value.tag.split("/")[0], "")
-            RecordWriter(buffer).write(event.SerializeToString())
-        append(self.path, buffer.getvalue())
-
-
-def _numbers(entries: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    for key, value in entries.items():
-        if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float):
-            yield f"{prefix}{key}", value
+    def _add(self, what: Summary, epoch: int | None = None) -> None:
+        for value in what.value:
+            value.metadata.summary_description = DESCRIPTIONS.get(value.tag.split("/")[0], "")
+        with naming(self.name):
+            self.writer.file_writer.add_summary(what, epoch)
+            self.writer.flush()  # a finished epoch is in the file, and a full disk is noticed at once
 
 
 def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
-    dotted = {f"{group}.{name}": v for group, part in settings.model_dump().items() for name, v in part.items()}
-    values = {key: value for key, value in dotted.items() if key not in NO_HYPER_PARAMETERS}
+    values = {key: value for key, value in _flat(settings.model_dump(), ".") if key not in NO_HYPER_PARAMETERS}
     return {key: str(value).lower() if isinstance(value, bool | list) else value for key, value in values.items()}
 
 
-def _with_first(experiment: Summary, names: set[str]) -> Summary:
-    """The experiment with these settings in TensorBoard's first columns, where those stand that it calls differing."""
-    content = metadata.parse_experiment_plugin_data(experiment.value[0].metadata.plugin_data.content)
-    for info in content.hparam_infos:
-        info.differs = info.name in names
-    marked = metadata.create_summary_metadata(HParamsPluginData(experiment=content))
-    return Summary(value=[Summary.Value(tag=metadata.EXPERIMENT_TAG, metadata=marked)])
+def _flat(entries: dict[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
+    """The values of nested dictionaries, under their keys joined by the separator."""
+    for key, value in entries.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}{separator}{rest}", inner) for rest, inner in _flat(value, separator))
+        else:
+            yield key, value
+
+
+def _report_thread_error(error: threading.ExceptHookArgs) -> None:
+    """Print a thread's error, but not if it is from SummaryWriter's thread: SummaryWriter itself raises it again."""
+    if not type(error.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(error)

@@ -1,4 +1,4 @@
-"""Pictures of one clip: what is true, what was found, and the probabilities that led there."""
+"""The time line of one clip: true segments, detections, and the class activation sequence that led to them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from evaluation.localization import Detections
 from evaluation.segments import runs
+from reporting.style import COLOURS, LINES, new_figure, plain_axes
 from utils.skeleton import FPS
 from utils.text import printable
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; line styles tell them apart in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES = ("-", "--", "-.", ":")
-MAX_BAND = 0.2  # thresholds that are further apart are lines alone; a band would hide the curves
+MAX_BAND = 0.2  # a wider band from the lowest to the highest threshold would hide the curves
 MAX_ROWS = 8  # classes shown
 MAX_NAME, MAX_TITLE = 28, 60  # characters
-TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)  # of the curves, whose axis is stretched where the thresholds are
-FEW_TICKS = (0, 0.05, 0.4, 1)
+TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)  # of the curves; the square-root axis gives low probabilities more room
+FEW_TICKS = (0, 0.05, 0.4, 1)  # of curves in a panel of their own
 MAX_CURVES = 4  # in one panel
-LONG = 2000  # frames from which on curves are drawn finer
-MAX_BARS = 40  # detections shown for each class, the best ones
+LONG = 2000  # frames of a clip whose curves are drawn thin
+MAX_BARS = 40  # detections shown for each class: the best ones
+TRUTH = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
+DETECTED = Patch(facecolor="0.8", edgecolor="black", label="detected")
+LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
+
+Row = tuple[int, int, str]  # row of the figure, class index and class name
 
 
 def time_line(
@@ -35,64 +37,49 @@ def time_line(
     frame_probs: np.ndarray,
     classes: Sequence[str],
     thresholds: Sequence[float],
-    fps: float = FPS,
 ) -> Figure:
-    """Truth and detections of one clip, class by class, above its class activation curves, in seconds.
+    """Draw true segments and detections of one clip, class by class, above the class activation sequence, in seconds.
 
-    Only classes that occur or are detected are shown: those that occur first, then those with the best scores,
-    at most MAX_ROWS. The number on a detection is its score; the fainter, the lower. Where the curves of many
-    classes or of a long clip would hide each other, each has a panel of its own.
+    At most MAX_ROWS classes are shown: those that occur first, then those with the best detections. The number on a
+    detection is its score, and a fainter colour means a lower score. Classes share one panel of curves. Each has its
+    own panel if there are more than MAX_CURVES classes, or if the clip is LONG.
 
     Args:
-        labels: (T, K) bool, or None where the truth is unknown.
-        detections: of this clip alone.
+        labels: (T, K) bool, or None if the true segments are unknown.
+        detections: of this clip only.
         frame_probs: (T, K+1), background last.
-        thresholds: on the curves, of the proposals.
+        thresholds: those of the proposals, drawn among the curves.
     """
-    truth = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
-    keys = [truth, Patch(facecolor="0.8", edgecolor="black", label="detected")]
-    lane = 0.2  # below the truth
-    if labels is None:
-        labels, lane, keys = np.zeros((len(frame_probs), len(classes)), bool), 0.0, keys[1:]
-    shown, hidden = _chosen(labels, detections)
-    rows = max(1, len(shown))
-    named = [(row, label, printable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
-    crowded = len(shown) > 1 and (len(shown) > MAX_CURVES or len(labels) >= LONG)
-    panels = [[part] for part in named] if crowded else [named]
-    heights = [0.55 * rows, *(len(panels) * [0.8] if crowded else [2.6])]
-    figure = Figure(figsize=(10, 1 + sum(heights)), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    true = np.zeros((len(frame_probs), len(classes)), bool) if labels is None else labels
+    shown, hidden = _shown_classes(true, detections)
+    rows = [(row, label, printable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
+    separate = len(rows) > 1 and (len(rows) > MAX_CURVES or len(true) >= LONG)
+    panels = [[row] for row in rows] if separate else [rows]
+    heights = [0.55 * max(1, len(rows)), *(len(panels) * [0.8 if separate else 2.6])]
+    figure = new_figure(10, 1 + sum(heights))
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    for row, label in enumerate(shown):
-        _bars(bars, row, lane, labels[:, label], detections.of_class(label), _colour(row), fps)
-    bars.set_yticks(range(len(shown)), [text for _, _, text in named], parse_math=False)
-    bars.set_ylim(rows - 0.5, -0.5)
+    lane = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
+    for row, label, _ in rows:
+        _draw_bars(bars, row, lane, true[:, label], detections.of_class(label))
+    bars.set_yticks(range(len(rows)), [text for *_, text in rows], parse_math=False)
+    bars.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+    bars.set_xlim(0, max(1, len(true)) / FPS)
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
-    bars.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
     for axes, panel in zip(curves, panels, strict=True):
-        _curves(axes, frame_probs, panel, thresholds, fps)
-        _explain(axes, axes is curves[0], crowded)
-    curves[0].set_ylabel(
-        "frame probability\n(square-root axis)", y=1 if crowded else 0.5, ha="right" if crowded else "center"
-    )
+        _draw_curves(axes, frame_probs, panel, thresholds)
+        _add_legend(axes, first=axes is curves[0], separate=separate)
+    place = {"y": 1, "ha": "right"} if separate else {}
+    curves[0].set_ylabel("frame probability\n(square-root axis)", **place)
     curves[-1].set_xlabel("seconds")
-    bars.set_xlim(0, max(1, len(labels)) / fps)
     for axes in (bars, *curves):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="x", color="0.9")
-        axes.set_axisbelow(True)
+        plain_axes(axes, grid="x")
     return figure
 
 
-def as_image(figure: Figure) -> np.ndarray:
-    """A figure as a picture (H, W, 3) uint8."""
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
-
-
-def _chosen(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]:
-    """The classes to show, and how many are left out."""
+def _shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]:
+    """The classes to show, and how many more there would be."""
     best = np.full(labels.shape[1], -np.inf)
     np.maximum.at(best, detections.label, detections.scores)
     present = labels.any(axis=0)
@@ -101,40 +88,34 @@ def _chosen(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]
     return relevant[:MAX_ROWS], len(relevant[MAX_ROWS:])
 
 
-def _bars(
-    axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections, colour: str, fps: float
-) -> None:
-    """Truth in the upper part of a class's row, detections about `lane` below its middle."""
-    spans = [(start, end - start) for start, end in runs(labels) / fps]
+def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections) -> None:
+    """Draw the true segments in the upper part of a class's row, and its detections `lane` below the middle."""
+    colour = COLOURS[row % len(COLOURS)]
+    spans = [(start, end - start) for start, end in runs(labels) / FPS]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
     best = detections.where(np.argsort(-detections.scores, kind="stable")[:MAX_BARS])
-    ceiling = max(float(best.scores.max(initial=0)), 1e-9)
-    for (start, end), score in zip(best.segments / fps, best.scores, strict=True):
-        strength = 0.15 + 0.75 * float(np.clip(score / ceiling, 0, 1))
-        axes.barh(row + lane, end - start, 0.32, start, facecolor=(colour, strength), edgecolor="black", linewidth=0.8)
-        label = f"{score:.2f}"
-        text = axes.text((start + end) / 2, row + lane, label, ha="center", va="center", fontsize=7, clip_on=True)
+    highest = max(float(best.scores.max(initial=0)), 1e-9)
+    for (start, end), score in zip(best.segments / FPS, best.scores, strict=True):
+        opacity = 0.15 + 0.75 * float(np.clip(score / highest, 0, 1))
+        axes.barh(row + lane, end - start, 0.32, start, facecolor=(colour, opacity), edgecolor="black", linewidth=0.8)
+        middle, label = (start + end) / 2, f"{score:.2f}"
+        text = axes.text(middle, row + lane, label, ha="center", va="center", fontsize=7, clip_on=True)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
-        text.set_visible(end - start > 0.045 * len(labels) / fps)  # no room in shorter ones
+        text.set_visible(end - start > 0.045 * len(labels) / FPS)  # shorter bars have no room for it
 
 
-def _curves(
-    axes: Axes,
-    frame_probs: np.ndarray,
-    shown: list[tuple[int, int, str]],
-    thresholds: Sequence[float],
-    fps: float,
-) -> None:
-    """Probability by time of the shown classes (row, label, name) and background, with the thresholds as a band."""
-    seconds = (np.arange(len(frame_probs)) + 0.5) / fps  # the middle of each frame
+def _draw_curves(axes: Axes, frame_probs: np.ndarray, rows: list[Row], thresholds: Sequence[float]) -> None:
+    """Draw the probabilities of classes and of background over time, with the thresholds as a band."""
+    seconds = (np.arange(len(frame_probs)) + 0.5) / FPS  # the middle of each frame
     marker = "o" if len(frame_probs) == 1 else None
     axes.plot(seconds, frame_probs[:, -1], color="0.65", linewidth=1, marker=marker, label="background")
-    for row, label, name in shown:
-        style = LINES[row % len(LINES)] if len(shown) > 1 else "-"
-        width = 1.6 if len(frame_probs) < LONG else 0.8
-        axes.plot(
-            seconds, frame_probs[:, label], color=_colour(row), ls=style, linewidth=width, marker=marker, label=name
-        )
+    for row, label, name in rows:
+        style = {
+            "color": COLOURS[row % len(COLOURS)],
+            "linestyle": LINES[row % len(LINES)] if len(rows) > 1 else "-",
+            "linewidth": 1.6 if len(frame_probs) < LONG else 0.8,
+        }
+        axes.plot(seconds, frame_probs[:, label], **style, marker=marker, label=name)
     low, high = min(thresholds), max(thresholds)
     if high - low <= MAX_BAND:
         axes.axhspan(low, high, color="0.75", zorder=0)
@@ -146,19 +127,12 @@ def _curves(
     axes.set_ylim(0, 1.02)
 
 
-def _explain(axes: Axes, first: bool, crowded: bool) -> None:
-    """Ticks and legend of the curves; of several panels the first explains what they share."""
-    ticks = FEW_TICKS if crowded else TICKS
+def _add_legend(axes: Axes, first: bool, separate: bool) -> None:
+    """Add ticks and a legend. Background and thresholds are explained in the first panel only."""
+    ticks = FEW_TICKS if separate else TICKS
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]  # the others have no label
-    shared = (lines[0], lines[-1])  # background and thresholds
-    told = [line for line in lines if first or line not in shared]
-    legend = axes.legend(
-        told, [line.get_label() for line in told], loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a class name is no formula, whatever is in it
-
-
-def _colour(row: int) -> str:
-    return COLOURS[row % len(COLOURS)]
+    handles, names = axes.get_legend_handles_labels()
+    if not first:
+        handles, names = handles[1:-1], names[1:-1]
+    for text in axes.legend(handles, names, **LEGEND).get_texts():
+        text.set_parse_math(False)  # a class name is never a formula

@@ -14,7 +14,7 @@ import pytest
 
 from prepare.build import build
 from prepare.formats.babel import LABEL_SETS
-from prepare.synthetic.generate import write_stand_in
+from prepare.synthetic.generate import write_synthetic
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store
 
@@ -41,18 +41,18 @@ def _present(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of stand-in data: 24 clips; not to be written to."""
-    folder = tmp_path_factory.mktemp("stand_in") / "data"
-    write_stand_in(folder, 24, workers=2)
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic data: 24 clips; not to be written to."""
+    folder = tmp_path_factory.mktemp("synthetic") / "data"
+    write_synthetic(folder, 24, workers=2)
     return folder
 
 
 @pytest.fixture(scope="session")
-def prepared(stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store and the three splits of these data; not to be written to."""
     out = tmp_path_factory.mktemp("prepared")
-    build(stand_in / "amass", stand_in / "babel_v1.0_release", "synthetic", out, LABEL_SETS)
+    build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, LABEL_SETS)
     return out
 
 

@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.smplh_body import check_body
 from prepare.skeletons.smplh import SmplhJoints
-from prepare.synthetic.body import JOINTS, body_structure, rest_points
+from prepare.synthetic.body import JOINTS, REST_POINTS, body_structure
+from prepare.synthetic.motion import Performer
 from prepare.synthetic.plan import plan_clip
-from prepare.synthetic.pose import Performer
 from prepare.synthetic.take import perform
 
 BODY = check_body(body_structure(), "the synthetic body")
@@ -29,7 +29,7 @@ def poses(seconds: float = 3.0, fps: float = 30.0, seed: int = 0) -> np.ndarray:
     """Synthetic motion as SMPL-H poses (T, 156) radians, z up."""
     rng = np.random.default_rng(seed)
     plan = plan_clip(rng, seconds, seed, 0.0)
-    return perform(plan, Performer.draw(rng), fps, rng)[0][: round(seconds * fps)].astype(np.float32)
+    return perform(plan, Performer(rng), fps, rng)[0][: round(seconds * fps)].astype(np.float32)
 
 
 def joints_of(some_poses: np.ndarray) -> np.ndarray:
@@ -67,8 +67,8 @@ def write_body_bvh(
     path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, mixamo: bool = False
 ) -> None:
     """Write poses of the synthetic body as a BVH file, y up, in `unit`s of metres, with SMPL-H's names or Mixamo's."""
-    parents, points = BODY["parents"].tolist(), rest_points()
-    rest = np.array([points[name] for name in JOINTS])
+    parents = BODY["parents"].tolist()
+    rest = np.array([REST_POINTS[name] for name in JOINTS])
     hands = np.concatenate([np.zeros(66), BODY["hands_meanl"], BODY["hands_meanr"]])
     turns = Rotation.from_rotvec((some_poses + hands).reshape(-1, 3))
     frames = len(some_poses)
@@ -86,8 +86,8 @@ def write_body_bvh(
         if parent < 0:
             numbers.append(np.tile((TO_Y_UP.apply(rest[0])) / unit, (frames, 1)))
         numbers.append(Rotation.from_matrix(matrices[:, joint]).as_euler(letters, degrees=True))
-    for tip, of in ((tip, JOINTS.index(_tipped(tip))) for tip in points if tip.endswith(("_tip", "_toe", "_top"))):
-        nodes.append((tip, order.index(of), (points[tip] - rest[of]) / unit, None))
+    for tip, of in ((tip, JOINTS.index(_tipped(tip))) for tip in REST_POINTS if tip.endswith(("_tip", "_toe", "_top"))):
+        nodes.append((tip, order.index(of), (REST_POINTS[tip] - rest[of]) / unit, None))
     write_bvh(path, nodes, np.concatenate(numbers, axis=1), 1 / fps)
 
 

@@ -74,19 +74,19 @@ def test_the_order_in_which_folders_are_listed_changes_no_run(
 
 
 def test_the_order_in_which_folders_are_listed_changes_no_byte_of_a_store(
-    stand_in: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with folders_listed_backwards(monkeypatch):
-        names = [path.name for path in stand_in.iterdir()]
+        names = [path.name for path in synthetic.iterdir()]
         assert names == sorted(names, reverse=True)
-        build(stand_in / "amass", stand_in / "babel_v1.0_release", "synthetic", tmp_path, LABEL_SETS)
+        build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", tmp_path, LABEL_SETS)
         assert list_splits(tmp_path) == ["split1", "split2", "split3"]
     assert content(tmp_path) == content(prepared)
 
 
-def test_the_hash_seed_changes_no_byte_of_a_store(stand_in: Path, prepared: Path, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "synthetic"]
-    line += ["--babel", str(stand_in / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "1"]
+def test_the_hash_seed_changes_no_byte_of_a_store(synthetic: Path, prepared: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
+    line += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "1"]
     subprocess.run(line, cwd=ROOT, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "54321"})
     assert content(tmp_path) == content(prepared)
 

@@ -121,7 +121,7 @@ def test_all_formats_of_one_motion_are_predicted_alike(
 
 @pytest.mark.parametrize("normalization", ["upright", "released"])
 def test_predictions_equal_the_detections_of_evaluation(
-    normalization: str, stand_in: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    normalization: str, synthetic: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     travelling = [f"data.normalization={normalization}", "eval.min_video_score=0.4", "eval.thresholds=[0.15]"]
     path = checkpoint(tmp_path / "best.pt", *travelling)
@@ -132,7 +132,7 @@ def test_predictions_equal_the_detections_of_evaluation(
     model, *_ = predict.load_trained(path)
     corrected, _ = validation.evaluate(model)
     clips = validation.corrected
-    files = [stand_in / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
+    files = [synthetic / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
     assert run(monkeypatch, *files, "--weights", path, "--body", "synthetic", "--out", tmp_path / "out") == 0
     compared = 0
     for clip, file in enumerate(files):

@@ -1,133 +1,129 @@
-"""The twelve benchmark actions as procedures over time; `stand_in_other.py` has the rest.
-
-Each takes the seconds since its start `t` (T,), how long it lasts, who does it and a random generator for this
-time's variation, and returns what it drives (`stand_in_pose.Drive`); every other channel stays in the performer's
-stance. Random numbers are drawn apart from `t`, so that one motion can be sampled at any frame rate.
-"""
+"""The twelve actions of the benchmark as tables of key poses, most in several ways. `pose.py` explains the channels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
+from prepare.synthetic.motion import Motion, Rows
 
-from prepare.synthetic.gait import jog, run, turn, walk
-from prepare.synthetic.gestures import dance, gesture, wave
-from prepare.synthetic.pose import Drive, Performer, keyed, one, other, pair, rest_arms, smooth, swell, wander
+HIPS: Rows = {"arm": -10, "arm_out": 26, "elbow": 65, "arm_turn": -62, "wrist": 30}  # hands on the hips
+CROSSED: Rows = {"arm": 28, "arm_out": -4, "elbow": 85, "arm_turn": -62}
+CLASPED: Rows = {"arm": 14, "arm_out": -4, "elbow": 37, "arm_turn": -42}
+ON_THIGHS: Rows = {"arm": 10, "elbow": 31, "arm_turn": -8, "forearm_turn": -60}
+ON_KNEES: Rows = {"arm": 30, "arm_out": -4, "elbow": 7, "forearm_turn": -60}
+ON_GUARD: Rows = {"arm": 30, "elbow": 90, "arm_turn": -15}
+# The other leg carries the weight.
+ONE_LEG: Rows = {"knee_r": 16, "hip_r": 10, "ankle_r": 6, "roll": -4, "side": 3, "look": 8}
 
-Action = Callable[[np.ndarray, float, Performer, np.random.Generator], Drive]
-
-
-def stand(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator) -> Drive:
-    """Quiet stance: swaying, weight on one leg or both; arms hanging, on the hips, crossed or clasped."""
-    side, onto, tilt = who.hand(rng), rng.uniform(0, 1) * (rng.random() < 0.5), rng.normal(0, 8)
-    sway = wander(t, rng, 2, fastest=0.4)
-    shift = keyed(t, (0, 0), (0.4 * duration, onto), (0.7 * duration, onto), (duration, 0.3 * onto))
-    drive = rest_arms(rng, ("hang", "hang", "hips", "crossed", "clasped"), who)
-    drive |= one(side, knee=4 + 16 * shift, hip=2 + 10 * shift, ankle=2 + 6 * shift)
-    lean = -1.0 if side == "l" else 1.0
-    drive |= {"roll": -lean * 4 * shift + sway[:, 0], "side": lean * 3 * shift, "pitch": 0.8 * sway[:, 1]}
-    return drive | {"look": tilt + 5 * sway[:, 0]}
-
-
-def jump(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator) -> Drive:
-    """Crouch, extend, fly and land, again and again; in place or ahead, arms along."""
-    each, deep, high = rng.uniform(1.15, 1.6), rng.uniform(55, 90) * who.amplitude, rng.uniform(0.15, 0.4)
-    ahead, arms_up = (rng.random() < 0.4) * rng.uniform(0.8, 1.8), rng.uniform(40, 125)
-    times = max(1, round(duration / each))
-    u = (t / duration * times) % 1.0 * (t < duration)
-    down = keyed(u, (0, 0), (0.3, 1), (0.42, -0.05), (0.55, 0.25), (0.66, 0.1), (0.78, 0.7), (1, 0))
-    air = np.clip((u - 0.42) / 0.26, 0, 1)
-    arms = keyed(u, (0, 0), (0.27, -40), (0.53, arms_up), (0.7, 0.5 * arms_up), (0.87, -15), (1, 0))
-    legs = pair(hip=2 + deep * down, knee=4 + 1.15 * deep * down, ankle=2 + 30 * down - 45 * np.sin(np.pi * air))
-    bent = pair(arm=arms, elbow=15 + 25 * np.abs(arms) / 100, arm_out=who.arms_out + 6)
-    flight = {"lift": high * 4 * air * (1 - air), "speed": ahead * smooth(np.sin(np.pi * air))}
-    return legs | bent | flight | {"pitch": 28 * np.clip(down, 0, None), "bend": who.stoop + 14 * down}
+# Gaits: eight poses of a cycle that starts as the right heel strikes. The arm swings against the leg of its side.
+_WALK: Rows = {
+    "hip": (24, 13, -4, -16, -17, -5, 12, 24), "knee": (8, 15, 8, 4, 10, 33, 46, 24),
+    "ankle": (0, 0, 0, 3, -4, -13, -3, 0), "arm": (-20, -14, 0, 14, 20, 14, 0, -14), "elbow": (-1, 5, 11, 5),
+    "yaw": (5, 0, -5, 0), "twist": (-9, 0, 9, 0), "roll": (0, -3, 0, 3), "bend": 4, "speed": 1.44,
+}  # fmt: skip
+_RUN: Rows = _WALK | {
+    "hip": (69, 48, 17, -5, -5, 16, 47, 69), "knee": (21, 26, 14, 8, 20, 64, 92, 48),
+    "ankle": (0, 0, 0, 3, -4, -22, -5, 0), "arm": (-33, -20, 12, 44, 57, 44, 12, -20), "elbow": (61, 75, 88, 75),
+    "twist": (-16, 0, 16, 0), "lift": (0.03, 0.01, 0.03, 0.1) * 2, "pitch": 12, "speed": 2.6,
+}  # fmt: skip
+_JOG: Rows = _WALK | {
+    "hip": (39, 28, 11, -1, -1, 10, 27, 39), "knee": (16, 22, 12, 7, 15, 45, 63, 34),
+    "ankle": (0, 0, 0, 3, -4, -18, -4, 0), "arm": (-11, -7, 4, 15, 19, 15, 4, -7), "elbow": (61, 65, 70, 65),
+    "lift": (0.02, 0.01, 0.02, 0.05) * 2, "pitch": 4, "speed": 1.8,
+}  # fmt: skip
+_ON_THE_SPOT: Rows = {"hip": (30, 24, 15, 8, 8, 14, 23, 30), "speed": 0.1}
+_walk = Motion(_WALK, (0.98, 1.29), alternating=True)
+_jog = Motion(_JOG, (0.74, 0.85), alternating=True)
 
 
-def seat(who: Performer) -> Drive:
-    """Seated on a chair, a low stool or the ground; the angles to which `sit` goes and from which `stand_up` comes."""
-    rng = np.random.default_rng(who.chair)
-    kind = ("chair", "chair", "chair", "stool", "ground")[rng.integers(5)]
-    hip, knee, pitch = {"chair": (86, 88, -4), "stool": (98, 105, 2), "ground": (112, 100, -8)}[kind]
-    hip, knee, pitch = hip + rng.normal(0, 5), knee + rng.normal(0, 6), pitch + rng.normal(0, 4)
-    arms = rest_arms(rng, ("thighs", "thighs", "knees", "crossed", "clasped"), who)
-    legs = pair(hip=hip, knee=knee, ankle=knee - hip + pitch, hip_out=rng.uniform(2, 16))
-    return legs | arms | {"pitch": pitch, "bend": who.stoop + rng.uniform(-4, 16), "nod": rng.uniform(-8, 10)}
+def stepping(height: float, shortest: float, longest: float, **rows: float) -> Motion:
+    """Steps on the spot, feet lifted in turn by bending the knee `height` degrees; `rows` are held."""
+    up = (0, 0, 0, 0.4, 1, 0.4, 0, 0)
+    legs = {"hip": tuple(0.6 * height * x for x in up), "knee": tuple(height * x for x in up)}
+    return Motion(legs | rows, (shortest, longest), alternating=True)
 
 
-def sit(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator) -> Drive:
-    """Sitting down, leaning forward on the way, then sitting with little movements."""
-    down, lean = rng.uniform(1.0, 1.6), rng.uniform(25, 45)
-    target = seat(who)
-    way = keyed(t, (0, 0), (down, 1), (down + 1, 1))
-    stance = dict.fromkeys(target, 0.0) | {"bend": who.stoop} | pair(arm_out=who.arms_out, elbow=who.elbows)
-    drive = {name: stance[name] + way * (value - stance[name]) for name, value in target.items()}
-    drive |= _leaning(drive, lean * swell(np.clip(t / down, 0, 1), 0.5, 0.1))
-    idle = wander(t, rng, 3, fastest=0.3) * way[:, None]
-    return drive | {"side": 3 * idle[:, 0], "look": 14 * idle[:, 1], "twist": 4 * idle[:, 2]}
+_turn = stepping(31, 0.87, 1.25, turn_rate=105, look=28, twist=12, hip_out=6)
+CURVE = Motion({"turn_rate": 80, "look": 20, "side": 5})  # turning while moving: laid over a gait
+
+_JUMP: Rows = {
+    "hip": (0, 73, -4, 18, 7, 50, 0), "knee": (0, 84, -4, 21, 8, 58, 0), "ankle": (0, 30, -40, -36, -40, 21, 0),
+    "arm": (0, -40, 35, 85, 50, -10, 0), "arm_out": 6, "elbow": (0, 10, 10, 22, 12, 0, 0),
+    "pitch": (0, 28, 0, 7, 3, 20, 0), "bend": (0, 14, 0, 4, 2, 10, 0), "lift": (0, 0, 0.04, 0.28, 0.04, 0, 0),
+}  # fmt: skip
+_jump = Motion(_JUMP, (1.15, 1.6), "repeat", at=(0, 0.28, 0.42, 0.55, 0.68, 0.8, 0.97))
+
+_KICKS = ((8, 80, 0), (-30, 46, 0), (23, 38, 67))  # to the front, low as at a ball, to the side
+_SWINGING: Rows = {"arm_l": (0, 35, 30, 20, 0), "arm_r": (0, -35, -30, -20, 0), "arm_out": (0, 25, 25, 15, 0)}
 
 
-def _leaning(drive: Drive, lean: np.ndarray) -> Drive:
-    """The trunk of `drive` tipped forward by `lean` degrees over legs that stay where they are."""
-    tipped = {name: drive[name] + lean for name in ("pitch", "hip_l", "hip_r")}
-    return tipped | {"nod": drive["nod"] - 0.4 * lean}
+def _kick(back: float, top: float, out: float, arms: Rows) -> Motion:
+    """Kicks: the hip is drawn to the angle `back`, then to `top`, and `out` degrees to the side."""
+    leg: Rows = {
+        "hip": (0, 5, 5, 5, 0), "knee": (0, 12, 12, 12, 0), "hip_r": (0, back, top, 0.6 * top, 0),
+        "knee_r": (0, 80, 2, 40, 0), "hip_out_r": (0, 0.3 * out, out, 0.3 * out, 0), "ankle_r": (0, -20, -20, -20, 0),
+        "roll": (0, 0, 0.3 * out, 0, 0), "pitch": (0, -5, -8, -5, 0), "bend": (0, 12, 12, 12, 0),
+    }  # fmt: skip
+    return Motion(leg | arms, (1.1, 1.6), "repeat", at=(0, 0.3, 0.5, 0.67, 0.92))
 
 
-def stand_up(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator) -> Drive:
-    """Rising from a seat: lean, push, straighten; then standing for the rest."""
-    return _rise(t, duration, who, rng, seat(who))
+def _lowering(low: Rows, seconds: tuple[float, float] = (1.0, 1.6)) -> Motion:
+    """From standing to a low pose, and staying there; on the way, the trunk tips forward over the legs."""
+    tips = {"pitch": 28, "hip": 28, "nod": -11}
+    rows = {name: (0, low.get(name, 0) / 2 + tips.get(name, 0), low.get(name, 0)) for name in low | tips}
+    return Motion(rows, seconds, "once", vary=0.05)
 
 
-def rise(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator) -> Drive:
-    """Rising from a squat, hands low."""
-    return _rise(t, duration, who, rng, squatting())
+SEATS: tuple[Rows, ...] = (  # three on a chair, a low stool, the ground
+    {"hip": 84, "knee": 84, "ankle": -4, "hip_out": 6, "pitch": -4, "bend": 6} | ON_THIGHS,
+    {"hip": 86, "knee": 80, "ankle": -8, "hip_out": 10, "pitch": -2, "bend": 14} | ON_KNEES,
+    {"hip": 82, "knee": 88, "ankle": 0, "hip_out": 2, "pitch": -6, "bend": 2} | CROSSED,
+    {"hip": 96, "knee": 101, "ankle": 7, "hip_out": 8, "pitch": 2, "bend": 8} | ON_THIGHS,
+    {"hip": 110, "knee": 96, "ankle": -22, "hip_out": 6, "pitch": -8, "bend": 10} | CLASPED,
+)
+SQUATTING: Rows = {"hip": 103, "knee": 114, "ankle": 26, "hip_out": 5, "arm": 40, "elbow": 15, "pitch": 24, "nod": -10}
+CROUCH = _lowering(SQUATTING)
+RISE = replace(CROUCH, seconds=(-1.7, -1.1))
 
+_FOREARM: Rows = {"arm_r": 17, "arm_out_r": 55, "elbow_r": (105, 55), "arm_turn_r": 65, "wrist_r": (8, -8)}
+_WHOLE_ARM: Rows = {"arm_r": 10, "arm_out_r": (152, 112), "elbow_r": (0, 14), "arm_turn_r": 60}
+_BEAT: Rows = {  # two beats a cycle; the weight is on the right leg in the last pose
+    "knee": (8, 30, 8, 52), "hip": (4, 16, 4, 28), "ankle": (4, 13, 4, 23), "nod": (0, 9, 0, 9), "turn_rate": 6,
+}  # fmt: skip
+_SIDE_STEPS: Rows = {
+    "roll": (0, 7, 0, -7), "side": (0, -9, 0, 9), "sideways": (0, 0.5, 0, -0.5), "twist": (0, 8, 0, -8),
+    "arm": (28, 4, 28, 52), "arm_out": (12, 22), "elbow": (63, 83), "hip_out": (0, 0, 0, 14),
+}  # fmt: skip
+_TWISTS: Rows = {
+    "yaw": (0, 22, 0, -22), "twist": (0, -45, 0, 45), "look": (0, 15, 0, -15), "arm": (22, -10, 22, 54), "elbow": 73,
+    "arm_out": 10,
+}  # fmt: skip
+_ARMS_HIGH: Rows = {
+    "roll": (0, 5, 0, -5), "side": (0, 10, 0, -10), "sideways": (0, 0.4, 0, -0.4), "arm": 15, "arm_turn": 50,
+    "arm_out": (115, 137, 115, 93), "elbow": (20, 40), "hip_out": (0, 0, 0, 10),
+}  # fmt: skip
+_TALK: Rows = {
+    "arm_r": (24, 36, 18, 30, 22), "arm_l": (22, 14, 30, 20, 28), "elbow_r": (67, 90, 55, 80, 60), "nod": (0, 5, -2),
+    "elbow_l": (60, 45, 85, 62, 75), "arm_turn": (-8, 5, -15), "forearm_turn": (35, 60, 20), "wrist": (0, 10, -8),
+}  # fmt: skip
+_POINT: Rows = {"arm_r": (20, 82, 80), "elbow_r": (70, -5, 0), "arm_out_r": (0, 12, 10), "nod": (0, 5, 0), "look": 8}
+_SHRUG: Rows = {
+    "arm": (18, 24, 24), "elbow": (35, 77, 75), "arm_out": (0, 8, 8), "arm_turn": (0, 38, 36), "shrug": (0, 16, 14),
+    "forearm_turn": (0, 75, 70), "tilt": (0, 6, 6),
+}  # fmt: skip
+_BECKON: Rows = {"arm_r": 48, "elbow_r": (91, 23), "forearm_turn_r": 70, "nod": (0, 5)}
 
-def squatting() -> Drive:
-    """Down in a squat with the hands on the knees."""
-    legs = pair(hip=105.0, knee=118.0, ankle=28.0, hip_turn=0.0, hip_out=8.0)
-    return legs | pair(arm=40.0, elbow=30.0, arm_turn=0.0) | {"pitch": 24.0, "bend": 10.0, "nod": -10.0}
-
-
-def _rise(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator, start: Drive) -> Drive:
-    up, lean, wait = rng.uniform(0.55, 0.8) * duration, rng.uniform(18, 38), rng.uniform(0.03, 0.12) * duration
-    left = keyed(t, (0, 1), (wait, 1), (wait + up, 0), (wait + up + 1, 0))
-    stance = dict.fromkeys(start, 0.0) | {"bend": who.stoop, "nod": who.head_down}
-    stance |= pair(arm_out=who.arms_out, elbow=who.elbows, hip_turn=who.toes_out, hip_out=3, hip=2, knee=4, ankle=2)
-    drive = {name: stance[name] + left * (value - stance[name]) for name, value in start.items()}
-    return drive | _leaning(drive, lean * swell(np.clip((t - wait) / up, 0, 1), 0.38, 0.1))
-
-
-def kick(t: np.ndarray, duration: float, who: Performer, rng: np.random.Generator) -> Drive:
-    """Kicks with one leg, to the front, low as at a ball, or to the side; arms on guard or swinging."""
-    leg, kind = who.hand(rng), ("front", "ball", "side")[rng.integers(3)]
-    each, size, guard = rng.uniform(1.1, 1.6), rng.uniform(0.85, 1.15) * who.amplitude, rng.random() < 0.5
-    times = max(1, round(duration / each))
-    u = (t / duration * times) % 1.0 * (t < duration)
-    back, top = {"front": (10, 82), "ball": (-28, 48), "side": (25, 40)}[kind]
-    hip = keyed(u, (0, 2), (0.28, back), (0.5, top * size), (0.66, 0.6 * top), (0.92, 2), (1, 2))
-    knee = keyed(u, (0, 4), (0.32, 85), (0.5, 6), (0.66, 45), (0.92, 4), (1, 4))
-    out = keyed(u, (0, 3), (0.3, 25), (0.5, 70 * size), (0.68, 25), (0.92, 3), (1, 3)) if kind == "side" else 3.0
-    way = smooth(u / 0.25) * smooth((0.95 - u) / 0.25)
-    drive = one(leg, hip=hip, knee=knee, hip_out=out, ankle=-20 * way) | one(
-        other(leg), knee=4 + 12 * way, hip=2 + 5 * way
-    )
-    sign = 1.0 if leg == "l" else -1.0
-    tip = (20 if kind == "side" else 3) * way * sign
-    if guard:
-        drive |= pair(arm=30 + 0 * t, elbow=105 + 0 * t, arm_out=12 + 0 * t, arm_turn=-15 + 0 * t)
-    else:
-        drive |= one(leg, arm=-35 * way) | one(other(leg), arm=35 * way) | pair(arm_out=who.arms_out + 25 * way)
-    return drive | {
-        "roll": -tip,
-        "side": 0.5 * tip,
-        "pitch": -10 * way * (kind != "side"),
-        "bend": who.stoop + 12 * way,
-    }
-
-
-ACTIONS: dict[str, Action] = {
-    "walk": walk, "stand": stand, "turn": turn, "jump": jump, "sit": sit, "run": run, "stand up": stand_up,
-    "kick": kick, "jog": jog, "wave": wave, "dance": dance, "gesture": gesture,
+ACTIONS: dict[str, tuple[Motion, ...]] = {  # those that are listed more often occur more often
+    "walk": (*[_walk] * 7, replace(_walk, seconds=(-1.29, -0.98))),  # seldom backwards
+    "stand": tuple(Motion(arms | legs) for arms in ({}, {}, HIPS, CROSSED, CLASPED) for legs in ({}, ONE_LEG)),
+    "turn": (_turn, _turn, replace(_turn, rows=_turn.rows | CLASPED)),
+    "jump": (_jump, replace(_jump, rows=_JUMP | {"speed": (0, 0, 1.2, 2.0, 1.2, 0, 0)})),  # in place, ahead
+    "sit": tuple(_lowering(seat) for seat in SEATS),
+    "run": (Motion(_RUN, (0.61, 0.71), alternating=True),),
+    "stand up": tuple(_lowering(seat, (-1.7, -1.1)) for seat in SEATS),
+    "kick": tuple(_kick(*leg, arms) for leg in _KICKS for arms in (ON_GUARD, _SWINGING)),
+    "jog": (_jog, _jog, replace(_jog, rows=_JOG | _ON_THE_SPOT)),
+    "wave": tuple(Motion(arm, (0.42, 0.83)) for arm in (_FOREARM, _FOREARM, _WHOLE_ARM)),
+    "dance": tuple(Motion(_BEAT | way, (0.87, 1.25), alternating=True) for way in (_SIDE_STEPS, _TWISTS, _ARMS_HIGH)),
+    "gesture": (*[Motion(_TALK, (1.6, 2.6))] * 2, Motion(_POINT, (1.3, 2)), Motion(_SHRUG, (1.3, 2)), Motion(_BECKON)),
 }  # fmt: skip

@@ -1,9 +1,8 @@
-"""Writes stand-in data in the formats of AMASS, BABEL and SMPL-H, for runs without the licensed files.
+"""Write synthetic data in the formats of AMASS, BABEL and SMPL-H, for runs without the licensed files.
 
-    python -m prepare.synthetic.generate --out dataset/stand_in --clips 240
+    python -m prepare.synthetic.generate --out dataset/synthetic --clips 240
 
-Motion and body are invented (procedures with random variation). Figures measured on them say that the code
-works, and nothing about real motion.
+Motion and body are invented. Figures measured on them show that the code works. They say nothing about real motion.
 """
 
 from __future__ import annotations
@@ -14,10 +13,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,206 +21,123 @@ import numpy as np
 from tqdm import tqdm
 
 from prepare.synthetic.body import write_body
-from prepare.synthetic.plan import annotate, draw_id, plan_clip
-from prepare.synthetic.pose import Performer
+from prepare.synthetic.motion import Performer
+from prepare.synthetic.plan import annotate, plan_clip
 from prepare.synthetic.take import perform
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
 
-MARKER = "STAND_IN.json"  # tells stand-in data from anything else, and which they are
-BODY, AMASS, BABEL = "SMPLH_male.pkl", "amass", "babel_v1.0_release"
+MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: the settings that made them
 VAL_SHARE, GAP_SHARE = 0.25, 0.08
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: their shares
-_SUBJECTS = {"train": 24, "val": 8}
-_SHORTEST, _LONGEST = 3.4, 17.0  # seconds, before the last action is carried through
-_OVERLONG_SECONDS = 34.0  # just over the benchmark's 1,000 frames
+_TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
+_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # of most clips, of those beyond the benchmark's 1,000 frames
 _OVERLONG_EVERY, _NO_LABELS_EVERY = 40, 25  # clips
-_PERFORMER, _CLIP = 1, 2  # streams of random numbers
+_SOURCES = (  # data sets: the first two parts of BABEL's paths, the folder of today's downloads
+    ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
+    ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Source:
-    """A data set of AMASS: its name as the first part of BABEL's paths, as the second, and as a folder of today."""
-
-    name: str
-    babel: str
-    folder: str
-    newer: bool = False  # named and written as AMASS's newer releases are
-    spaces: bool = False  # where BABEL's paths have underscores
-
-
-_SOURCES = (
-    Source("BMLrub", "BioMotionLab_NTroje", "BMLrub"),
-    Source("KIT", "KIT", "KIT"),
-    Source("HDM05", "MPI_HDM05", "HDM05"),
-    Source("EyesJapan", "Eyes_Japan_Dataset", "EyesJapanDataset", spaces=True),
-    Source("Transitions", "Transitions_mocap", "Transitions", newer=True),
-    Source("DFaust67", "DFaust_67", "DFaust_67"),
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the data depends on: the same settings and sources give the same bytes."""
-
-    clips: int
-    seed: int = 0
-    val_share: float = VAL_SHARE
-    gap_share: float = GAP_SHARE
-
-    def __post_init__(self) -> None:
-        if self.clips < 1:
-            raise UserError(f"--clips is {self.clips}: at least 1 is needed")
-        if self.seed < 0:
-            raise UserError(f"--seed is {self.seed}: seeds are 0 or more")
-        for name, value, most in (("--val-share", self.val_share, 1.0), ("--gaps", self.gap_share, 0.5)):
-            if not 0.0 <= value <= most:
-                raise UserError(f"{name} is {value}: it is a share between 0 and {most:g}")
-
-
-def write_stand_in(
-    out: Path,
-    clips: int,
-    seed: int = 0,
-    gap_share: float = GAP_SHARE,
-    val_share: float = VAL_SHARE,
-    workers: int = 1,
+def write_synthetic(
+    out: Path, clips: int, seed: int = 0, gap_share: float = GAP_SHARE, val_share: float = VAL_SHARE, workers: int = 1
 ) -> bool:
     """Write `clips` takes below `out`/amass, their labels in `out`/babel_v1.0_release, and `out`/SMPLH_male.pkl.
 
-    `val_share` of the clips, by other performers, are validation; `gap_share` is about the share of time that is
-    not annotated. A clip does not depend on how many there are. The folder appears whole or not at all.
-    Returns False, and touches nothing, when `out` already holds exactly these data. Raises UserError when it holds
-    anything else, or for an impossible setting.
+    `val_share` of the clips are for validation, with other performers. `gap_share` is the approximate share of time
+    that is not annotated. Clip n is the same for every number of clips. The folder appears whole or not at all.
+    Returns False, and changes nothing, when `out` already holds exactly these data. Raises UserError when `out` holds
+    anything else, or when a setting is out of range.
     """
-    settings = Settings(clips, seed, val_share, gap_share)
-    facts = {"what": "stand-in data: invented motion, labels and body", "sources": _sources_digest(), **vars(settings)}
+    limits = {"--clips": (clips, 1, 10**6), "--seed": (seed, 0, 2**63), "--val-share": (val_share, 0, 1)}
+    for name, (value, least, most) in (limits | {"--gaps": (gap_share, 0, 0.5)}).items():
+        if not least <= value <= most:
+            raise UserError(f"{name} is {value}: it must be from {least} to {most}")
+    code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+    facts = {"clips": clips, "seed": seed, "val_share": val_share, "gap_share": gap_share}
+    facts |= {"what": "synthetic motion, labels and body", "sources": hashlib.sha256(code).hexdigest()[:16]}
     if _is_there(out, facts):
         return False
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
-        folder = Path(scratch) / "data"
-        folder.mkdir()
-        write_body(folder / BODY)
-        _write_labels(folder / BABEL, list(_write_takes(folder, settings, workers)))
+    scratch = tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent)
+    with scratch, ProcessPoolExecutor(workers) as pool:
+        folder = Path(scratch.name) / "data"
+        write_body(folder / "SMPLH_male.pkl")
+        write = functools.partial(_write_take, folder / "amass", seed, val_share, gap_share)
+        entries = tqdm(pool.map(write, range(clips), chunksize=4), "synthetic takes", clips, disable=None)
+        _write_labels(folder / "babel_v1.0_release", list(entries))
         write_json(folder / MARKER, facts)
         folder.rename(out)
     return True
 
 
 def _is_there(out: Path, facts: dict[str, Any]) -> bool:
-    """Whether `out` holds the very data of `facts`. Raises UserError when it holds anything else."""
+    """Whether `out` holds the data of these settings. Raises UserError when it holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not (out / MARKER).is_file():
-        raise UserError(f"{out} exists and holds no stand-in data (no {MARKER}): name a new folder by --out")
+        raise UserError(f"{out} exists and holds no synthetic data (no {MARKER}): name a new folder by --out")
     try:
-        found = json.loads((out / MARKER).read_bytes())
-    except ValueError as error:
-        raise UserError(f"{out / MARKER} is no JSON: name a new folder by --out, or delete {out}") from error
-    if found == facts:
-        return True
-    keys = [key for key in facts if not isinstance(found, dict) or found.get(key) != facts[key]]
-    raise UserError(
-        f"{out} holds other stand-in data (different {', '.join(keys)}): name a new folder by --out, or delete {out}"
-    )
+        found = dict(json.loads((out / MARKER).read_bytes()))
+    except (ValueError, TypeError):
+        found = {}
+    different = ", ".join(key for key in facts if found.get(key) != facts[key])
+    if different:
+        raise UserError(f"{out} holds other synthetic data (different {different}): name a new folder by --out")
+    return True
 
 
-def _sources_digest() -> str:
-    """SHA-256 over the modules that make the data."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _write_takes(folder: Path, settings: Settings, workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Write every take; yields (subset, BABEL's entry) of each clip, in order."""
-    write = functools.partial(_write_take, folder / AMASS, settings)
-    with _mapper(workers) as each:
-        yield from tqdm(
-            each(write, range(settings.clips)), total=settings.clips, desc="stand-in takes", unit="clip", disable=None
-        )
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Any]:
-    if workers <= 1:
-        yield map
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield functools.partial(pool.map, chunksize=4)
-
-
-def _write_take(amass: Path, settings: Settings, number: int) -> tuple[str, dict[str, Any]]:
-    """Write clip `number`; its subset and its entry in BABEL's layout."""
-    before, after = (int(n * settings.val_share + 1e-9) for n in (number, number + 1))
+def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
+    """Write the motion of clip `number`; returns its subset and its entry in BABEL's layout."""
+    before, after = (int(n * val_share + 1e-9) for n in (number, number + 1))
     subset, turn = ("val", before) if after > before else ("train", number - before)
-    subject = turn % _SUBJECTS[subset] + (0 if subset == "train" else _SUBJECTS["train"])
-    source = _SOURCES[subject % len(_SOURCES)]
-    body = np.random.default_rng((settings.seed, _PERFORMER, subject))
-    who, betas = Performer.draw(body), body.normal(0.0, 0.7, 16)
-    rng = np.random.default_rng((settings.seed, _CLIP, number))
-    who = replace(who, chair=int(rng.integers(2**31)))
+    subject = turn % _TRAIN_SUBJECTS if subset == "train" else _TRAIN_SUBJECTS + turn % _VAL_SUBJECTS
+    in_babel, today = _SOURCES[subject % len(_SOURCES)]
+    body, rng = np.random.default_rng((seed, 1, subject)), np.random.default_rng((seed, 2, number))
+    who, betas = Performer(body), body.normal(0.0, 0.7, 16)
     fps = float(rng.choice(list(_RATES), p=list(_RATES.values())))
-    seconds = float(np.clip(_SHORTEST + rng.gamma(2.2, 2.0), _SHORTEST, _LONGEST))
+    seconds = float(min(5.0 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS))
     if number % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
-    plan = plan_clip(rng, seconds, turn, settings.gap_share)
+    plan = plan_clip(rng, seconds, turn, gap_share)
     poses, trans = perform(plan, who, fps, rng)
-    title = "_".join(dict.fromkeys(piece.raw for piece in plan.pieces[:2] if piece.raw)).replace(" ", "_")
-    place, stem = f"s{subject:02d}", f"{number:05d}_{title}"
-    file = amass / source.folder / place / (stem.replace("_", " ") if source.spaces else stem)
-    _write_npz(file.with_name(file.name + ("_stageii.npz" if source.newer else "_poses.npz")), source, {
-        "poses": poses.astype(np.float32), "trans": trans.astype(np.float32), "betas": betas,
-        "dmpls": np.zeros((len(poses), 8), np.float32),
-    }, fps)  # fmt: skip
-    labels = annotate(plan, len(poses) / fps, rng)
+    title = " ".join(dict.fromkeys(piece.raw for piece in plan.pieces[:2] if piece.raw)).replace(" ", "_")
+    stem, seconds = f"s{subject:02d}/{number:05d}_{title}", len(poses) / fps
+    newer = today == "Transitions"  # files in the form of AMASS's newer releases
+    file = amass / today / f"{stem}_{'stageii' if newer else 'poses'}.npz"
+    if today == "EyesJapanDataset":  # spaces where BABEL's paths have underscores
+        file = file.with_name(file.name.replace("_", " ").replace(" poses", "_poses"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
+        dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male" if newer else "male"),
+        **{"mocap_frame_rate" if newer else "mocap_framerate": np.array(fps)},
+    )  # fmt: skip
+    labels = annotate(plan, seconds)
+    untimed = [{key: value for key, value in label.items() if not key.endswith("_t")} for label in labels]
+    annotation = {"babel_lid": str(number), "anntr_id": "synthetic", "mul_act": True}
     has_frames = number % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2
-    path = f"{source.name}/{source.babel}/{place}/{stem}_poses.npz"
-    return subset, _entry(number, path, len(poses) / fps, labels, has_frames, rng)
-
-
-def _write_npz(path: Path, source: Source, arrays: dict[str, np.ndarray], fps: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rate = "mocap_frame_rate" if source.newer else "mocap_framerate"
-    gender = np.array(b"male" if source.newer else "male")
-    np.savez_compressed(path, allow_pickle=False, gender=gender, **{rate: np.array(fps)}, **arrays)
-
-
-def _entry(
-    number: int, path: str, seconds: float, labels: list[dict[str, Any]], has_frames: bool, rng: np.random.Generator
-) -> dict[str, Any]:
-    """A clip in BABEL's layout."""
-    untimed = [{key: label[key] for key in ("raw_label", "proc_label", "seg_id", "act_cat")} for label in labels]
-    sequence, frames = (
-        {"babel_lid": draw_id(rng), "anntr_id": draw_id(rng), "mul_act": True, "labels": some}
-        for some in (untimed, labels)
-    )
-    return {
+    return subset, {
         "babel_sid": number + 1,
         "url": f"https://example.invalid/{number + 1:06d}.mp4",
-        "feat_p": path,
+        "feat_p": f"{in_babel}/{stem}_poses.npz",
         "dur": round(seconds, 2),
-        "seq_ann": sequence,
-        "frame_ann": frames if has_frames else None,
+        "seq_ann": annotation | {"labels": untimed},
+        "frame_ann": annotation | {"labels": labels} if has_frames else None,
     }
 
 
-def _write_labels(folder: Path, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
+def _write_labels(folder: Path, entries: list[tuple[str, dict[str, Any]]]) -> None:
     """The five files of BABEL; `test` has no labels, `extra` files have lists of annotations."""
     files: dict[str, dict[str, Any]] = {name: {} for name in ("train", "val", "test", "extra_train", "extra_val")}
     for subset, entry in entries:
-        files[subset][str(entry["babel_sid"])] = entry
-    for subset in ("train", "val"):
-        for sid, entry in list(files[subset].items())[:3]:
+        sid = str(entry["babel_sid"])
+        files[subset][sid] = entry
+        if len(files[subset]) <= 3:
             shared = {key: entry[key] for key in ("babel_sid", "url", "feat_p", "dur")}
-            files[f"extra_{subset}"][sid] = {
-                **shared,
-                "seq_anns": [entry["seq_ann"]],
-                "frame_anns": [entry["frame_ann"]] if entry["frame_ann"] else None,
-            }
             files["test"][sid] = shared
+            lists = {"seq_anns": [entry["seq_ann"]], "frame_anns": [entry["frame_ann"]]}
+            files[f"extra_{subset}"][sid] = shared | lists
     folder.mkdir()
     for name, content in files.items():
         write_json(folder / f"{name}.json", content)
@@ -232,21 +145,15 @@ def _write_labels(folder: Path, entries: Iterable[tuple[str, dict[str, Any]]]) -
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prepare.synthetic.generate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser("python -m prepare.synthetic.generate", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="new folder for the data")
     parser.add_argument("--clips", type=int, default=240, help="how many takes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--val-share", type=float, default=VAL_SHARE, help="of the clips (default: %(default)s)")
-    parser.add_argument(
-        "--gaps", type=float, default=GAP_SHARE, help="share of un-annotated time, about (default: %(default)s)"
-    )
+    parser.add_argument("--gaps", type=float, default=GAP_SHARE, help="un-annotated share (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     args = parser.parse_args()
-    made = write_stand_in(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)
+    made = write_synthetic(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)
     print(f"{args.out}: {args.clips} clips {'written' if made else 'are already there'}")
 
 

@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture()
-def data(stand_in: Path, tmp_path: Path) -> Path:
-    """A copy of the stand-in data that a test may spoil; times of files are kept."""
-    return Path(shutil.copytree(stand_in, tmp_path / "data"))
+def data(synthetic: Path, tmp_path: Path) -> Path:
+    """A copy of the synthetic data that a test may spoil; times of files are kept."""
+    return Path(shutil.copytree(synthetic, tmp_path / "data"))
 
 
 def prepare(data: Path, out: Path, **options: Any) -> Split:
@@ -50,13 +50,13 @@ def take_of(data: Path, split: Split, number: int = 0) -> tuple[str, Path]:
     return sid, data / "amass" / split.store.clips[sid].source["file"]
 
 
-def test_a_stored_clip_is_its_take_at_30_fps(stand_in: Path, tmp_path: Path) -> None:
-    split = prepare(stand_in, tmp_path)
-    joints = SmplhJoints(load_body(str(stand_in)))
+def test_a_stored_clip_is_its_take_at_30_fps(synthetic: Path, tmp_path: Path) -> None:
+    split = prepare(synthetic, tmp_path)
+    joints = SmplhJoints(load_body(str(synthetic)))
     for sid in [*split.clip_ids("train")[:3], *split.clip_ids("val")[:2]]:
         clip = split.store.clips[sid]
-        index = AmassIndex(stand_in / "amass", {clip.feat_p.split("/")[1]})
-        _, blocks = read_poses(stand_in / "amass" / index.find(clip.feat_p))
+        index = AmassIndex(synthetic / "amass", {clip.feat_p.split("/")[1]})
+        _, blocks = read_poses(synthetic / "amass" / index.find(clip.feat_p))
         whole = joints(np.concatenate(list(blocks)))
         assert clip.frames == min(int(30 * clip.duration + 1e-6), len(whole))
         assert np.allclose(split.store.joints(sid), whole[: clip.frames], atol=1e-5)
@@ -64,9 +64,9 @@ def test_a_stored_clip_is_its_take_at_30_fps(stand_in: Path, tmp_path: Path) -> 
         assert split.labels(sid).any()
 
 
-def test_the_number_of_workers_changes_no_byte(stand_in: Path, tmp_path: Path) -> None:
-    prepare(stand_in, tmp_path / "one", workers=1)
-    prepare(stand_in, tmp_path / "two", workers=2)
+def test_the_number_of_workers_changes_no_byte(synthetic: Path, tmp_path: Path) -> None:
+    prepare(synthetic, tmp_path / "one", workers=1)
+    prepare(synthetic, tmp_path / "two", workers=2)
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
@@ -93,12 +93,12 @@ def test_a_changed_take_is_noticed_and_redone_alone(data: Path, tmp_path: Path) 
     assert after.digest != before.store.digest
 
 
-def test_a_run_with_a_limit_is_a_beginning_of_the_whole(stand_in: Path, tmp_path: Path) -> None:
-    some = prepare(stand_in, tmp_path / "grown", limit=2)
+def test_a_run_with_a_limit_is_a_beginning_of_the_whole(synthetic: Path, tmp_path: Path) -> None:
+    some = prepare(synthetic, tmp_path / "grown", limit=2)
     assert [len(some.clip_ids(subset)) for subset in ("train", "val")] == [2, 2]
-    prepare(stand_in, tmp_path / "grown")
-    prepare(stand_in, tmp_path / "grown", limit=1)  # takes nothing away
-    prepare(stand_in, tmp_path / "whole")
+    prepare(synthetic, tmp_path / "grown")
+    prepare(synthetic, tmp_path / "grown", limit=1)  # takes nothing away
+    prepare(synthetic, tmp_path / "whole")
     assert content(tmp_path / "grown") == content(tmp_path / "whole")
 
 
@@ -149,16 +149,16 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
     assert content(first.folder) == kept
 
 
-def test_two_runs_at_once_do_not_meet(stand_in: Path, tmp_path: Path) -> None:
+def test_two_runs_at_once_do_not_meet(synthetic: Path, tmp_path: Path) -> None:
     with lock_folder(tmp_path), pytest.raises(UserError, match=r"another preparation is running.*wait for it"):
-        prepare(stand_in, tmp_path)
-    prepare(stand_in, tmp_path)
+        prepare(synthetic, tmp_path)
+    prepare(synthetic, tmp_path)
 
 
 @pytest.mark.parametrize("moment", [0.05, *(pytest.param(m, marks=pytest.mark.slow) for m in (0.0, 0.1, 0.2, 0.5))])
-def test_a_killed_run_resumes_to_the_same_bytes(stand_in: Path, prepared: Path, tmp_path: Path, moment: float) -> None:
-    command = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "synthetic"]
-    command += ["--babel", str(stand_in / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "2"]
+def test_a_killed_run_resumes_to_the_same_bytes(synthetic: Path, prepared: Path, tmp_path: Path, moment: float) -> None:
+    command = [sys.executable, "-m", "prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
+    command += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "2"]
     started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("skeletons-*/parts/*.part")) and time.monotonic() < deadline:
@@ -182,14 +182,14 @@ def test_a_damaged_store_is_made_anew(data: Path, tmp_path: Path, capsys: pytest
 
 
 def test_frame_rates_are_compared_with_babels_table(
-    stand_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    clips = prepare(stand_in, tmp_path / "out").store.clips
+    clips = prepare(synthetic, tmp_path / "out").store.clips
     table = {clip.feat_p: clip.fps for clip in clips.values()}
     odd = next(iter(table))
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "featp_2_fps.json").write_text(json.dumps({**table, odd: 33.0}))
-    prepare(stand_in, tmp_path / "out", babel_code=tmp_path / "code")
+    prepare(synthetic, tmp_path / "out", babel_code=tmp_path / "code")
     said = capsys.readouterr().out
     assert f"{len(table) - 1} of {len(table)} clips agree" in said
     assert f"{odd} has {table[odd]:g} fps, BABEL's table says 33" in said
@@ -220,12 +220,12 @@ def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path) 
         (["--actions", "ACTIONS", "--name", "../mine"], "--name '../mine' is not a plain name"),
     ],
 )
-def test_a_mistake_is_one_clear_message(stand_in: Path, tmp_path: Path, options: list[str], said: str) -> None:
+def test_a_mistake_is_one_clear_message(synthetic: Path, tmp_path: Path, options: list[str], said: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "actions.json").write_text('{"wakl": 0}')
     places = {"EMPTY": str(tmp_path / "empty"), "ACTIONS": str(tmp_path / "actions.json")}
-    command = [sys.executable, "-m", "prepare.build", "--amass", str(stand_in / "amass"), "--body", "synthetic"]
-    command += ["--babel", str(stand_in / "babel_v1.0_release"), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
+    command += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path / "out")]
     command += [places.get(option, option) for option in options]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 2

@@ -1,4 +1,4 @@
-"""Animations: in the clip's own time, of every frame asked for, labelled, and written whole or not at all."""
+"""Animations play at the clip's own speed, show its labels, and are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from PIL import Image
 from evaluation import detections
 from evaluation.localization import Detections
 from reporting import animation
-from reporting.animation import Film, animate, clip_texts, main
-from reporting.skeleton_view import Stage
+from reporting.animation import animate, clip_texts, draw_pictures, main
+from reporting.skeleton_view import SkeletonView
 from utils.errors import UserError
 from utils.store import Split, write_split, write_store
 
 RNG = np.random.default_rng(0)
 MOTION = RNG.normal(size=(1, 25, 3)) + 0.05 * RNG.normal(size=(21, 25, 3)).cumsum(axis=0)
+UNLABELLED = len(MOTION) * [""]
 
 
 def gif(path: Path) -> tuple[int, float]:
-    """Pictures and seconds of a GIF."""
+    """The number of pictures and the seconds of a GIF."""
     with Image.open(path) as image:
         waits = []
         for number in range(image.n_frames):
@@ -46,45 +47,44 @@ def test_an_animation_lasts_as_long_as_the_clip(
     tmp_path: Path, suffix: str, read: Callable[[Path], tuple[int, float]], fps: float, step: int
 ) -> None:
     path = tmp_path / f"clip.{suffix}"
-    animate(path, MOTION, fps, None, "clip", step)
+    animate(path, MOTION, fps, UNLABELLED, "clip", step)
     pictures, seconds = read(path)
     assert pictures == -(-len(MOTION) // step)
     assert seconds == pytest.approx(pictures * step / fps, abs=0.011)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_gif_is_slowed_to_what_browsers_show_and_shortened_to_what_memory_holds(
+def test_a_gif_skips_frames_that_are_too_many_for_browsers_or_for_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "clip.gif"
-    animate(path, MOTION, 120.0, None, "fast")
+    animate(path, MOTION, 120.0, UNLABELLED, "fast")
     assert gif(path) == (7, pytest.approx(21 / 120, abs=0.011))
     monkeypatch.setattr(animation, "GIF_PICTURES", 5)
-    animate(path, MOTION, 30.0, None, "long")
+    animate(path, MOTION, 30.0, UNLABELLED, "long")
     assert gif(path) == (5, pytest.approx(25 / 30, abs=0.011))
 
 
-def test_labels_are_a_function_of_the_frame_or_a_list_or_none() -> None:
-    names = [f"action {frame}" for frame in range(len(MOTION))]
-    films = [Film(MOTION, 30, labels, "title", 10) for labels in (names, names.__getitem__, None)]
-    listed, computed, without = ([np.asarray(image) for image in film] for film in films)
-    assert all(map(np.array_equal, listed, computed))
-    assert len(listed) == 3
-    assert not np.array_equal(listed[0], without[0])
-    assert films[0].texts == {0: ["action 0"], 10: ["action 10"], 20: ["action 20"]}
+def test_each_picture_has_the_label_of_its_frame() -> None:
+    named = [("walk" if frame == 10 else "") for frame in range(len(MOTION))]
+    pictures, unlabelled = (
+        [np.asarray(image) for image in draw_pictures(MOTION, 30, labels, "title", 10)]
+        for labels in (named, UNLABELLED)
+    )
+    assert [np.array_equal(*pair) for pair in zip(pictures, unlabelled, strict=True)] == [True, False, True]
 
 
 def test_all_pictures_have_one_even_size_whatever_the_labels() -> None:
-    film = Film(MOTION, 30, lambda frame: "true: walk\nfound: a very long name of a class " * (1 + frame % 3), "t", 1)
-    sizes = {image.size for image in film}
+    labels = ["true: walk\nfound: a very long name of a class " * (1 + frame % 3) for frame in range(len(MOTION))]
+    sizes = {image.size for image in draw_pictures(MOTION, 30, labels, "t", 1)}
     assert len(sizes) == 1
     assert all(side % 2 == 0 for size in sizes for side in size)
 
 
 @pytest.mark.parametrize("name", ["clip.png", "clip", "clip.avi"])
-def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
+def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"{name}: an animation is a .gif or an .mp4"):
-        animate(tmp_path / name, MOTION, 30, None, "clip")
+        animate(tmp_path / name, MOTION, 30, UNLABELLED, "clip")
 
 
 def test_without_the_encoder_gifs_are_still_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,27 +92,25 @@ def test_without_the_encoder_gifs_are_still_made(tmp_path: Path, monkeypatch: py
     with pytest.raises(
         UserError, match=r"clip\.mp4: \.mp4 needs the package av .*install requirements.txt, or write a"
     ):
-        animate(tmp_path / "clip.mp4", MOTION, 30, None, "clip")
-    animate(tmp_path / "clip.gif", MOTION[:2], 30, None, "clip")
+        animate(tmp_path / "clip.mp4", MOTION, 30, UNLABELLED, "clip")
+    animate(tmp_path / "clip.gif", MOTION[:2], 30, UNLABELLED, "clip")
     assert [file.name for file in tmp_path.iterdir()] == ["clip.gif"]
 
 
 @pytest.mark.parametrize("name", ["clip.gif", "clip.mp4"])
-def test_what_fails_midway_leaves_the_file_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_failure_midway_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"before")
-    drawn = Stage.picture
+    drawn = SkeletonView.draw
 
-    def fail_later(self: Stage, joints: np.ndarray) -> Image.Image:
+    def fail_later(self: SkeletonView, joints: np.ndarray) -> Image.Image:
         if np.array_equal(joints, MOTION[3]):
             raise OSError(28, "No space left on device")
         return drawn(self, joints)
 
-    monkeypatch.setattr(Stage, "picture", fail_later)
+    monkeypatch.setattr(SkeletonView, "draw", fail_later)
     with pytest.raises(OSError, match="No space"):
-        animate(path, MOTION, 30, None, "clip")
+        animate(path, MOTION, 30, UNLABELLED, "clip")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -135,7 +133,7 @@ def test_a_frame_is_labelled_with_all_its_true_classes(split: Split) -> None:
     assert clip_texts(split, "val0") == ["not annotated", "background", "walk", "walk, wave", "wave", "wave"]
 
 
-def test_what_was_found_stands_below_what_is_true_the_best_first(split: Split) -> None:
+def test_detections_are_named_below_the_true_classes_best_first(split: Split) -> None:
     found = Detections.of(0, [0, 0, 1], [[1, 3], [2, 4], [1.6, 3.4]], [0.5, 0.25, 0.75])
     lines = [text.split("\n")[1] for text in clip_texts(split, "val0", found)]
     none, both = "found: nothing", "found: wave 0.75, walk 0.50"
@@ -159,12 +157,14 @@ def test_the_command_animates_a_clip_with_truth_and_detections(
     assert capsys.readouterr().out == f"written: {out}\n"
 
 
-def test_a_clip_that_is_not_there_is_refused_with_those_near_it(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="tiny: has no clip 'val00'; did you mean val0"):
+def test_an_unknown_clip_is_refused_with_the_nearest_ids(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="tiny: has no clip 'val00'; did you mean 'val0'"):
         command(monkeypatch, split, "--clip", "val00", "--out", "x.gif")
 
 
-def test_a_clip_of_broken_joints_is_refused(split: Split, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_clip_with_joints_that_are_not_finite_is_refused(
+    split: Split, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     store = split.store
     joints = [np.full((clip.frames, 25, 3), np.nan) for clip in store.clips.values()]
     write_store(store.folder, list(store.clips.values()), joints, {})

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation and a training: what they show, and that they render whatever there is to show."""
+"""Figures of an evaluation and of a training: what they show, and that they can be drawn for any input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evaluation.diagnosis import KINDS, diagnose, frame_confusion
 from evaluation.localization import Detections
 from evaluation.metrics import frame_accuracy
 from reporting.figures import MOST_CONFUSED, confusion_figure, diagnosis_figure, training_figure
-from reporting.time_lines import as_image
+from reporting.style import as_image
 
 CLASSES = ("walk", "turn", "wave")
 TRUTH = Detections.of([0, 0, 1], [0, 1, 0], [[0, 100], [200, 300], [0, 60]], 1.0)
@@ -29,7 +29,7 @@ HISTORY = [
 
 
 def texts(figure: Figure) -> list[str]:
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
@@ -38,7 +38,7 @@ def clip(frames: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return rng.dirichlet(np.full(classes + 1, 0.3), frames), rng.random((frames, classes)) < 0.3
 
 
-def test_kinds_are_stacked_to_their_share_of_the_best_detections() -> None:
+def test_bars_stack_the_kinds_of_the_best_detections() -> None:
     profile = diagnosis_figure(diagnose(FOUND, TRUTH, CLASSES)).axes[0]
     heights = {str(bars.get_label()): [bar.get_height() for bar in bars] for bars in profile.containers}
     assert list(heights) == list(KINDS)
@@ -48,12 +48,12 @@ def test_kinds_are_stacked_to_their_share_of_the_best_detections() -> None:
     assert heights["background"][:2] == pytest.approx([0, 100 / 6])
 
 
-def test_fixed_and_missed_figures_stand_beside_their_bars() -> None:
+def test_bars_of_fixed_errors_and_missed_segments_have_their_numbers() -> None:
     figure = diagnosis_figure(diagnose(FOUND, TRUTH, CLASSES))
     assert figure.axes[1].get_title(loc="left") == "mAP at tIoU 0.5 if each were fixed (now 25.0)"
     said = texts(figure)
     assert "75.0  (+50.0)" in said  # the wrong class fixed: all of turn, half of walk
-    assert {"2 of\n3", "1 of\n1", "1 of\n2"} <= set(said)  # of 2 to 4 seconds; in the clips of one and of two actions
+    assert {"2 of\n3", "1 of\n1", "1 of\n2"} <= set(said)  # 2 to 4 seconds; clips with one action; clips with two
 
 
 def test_confusion_counts_a_frame_once_and_its_diagonal_is_the_frame_accuracy() -> None:
@@ -63,7 +63,7 @@ def test_confusion_counts_a_frame_once_and_its_diagonal_is_the_frame_accuracy() 
     assert confusion.trace() == pytest.approx(sum(frame_accuracy(*each)[0] for each in clips))
 
 
-def test_confusion_of_a_frame_with_two_classes_is_shared_between_them() -> None:
+def test_a_frame_with_two_classes_is_shared_between_them() -> None:
     labels = np.array([[True, True, False], [True, True, False], [False, False, False]])
     probs = np.eye(4)[[2, 1, 0]]
     expected = np.zeros((4, 4))
@@ -81,7 +81,7 @@ def test_confusion_is_in_percent_of_the_true_class() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()][::3] == ["walk  (4)", "background  (0)"]
 
 
-def test_of_many_classes_those_with_most_frames_are_shown_and_the_rest_counted() -> None:
+def test_of_many_classes_those_with_most_frames_are_shown() -> None:
     names = tuple(f"an action with a rather long name {k}" for k in range(60))
     labels = np.zeros((3000, 60), bool)
     labels[np.arange(3000), np.arange(3000) % 40] = True
@@ -101,7 +101,7 @@ def test_curves_are_those_of_the_history_over_its_epochs() -> None:
     assert drawn["pseudo_label"] == [[1, 0.5]]
     assert scores.lines[0].get_xydata().tolist() == [[1, 30]]
     assert [text.get_text() for text in scores.texts] == ["pseudo-labels"]
-    assert not training_figure(HISTORY, 2).axes[0].texts  # pseudo-labels never came
+    assert not training_figure(HISTORY, 2).axes[0].texts  # the training ended before
 
 
 @pytest.mark.filterwarnings("error")
@@ -116,7 +116,7 @@ def test_curves_are_those_of_the_history_over_its_epochs() -> None:
     ],
     ids=["no detection", "no truth", "one frame", "no figures", "other figures"],
 )
-def test_anything_renders(figure: Any) -> None:
+def test_unusual_input_can_be_drawn(figure: Any) -> None:
     image = as_image(figure())
     assert image.shape[2] == 3
     assert len(np.unique(image)) > 10

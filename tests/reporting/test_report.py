@@ -1,4 +1,4 @@
-"""The report: what it says, that it is whole in itself, and that a browser shows it."""
+"""The report shows the right figures, needs no other file, and works in a browser."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from evaluation.diagnosis import diagnose
 from evaluation.localization import Detections, ground_truth
 from evaluation.protocols import ClipResult, Evaluation, evaluate
-from reporting import report
+from reporting import templates
 from reporting.report import MOST_CLIPS, clip_ap, report_html
 from reporting.time_lines import time_line
-from tests.reporting.test_templates import in_browser, read
+from tests.reporting.test_templates import assert_all_sections_are_linked, in_browser, read
 from utils import config
 
 SETTINGS = config.load()
@@ -25,7 +25,7 @@ HISTORY = [{"epoch": n, "loss": {"total": 2 - n / 9}, "corrected": {"mAP": 5.0 *
 
 
 def clips(count: int = 8, classes: int = 3, frames: int = 120) -> list[ClipResult]:
-    """Clips, the later ones the more truly found."""
+    """Clips with frame probabilities that are better for later clips."""
     rng = np.random.default_rng(0)
     made = []
     for n in range(count):
@@ -65,21 +65,19 @@ def written(
 
 @pytest.fixture()
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages whose figures are made but not drawn."""
-    monkeypatch.setattr(
-        report, "figure_html", lambda _, alt, caption="": f"<figure>{alt}<figcaption>{caption}</figure>"
-    )
+    """Pages whose figures are not drawn."""
+    monkeypatch.setattr(templates, "write_png", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
 def whole() -> str:
-    """A page with all its pictures, in which every name wants to be more than a name."""
+    """A page with all its pictures, in which every name is hostile."""
     given = [clip._replace(name=f"{HOSTILE}{n}") for n, clip in enumerate(clips())]
     return written(given, (HOSTILE, "turn", "wave"), split=HOSTILE, weights=HOSTILE)
 
 
 def rows(html: str) -> dict[str, list[list[str]]]:
-    """Rows of every table by their first cell."""
+    """The rows of all tables by their first cell."""
     found: dict[str, list[list[str]]] = {}
     for row in re.findall(r"<tr>(.*?)</tr>", html):
         first, *rest = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)
@@ -88,7 +86,7 @@ def rows(html: str) -> dict[str, list[list[str]]]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_figures_are_those_of_both_evaluations_and_of_the_whole_clip_baseline() -> None:
+def test_scores_are_those_of_both_evaluations_and_of_the_whole_clip_baseline() -> None:
     given = clips()
     table = rows(written(given))
     for protocol in ("corrected", "released"):
@@ -102,70 +100,72 @@ def test_the_figures_are_those_of_both_evaluations_and_of_the_whole_clip_baselin
 
 
 @pytest.mark.usefixtures("quick")
-def test_settings_that_differ_stand_beside_the_defaults_and_others_do_not() -> None:
+def test_only_settings_that_differ_from_the_defaults_are_listed() -> None:
     table = rows(written(clips()))
     assert table["model.width"] == [["16", "64"]]
     assert table["model.mask_padding"] == [["false", "true"]]
     assert table["model.temperatures"] == [["1.0, 3.0", "1.0, 2.0, 5.0"]]
     assert "train.seed" not in table
-    assert "All as in config/base.yaml." in written(clips(), settings=SETTINGS.model_dump())
+    assert "All settings are those of config/base.yaml." in written(clips(), settings=SETTINGS.model_dump())
 
 
 @pytest.mark.usefixtures("quick")
-def test_it_says_where_the_model_comes_from_and_what_the_oracle_epoch_was() -> None:
+def test_it_names_the_origin_of_the_model_and_the_best_epoch() -> None:
     oracle = {"epoch": 7, "corrected": {"mAP": 43.21}}
     html = written(clips(), weights="work_dir/x/best.pt", oracle_epoch=oracle)
     assert rows(html)["weights"] == [["work_dir/x/best.pt"]]
     assert rows(html)["commit"] == [["c0ffee"]]
-    assert "The best validation epoch was 7, with an average mAP of 43.2" in html
+    assert "The best validation epoch was 7, with an average mAP of 43.2" in " ".join(html.split())
 
 
 @pytest.mark.usefixtures("quick")
-def test_training_curves_are_there_when_they_are_known() -> None:
-    assert "<h2>Training</h2>" in written(clips())
-    assert "<h2>Training</h2>" not in written(clips(), history=[])
+def test_training_curves_are_shown_if_the_training_is_known() -> None:
+    for history in (HISTORY, []):
+        html = written(clips(), history=history)
+        assert ("<h2>Training</h2>" in html) == bool(history)
+        assert_all_sections_are_linked(html)
 
 
 @pytest.mark.usefixtures("quick")
-def test_best_and_worst_clips_are_those_of_the_highest_and_lowest_ap() -> None:
+def test_best_and_worst_clips_have_the_highest_and_lowest_ap() -> None:
     given = clips()
     best, worst = written(given).split("<h3>Best</h3>")[1].split("<h3>Worst</h3>")
     evaluation = evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, "corrected")
-    ap = clip_ap(evaluation, ground_truth([clip.labels for clip in given]))
+    ap = clip_ap(evaluation)
     captions = [re.findall(r"Clip clip(\d): AP ([\d.]+)", part) for part in (best, worst)]
     for found, order in zip(captions, (np.sort(ap)[::-1], np.sort(ap)), strict=True):
         assert [score for _, score in found] == [f"{score:.1f}" for score in order[:MOST_CLIPS]]
         assert all(f"{ap[int(n)]:.1f}" == score for n, score in found)
 
 
-def answered(*rows: tuple[int, int, int, int, float], truth: Detections) -> np.ndarray:
+def scored(*rows: tuple[int, int, int, int, float], truth: Detections) -> np.ndarray:
     clip, label, start, end, scores = np.array(rows, float).T
     found = Detections.of(clip, label, np.stack([start, end], axis=1), scores)
     none = np.full((1, 2), np.nan)
     given = Evaluation(
         "corrected", ("a", "b"), (0.5,), none, none[0], np.nan, none, none, found, ["x", "y", "z"], truth
     )
-    return clip_ap(given, truth)
+    return clip_ap(given)
 
 
 def test_the_ap_of_a_clip_ranks_its_detections_of_all_classes_together() -> None:
     truth = Detections.of([0, 0, 1], [0, 1, 0], [[0, 10], [20, 30], [0, 10]], 1.0)
     right = [(0, 0, 0, 10, 0.9), (0, 1, 20, 30, 0.5)]
-    np.testing.assert_allclose(answered(*right, truth=truth), [100, 0, np.nan])
+    np.testing.assert_allclose(scored(*right, truth=truth), [100, 0, np.nan])
     of_another_class = (0, 1, 0, 10, 0.7)  # between the two: precision 1, then 2/3
-    np.testing.assert_allclose(answered(*right, of_another_class, truth=truth), [100 * (1 + 2 / 3) / 2, 0, np.nan])
+    np.testing.assert_allclose(scored(*right, of_another_class, truth=truth), [100 * (1 + 2 / 3) / 2, 0, np.nan])
     of_another_clip = (1, 1, 20, 30, 0.7)
-    np.testing.assert_allclose(answered(*right, of_another_clip, truth=truth), [100, 0, np.nan])
+    np.testing.assert_allclose(scored(*right, of_another_clip, truth=truth), [100, 0, np.nan])
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_clip_or_two_are_enough(count: int) -> None:
+def test_one_or_two_clips_are_enough(count: int) -> None:
     html = written(clips(count), history=HISTORY[:1])
-    assert html.count("<figcaption>Clip ") == 2  # the best and the worst, which may be the same
+    assert html.count("<figcaption>Clip ") == 2  # the best and the worst may be the same
 
 
-def test_names_are_shown_and_not_obeyed_and_the_page_asks_for_nothing(whole: str) -> None:
+def test_hostile_names_stay_text_and_the_page_loads_nothing(whole: str) -> None:
     reader = read(whole)
     assert "script" not in {element for element, _ in reader.elements}
     assert HOSTILE in reader.texts
@@ -182,8 +182,10 @@ MEASURE = """<script>addEventListener("load", () => {
 });</script></body>"""
 
 
-def test_a_browser_shows_every_picture_and_in_a_narrow_window_only_tables_scroll(whole: str, tmp_path: Path) -> None:
-    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole)  # for our own script
+def test_a_browser_shows_every_picture_and_only_tables_scroll_in_a_narrow_window(whole: str, tmp_path: Path) -> None:
+    html = re.sub(
+        r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole
+    )  # it would block the script of this test
     path = tmp_path / "report.html"
     path.write_text(html.replace("</body>", MEASURE), encoding="utf-8")
     seen = in_browser(path, tmp_path / "profile", "--window-size=500,900", "--virtual-time-budget=5000")

@@ -1,4 +1,4 @@
-"""The time line of a clip: what it shows, and that it renders whatever the clip holds."""
+"""The time line shows the right classes, bars and curves, and can be drawn for any clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from evaluation.localization import Detections
-from reporting.time_lines import LONG, MAX_BARS, MAX_CURVES, MAX_ROWS, as_image, time_line
+from reporting.style import as_image
+from reporting.time_lines import LONG, MAX_BARS, MAX_CURVES, MAX_ROWS, time_line
 
 CLASSES = ("walk", "wave", "kick")
 THRESHOLDS = [0.03, 0.05]
@@ -34,7 +35,7 @@ def shown(figure: Figure) -> list[str]:
 
 
 def bars(figure: Figure) -> list[tuple[float, float]]:
-    """Start and width of every bar, in seconds: of truth, whose bars are one collection a class, and of detections."""
+    """Start and width of every bar in seconds: of true segments (one collection per class), and of detections."""
     axes = figure.axes[0]
     edges = [path.vertices[:, 0] for spans in axes.collections for path in spans.get_paths()]
     truth = [(float(x.min()), float(x.max() - x.min())) for x in edges]
@@ -45,16 +46,16 @@ ORDINARY = dense(90, (2, 30, 60), (0, 50, 90))
 FOUND = Detections.of(0, [2, 1, 1], [[33, 60], [0, 15], [60, 66]], [0.8, 0.5, -0.1])
 
 
-def test_truth_and_detections_stand_at_their_seconds() -> None:
+def test_bars_lie_at_the_seconds_of_true_segments_and_detections() -> None:
     figure = picture(ORDINARY, FOUND)
     expected = [(1.0, 1.0), (1.1, 0.9), (50 / 30, 40 / 30), (0.0, 0.5), (2.0, 0.2)]
     assert sorted(bars(figure)) == [pytest.approx(bar) for bar in sorted(expected)]
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim() == (0, 3)
 
 
-def test_where_the_truth_is_unknown_none_is_shown_or_named() -> None:
+def test_unknown_true_segments_are_neither_shown_nor_named() -> None:
     frame_probs = np.random.default_rng(0).dirichlet(np.ones(4), 90)
-    frame_probs[:30] = np.nan  # nobody was there yet
+    frame_probs[:30] = np.nan  # no person yet
     figure = time_line("4321", None, FOUND, frame_probs, CLASSES, THRESHOLDS)
     assert sorted(bars(figure)) == [pytest.approx(bar) for bar in [(0.0, 0.5), (1.1, 0.9), (2.0, 0.2)]]
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["detected"]
@@ -74,7 +75,7 @@ def test_curves_are_those_of_the_shown_classes_background_and_thresholds() -> No
     assert named == ["background", "walk", "kick", "thresholds\n0.03 to 0.05"]
 
 
-def test_bars_say_their_scores_where_there_is_room() -> None:
+def test_bars_show_their_scores_if_there_is_room() -> None:
     figure = picture(ORDINARY, FOUND)
     seen = {text.get_text(): text.get_visible() for text in figure.axes[0].texts}
     assert seen == {"0.80": True, "0.50": True, "-0.10": True}
@@ -82,7 +83,7 @@ def test_bars_say_their_scores_where_there_is_room() -> None:
     assert not picture(ORDINARY, narrow).axes[0].texts[0].get_visible()
 
 
-def test_better_detections_are_stronger_in_colour() -> None:
+def test_better_detections_are_less_transparent() -> None:
     figure = picture(dense(90), Detections.of(0, 0, [[0, 20], [30, 50], [60, 80]], [0.2, 0.9, -0.5]))
     strength = {patch.get_x(): patch.get_facecolor()[3] for patch in figure.axes[0].patches}
     assert strength[1.0] > strength[0.0] > strength[2.0] > 0
@@ -99,7 +100,7 @@ def test_many_classes_are_cut_and_counted() -> None:
 
 
 def curves(figure: Figure) -> list[list[str]]:
-    """The classes whose curves stand in each panel below the bars."""
+    """The classes whose curves each panel below the bars shows."""
     legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes[1:]]
     return [[name for name in names if name != "background" and "thresholds" not in name] for names in legends]
 
@@ -112,7 +113,7 @@ def test_few_curves_share_a_panel_and_differ_without_colour() -> None:
 
 
 @pytest.mark.parametrize(("classes", "frames"), [(MAX_CURVES + 1, 90), (2, LONG)])
-def test_many_curves_and_long_ones_have_a_panel_each_with_the_thresholds_in_all(classes: int, frames: int) -> None:
+def test_many_or_long_curves_have_one_panel_each_with_the_thresholds(classes: int, frames: int) -> None:
     names = tuple(f"class {k}" for k in range(classes))
     figure = picture(np.ones((frames, classes), bool), classes=names)
     assert curves(figure) == [[name] for name in names]
@@ -121,7 +122,7 @@ def test_many_curves_and_long_ones_have_a_panel_each_with_the_thresholds_in_all(
         assert levels == THRESHOLDS
 
 
-def test_low_probabilities_where_the_thresholds_are_have_room() -> None:
+def test_low_probabilities_near_the_thresholds_have_room() -> None:
     axes = picture(ORDINARY).axes[1]
     low, threshold, high = axes.transData.transform([(0, 0), (0, 0.04), (0, 1)])[:, 1]
     assert (threshold - low) / (high - low) > 0.15
@@ -169,7 +170,7 @@ def test_any_clip_renders(labels: np.ndarray, detections: Detections) -> None:
     assert len(np.unique(image)) > 10  # not a blank page
 
 
-def test_names_are_taken_as_they_are_and_not_as_formulas() -> None:
+def test_names_are_not_read_as_formulas() -> None:
     odd = "take_$1$ $\\frac$"
     figure = picture(ORDINARY, name=odd, classes=(odd, "wave", "kick"))
     assert as_image(figure).any()

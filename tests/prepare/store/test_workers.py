@@ -20,13 +20,13 @@ def computed(amass: Path, folder: Path, job: Job) -> Outcome:
 
 
 @pytest.fixture()
-def job(stand_in: Path) -> Job:
-    take = min((stand_in / "amass").rglob("*.npz"))
-    return Job(str(take.relative_to(stand_in / "amass")), 20, None)
+def job(synthetic: Path) -> Job:
+    take = min((synthetic / "amass").rglob("*.npz"))
+    return Job(str(take.relative_to(synthetic / "amass")), 20, None)
 
 
-def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(stand_in: Path, tmp_path: Path, job: Job) -> None:
-    part = computed(stand_in / "amass", tmp_path, job)
+def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Path, tmp_path: Path, job: Job) -> None:
+    part = computed(synthetic / "amass", tmp_path, job)
     assert isinstance(part, Part)
     found, joints = read_part(tmp_path, job)
     assert found == part
@@ -36,16 +36,16 @@ def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(stand_in: Pat
     for damaged in (b"", b"{}\n", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
         file.write_bytes(damaged)
         assert read_part(tmp_path, job) is None
-    assert computed(stand_in / "amass", tmp_path, job) == part
+    assert computed(synthetic / "amass", tmp_path, job) == part
     assert np.array_equal(read_part(tmp_path, job)[1], joints)
 
 
 def test_a_take_that_changes_while_it_is_read_is_not_used(
-    stand_in: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     amass, read = tmp_path / "amass", prepare.store.workers.read_poses
     (amass / job.file).parent.mkdir(parents=True)
-    (amass / job.file).write_bytes((stand_in / "amass" / job.file).read_bytes())
+    (amass / job.file).write_bytes((synthetic / "amass" / job.file).read_bytes())
 
     def read_and_change(path: Path, limit: float) -> tuple:
         info, blocks = read(path, limit)
@@ -59,10 +59,10 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
     assert str(outcome) == "was changed while it was read"
 
 
-def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(stand_in: Path, tmp_path: Path, job: Job) -> None:
+def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
     outcomes = list(
         compute_parts(
-            stand_in / "amass",
+            synthetic / "amass",
             tmp_path,
             SmplhJoints(load_body("synthetic")),
             [Job("gone.npz", 20, None), job],

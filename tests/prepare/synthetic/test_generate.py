@@ -1,4 +1,4 @@
-"""Stand-in data: in the real formats, the same at every run, and like people who do what the labels say."""
+"""Synthetic data: in the real formats, the same at every run, and like people who do what the labels say."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.formats.smplh_body import read_body
 from prepare.synthetic.actions import ACTIONS
-from prepare.synthetic.body import JOINTS, rest_points
-from prepare.synthetic.generate import write_stand_in
+from prepare.synthetic.body import JOINTS, REST_POINTS
+from prepare.synthetic.generate import write_synthetic
 from prepare.synthetic.plan import GROUPS
 from utils.errors import UserError
 
@@ -36,8 +36,8 @@ class Take:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("stand_in") / "data"
-    write_stand_in(out, CLIPS)
+    out = tmp_path_factory.mktemp("synthetic") / "data"
+    write_synthetic(out, CLIPS)
     return out
 
 
@@ -93,11 +93,10 @@ def _skeleton(take: Take, rest: np.ndarray, parents: np.ndarray) -> Skeleton:
             turned.append(turned[parent] * local)
             place.append(place[parent] + turned[parent].apply(rest[joint] - rest[parent]))
     found = dict(zip(JOINTS[:BODY_JOINTS], place, strict=True))
-    points = rest_points()
     for side in ("left", "right"):
         for sole, joint in (("heel", "ankle"), ("toe", "foot")):
             j = JOINTS.index(f"{side}_{joint}")
-            found[f"{side}_{sole}"] = place[j] + turned[j].apply(points[f"{side}_{sole}"] - rest[j])
+            found[f"{side}_{sole}"] = place[j] + turned[j].apply(REST_POINTS[f"{side}_{sole}"] - rest[j])
     return found
 
 
@@ -106,9 +105,9 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
-    write_stand_in(tmp_path / "a", 9, seed=3)
-    write_stand_in(tmp_path / "b", 9, seed=3, workers=2)
-    write_stand_in(tmp_path / "c", 9, seed=4)
+    write_synthetic(tmp_path / "a", 9, seed=3)
+    write_synthetic(tmp_path / "b", 9, seed=3, workers=2)
+    write_synthetic(tmp_path / "c", 9, seed=4)
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
     assert set(_files(tmp_path / "a").values()).isdisjoint(
         content for name, content in _files(tmp_path / "c").items() if name.endswith(".npz")
@@ -116,7 +115,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path: Path)
 
 
 def test_a_clip_does_not_depend_on_how_many_there_are(folder: Path, tmp_path: Path) -> None:
-    write_stand_in(tmp_path / "few", 9)
+    write_synthetic(tmp_path / "few", 9)
     few = {name: content for name, content in _files(tmp_path / "few").items() if name.startswith("amass")}
     assert len(few) == 9
     assert few.items() <= _files(folder).items()
@@ -178,12 +177,12 @@ def test_no_performer_is_in_both_subsets(entries: dict[str, dict[str, Any]]) -> 
 
 
 def test_the_body_is_a_man_of_common_height() -> None:
-    points = rest_points()
-    height = points["head_top"][1] - min(points["left_heel"][1], points["left_toe"][1])
+    height = REST_POINTS["head_top"][1] - min(REST_POINTS["left_heel"][1], REST_POINTS["left_toe"][1])
     assert 1.6 < height < 1.9
-    assert points["left_hip"][0] > 0 > points["right_hip"][0]
+    assert REST_POINTS["left_hip"][0] > 0 > REST_POINTS["right_hip"][0]
     thigh, shank = (
-        np.linalg.norm(points[f"left_{a}"] - points[f"left_{b}"]) for a, b in (("hip", "knee"), ("knee", "ankle"))
+        np.linalg.norm(REST_POINTS[f"left_{a}"] - REST_POINTS[f"left_{b}"])
+        for a, b in (("hip", "knee"), ("knee", "ankle"))
     )
     assert 0.22 < thigh / height < 0.27
     assert 0.22 < shank / height < 0.27
@@ -279,25 +278,24 @@ def test_the_body_file_loads_like_smplh(folder: Path) -> None:
     assert np.allclose(body["weights"].sum(axis=1), 1.0, atol=1e-5)
     assert np.allclose(body["J_regressor"].sum(axis=1), 1.0, atol=1e-5)
     rest = body["J_regressor"] @ body["v_template"]
-    points = rest_points()
-    assert np.allclose(rest, [points[name] for name in JOINTS], atol=1e-4)
+    assert np.allclose(rest, [REST_POINTS[name] for name in JOINTS], atol=1e-4)
 
 
 def test_a_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "amass").mkdir()
     (tmp_path / "amass" / "real.npz").write_bytes(b"licensed")
-    with pytest.raises(UserError, match=r"holds no stand-in data.*--out"):
-        write_stand_in(tmp_path, 4)
+    with pytest.raises(UserError, match=r"holds no synthetic data.*--out"):
+        write_synthetic(tmp_path, 4)
     assert _files(tmp_path) == {"amass/real.npz": b"licensed"}
 
 
 def test_a_second_run_redoes_nothing_and_other_settings_are_refused(tmp_path: Path) -> None:
     out = tmp_path / "data"
-    assert write_stand_in(out, 4)
+    assert write_synthetic(out, 4)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
-    assert not write_stand_in(out, 4)
+    assert not write_synthetic(out, 4)
     with pytest.raises(UserError, match="different clips, seed"):
-        write_stand_in(out, 5, seed=1)
+        write_synthetic(out, 5, seed=1)
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -305,5 +303,5 @@ def test_a_second_run_redoes_nothing_and_other_settings_are_refused(tmp_path: Pa
 @pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 3, "val_share": 1.5}, {"clips": 3, "gap_share": -0.1}])
 def test_impossible_settings_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="--"):
-        write_stand_in(tmp_path / "data", **wrong)
+        write_synthetic(tmp_path / "data", **wrong)
     assert not (tmp_path / "data").exists()
