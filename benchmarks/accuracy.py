@@ -130,7 +130,6 @@ def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, 
     return "\n".join(lines), found
 
 
-<<<<<<< HEAD
 def of_task(task: str, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
     """The runs (row, seed) of task "I/N"; a row that is scored again belongs to the task that trains its weights.
 
@@ -143,21 +142,6 @@ def of_task(task: str, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]
     trained = list(dict.fromkeys((row.evaluate or row.name, seed) for seed in seeds for row in rows))
     own = trained[int(number) - 1 :: int(of)]
     return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in own}
-=======
-def read_task(text: str) -> tuple[int, int]:
-    """Task number, counted from 1, and number of tasks, from "2/9". Raises UserError when it is not of this form."""
-    number, _, tasks = text.partition("/")
-    if not (number.isdecimal() and tasks.isdecimal() and 1 <= int(number) <= int(tasks)):
-        raise UserError(f"--task {text}: expected I/N, the I-th of N tasks, from 1/N to N/N, as in --task 2/9")
-    return int(number), int(tasks)
-
-
-def of_task(number: int, tasks: int, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
-    """The runs (row, seed) of a task; a row that is scored anew goes with the training that it needs."""
-    trained = list(dict.fromkeys((row.evaluate or row.name, seed) for seed in seeds for row in rows))
-    share = trained[number - 1 :: tasks]
-    return {(row.name, seed) for seed in seeds for row in rows if (row.evaluate or row.name, seed) in share}
->>>>>>> main
 
 
 def _cell(values: list[float | None]) -> str:
@@ -194,13 +178,8 @@ def main() -> int:
         if name not in names:
             raise UserError(f"--only {name}: {nearest(name, names)}")
     out = args.out / args.list.stem
-<<<<<<< HEAD
     chosen = [row for row in rows if not args.only or row.name in args.only]
     own = of_task(args.task or "1/1", chosen, args.seeds)
-=======
-    number, tasks = read_task(args.task or "1/1")
-    mine = of_task(number, tasks, [row for row in rows if not args.only or row.name in args.only], args.seeds)
->>>>>>> main
     failed = False
     for trains in (True, False):  # what is scored again has to be trained first
         runs = [(row, seed) for seed in args.seeds for row in chosen if (row.evaluate is None) == trains]

@@ -4,7 +4,8 @@ Features are (N, C, T, V), channels-last in memory. Both functions have a refere
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
 cache. The backward pass computes these results again. That takes no longer and halves the memory.
 
-In bfloat16, products are bfloat16 and sums over a clip or a batch are float32: a long sum of 8-bit numbers stops growing.
+In bfloat16, products are bfloat16 and sums over a clip or a batch are float32. A long sum of 8-bit numbers would stop
+growing.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Convolution along time.
 
-On a CPU the kernel needs a quarter of the multiplications. Time is cut into tiles that overlap by the kernel's length. For
-each tile the convolution theorem holds,
+On a CPU a quarter of the multiplications does. Time is cut into tiles that overlap by the length of the weights. For each
+tile the convolution theorem holds,
 
     y = B [(G w) * (A x)],
 
 with A the discrete Fourier transform of a tile, G that of the weights w, and B the inverse. A complex product is three
 real products (Gauss), so all three are real matrices. For each of the P points, the products and the sum over channels
-are one matrix product. A tile of 17 frames has P = 37, so a frame takes 2.2 multiplications instead of 9. The transform is
-orthogonal: float32 is as exact as in a direct convolution (tests/model/ops/test_temporal.py).
+are one matrix product. A tile of 17 frames has P = 37, so a frame takes 2.2 multiplications instead of 9. The transform
+is orthogonal: float32 is as exact as in a direct convolution (tests/model/ops/test_temporal.py).
 
 With a stride s, the convolution gives the frames 0, s, 2s, …. Each of the s sequences of every s-th frame is convolved
 with every s-th weight, and their products are added before B.

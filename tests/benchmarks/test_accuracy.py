@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from benchmarks.accuracy import figures, of_task, read_rows, table
-=======
-from benchmarks.accuracy import figures, of_task, read_rows, read_task, table
->>>>>>> main
 from utils import config
 from utils.errors import UserError
 
@@ -43,26 +39,16 @@ def test_a_mistaken_list_is_one_message(tmp_path: Path, text: str, said: str) ->
 @pytest.mark.parametrize("tasks", [1, 2, 4, 9])
 def test_tasks_do_every_run_once_and_score_again_what_they_trained(tmp_path: Path, tasks: int) -> None:
     (tmp_path / "list.yaml").write_text("rows: {a: , again: {evaluate: a}, b: }")
-<<<<<<< HEAD
     shares = [of_task(f"{i}/{tasks}", read_rows(tmp_path / "list.yaml"), [5, 6]) for i in range(1, tasks + 1)]
-=======
-    shares = [of_task(i, tasks, read_rows(tmp_path / "list.yaml"), [5, 6]) for i in range(1, tasks + 1)]
->>>>>>> main
     runs = [(name, seed) for name in ("a", "again", "b") for seed in (5, 6)]
     assert sorted(run for share in shares for run in share) == runs
     assert all((("a", seed) in share) == (("again", seed) in share) for share in shares for seed in (5, 6))
 
 
-<<<<<<< HEAD
-def test_a_task_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(UserError, match="--task 3/2: expected I/N"):
-        of_task("3/2", [], [5])
-=======
 @pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "-1/3", "1/x", "1/2/3"])
-def test_a_task_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=re.escape(f"--task {text}: expected I/N, the I-th of N tasks")):
-        read_task(text)
->>>>>>> main
+def test_a_task_that_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"--task {text}: expected I/N")):
+        of_task(text, [], [5])
 
 
 def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path: Path) -> None:
