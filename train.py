@@ -211,19 +211,11 @@ def make_adam(model: Localizer, train: TrainSettings, device: torch.device) -> t
 
 def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
     """The network's own history as frame labels, or, for the fully-supervised bound alone, the true ones."""
-    refine = settings.refine
     if settings.train.supervised:
         labels = [torch.from_numpy(clips.frame_labels(i).copy()) for i in range(len(clips))]
-        return FrameLabels(labels, refine.history)
-    return PseudoLabels(
-        torch.from_numpy(clips.lengths),
-        torch.from_numpy(clips.video_labels),
-        refine.history,
-        refine.mask_absent,
-        refine.zero_start,
-        refine.balance,
-        refine.sharpen,
-    )
+        return FrameLabels(labels, settings.refine)
+    lengths, video_labels = torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels)
+    return PseudoLabels(lengths, video_labels, settings.refine)
 
 
 def learning_rate(train: TrainSettings, epoch: int) -> float:

@@ -127,13 +127,13 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
         model = Localizer(len(classes), settings.model)
         load_released(model, checkpoint, str(path))
         return model, settings
-    check_contents(checkpoint, Weights, path)
-    trained = config.of_weights(checkpoint["settings"], str(path))
-    if tuple(checkpoint["classes"]) != tuple(classes):
+    model, trained, own_classes = _network(checkpoint, path)
+    if own_classes != tuple(classes):
         raise UserError(
-            f"{path}: was trained for {', '.join(checkpoint['classes'])}, the data has {', '.join(classes)}; "
+            f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(classes)}; "
             f"choose its data by --config or --set data.split={trained.data.split}"
         )
+<<<<<<< HEAD
     policy = {name: getattr(trained.data, name) for name in POLICY}
     settings = settings.model_copy(
         update={"model": trained.model, "data": settings.data.model_copy(update=policy)},
@@ -143,6 +143,10 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
     refuse_misfit(weights, model.state_dict(), str(path))
     model.load_state_dict(weights)
     return model, settings
+=======
+    data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in POLICY})
+    return model, settings.model_copy(update={"model": trained.model, "data": data})
+>>>>>>> loop
 
 
 def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
@@ -154,10 +158,7 @@ def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
         raise UserError(f"{path}: holds bare weights, without classes and settings; expected a best.pt of train.py")
-    check_contents(checkpoint, Weights, path)
-    classes = tuple(checkpoint["classes"])
-    model, settings = load_localizer(path, classes, config.of_weights(checkpoint["settings"], str(path)))
-    return model, settings, classes
+    return _network(checkpoint, path)
 
 
 def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: Path) -> None:
@@ -199,6 +200,15 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
             f"{origin}: is damaged: its pseudo-labels are of {shown(epochs)} epochs, "
             f"its weights of {checkpoint['epoch'] + 1}"
         )
+
+
+def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
+    check_contents(checkpoint, Weights, path)
+    settings, classes = config.of_weights(checkpoint["settings"], str(path)), tuple(checkpoint["classes"])
+    model = Localizer(len(classes), settings.model)
+    refuse_misfit(checkpoint["model"], model.state_dict(), str(path))
+    model.load_state_dict(checkpoint["model"])
+    return model, settings, classes
 
 
 def _is_own(checkpoint: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from utils import distributed
+from utils.config import RefineSettings
 
 LEAST = 1e-6  # a class whose share of a clip is lower is not scaled up
 
@@ -21,34 +22,20 @@ class PseudoLabels:
     Args:
         lengths: (N,) frames of each training clip, in the order of the clips' indices.
         video_labels: (N, K) the classes that each clip is known to contain.
-        history: number of epochs averaged.
-        mask_absent: keep only a clip's own classes and background, and rescale to a sum of 1.
-        zero_start: as released: always divide by `history`. An epoch that has not come yet, or in which a clip was not
-            seen, counts as zeros, or as what an older epoch left in its place. Pseudo-labels then may not sum to 1.
-        balance: divide each of these classes by its mean over the clip before rescaling: distribution alignment
-            (ReMixMatch, Berthelot et al. 2020) within a clip, towards equal shares of its time. Every action in a
-            clip's list occurs in it; without this, background, which is in every clip, takes over.
-        sharpen: power to which pseudo-labels are raised before the last rescaling; 1: none.
+        settings: history: epochs averaged. mask_absent: only a clip's own classes and background remain. balance: each
+            of these classes is divided by its mean over the clip: distribution alignment (ReMixMatch, Berthelot et al.
+            2020) within a clip. Every action in its list occurs in it; without this, background takes over. sharpen:
+            the last power. zero_start: as released: the sum is always divided by `history`. An epoch that has not come
+            yet counts as zeros, and one in which a clip was not seen as what an older epoch left there.
     """
 
-    def __init__(
-        self,
-        lengths: Tensor,
-        video_labels: Tensor,
-        history: int,
-        mask_absent: bool = True,
-        zero_start: bool = False,
-        balance: bool = False,
-        sharpen: float = 1.0,
-    ) -> None:
-        self.lengths = lengths
+    def __init__(self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings) -> None:
+        self.lengths, self.settings = lengths, settings
         self.start = lengths.cumsum(0) - lengths
         F, classes = int(lengths.sum()), video_labels.shape[1] + 1
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
-        self.mask_absent, self.zero_start = mask_absent, zero_start
-        self.balance, self.sharpen = balance, sharpen
-        self.history = _untouched_zeros(history, F, classes)
-        self.seen = torch.zeros(history, len(lengths), dtype=torch.bool)  # which clips an epoch of the history has
+        self.history = _untouched_zeros(settings.history, F, classes)
+        self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)  # which clips each epoch has
         self.epochs = 0
         self.recorded: list[tuple[Tensor, Tensor]] = []
 
@@ -69,7 +56,7 @@ class PseudoLabels:
         distributed.add_up(current)  # one rank saw the clip, the others have zeros
         seen = distributed.add_up(seen.int()).bool()
         slot = self.epochs % len(self.history)
-        if self.zero_start:
+        if self.settings.zero_start:
             rows = seen.repeat_interleave(self.lengths)
             self.history[slot, rows] = current[rows]
         else:
@@ -79,7 +66,7 @@ class PseudoLabels:
 
     def labelled(self) -> Tensor:
         """Which clips have pseudo-labels, (N,) bool."""
-        return torch.ones(len(self.lengths), dtype=torch.bool) if self.zero_start else self.seen.any(0)
+        return torch.ones(len(self.lengths), dtype=torch.bool) if self.settings.zero_start else self.seen.any(0)
 
     def batch(self, index: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Pseudo-labels (n, T, K+1) of the clips `index`, zero-padded to `frames`, and which clips have any (n,)."""
@@ -122,12 +109,12 @@ class PseudoLabels:
     def _mean(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
         past = self.history[:, self._place(clip)]
-        mean = past.mean(0) if self.zero_start else past[self.seen[:, clip]].mean(0)
-        if self.mask_absent:
+        mean = past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
+        if self.settings.mask_absent:
             mean = _rescaled(mean * self.allowed[clip])
-        if self.balance:
+        if self.settings.balance:
             mean = _rescaled(mean / mean.mean(0).clamp(min=LEAST))
-        return mean if self.sharpen == 1 else _rescaled(mean**self.sharpen)
+        return mean if self.settings.sharpen == 1 else _rescaled(mean**self.settings.sharpen)
 
 
 class FrameLabels(PseudoLabels):
@@ -137,10 +124,10 @@ class FrameLabels(PseudoLabels):
         labels: (T, K) bool of each training clip; a frame of several classes has an equal part of each.
     """
 
-    def __init__(self, labels: Sequence[Tensor], history: int) -> None:
+    def __init__(self, labels: Sequence[Tensor], settings: RefineSettings) -> None:
         lengths = torch.tensor([len(frames) for frames in labels])
         video_labels = torch.stack([frames.any(0) for frames in labels])
-        super().__init__(lengths, video_labels, history)
+        super().__init__(lengths, video_labels, settings)
         targets = (torch.cat([frames, ~frames.any(1, keepdim=True)], dim=1).float() for frames in labels)
         self.targets = [target / target.sum(1, keepdim=True) for target in targets]
 

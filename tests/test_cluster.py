@@ -1,4 +1,4 @@
-"""The SLURM examples, run for real under stubs of sbatch, srun and scontrol that set what SLURM sets."""
+"""The SLURM examples, run under stubs of sbatch, srun and scontrol that set what SLURM sets."""
 
 from __future__ import annotations
 

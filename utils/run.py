@@ -66,7 +66,7 @@ class Run:
         elif folder.exists() and not _is_free(folder):
             raise UserError(
                 f"{folder}: already holds files, and a run is never overwritten. "
-                "Go on with it by --resume, or choose another folder by --work-dir"
+                "Continue it by --resume, or choose another folder by --work-dir"
             )
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
@@ -103,7 +103,7 @@ class Run:
         if len(rows) <= epoch:
             raise UserError(
                 f"{self.folder / 'metrics.jsonl'}: ends before epoch {epoch}, which the checkpoint holds; "
-                "put a copy back, or start anew in another --work-dir"
+                "put a copy back, or start a new run in another --work-dir"
             )
         write_whole(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
 
@@ -124,9 +124,10 @@ def name_newest(folder: Path) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl, one an epoch, a last line that was cut off left out; none where there is no file.
+    """The rows of a metrics.jsonl, one per epoch, without a last line that was cut off; none if there is no file.
 
-    Raises UserError when any other line is damaged or missing.
+    Raises:
+        UserError: another line is damaged or missing.
     """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     try:
@@ -136,7 +137,9 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         if not all(math.isfinite(row["corrected"]["mAP"]) for row in rows if "corrected" in row):
             raise ValueError("an mAP is no number")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(f"{path}: is damaged ({error}); put a copy back, or start anew in another --work-dir") from None
+        raise UserError(
+            f"{path}: is damaged ({error}); put a copy back, or start a new run in another --work-dir"
+        ) from None
     return rows
 
 
@@ -164,7 +167,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether a run can start there: it is empty, or a run was killed in the very moment of its start."""
+    """Whether a run can start there: the folder is empty, or a run was killed before it wrote anything."""
     return folder.is_dir() and {path.name for path in folder.iterdir()} <= {"config.yaml.tmp"}
 
 
@@ -178,7 +181,7 @@ def _refuse_other_settings(before: dict[str, dict[str, Any]], now: Settings, fol
     if changed:
         raise UserError(
             f"{folder}: its run has other settings: {'; '.join(changed)}. "
-            "Resume with the settings that it was started with, or start anew in another --work-dir"
+            "Resume with the settings that it was started with, or start a new run in another --work-dir"
         )
 
 
@@ -187,5 +190,5 @@ def _refuse_other_data(before: dict[str, Any], now: dict[str, Any], folder: Path
         if before[name] != value:
             raise UserError(
                 f"{folder}: was trained on data whose {name} were {before[name]!r}, now {value!r}; "
-                "restore that data, or start anew in another --work-dir"
+                "restore that data, or start a new run in another --work-dir"
             )

@@ -114,8 +114,13 @@ STATE = [
         r"pseudo_labels\.history has shape \(2, 3\), expected",
     ),
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
+<<<<<<< HEAD
     (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start anew"),
     (put("clips", 999), r"was trained on data whose clips were 999, now \d+; restore"),
+=======
+    (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start a new run"),
+    (put("clips", 5), r"was trained on data whose clips were 5, now \d+; restore"),
+>>>>>>> loop
 ]
 
 
@@ -194,7 +199,7 @@ def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: by
     folder = damage(lambda c: c)
     (folder / "metrics.jsonl").write_bytes(lines)
     settings = config.load([folder / "config.yaml"])
-    with pytest.raises(UserError, match=rf"metrics\.jsonl: .*{said}.*put a copy back, or start anew"):
+    with pytest.raises(UserError, match=rf"metrics\.jsonl: .*{said}.*put a copy back, or start a new run"):
         Run(folder, settings, {}, resume=True, resumed=last_good(folder))
 
 

@@ -2,13 +2,18 @@ import pytest
 import torch
 
 from model.refinement import FrameLabels, PseudoLabels
+from utils import config
 
 LENGTHS = torch.tensor([4, 2, 3])
 VIDEO_LABELS = torch.tensor([[1, 0], [0, 1], [1, 1]])
 
 
+def refine(**changes):
+    return config.load().refine.model_copy(update=changes)
+
+
 def make(history=3, mask_absent=False, zero_start=False):
-    return PseudoLabels(LENGTHS, VIDEO_LABELS, history, mask_absent, zero_start)
+    return PseudoLabels(LENGTHS, VIDEO_LABELS, refine(history=history, mask_absent=mask_absent, zero_start=zero_start))
 
 
 def probabilities(epoch, clips=(0, 1, 2)):
@@ -97,25 +102,25 @@ def test_a_saved_state_gives_the_same_pseudo_labels(zero_start):
 
 
 def test_a_state_of_other_clips_is_refused():
-    other = PseudoLabels(LENGTHS[:2], VIDEO_LABELS[:2], 3, False, False)
+    other = PseudoLabels(LENGTHS[:2], VIDEO_LABELS[:2], refine(history=3))
     with pytest.raises(ValueError, match="for 2 clips"):
         make().load_state_dict(other.state_dict())
 
 
-def test_true_labels_teach_from_the_start_and_share_a_frame_between_its_classes():
+def test_true_labels_are_used_from_the_start_and_share_a_frame_between_its_classes():
     labels = torch.tensor([[1, 0], [1, 1], [0, 0]], dtype=torch.bool)
-    teacher = FrameLabels([labels, ~labels], history=2)
-    assert teacher.labelled().all()
+    frame_labels = FrameLabels([labels, ~labels], refine(history=2))
+    assert frame_labels.labelled().all()
     for _ in range(2):  # whatever the network says
-        taught, known = teacher.batch(torch.tensor([0]), frames=4)
+        taught, known = frame_labels.batch(torch.tensor([0]), frames=4)
         torch.testing.assert_close(taught[0], torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [0, 0, 0]]))
         assert known.all()
-        teacher.record(torch.tensor([0]), torch.rand(1, 4, 3))
-        teacher.end_epoch()
+        frame_labels.record(torch.tensor([0]), torch.rand(1, 4, 3))
+        frame_labels.end_epoch()
 
 
 def test_with_balance_every_class_of_the_clip_is_weighed_against_its_own_share_of_it():
-    pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), history=1, balance=True)
+    pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), refine(history=1, balance=True))
     probs = torch.tensor([[[0.1, 0.3, 0.6], [0.02, 0.08, 0.9], [0.05, 0.15, 0.8]]])
     pseudo.record(torch.tensor([0]), probs)
     pseudo.end_epoch()
@@ -128,7 +133,7 @@ def test_with_balance_every_class_of_the_clip_is_weighed_against_its_own_share_o
 
 
 def test_sharpening_raises_to_a_power_and_rescales():
-    pseudo = PseudoLabels(torch.tensor([2]), torch.tensor([[1, 1]]), history=1, sharpen=2.0)
+    pseudo = PseudoLabels(torch.tensor([2]), torch.tensor([[1, 1]]), refine(history=1, sharpen=2.0))
     probs = torch.tensor([[[0.2, 0.2, 0.6], [0.0, 0.5, 0.5]]])
     pseudo.record(torch.tensor([0]), probs)
     pseudo.end_epoch()
