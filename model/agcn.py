@@ -1,8 +1,8 @@
 """Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019).
 
 Letters: N clips (times persons), C channels, T frames, V joints. Features are (N, C, T, V), channels-last in memory.
-The mask (N, T) says which frames are real; it is None where all are. Padding holds zeros at the input of every block and
-every convolution along time, so padding a clip does not change its output.
+The mask (N, T) says which frames are real; it is None where all are. Padding holds zeros at the input of every block
+and every convolution along time, so padding a clip does not change its output.
 """
 
 from __future__ import annotations

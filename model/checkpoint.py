@@ -133,20 +133,8 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(classes)}; "
             f"choose its data by --config or --set data.split={trained.data.split}"
         )
-<<<<<<< HEAD
-    policy = {name: getattr(trained.data, name) for name in POLICY}
-    settings = settings.model_copy(
-        update={"model": trained.model, "data": settings.data.model_copy(update=policy)},
-    )
-    model = Localizer(len(classes), settings.model)
-    weights = of_earlier_version(checkpoint["model"])
-    refuse_misfit(weights, model.state_dict(), str(path))
-    model.load_state_dict(weights)
-    return model, settings
-=======
     data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in POLICY})
     return model, settings.model_copy(update={"model": trained.model, "data": data})
->>>>>>> loop
 
 
 def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
@@ -206,8 +194,9 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
     check_contents(checkpoint, Weights, path)
     settings, classes = config.of_weights(checkpoint["settings"], str(path)), tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
-    refuse_misfit(checkpoint["model"], model.state_dict(), str(path))
-    model.load_state_dict(checkpoint["model"])
+    weights = of_earlier_version(checkpoint["model"])
+    refuse_misfit(weights, model.state_dict(), str(path))
+    model.load_state_dict(weights)
     return model, settings, classes
 
 

@@ -1,7 +1,7 @@
 """Convolution along time.
 
-On a CPU a quarter of the multiplications does. Time is cut into tiles that overlap by the length of the weights. For each
-tile the convolution theorem holds,
+On a CPU a quarter of the multiplications does. Time is cut into tiles that overlap by the length of the weights. For
+each tile the convolution theorem holds,
 
     y = B [(G w) * (A x)],
 

@@ -114,13 +114,8 @@ STATE = [
         r"pseudo_labels\.history has shape \(2, 3\), expected",
     ),
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
-<<<<<<< HEAD
-    (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start anew"),
-    (put("clips", 999), r"was trained on data whose clips were 999, now \d+; restore"),
-=======
     (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start a new run"),
     (put("clips", 5), r"was trained on data whose clips were 5, now \d+; restore"),
->>>>>>> loop
 ]
 
 
