@@ -115,7 +115,7 @@ STATE = [
     ),
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
     (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start a new run"),
-    (put("clips", 5), r"was trained on data whose clips were 5, now \d+; restore"),
+    (put("clips", 999), r"was trained on data whose clips were 999, now \d+; restore"),
 ]
 
 

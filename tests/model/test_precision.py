@@ -62,7 +62,7 @@ def test_a_backbone_layer_in_bfloat16_is_as_near_as_its_roundings(channels: int)
 
 
 def test_sums_over_a_clip_do_not_stop_where_bfloat16_would() -> None:
-    """From 256 on, a bfloat16 that grows by ones stays what it is. A chunk's own sum, 32 frames × 8 joints, is exact."""
+    """From 256 on, a bfloat16 that grows by ones stays what it is. One chunk (32 frames × 8 joints) sums exactly."""
     x = torch.ones(1, 128, 1024, 8, dtype=torch.bfloat16)
     weight, bias = (torch.ones(*shape, requires_grad=True) for shape in ((4, 128), (4,)))
     mix_joints(x, torch.eye(8).expand(1, 1, 8, 8), weight, bias, None).sum().backward()
