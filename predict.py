@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -25,10 +24,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils.threads import waiting
-
-os.environ.update(waiting())  # before torch
-
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -36,8 +31,9 @@ from tqdm import tqdm
 from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
 from model.checkpoint import load_trained
+from model.inference import for_inference
 from model.localizer import Localizer
-from model.windows import score_stretches
+from model.windows import score_windows
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.joint_map import read_map
@@ -76,7 +72,7 @@ def main() -> int:
     model, settings, classes = load_trained(args.weights)
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
-    model.in_precision(args.precision).to(device)
+    model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate)
     joint_map = read_map(args.joint_map) if args.joint_map else None
     if args.body:
@@ -166,7 +162,7 @@ def score(
     """
     settings = predictor.settings
     kept = []
-    for window in score_stretches(
+    for window in score_windows(
         predictor.model,
         lambda start, end: network_input(joints[start:end], settings.data.normalization),
         len(joints),
@@ -176,7 +172,7 @@ def score(
     ):
         if write_features:
             write_features(window.features)
-        kept.append((window.frame_probs, window.admitted, window.video_probs))
+        kept.append((window.frame_probs, window.gated, window.video_probs))
     frame_probs, gated, video_probs = zip(*kept, strict=True)
     return np.concatenate(frame_probs), np.concatenate(gated), np.max(video_probs, axis=0)
 

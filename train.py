@@ -13,16 +13,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from utils.threads import waiting
-
-os.environ.update(waiting())  # before torch
 
 import torch
 from torch.utils.data import DataLoader
@@ -32,10 +27,10 @@ import validate
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
-from model.agcn import synchronize_batch_norm
 from model.checkpoint import check_state, last_good
 from model.localizer import Localizer, frame_probabilities
 from model.losses import EpochLosses, objective
+from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
 from reporting.tensorboard import TensorBoardWriter
 from utils import config, distributed

@@ -78,7 +78,8 @@ def write_data_set(folder: Path, takes: int, frames: int) -> None:
     clips, ids = [], {"train": [], "val": []}
     for number in range(takes):
         subset = "val" if number % 4 == 0 else "train"
-        clips.append(Clip(str(number), subset, "A/B/x.npz", number * frames, frames, 30.0, frames / FPS, {}))
+        facts = {"feat_p": "A/B/x.npz", "fps": 30.0, "duration": frames / FPS, "source": {}}
+        clips.append(Clip(sid=str(number), subset=subset, start=number * frames, frames=frames, **facts))
         ids[subset].append((str(number), frames))
     (folder / "skeletons-bench").mkdir()
     write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})

@@ -13,16 +13,11 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import resource
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
-
-from utils.threads import waiting
-
-os.environ.update(waiting())  # before torch
 
 import torch
 

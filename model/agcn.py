@@ -1,85 +1,41 @@
-"""Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019), with padding left out.
+"""Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019).
 
-Tensors are (R, V, C): real frames of one clip (and person) after the other, joints, channels. So there is no padding to
-compute or to mask, a 1×1 convolution is a matrix product over contiguous channels, and batch normalisation takes its
-statistics from all rows. What depends on where a clip begins is told by `Frames`.
+Letters: N clips (times persons), C channels, T frames, V joints. Features are (N, C, T, V), channels-last in memory.
+The mask (N, T) says which frames are real; it is None where all are. Padding holds zeros at the input of every block
+and every convolution along time, so padding a clip does not change its output.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.frames import Frames
 from model.graph import adjacency
-from model.joints import gather_joints, project, score_joints
-from model.rank_norm import normalize_over_ranks
-from model.temporal import convolve
-from utils import distributed
-
-Linear = Callable[[Tensor, Tensor], Tensor]  # weight, bias → what a layer gives
+from model.ops.batch_norm import MaskedBatchNorm
+from model.ops.joints import affinity, mix_joints
+from model.ops.padding import masked_relu
+from model.ops.temporal import temporal_conv
 
 SUBSETS = 3
 KERNEL = 9  # frames that a temporal convolution sees
 SMALL = 1e-6  # where the learned adjacency and the graph convolution's batch-norm scale start
 
 
-class FrameBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation, over the frames of a batch, of what a linear map gives.
+class Pointwise(nn.Conv2d):
+    """A 1×1 convolution, on channels-last tensors one matrix product. He-normal with fan-out, zero bias."""
 
-    In training of all ranks' batches where `over_ranks` is set (`synchronize_batch_norm`). In evaluation it is itself
-    linear, and goes into the map's weights.
-    """
-
-    over_ranks = False
-
-    def forward(self, linear: Linear, weight: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Normalised linear(weight, bias), (R, V, C); with a shortcut (R, V, C), the rectified sum of both.
-
-        Args:
-            linear: from its weight (C, ...) and bias (C,) to (R, V, C).
-        """
-        if self.training:
-            y = linear(weight, bias)
-            normal = self._normalized(y.flatten(0, 1))
-        else:
-            scale = self.weight * (self.running_var + self.eps).rsqrt()
-            y = linear(
-                weight * scale.view(-1, *[1] * (weight.ndim - 1)), (bias - self.running_mean) * scale + self.bias
-            )
-            normal = y.flatten(0, 1)
-        if shortcut is not None:
-            normal.add_(shortcut.flatten(0, 1)).relu_()
-        return normal.view_as(y)
-
-    def _normalized(self, rows: Tensor) -> Tensor:
-        """(R·V, C) → the same shape."""
-        several = distributed.size() > 1
-        if several and self.over_ranks:
-            return normalize_over_ranks(self, rows)
-        if several and not len(rows):  # a rank without a clip has no statistics
-            return (rows * self.weight + self.bias).to(rows.dtype)
-        return super().forward(rows)
-
-
-def synchronize_batch_norm(model: nn.Module) -> None:
-    """Let every batch norm of `model` take its statistics from the frames of all ranks."""
-    for module in model.modules():
-        if isinstance(module, FrameBatchNorm):
-            module.over_ranks = True
-
-
-class Pointwise(nn.Linear):
-    """A 1×1 convolution: a linear map of the channels; He-normal with fan-out, zero bias."""
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
         nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class Shortcut(nn.Module):
@@ -89,12 +45,51 @@ class Shortcut(nn.Module):
         super().__init__()
         self.stride = stride
         self.conv = Pointwise(in_channels, out_channels)
-        self.bn = FrameBatchNorm(out_channels)
+        self.bn = MaskedBatchNorm(out_channels)
 
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """(R, V, C_in) on `frames` → (R', V, C_out) on those that the stride keeps."""
-        kept = frames.keep(x, self.stride)
-        return self.bn(partial(project, kept), self.conv.weight, self.conv.bias)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(N, C, T, V) and the mask after the stride → (N, C_out, ⌈T/stride⌉, V)."""
+        return self.bn(self.conv(x[:, :, :: self.stride]), mask)
+
+
+def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
+    """Random weights (C_out, C) of several linear maps.
+
+    They are drawn twice, so that a seed gives the same weights as in earlier versions.
+    """
+    for _ in range(2):
+        maps = [torch.empty(out_channels, in_channels).normal_(std=std) for _ in range(count)]
+    return maps
+
+
+class Affinity(nn.Module):
+    """The clip-dependent part of the adjacency: the similarity of two embeddings of every joint, θ and φ."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        maps = normal_maps(
+            2, in_channels, SUBSETS * channels, math.sqrt(2 / channels)
+        )  # θ of the three subsets, then φ
+        self.weight = nn.Parameter(torch.cat(maps))
+        self.bias = nn.Parameter(torch.zeros(len(self.weight)))
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(N, C, T, V) → (N, 3, V, V), each column of which sums to 1."""
+        return affinity(x, self.weight, self.bias, SUBSETS, mask)
+
+
+class JointMixing(nn.Module):
+    """Every joint collects from the others along three graphs, each followed by a linear map of the channels."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        maps = normal_maps(SUBSETS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * SUBSETS)))
+        self.weight = nn.Parameter(torch.cat(maps, dim=1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, graph: Tensor, mask: Tensor | None) -> Tensor:
+        """(N, C, T, V) and (N, 3, V, V), from joint v to joint w → (N, C_out, T, V)."""
+        return mix_joints(x, graph, self.weight, self.bias, mask)
 
 
 class GraphConv(nn.Module):
@@ -102,74 +97,59 @@ class GraphConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.inter_channels = out_channels // 4
         self.register_buffer("fixed", torch.tensor(adjacency(), dtype=torch.float32), persistent=False)
         self.learned = nn.Parameter(torch.full_like(self.fixed, SMALL))
-        self.theta = Pointwise(in_channels, SUBSETS * self.inter_channels)
-        self.phi = Pointwise(in_channels, SUBSETS * self.inter_channels)
-        for embedding in (self.theta, self.phi):  # three separate convolutions, side by side: fan-out of one
-            nn.init.normal_(embedding.weight, std=math.sqrt(2 / self.inter_channels))
-        self.values = nn.ModuleList(Pointwise(in_channels, out_channels) for _ in range(SUBSETS))
-        for value in self.values:
-            nn.init.normal_(value.weight, std=math.sqrt(2 / (out_channels * in_channels * SUBSETS)))
-        self.bn = FrameBatchNorm(out_channels)
+        self.affinity = Affinity(in_channels, out_channels // 4)
+        self.mix = JointMixing(in_channels, out_channels)
+        self.bn = MaskedBatchNorm(out_channels)
         nn.init.constant_(self.bn.weight, SMALL)
         self.shortcut = Shortcut(in_channels, out_channels) if in_channels != out_channels else None
 
-    def affinity(self, x: Tensor, frames: Frames) -> Tensor:
-        """How alike the joints of a clip move, (B, 3, V, V); each column sums to 1."""
-        weight, bias = (torch.cat([getattr(self.theta, p), getattr(self.phi, p)]) for p in ("weight", "bias"))
-        scores = score_joints(x, weight, bias, SUBSETS, frames)
-        counted = (self.inter_channels * frames.lengths).to(scores.dtype).view(-1, 1, 1, 1)
-        return (scores / counted).softmax(dim=2)
-
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """(R, V, C_in) → (R, V, C_out)."""
-        graph = self.fixed + self.learned + self.affinity(x, frames)  # (B, 3, V, V), from joint v to joint w
-        weight, bias = torch.cat([value.weight for value in self.values], 1), sum(value.bias for value in self.values)
-        shortcut = x if self.shortcut is None else self.shortcut(x, frames)
-        return self.bn(partial(gather_joints, x, graph, frames), weight, bias, shortcut)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(N, C, T, V) → (N, C_out, T, V)."""
+        graph = self.fixed + self.learned + self.affinity(x, mask)  # (N, 3, V, V)
+        y = self.bn(self.mix(x, graph, mask), mask)
+        y += x if self.shortcut is None else self.shortcut(x, mask)
+        return masked_relu(y, mask)
 
 
-class TemporalConv(nn.Module):
-    """(9, 1) convolution along time, batch norm, shortcut if there is one, rectifier."""
+class TemporalConv(nn.Conv2d):
+    """A (9, 1) convolution along time; He-normal with fan-out, zero bias."""
 
     def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
-        nn.init.zeros_(self.conv.bias)
-        self.bn = FrameBatchNorm(channels)
+        super().__init__(channels, channels, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+        nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, frames: Frames, shortcut: Tensor | None) -> Tensor:
-        """(R, V, C) on `frames` → (R', V, C) on those that the stride keeps, where the shortcut's frames are."""
-        along_time = partial(convolve, x, frames, self.conv.stride[0])
-        y = self.bn(along_time, self.conv.weight.squeeze(-1), self.conv.bias, shortcut)
-        return F.relu(y) if shortcut is None else y
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return temporal_conv(x, self.weight, self.bias, self.stride[0], mask)
 
 
 class Block(nn.Module):
-    """Spatial then temporal convolution, with a residual around both."""
+    """Spatial, then temporal convolution, and a residual around both."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.residual = stride, residual
         self.gcn = GraphConv(in_channels, out_channels)
         self.tcn = TemporalConv(out_channels, stride)
-        self.residual = residual
+        self.bn = MaskedBatchNorm(out_channels)
         changes = in_channels != out_channels or stride != 1
         self.shortcut = Shortcut(in_channels, out_channels, stride) if residual and changes else None
 
-    def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
-        """(R, V, C_in) and its frames → (R', V, C_out) and theirs."""
-        shortcut = None
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
+        kept = mask if mask is None else mask[:, :: self.stride]
+        y = self.bn(self.tcn(self.gcn(x, mask), mask), kept)
         if self.residual:
-            shortcut = x if self.shortcut is None else self.shortcut(x, frames)
-        return self.tcn(self.gcn(x, frames), frames, shortcut), frames.stride(self.stride)
+            y += x if self.shortcut is None else self.shortcut(x, kept)
+        return masked_relu(y, kept), kept
 
 
 class AGCN(nn.Module):
-    """Ten blocks; channels double where time is halved, in blocks 5 and 8; block 2 halves time alone."""
+    """Ten blocks. Blocks 2, 5 and 8 halve time; blocks 5 and 8 double the channels."""
+
+    stride = 8  # frames of the input for each frame of the features
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
@@ -181,8 +161,8 @@ class AGCN(nn.Module):
         )
         self.out_channels = 4 * width
 
-    def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
-        """(R, V, C) and their frames → features (R', V, 4·width) and theirs, every eighth of each clip."""
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(N, C, T, V) and its mask → features (N, 4·width, T', V) of every eighth frame, T' = ⌈T/8⌉, and theirs."""
         for block in self.blocks:
-            x, frames = block(x, frames)
-        return x, frames
+            x, mask = block(x, mask)
+        return x, mask

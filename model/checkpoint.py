@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from model.localizer import Localizer
-from model.released import load_released, refuse_misfit
+from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import config
 from utils.config import Settings
 from utils.errors import UserError, shown
@@ -194,8 +194,9 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
     check_contents(checkpoint, Weights, path)
     settings, classes = config.of_weights(checkpoint["settings"], str(path)), tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
-    refuse_misfit(checkpoint["model"], model.state_dict(), str(path))
-    model.load_state_dict(checkpoint["model"])
+    weights = of_earlier_version(checkpoint["model"])
+    refuse_misfit(weights, model.state_dict(), str(path))
+    model.load_state_dict(weights)
     return model, settings, classes
 
 

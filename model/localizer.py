@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from model.agcn import AGCN
-from model.frames import Frames
 from model.mil_head import MILHead, View
 from utils.config import ModelSettings
 
@@ -23,41 +22,50 @@ class Output(NamedTuple):
 class Localizer(nn.Module):
     """Skeleton sequences → frame and video scores of K actions and background, from two views.
 
-    (Yu & Fujiwara 2023: 2s-AGCN, its joint stream alone, under a FAC-Net head with two classifiers.)
+    (Yu & Fujiwara 2023: the joint stream of 2s-AGCN under a FAC-Net head with two classifiers.)
+
+    Args:
+        num_classes: K.
+        settings: the network's shape.
+        autocast: run the backbone in bfloat16 by torch.autocast. Parameters, batch-norm statistics, affinities and
+            heads stay float32.
     """
 
-    def __init__(self, num_classes: int, settings: ModelSettings) -> None:
+    def __init__(self, num_classes: int, settings: ModelSettings, autocast: bool = False) -> None:
         super().__init__()
         self.backbone = AGCN(in_channels=3, width=settings.width)
         self.heads = nn.ModuleList(
             MILHead(self.backbone.out_channels, num_classes, settings.cosine_scale, settings.temperatures)
             for _ in range(2)
         )
-        self.low: torch.dtype | None = None  # of the backbone's activations and products, where not the parameters'
         self.mask_padding = settings.mask_padding
         self.detach_second_view = settings.detach_second_view
+        self.autocast = autocast
 
     def in_precision(self, name: str) -> Localizer:
-        """Compute in float32 or float64, or in bfloat16 where that is safe: in the backbone's activations and products.
-
-        Parameters, statistics of batch norm, sums over a batch, softmaxes and heads then are float32.
-        """
-        self.low = torch.bfloat16 if name == "bfloat16" else None
+        """Compute in float32, float64, or with the backbone in bfloat16 (see `autocast`)."""
+        self.autocast = name == "bfloat16"
         return self.double() if name == "float64" else self.float()
 
-    def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor | None = None) -> Output:  # noqa: ARG002
-        """joints (N, C, T, V, M) in metres; mask (N, T) bool, real frames first; lengths (N,) int64 of each clip."""
-        N, _, T, V, M = joints.shape
-        joints = joints.to(self.heads[0].prototypes.dtype)
-        fine = Frames.of(mask) if self.mask_padding else Frames.all(N, T, joints.device)
-        joints = joints.masked_fill(~mask.view(N, 1, T, 1, 1), 0)  # whatever the padding held
-        x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, joints.shape[1])
-        bodies = fine.repeat(M)
-        x, strided = self.backbone(bodies.pack(x).to(self.low or x.dtype), bodies)
-        features = strided.unpack(x.mean(dim=1, dtype=joints.dtype)).unflatten(0, (N, M)).mean(dim=1)  # (N, T', C)
-        coarse = Frames(strided.mask[::M], strided.counts[::M])
+    def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor) -> Output:
+        """Score a padded batch.
+
+        Args:
+            joints: (N, C, T, V, M) in metres.
+            mask: (N, T) bool, real frames first.
+            lengths: (N,) int64, how many are real.
+        """
+        N, C, T, V, M = joints.shape
+        joints = joints.to(self.heads[0].prototypes.dtype).masked_fill(~mask.view(N, 1, T, 1, 1), 0)
+        if not self.mask_padding:  # as released: all T frames count
+            mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
+        x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C).permute(0, 3, 1, 2)  # channels-last in memory
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            x, _ = self.backbone(x, mask.repeat_interleave(M, 0) if self.mask_padding else None)
+        features = x.to(joints.dtype).mean(dim=3).unflatten(0, (N, M)).mean(dim=1).transpose(1, 2)  # (N, T', C)
+        coarse = mask[:, :: AGCN.stride]
         second = features.detach() if self.detach_second_view else features
-        views = (self.heads[0](features, coarse, fine), self.heads[1](second, coarse, fine))
+        views = tuple(head(seen, coarse, lengths, T) for head, seen in zip(self.heads, (features, second), strict=True))
         return Output(views, features)
 
 

@@ -8,14 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.frames import Frames
-
 
 class View(NamedTuple):
     """What one head says of a batch; the last of the K+1 classes is background.
 
     video_logits: (N, K+1); their sigmoid is the video probability.
-    frame_scores: (N, T, K+1); their softmax over classes is the frame probability. Padding holds zeros.
+    frame_scores: (N, T, K+1), the class activation sequence; its softmax over classes is the frame probability. Padding
+        holds zeros.
     """
 
     video_logits: Tensor
@@ -39,15 +38,22 @@ class MILHead(nn.Module):
         self.scale = scale
         self.temperatures = tuple(temperatures)
 
-    def forward(self, features: Tensor, coarse: Frames, fine: Frames) -> View:
-        """Features (N, T', C) on the `coarse` frames → a view with its scores on the `fine` frames."""
+    def forward(self, features: Tensor, mask: Tensor, lengths: Tensor, frames: int) -> View:
+        """Score clips.
+
+        Args:
+            features: (N, T', C) of the backbone.
+            mask: (N, T') which of them are real.
+            lengths: (N,) real frames of each clip at full rate.
+            frames: T.
+        """
         cosine = F.linear(F.normalize(features, dim=-1), F.normalize(self.prototypes, dim=-1))
         scores = self.scale * cosine  # (N, T', K+1)
-        return View(self.pool(scores, coarse), resample(scores, coarse, fine))
+        return View(self.pool(scores, mask), stretch(scores, mask.sum(1), lengths, frames))
 
-    def pool(self, scores: Tensor, frames: Frames) -> Tensor:
+    def pool(self, scores: Tensor, mask: Tensor) -> Tensor:
         """Pool frame scores (N, T', K+1) to video logits (N, K+1): v_τ = Σ_t softmax_t(τ·s)·s, 2·mean_τ v_τ."""
-        padding = ~frames.mask.unsqueeze(-1)
+        padding = ~mask.unsqueeze(-1)
         pooled = [
             ((tau * scores).masked_fill(padding, -torch.inf).softmax(dim=1) * scores).sum(dim=1)
             for tau in self.temperatures
@@ -55,15 +61,22 @@ class MILHead(nn.Module):
         return 2 * torch.stack(pooled).mean(dim=0)
 
 
-def resample(scores: Tensor, coarse: Frames, fine: Frames) -> Tensor:
-    """Linear interpolation along time, (N, T', K+1) → (N, T, K+1), first and last real frames aligned.
+def stretch(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
+    """Linear interpolation along time, first and last real frames aligned.
 
     Each clip is stretched by its own lengths, so a padded clip gets the scores that it gets alone.
+
+    Args:
+        scores: (N, T', K).
+        source, target: (N,) int64, real frames of each clip before and after.
+        frames: T.
+
+    Returns:
+        (N, T, K), zeros in the padding.
     """
-    last = (coarse.lengths - 1).unsqueeze(1)  # (N, 1)
-    T = fine.mask.shape[1]
-    step = last.to(scores.dtype) / (fine.lengths - 1).clamp(min=1).unsqueeze(1).to(scores.dtype)
-    position = torch.arange(T, device=scores.device, dtype=scores.dtype) * step  # (N, T)
+    last = (source - 1).unsqueeze(1)  # (N, 1)
+    frame = torch.arange(frames, device=scores.device)
+    position = frame * (last.to(scores.dtype) / (target - 1).clamp(min=1).unsqueeze(1))  # (N, T)
     left = torch.minimum(position.floor().long(), last)
     right = torch.minimum(left + 1, last)
     weight = (position - left).unsqueeze(-1)
@@ -71,4 +84,5 @@ def resample(scores: Tensor, coarse: Frames, fine: Frames) -> Tensor:
     def take(index: Tensor) -> Tensor:
         return scores.gather(1, index.unsqueeze(-1).expand(-1, -1, scores.shape[-1]))
 
-    return ((1 - weight) * take(left) + weight * take(right)).masked_fill(~fine.mask.unsqueeze(-1), 0)
+    padding = (frame >= target.unsqueeze(1)).unsqueeze(-1)
+    return ((1 - weight) * take(left) + weight * take(right)).masked_fill(padding, 0)

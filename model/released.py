@@ -22,28 +22,30 @@ BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_trac
 
 
 class Place(NamedTuple):
-    """A tensor of this network by its state name, or the given third of it along its first axis."""
+    """A tensor of this network by its state name, or one of its equal `parts` along `dim`."""
 
     name: str
-    third: int | None = None
+    part: int = 0
+    parts: int = 1
+    dim: int = 0
 
     def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Look it up: a view, so that writing to it writes to the network."""
         tensor = tensors[self.name]
-        return tensor if self.third is None else tensor.chunk(SUBSETS)[self.third]
+        return tensor if self.parts == 1 else tensor.chunk(self.parts, self.dim)[self.part]
 
 
 def places(model: Localizer) -> dict[str, Place]:
     """Released state name → where that tensor lives in `model`'s state."""
     table: dict[str, Place] = {}
 
-    def conv(released: str, own: str, third: int | None = None) -> None:
-        for part in ("weight", "bias"):
-            table[f"{released}.{part}"] = Place(f"{own}.{part}", third)
+    def conv(released: str, own: str) -> None:
+        for kind in ("weight", "bias"):
+            table[f"{released}.{kind}"] = Place(f"{own}.{kind}")
 
     def batch_norm(released: str, own: str) -> None:
-        for part in BATCH_NORM:
-            table[f"{released}.{part}"] = Place(f"{own}.{part}")
+        for kind in BATCH_NORM:
+            table[f"{released}.{kind}"] = Place(f"{own}.{kind}")
 
     def shortcut(module: Shortcut | None, released_conv: str, released_bn: str, own: str) -> None:
         if module is not None:
@@ -54,13 +56,16 @@ def places(model: Localizer) -> dict[str, Place]:
         released, own = f"l{i + 1}", f"backbone.blocks.{i}"
         table[f"{released}.gcn1.PA"] = Place(f"{own}.gcn.learned")
         for subset in range(SUBSETS):
-            conv(f"{released}.gcn1.conv_a.{subset}", f"{own}.gcn.theta", subset)
-            conv(f"{released}.gcn1.conv_b.{subset}", f"{own}.gcn.phi", subset)
-            conv(f"{released}.gcn1.conv_d.{subset}", f"{own}.gcn.values.{subset}")
+            for kind in ("weight", "bias"):
+                embedding, name = f"{own}.gcn.affinity.{kind}", f"{subset}.{kind}"
+                table[f"{released}.gcn1.conv_a.{name}"] = Place(embedding, subset, 2 * SUBSETS)
+                table[f"{released}.gcn1.conv_b.{name}"] = Place(embedding, SUBSETS + subset, 2 * SUBSETS)
+            table[f"{released}.gcn1.conv_d.{subset}.weight"] = Place(f"{own}.gcn.mix.weight", subset, SUBSETS, dim=1)
+            table[f"{released}.gcn1.conv_d.{subset}.bias"] = Place(f"{own}.gcn.mix.bias")
         batch_norm(f"{released}.gcn1.bn", f"{own}.gcn.bn")
         shortcut(block.gcn.shortcut, f"{released}.gcn1.down.0", f"{released}.gcn1.down.1", f"{own}.gcn.shortcut")
-        conv(f"{released}.tcn1.conv", f"{own}.tcn.conv")
-        batch_norm(f"{released}.tcn1.bn", f"{own}.tcn.bn")
+        conv(f"{released}.tcn1.conv", f"{own}.tcn")
+        batch_norm(f"{released}.tcn1.bn", f"{own}.bn")
         shortcut(block.shortcut, f"{released}.residual.conv", f"{released}.residual.bn", f"{own}.shortcut")
     for view in range(2):
         table[f"classifier_{view + 1}.ac_center"] = Place(f"heads.{view}.prototypes")
@@ -79,9 +84,35 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
     own = model.state_dict()
     refuse_misfit(state, {name: _squeezed(place.of(own)) for name, place in table.items()}, origin)
     with torch.no_grad():
-        for name, place in table.items():
+        for place in table.values():
+            place.of(own).zero_()
+        for name, place in table.items():  # three released biases are added to one tensor here
             target = place.of(own)
-            target.copy_(state[name].reshape(target.shape))
+            target += state[name].reshape(target.shape)
+
+
+def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights of this project under the names and shapes that they have today.
+
+    Earlier, a graph convolution had layers θ and φ and three value layers, a temporal convolution held its batch norm,
+    and 1×1 convolutions were matrices. Incomplete weights come back as they are.
+    """
+    new = {str(name).replace(".tcn.conv.", ".tcn.").replace(".tcn.bn.", ".bn."): t for name, t in state.items()}
+    try:
+        for block in {name.partition(".gcn.theta.")[0] for name in new if ".gcn.theta." in name}:
+            gcn = f"{block}.gcn"
+            for kind in ("weight", "bias"):
+                new[f"{gcn}.affinity.{kind}"] = torch.cat(
+                    [new.pop(f"{gcn}.{name}.{kind}") for name in ("theta", "phi")]
+                )
+                maps = [new.pop(f"{gcn}.values.{subset}.{kind}") for subset in range(SUBSETS)]
+                new[f"{gcn}.mix.{kind}"] = torch.cat(maps, dim=1) if kind == "weight" else sum(maps)
+            for name in (f"{block}.shortcut.conv.weight", f"{gcn}.shortcut.conv.weight"):
+                if name in new:
+                    new[name] = new[name][..., None, None]
+    except (KeyError, TypeError, RuntimeError, IndexError):
+        return state
+    return new
 
 
 def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], origin: str) -> None:

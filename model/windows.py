@@ -10,23 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.frames import Frames
 from model.localizer import Localizer, frame_probabilities, video_probabilities
-from model.mil_head import resample
+from model.mil_head import stretch
 
 OVERLAP = 0.25  # share of the longest window that neighbours have in common
 
 
-class Stretch(NamedTuple):
+class ScoredWindow(NamedTuple):
     """The next frames of a recording; none of them comes again.
 
-    frame_probs: (T, K+1), background last. admitted: the same, but 0 where a class is not in the window's clip-level
+    frame_probs: (T, K+1), background last. gated: the same, but 0 where a class is not in the window's clip-level
     answer, so that no detection can lie there. features: (T, C) of the backbone, brought to every frame.
     video_probs: (K+1,) of the last window that contributed.
     """
 
     frame_probs: np.ndarray
-    admitted: np.ndarray
+    gated: np.ndarray
     features: np.ndarray
     video_probs: np.ndarray
 
@@ -43,14 +42,14 @@ def windows(frames: int, longest: int) -> list[tuple[int, int]]:
 
 
 @torch.inference_mode()
-def score_stretches(
+def score_windows(
     model: Localizer,
     window: Callable[[int, int], Tensor],
     frames: int,
     longest: int,
     min_video_score: float,
     device: torch.device,
-) -> Iterator[Stretch]:
+) -> Iterator[ScoredWindow]:
     """Score a recording window by window; sets evaluation mode.
 
     A recording of at most `longest` frames is one window, scored as evaluation scores a clip. In a longer one every
@@ -69,18 +68,19 @@ def score_stretches(
         rows = [_faded(before, now) for before, now in zip(fading, rows, strict=True)] if fading else rows
         final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start
         fading = [part[final:] for part in rows]
-        yield Stretch(*(part[:final] for part in rows), video_probs)
+        yield ScoredWindow(*(part[:final] for part in rows), video_probs)
 
 
 def _score(model: Localizer, joints: Tensor, min_video_score: float) -> tuple[np.ndarray, ...]:
-    """frame_probs, admitted, features and video_probs of one window (C, T, V, M)."""
-    fine = Frames.all(1, joints.shape[1], joints.device)
-    output = model(joints.unsqueeze(0), fine.mask)
+    """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
+    T = joints.shape[1]
+    lengths = torch.tensor([T], device=joints.device)
+    output = model(joints.unsqueeze(0), joints.new_ones(1, T, dtype=torch.bool), lengths)
     view = output.views[0]
     frame_probs, video_probs = frame_probabilities(view)[0], video_probabilities(view)[0]
-    features = resample(output.features, Frames.all(1, output.features.shape[1], joints.device), fine)[0]
-    admitted = frame_probs * (video_probs >= min_video_score)
-    return tuple(part.float().cpu().numpy() for part in (frame_probs, admitted, features, video_probs))
+    features = stretch(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
+    gated = frame_probs * (video_probs >= min_video_score)
+    return tuple(part.float().cpu().numpy() for part in (frame_probs, gated, features, video_probs))
 
 
 def _faded(before: np.ndarray, now: np.ndarray) -> np.ndarray:

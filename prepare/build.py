@@ -3,11 +3,9 @@
     bash prepare/generate_dataset.sh                                         # splits 1, 2, 3 of the paper
     bash prepare/generate_dataset.sh --actions my.json --name mine           # your own classes, {"walk": 0, "wave": 1}
     bash prepare/generate_dataset.sh --limit 50                              # a first try: 50 clips of train and of val
-    bash prepare/generate_dataset.sh --shard 2/8                             # on one of 8 machines
-    bash prepare/generate_dataset.sh --merge                                 # afterwards, on any
 
-Joints are computed once and shared by all splits, so a further split takes seconds. A run that was stopped goes on
-where it was; one that is repeated redoes only what has changed.
+Joints are computed once and shared by all splits, so a further split takes seconds. Run the same command again after
+a stop: it resumes, and computes only what has changed.
 """
 
 from __future__ import annotations
@@ -17,15 +15,13 @@ import os
 import sys
 from pathlib import Path
 
-from prepare.formats.amass import AmassIndex, take_path
+from prepare.formats.amass import AmassIndex
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import load_body
-from prepare.store.rates import compare_rates
-from prepare.store.shards import Shard, only_one
 from prepare.store.splits import write_label_set
-from prepare.store.summary import print_takes
-from prepare.store.update import compute_shard, store_name, update_store
+from prepare.store.summary import print_rates, print_takes
+from prepare.store.update import lock_folder, store_name, update_store
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.manifest import plain_name
@@ -43,22 +39,18 @@ def build(
     workers: int = 1,
     limit: int | None = None,
     babel_code: Path | None = None,
-    shard: Shard | None = None,
-    merge: bool = False,
 ) -> None:
     """Bring the store and the splits in `out` up to date.
 
     Args:
         amass, babel_folder: the unpacked downloads.
         body_file: an SMPL-H file, a folder that holds one, or "synthetic".
-        label_sets: class names by index for each split's name.
-        limit: at most so many clips of each subset beyond those stored already, clips with a class first.
-        babel_code: a clone of BABEL's code, whose frame rates are compared with the takes' own.
-        shard: compute only this share of the takes, and neither store nor splits.
-        merge: make them of shards, which must be there.
+        label_sets: class names by index, for the name of each split.
+        limit: clips of each subset to prepare beside those stored already; clips with a class come first.
+        babel_code: a clone of BABEL's code, whose table of frame rates is compared with the takes' own rates.
 
     Raises:
-        UserError: an input is missing or is not what it should be, or no take could be used.
+        UserError: an input is missing or is not as expected, or no take could be used.
     """
     babel = read_babel(babel_folder)
     known = babel.categories()
@@ -70,25 +62,21 @@ def build(
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit)
     out.mkdir(parents=True, exist_ok=True)
-    with only_one(out, shard):
+    with lock_folder(out):
         folder = out / store_name(babel, body)
-        if shard:
-            compute_shard(folder, amass, babel, body, places, wanted, workers, shard)
-            return
-        store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers, merge)
+        store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
-        compare_rates(babel_code, store)
+        print_rates(babel_code, store)
         for name, members in label_sets.items():
             write_label_set(out / name, members, babel, store)
     print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
-    """File below AMASS of every clip's take, by clip id; and why there is none, for the others."""
+    """File below AMASS of each clip's take, by clip id. For clips without a file: why there is none."""
     places, problems = {}, {}
     for clip in babel.clips:
         try:
-            take_path(clip.feat_p)
             place = index.find(clip.feat_p)
         except TakeError as error:
             problems[clip.sid] = str(error)
@@ -101,13 +89,13 @@ def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[st
 
 
 def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
-    """Ids of the clips to prepare: all that are there, or the first `limit` of each subset, with a class first."""
+    """Ids of the clips to prepare: all that have a take, or `limit` of each subset, those with a class first."""
     if limit is None:
         return set(places)
     chosen: set[str] = set()
     for subset in SUBSETS:
         there = [clip for clip in clips if clip.subset == subset and clip.sid in places]
-        there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.categories))
+        there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.act_cat or ()))
         chosen |= {clip.sid for clip in there[:limit]}
     return chosen
 
@@ -127,7 +115,7 @@ def parse_arguments() -> argparse.Namespace:
 
     folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
-    folder("--babel-code", data / "BABEL", "clone of BABEL's code; where it is there, its frame rates are compared")
+    folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
     folder("--out", data / "processed_data", "where the store and the splits go")
     parser.add_argument(
         "--body",
@@ -135,17 +123,17 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="SMPL-H model, .pkl or .npz, a folder with one, or the word synthetic (default: human_model)",
     )
-    parser.add_argument("--actions", type=Path, metavar="FILE", help="JSON {name: index}: classes of a split of yours")
-    parser.add_argument("--name", help="name of that split")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val, for a first try")
-    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N shares of the takes, for --merge")
-    parser.add_argument("--merge", action="store_true", help="make the store and the splits once all shards are there")
+    parser.add_argument(
+        "--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split"
+    )
+    parser.add_argument("--name", help="name of your own split")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
-    if args.shard and args.merge:
-        parser.error("--shard and --merge exclude each other: first all shards, then one merge")
     if (args.actions is None) != (args.name is None):
-        parser.error("--actions and --name go together: the classes, and what the split is called")
+        parser.error("--actions and --name are needed together: the classes and the name of your own split")
     for option in ("workers", "limit"):
         if getattr(args, option) is not None and getattr(args, option) < 1:
             parser.error(f"--{option} is {getattr(args, option)}: expected 1 or more")
@@ -155,16 +143,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
-    shard = Shard.parse(args.shard, "--shard") if args.shard else None
     inputs = (args.amass, args.babel, args.body, args.out)
     try:
-        build(*inputs, label_sets, args.workers, args.limit, args.babel_code, shard, args.merge)
+        build(*inputs, label_sets, args.workers, args.limit, args.babel_code)
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again, it goes on where it was", file=sys.stderr)
+        print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
-    if shard:
-        print("next: when all shards are done, the same command with --merge in place of --shard")
-        return 0
     for name in label_sets:
         print(f"look: {write_card(Split.open(args.out, name))}")
     first = next(iter(label_sets))

@@ -1,6 +1,5 @@
-# Sourced by the scripts, with `root` set: `ensure_python REQUIREMENTS` sets PYTHON to an interpreter that has them.
-# It is that of .venv in the project's folder, made and filled where that is missing or out of date. Whoever exports
-# PYTHON gets that interpreter, as it is.
+# Sourced by the scripts, with `root` set. `ensure_python REQUIREMENTS` sets PYTHON to an interpreter that has them:
+# that of .venv in the project's folder, which it makes or updates if needed. An exported PYTHON is used as it is.
 
 help_if_asked() { # help_if_asked SCRIPT [ARGUMENT]: prints the script's own first lines
     if [[ "${2:-}" == --help || "${2:-}" == -h ]]; then
@@ -31,7 +30,7 @@ ensure_python() {
     echo "$wanted" >"$stamp"
 }
 
-find_python() { # prints the first of the usual interpreters that is new enough
+find_python() { # prints the path of the first interpreter that is new enough
     local name
     for name in python3 python3.13 python3.12 python3.11; do
         if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

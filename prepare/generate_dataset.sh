@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# AMASS + BABEL + SMPL-H, as laid out in README.md → skeletons and splits in dataset/processed_data.
+# AMASS + BABEL + SMPL-H, in the folders that README.md names → skeletons and splits in dataset/processed_data.
 #   bash prepare/generate_dataset.sh [--help] [options of prepare/build.py]
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -18,7 +18,6 @@ from reporting.animation import clip_texts
 from reporting.dataset_figures import class_minutes, clip_lengths
 from reporting.dataset_stats import (
     SubsetStats,
-    clips_not_stored,
     example_clips,
     pose_stats,
     subset_stats,
@@ -98,21 +97,20 @@ def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
 
 def _left_out(split: Split) -> Rows | None:
     """For each reason: clips of BABEL that are not in the split, by subset. None if the manifest does not say."""
-    recorded = split.manifest.get("left_out")
-    if not isinstance(recorded, dict):
+    recorded = split.manifest.left_out
+    if not recorded:
         return None
     reasons: dict[str, list[int]] = {}
     for place, subset in enumerate(SUBSETS):
-        entries = recorded.get(subset)
-        for reason, clips in entries.items() if isinstance(entries, dict) else ():
-            reasons.setdefault(str(reason), [0, 0])[place] = clips if isinstance(clips, int) else 0
+        for reason, clips in recorded.get(subset, {}).items():
+            reasons.setdefault(reason, [0, 0])[place] = clips
     return [[reason, *clips] for reason, clips in sorted(reasons.items())]
 
 
 def _reasons(split: Split) -> Rows:
     """Why clips are not in the store, the most frequent reason first."""
-    reasons = clips_not_stored(split).values()
-    counts = Counter("its take is missing" if reason == "missing" else str(reason) for reason in reasons)
+    reasons = split.store.manifest.left_out.values()
+    counts = Counter("its take is missing" if reason == "missing" else reason for reason in reasons)
     return [[reason[:200], clips] for reason, clips in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 

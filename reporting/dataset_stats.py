@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,7 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
         found.append(f"Bodies are {poses.height:.2f} m from foot to head: are the joints in metres?")
     if poses.broken:
         found.append(f"Joints that are not finite are in the clips {_listed(poses.broken)}.")
-    missing, stored = len(clips_not_stored(split)), len(split.store.clips)
+    missing, stored = len(split.store.manifest.left_out), len(split.store.clips)
     if missing > stored:
         found.append(f"More clips are missing from the store ({missing:,}) than are in it ({stored:,}).")
     return found
@@ -103,12 +102,6 @@ def example_clips(split: Split, count: int) -> list[tuple[str, str]]:
         if free:
             chosen[free[len(free) // 2]] = split.classes[label]
     return [(name, sid) for sid, name in chosen.items()]
-
-
-def clips_not_stored(split: Split) -> dict[str, Any]:
-    """Clips that are not in the store: the reason by clip id."""
-    left_out = split.store.manifest.get("left_out")
-    return left_out if isinstance(left_out, dict) else {}
 
 
 def _listed(names: list[str]) -> str:

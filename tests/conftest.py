@@ -67,7 +67,8 @@ def make_split(tmp_path: Path) -> Callable[..., Split]:
             for number, length in enumerate(lengths):
                 sid = f"{subset}{number}"
                 start = sum(clip.frames for clip in clips)
-                clips.append(Clip(sid, subset, f"A/B/{sid}.npz", start, length, 30.0, length / FPS, {}))
+                facts = {"feat_p": f"A/B/{sid}.npz", "fps": 30.0, "duration": length / FPS, "source": {}}
+                clips.append(Clip(sid=sid, subset=subset, start=start, frames=length, **facts))
                 ids[subset].append((sid, length))
         joints = [rng.normal(size=(clip.frames, NUM_JOINTS, 3)) for clip in clips]
         labels = [rng.random((clip.frames, len(classes))) < 0.5 for clip in clips]

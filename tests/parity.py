@@ -78,7 +78,8 @@ def network(folder: Path) -> Iterator[Check]:
     for key in keys(files, r"x\d+"):
         joints = torch.from_numpy(files[key]).float()
         with torch.no_grad():
-            views = model(joints, torch.ones(len(joints), joints.shape[2], dtype=torch.bool)).views
+            lengths = torch.full((len(joints),), joints.shape[2])
+            views = model(joints, torch.ones(*joints.shape[:3:2], dtype=torch.bool), lengths).views
         for number, view in enumerate(views, start=1):
             for name, ours in (("video", video_probabilities(view)), ("frame", view.frame_scores)):
                 found = largest(ours, files[f"{name}{number}_{key[1:]}"])
@@ -101,10 +102,11 @@ def training(folder: Path) -> Iterator[Check]:
     model = released_model(folder, torch.float64).train()
     adam = torch.optim.Adam(model.parameters(), settings.train.learning_rate, weight_decay=settings.train.weight_decay)
     joints, video_labels, soft = (torch.from_numpy(files[key]) for key in ("joints", "video_labels", "soft"))
-    mask = torch.arange(joints.shape[2]) < torch.from_numpy(files["lengths"]).unsqueeze(1)
+    lengths = torch.from_numpy(files["lengths"])
+    mask = torch.arange(joints.shape[2]) < lengths.unsqueeze(1)
     pseudo = soft.masked_fill(~mask.unsqueeze(-1), 0), torch.ones(len(soft), dtype=torch.bool)
     for update in sorted(int(key.removeprefix("loss")) for key in keys(files, r"loss\d+")):
-        output = model(joints.double(), mask)
+        output = model(joints.double(), mask, lengths)
         used = pseudo if update >= REFINED_FROM else None
         terms = objective(output, video_labels, mask, used, settings)
         refined = sum(pseudo_label_loss(view.frame_scores, pseudo[0], mask) for view in output.views)

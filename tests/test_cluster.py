@@ -100,29 +100,6 @@ def test_a_training_job_trains_on_two_ranks(submit: Submit, make_split: Callable
 
 
 @pytest.mark.slow
-def test_an_array_of_shards_and_its_merge_make_the_data_of_one_run(
-    submit: Submit, synthetic: Path, prepared: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    inputs = ["--amass", str(synthetic / "amass"), "--babel", str(synthetic / "babel_v1.0_release")]
-    outcome = submit("bash", "cluster/prepare.sh", "2", *inputs, "--body", "synthetic", "--out", str(out))
-    assert outcome.returncode == 0, outcome.stderr
-    assert "shards: job 17, merge: job 17" in outcome.stdout
-    calls = (tmp_path / "calls").read_text().splitlines()
-    assert [call.split()[:4] for call in calls] == [
-        ["sbatch", "--parsable", "--array=1-2", "cluster/prepare.sbatch"],
-        ["sbatch", "--parsable", "--dependency=afterok:17", "--job-name=merge"],
-    ]
-    ours, theirs = (
-        {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-        for folder in (out, prepared)
-    )
-    cards = {f"{split}/card.html" for split in ("split1", "split2", "split3")}  # the command alone writes them
-    assert {name: content for name, content in ours.items() if name not in cards} == theirs
-    assert cards <= ours.keys()
-
-
-@pytest.mark.slow
 def test_an_array_of_a_sweep_does_every_run_once(
     submit: Submit, make_split: Callable[..., Split], tmp_path: Path
 ) -> None:

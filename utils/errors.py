@@ -8,6 +8,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from pydantic import ValidationError
+
 
 class UserError(Exception):
     """Something in the user's files, settings or paths that the user has to correct.
@@ -39,6 +41,20 @@ def shown(value: Any) -> str:
         return _SHORT.repr(value)
     except ValueError:  # Python prints no whole number of many thousand digits
         return f"a {type(value).__name__} that is too long to show"
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that a pydantic model refused, such as "clips.0.fps is nan, expected a finite number"."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
+    message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
+    if problem["type"] == "value_error":
+        return f"{place}: {message}" if place else message
+    if problem["type"] == "missing":
+        return f"{place} is missing"
+    found = f"{place or 'the file'} is {shown(problem['input'])}"
+    expected = message.removeprefix("Input should be ")
+    return f"{found}: {message}" if expected == message else f"{found}, expected {expected}"
 
 
 _SHORT = reprlib.Repr()

@@ -1,29 +1,143 @@
-"""Manifests of prepared data: read without trust, written with a checksum, and how they are blamed."""
+"""The JSON files of prepared data, store.json and split.json: their formats, checked as they are read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt, Strict, ValidationError, model_validator
 
 from utils.atomic import write_json
-from utils.errors import UserError, shown
+from utils.errors import UserError, first_problem, shown
+from utils.skeleton import FPS
 
 FORMAT = 1
 MAX_JSON_BYTES = 1 << 30
 PREPARE = "bash prepare/generate_dataset.sh"
+PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # of one file or folder
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_ARRAY_NAME = re.compile(r"(joints|labels|annotated)-[0-9a-f]{12}\.npy")
+
+Subset = Literal["train", "val"]
+SUBSETS: tuple[Subset, ...] = get_args(Subset)
+IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict: JSON has lists in place of tuples
+Seconds = Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Entries(BaseModel):
+    """Entries of a JSON file: exact types, no unknown entry, unchangeable once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Clip(Entries):
+    """One annotated clip of the store: frames [start, start + frames) of its joints array."""
+
+    sid: str
+    subset: Subset
+    feat_p: str  # BABEL's path of the take
+    start: int
+    frames: PositiveInt  # at 30 fps
+    fps: Rate  # of the take itself
+    duration: Seconds  # as BABEL gives it
+    source: dict[str, Any]  # the take: `file` below the AMASS folder, its `bytes` and `sha256`; empty for imports
+
+
+class Manifest(Entries):
+    """What store.json and split.json have in common."""
+
+    format: Literal[FORMAT]
+    checksum: str  # SHA-256 of all other entries
+    babel: dict[str, str] = {}  # SHA-256 of BABEL's files
+    imported: dict[str, str] = {}  # in place of BABEL: the pickle of each subset
+
+
+class StoreManifest(Manifest):
+    """store.json: the clips of a store in the order of their joints, and what they were made from."""
+
+    fps: Literal[FPS]
+    joints_file: str
+    digest: str = Field(pattern="^[0-9a-f]{64}$")  # SHA-256 of the joints file
+    clips: Annotated[list[Clip], FailFast()]
+    settings: dict[str, Any] = {}  # method and body that joints were computed with
+    versions: dict[str, str] = {}  # of packages
+    left_out: dict[str, str] = {}  # why a clip of BABEL is not in the store, by its id
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> StoreManifest:
+        if self.joints_file != array_name("joints", self.digest):
+            raise ValueError(f"joints_file is {shown(self.joints_file)}, which does not fit the digest")
+        end = 0
+        for clip in self.clips:
+            if clip.start != end:
+                raise ValueError(f"clip {shown(clip.sid)} starts at frame {shown(clip.start)}, expected {end}")
+            end += clip.frames
+        _refuse_repeated([clip.sid for clip in self.clips], "clip")
+        return self
+
+
+class SplitManifest(Manifest):
+    """split.json: one label set over a store, and its clips in the order of their frames' labels."""
+
+    name: str
+    classes: list[str] = Field(min_length=1)  # by index
+    skeletons: str = Field(pattern=f"^{PLAIN_NAME}$")  # folder of the store, beside the split's
+    skeletons_digest: str = ""  # of the store when the split was made
+    labels_file: str = Field(pattern=r"^labels-[0-9a-f]{12}\.npy$")
+    annotated_file: str = Field(pattern=r"^annotated-[0-9a-f]{12}\.npy$")
+    clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)
+    counts: dict[str, dict[str, Any]] = {}  # clips and frames by subset
+    left_out: dict[str, dict[str, int]] = {}  # clips of BABEL that are not in the split, by subset and reason
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> SplitManifest:
+        _refuse_repeated(self.classes, "class")
+        _refuse_repeated([sid for _, sid, _ in self.clips_in_order()], "clip")
+        return self
+
+    def clips_in_order(self) -> Iterator[tuple[Subset, str, int]]:
+        """Subset, id and frames of every clip, in the order of their frames' labels."""
+        return ((subset, sid, frames) for subset in SUBSETS for sid, frames in self.clips[subset])
+
+
+Model = TypeVar("Model", bound=Manifest)
+
+
+def read_manifest(path: Path, model: type[Model]) -> Model:
+    """Read and check a manifest. Raises UserError when it is missing, damaged or of another format."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("it is larger than a gigabyte")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        manifest = model.model_validate(content)
+        if manifest.checksum != _checksum(content):
+            raise ValueError("its checksum does not fit its content")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise unusable(path, first_problem(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise unusable(path, f"it is not a whole manifest in JSON ({error})") from error
+    return manifest
+
+
+def write_manifest(path: Path, entries: dict[str, Any]) -> None:
+    """Write a manifest whole, with its format and checksum, and remove the arrays that it no longer names."""
+    content = {"format": FORMAT, **entries}
+    write_json(path, {**content, "checksum": _checksum(content)})
+    for array in path.parent.glob("*.npy"):
+        if _ARRAY_NAME.fullmatch(array.name) and array.name not in content.values():
+            array.unlink()
 
 
 def plain_name(name: str, what: str) -> str:
-    """`name`, if it can be nothing but one file or folder name. Raises UserError otherwise."""
-    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
+    """`name`, if it can only be the name of one file or folder. Raises UserError otherwise."""
+    if not isinstance(name, str) or not re.fullmatch(PLAIN_NAME, name):
         raise UserError(
             f"{what} {shown(name)} is not a plain name: letters, digits, '_', '-' and '.', "
             "a letter or digit first, at most 100 in all"
@@ -31,68 +145,22 @@ def plain_name(name: str, what: str) -> str:
     return name
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest of this format. Raises UserError when it is not JSON or of another format."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise damaged(path, "it is larger than a gigabyte")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        checksum = _checksum(manifest) if isinstance(manifest, dict) else None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"it is not JSON ({error})") from error
-    if not isinstance(manifest, dict) or "format" not in manifest:
-        raise damaged(path, "it has no format number")
-    if manifest["format"] != FORMAT:
-        raise UserError(
-            f"{path} has format {shown(manifest['format'])}, this version reads format {FORMAT}: "
-            f"delete {path.parent} and make it again with `{PREPARE}`"
-        )
-    if manifest.get("checksum") != checksum:
-        raise damaged(path, "its content does not bear out its checksum")
-    return manifest
+def array_name(stem: str, digest: str) -> str:
+    """File name of an array whose file has this SHA-256."""
+    return f"{stem}-{digest[:12]}.npy"
 
 
-def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest whole, with its checksum."""
-    write_json(path, {**manifest, "checksum": _checksum(manifest)})
+def unusable(path: Path, why: str) -> UserError:
+    """The error about a file of prepared data that is damaged or of another format."""
+    return UserError(f"{path} cannot be used: {why}. Delete {path.parent} and make it again with `{PREPARE}`")
 
 
-def _checksum(manifest: dict[str, Any]) -> str:
-    """SHA-256 of a manifest's entries, whatever their order, without its checksum."""
-    content = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
+def _checksum(content: dict[str, Any]) -> str:
+    entries = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode("ascii")).hexdigest()
 
 
-def text_entry(path: Path, manifest: dict[str, Any], key: str) -> str:
-    """The text under `key`. Raises UserError when there is none."""
-    if not isinstance(manifest.get(key), str):
-        raise damaged(path, f"its {key} is {shown(manifest.get(key))}")
-    return manifest[key]
-
-
-def array_shape(path: Path, dtype: type, blamed: Path) -> tuple[int, ...]:
-    """Shape of an .npy file, once its type is as expected and its size bears the shape out."""
-    try:
-        if not path.is_file():
-            raise ValueError("it is no file")
-        with path.open("rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("another version of .npy")
-            shape, fortran_order, found = np.lib.format.read_array_header_1_0(file)
-            start = file.tell()
-        size = path.stat().st_size
-    except Exception as error:  # numpy raises nearly anything on a hostile header
-        raise damaged(blamed, f"{path.name} cannot be read ({str(error)[:200]})") from error
-    if found != np.dtype(dtype) or (fortran_order and len(shape) > 1):
-        order = " in Fortran's order" if fortran_order else ""
-        raise damaged(blamed, f"{path.name} is of type {found}{order}, not {np.dtype(dtype)}")
-    if any(length < 0 for length in shape) or size != start + math.prod(shape) * found.itemsize:
-        raise damaged(blamed, f"{path.name} has {size} bytes, which its shape {shape} does not account for")
-    return shape
-
-
-def damaged(path: Path, what: str) -> UserError:
-    """The error about a file of prepared data that is not as it was written."""
-    return UserError(f"{path} is damaged: {what}. Delete {path.parent} and make it again with `{PREPARE}`")
+def _refuse_repeated(names: list[str], what: str) -> None:
+    for name, count in Counter(names).most_common(1):
+        if count > 1:
+            raise ValueError(f"{what} {shown(name)} is in it {count} times")

@@ -1,4 +1,4 @@
-"""The skeleton, said once: the 25 NTU RGB+D joints, their bones and their place in SMPL-H."""
+"""The skeleton: the 25 NTU RGB+D joints, their bones, and their indices in SMPL-H."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_JOINTS = len(JOINT_NAMES)
 
 PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8
 
-# (child, parent), counted from 0, parents leading to the chest (joint 20)
+# (child, parent), counted from 0; following the parents leads to the chest (joint 20)
 BONES = (
     (0, 1), (1, 20), (2, 20), (3, 2),
     (4, 20), (5, 4), (6, 5), (7, 6),
@@ -27,8 +27,8 @@ BONES = (
     (21, 22), (22, 7), (23, 24), (24, 11),
 )  # fmt: skip
 
-# Where smplx puts each of the 25 joints among its 73 SMPL-H output joints: below 52 a joint of the
-# kinematic chain, from 52 on a single mesh vertex. The tips come from smplx's vertex ids.
+# Index of each of the 25 joints among smplx's 73 SMPL-H output joints. Indices below 52 are joints of the kinematic
+# chain, the others are single mesh vertices by smplx's vertex ids.
 SMPLH_OUTPUT_INDEX = (
     0, 3, 12, 15, 16, 18, 20, 22, 17, 19, 21, 37, 1, 4, 7, 10, 2, 5, 8, 11, 9, 63, 64, 68, 69,
 )  # fmt: skip

@@ -1,12 +1,12 @@
-"""Text from strangers' files, made fit to be shown."""
+"""Text from files of others, made fit to be shown."""
 
 from __future__ import annotations
 
 
 def printable(text: str, most: int = 500) -> str:
-    """One line of at most `most` characters, in which whatever cannot be printed is a replacement character.
+    """The text on one line, at most `most` characters long.
 
-    That is control characters, halves of surrogate pairs and marks that turn the direction of writing.
+    Replaces what cannot be printed: control characters, lone surrogates, marks that change the writing direction.
     """
     line = " ".join(text[: 10 * most].split())
     line = line if len(line) <= most else line[: most - 1] + "…"

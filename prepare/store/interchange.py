@@ -15,7 +15,7 @@ import pickle
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,21 +24,13 @@ from prepare.formats.babel import read_actions
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from reporting.dataset_card import write_card
 from utils.atomic import whole_file
-from utils.errors import UserError, run_command
+from utils.errors import UserError, run_command, shown
 from utils.manifest import plain_name
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
 KEYS = ("sid", "X", "Y", "L")
 MAX_FILE_BYTES = 32 << 30
-
-
-class PickledClip(NamedTuple):
-    """One clip of a pickle: joints (T, 25, 3) float32 metres and labels (T, K) bool."""
-
-    sid: str
-    joints: np.ndarray
-    labels: np.ndarray
 
 
 def export_split(split: Split, policy: LabelPolicy, out: Path) -> list[Path]:
@@ -73,18 +65,20 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
     clips: list[Clip] = []
     joints: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    digest = sha256()
+    start = 0
     for subset in SUBSETS:
-        digest.update(sha256(files[subset].read_bytes()).digest() if files[subset].is_file() else b"")
-        for clip in read_clips(files[subset], len(classes)):
-            start, frames = sum(len(part) for part in joints), len(clip.joints)
-            clips.append(Clip(clip.sid, subset, f"{subset}/{clip.sid}", start, frames, FPS, frames / FPS, {}))
-            joints.append(clip.joints)
-            labels.append(clip.labels)
+        for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
+            frames = len(clip_joints)
+            facts = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
+            clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **facts))
+            joints.append(clip_joints)
+            labels.append(clip_labels)
+            start += frames
     repeated = len(clips) - len({clip.sid for clip in clips})
     if repeated:
         raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
-    store = out / f"{STORE_PREFIX}{digest.hexdigest()[:8]}"
+    key = sha256(b"".join(sha256(files[subset].read_bytes()).digest() for subset in SUBSETS)).hexdigest()[:8]
+    store = out / f"{STORE_PREFIX}{key}"
     store.mkdir(parents=True, exist_ok=True)
     origin = {subset: files[subset].name for subset in SUBSETS}
     write_store(store, clips, joints, {"imported": origin})
@@ -95,11 +89,14 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
     return out / name
 
 
-def read_clips(path: Path, classes: int) -> Iterator[PickledClip]:
-    """The clips of a released pickle, checked. Raises UserError as `import_split` does."""
+def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Id, joints (T, 25, 3) float32 metres and labels (T, K) bool of each clip of a released pickle, checked.
+
+    Raises UserError as `import_split` does.
+    """
     for number, entry in enumerate(_entries(path)):
         sid, x, frame_labels = str(entry["sid"]), as_array(entry["X"]), as_array(entry["L"])
-        where = f"{path}: clip {number} ({sid[:100]})"
+        where = f"{path}: clip {number} ({shown(sid)})"
         shape = None if x is None else x.shape
         if x is None or x.dtype.kind != "f" or x.ndim != 4 or shape != (3, x.shape[1], NUM_JOINTS, 1) or not x.size:
             raise UserError(f"{where} has X of shape {shape}, expected (3, T, {NUM_JOINTS}, 1) floats")
@@ -116,7 +113,7 @@ def read_clips(path: Path, classes: int) -> Iterator[PickledClip]:
         labels = frame_labels[:, None] == np.arange(classes)
         if _indices(entry["Y"]) != np.flatnonzero(labels.any(axis=0)).tolist():
             raise UserError(f"{where} has classes Y that are not those of its L")
-        yield PickledClip(sid, x[..., 0].transpose(1, 2, 0).astype(np.float32), labels)
+        yield sid, x[..., 0].transpose(1, 2, 0).astype(np.float32), labels
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
@@ -125,11 +122,11 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: is larger than {MAX_FILE_BYTES >> 30} GiB")
     content = read_pickle(path, "a released split pickle")
     if isinstance(content, dict) and set(KEYS) <= content.keys():
-        columns = [_column(content[key]) for key in KEYS]
-        if len({len(column) for column in columns}) == 1:
-            return [dict(zip(KEYS, row, strict=True)) for row in zip(*columns, strict=True)]
-        lengths = ", ".join(f"{len(column)} {key}" for key, column in zip(KEYS, columns, strict=True))
-        raise UserError(f"{path}: holds {lengths}; expected one of each a clip")
+        columns = {key: _column(content[key]) for key in KEYS}
+        if len({len(column) for column in columns.values()}) > 1:
+            lengths = ", ".join(f"{len(column)} {key}" for key, column in columns.items())
+            raise UserError(f"{path}: holds {lengths}; expected one of each a clip")
+        return [dict(zip(KEYS, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if isinstance(content, list) and all(isinstance(e, dict) and set(KEYS) <= e.keys() for e in content):
         return content
     raise UserError(f"{path}: holds a {type(content).__name__} without sid, X, Y, L; expected a released split pickle")
@@ -149,30 +146,29 @@ def _indices(value: Any) -> list[int] | None:
     return sorted(numbers) if all(type(number) is int for number in numbers) else None
 
 
-def main() -> int:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m prepare.store.interchange", description=__doc__, formatter_class=raw
-    )
+def parse_arguments() -> argparse.Namespace:
+    texts = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m prepare.store.interchange", **texts)
     commands = parser.add_subparsers(dest="command", required=True)
-    default = Path(__file__).parents[2] / "dataset" / "processed_data"
-    out = commands.add_parser("export", help="a split → one pickle a subset", description=__doc__, formatter_class=raw)
-    out.add_argument("--data", type=Path, default=default, help="folder of splits (default: dataset/processed_data)")
+    folder = {"type": Path, "default": Path(__file__).parents[2] / "dataset" / "processed_data"}
+    folder["help"] = "folder of splits (default: dataset/processed_data)"
+    out = commands.add_parser("export", help="a split → one pickle a subset", **texts)
+    out.add_argument("--data", **folder)
     out.add_argument("--split", required=True, help="name of the split, such as split1")
     out.add_argument("--out", type=Path, required=True, help="folder for the pickles")
-    out.add_argument(
-        "--gaps",
-        choices=("background", "removed"),
-        default="background",
-        help="what becomes of un-annotated frames, as data.gaps (default: background)",
-    )
-    into = commands.add_parser("import", help="one pickle a subset → a split", description=__doc__, formatter_class=raw)
+    gaps = "un-annotated frames become background or are removed, as data.gaps (default: background)"
+    out.add_argument("--gaps", choices=("background", "removed"), default="background", help=gaps)
+    into = commands.add_parser("import", help="one pickle a subset → a split", **texts)
     into.add_argument("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
     into.add_argument("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
     into.add_argument("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
     into.add_argument("--name", required=True, help="name of the new split")
-    into.add_argument("--out", type=Path, default=default, help="folder of splits (default: dataset/processed_data)")
-    args = parser.parse_args()
+    into.add_argument("--out", **folder)
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
     if args.command == "export":
         policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
         for path in export_split(Split.open(args.data, args.split), policy, args.out):

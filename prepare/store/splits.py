@@ -1,4 +1,4 @@
-"""A label set over a store: which clips it takes, their frame labels, and what its manifest says."""
+"""A label set over a store: which clips it takes, their frame labels, and counts of them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,23 @@ import numpy as np
 from prepare.formats.babel import Babel, dense_labels
 from utils.store import SUBSETS, SkeletonStore, write_split
 
-BENCHMARK_FRAMES = 1000  # data.max_frames by default; such clips are counted here and left out on loading
+BENCHMARK_FRAMES = 1000  # default of data.max_frames: longer clips are stored, and left out on loading
 
 
 def write_label_set(folder: Path, classes: list[str], babel: Babel, store: SkeletonStore) -> None:
     """Write the split `folder` of these classes over the clips of `store`, and print what is in it."""
-    clips: dict[str, list[tuple[str, int]]] = {subset: [] for subset in SUBSETS}
-    labels: list[np.ndarray] = []
-    annotated: list[np.ndarray] = []
+    clips: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {subset: {} for subset in SUBSETS}
     left_out = {subset: Counter({"without frame labels": babel.unlabelled[subset]}) for subset in SUBSETS}
     for clip in babel.clips:
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1
             continue
-        frames = store.clips[clip.sid].frames
-        clip_labels, clip_annotated = dense_labels(clip.segments, classes, frames)
-        if not clip_labels.any():
+        labels, annotated = dense_labels(clip.segments, classes, store.clips[clip.sid].frames)
+        if labels.any():
+            clips[clip.subset][clip.sid] = labels, annotated
+        else:
             left_out[clip.subset]["without a chosen class"] += 1
-            continue
-        clips[clip.subset].append((clip.sid, frames))
-        labels.append(clip_labels)
-        annotated.append(clip_annotated)
-    counts = _counts(clips, labels, annotated, classes)
+    counts = {subset: _counts(list(clips[subset].values()), classes) for subset in SUBSETS}
     facts = {
         "name": folder.name,
         "classes": classes,
@@ -42,40 +37,38 @@ def write_label_set(folder: Path, classes: list[str], babel: Babel, store: Skele
         "counts": counts,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
-    write_split(folder, clips, labels, annotated, facts)
+    ids = {subset: [(sid, len(labels)) for sid, (labels, _) in clips[subset].items()] for subset in SUBSETS}
+    labels, annotated = ([arrays[i] for s in SUBSETS for arrays in clips[s].values()] for i in range(2))
+    write_split(folder, ids, labels, annotated, facts)
     _print(folder.name, classes, counts)
 
 
-def _counts(
-    clips: dict[str, list[tuple[str, int]]], labels: list[np.ndarray], annotated: list[np.ndarray], classes: list[str]
-) -> dict[str, Any]:
-    counts, first = {}, 0
-    for subset in SUBSETS:
-        own = labels[first : first + len(clips[subset])]
-        seen = annotated[first : first + len(clips[subset])]
-        first += len(own)
-        present = np.array([part.any(axis=0) for part in own]).reshape(-1, len(classes)).sum(axis=0)
-        frames = np.array([part.sum(axis=0) for part in own]).reshape(-1, len(classes)).sum(axis=0)
-        counts[subset] = {
-            "clips": len(own),
-            "frames": sum(len(part) for part in own),
-            "un-annotated frames": sum(int((~part).sum()) for part in seen),
-            "frames under several classes": sum(int((part.sum(axis=1) > 1).sum()) for part in own),
-            f"clips over {BENCHMARK_FRAMES} frames": sum(len(part) > BENCHMARK_FRAMES for part in own),
-            "clips by class": dict(zip(classes, present.tolist(), strict=True)),
-            "frames by class": dict(zip(classes, frames.tolist(), strict=True)),
-        }
-    return counts
+def _counts(clips: list[tuple[np.ndarray, np.ndarray]], classes: list[str]) -> dict[str, Any]:
+    """Clips and frames of one subset, given (T, K) labels and (T,) annotated frames of each clip."""
+    none = np.zeros(len(classes), int)
+    present = sum((labels.any(axis=0) for labels, _ in clips), none)
+    frames = sum((labels.sum(axis=0) for labels, _ in clips), none)
+    return {
+        "clips": len(clips),
+        "frames": sum(len(labels) for labels, _ in clips),
+        "un-annotated frames": sum(int((~annotated).sum()) for _, annotated in clips),
+        "frames under several classes": sum(int((labels.sum(axis=1) > 1).sum()) for labels, _ in clips),
+        f"clips over {BENCHMARK_FRAMES} frames": sum(len(labels) > BENCHMARK_FRAMES for labels, _ in clips),
+        "clips by class": dict(zip(classes, present.tolist(), strict=True)),
+        "frames by class": dict(zip(classes, frames.tolist(), strict=True)),
+    }
 
 
 def _print(name: str, classes: list[str], counts: dict[str, Any]) -> None:
     width = max(18, *(len(label) for label in classes))
     print(f"\n{name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
-    for label in classes:
-        cells = [(counts[s]["clips by class"][label], counts[s]["frames by class"][label]) for s in SUBSETS]
+    rows = {
+        label: [(counts[s]["clips by class"][label], counts[s]["frames by class"][label]) for s in SUBSETS]
+        for label in classes
+    }
+    rows = [*rows.items(), ("all", [(counts[s]["clips"], counts[s]["frames"]) for s in SUBSETS])]
+    for label, cells in rows:
         print(f"  {label:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
-    cells = [(counts[s]["clips"], counts[s]["frames"]) for s in SUBSETS]
-    print(f"  {'all':<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
     for subset in SUBSETS:
         for label, clips in counts[subset]["clips by class"].items():
             if not clips:

@@ -1,18 +1,22 @@
-"""What became of the takes, by AMASS folder, and which download brings what is missing."""
+"""Tables that a preparation prints: what became of the takes, and how their frame rates compare with BABEL's."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 from prepare.formats.amass import AMASS_PAGE, RELEASE, download_name
 from prepare.formats.babel import Annotation
 from utils.store import SkeletonStore
 
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
+RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
+RATE_TOLERANCE = 0.01  # frames per second
 
 
 def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, limit: int | None) -> None:
-    """Print how many clips of each AMASS folder are stored, missing or unreadable.
+    """Print how many clips of each AMASS folder are stored, missing or unreadable, and which download is needed.
 
     Args:
         left_out: why a clip is not stored, by its id; "missing" where its take is not there.
@@ -22,7 +26,8 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
         state = "stored" if clip.sid in store.clips else "later"
         if clip.sid in left_out:
             state = "missing" if left_out[clip.sid] == "missing" else "unreadable"
-        table.setdefault(_folder(clip), Counter())[state] += 1
+        parts = clip.feat_p.split("/")
+        table.setdefault(parts[1] if len(parts) > 2 else "(no folder)", Counter())[state] += 1
     columns = ["stored", "missing", "unreadable"] + (["later"] if limit else [])
     width = max(22, *(len(folder) for folder in table))
     print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{column:>12}" for column in columns) + "  download")
@@ -35,12 +40,25 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
         print(f"unreadable: {clip.feat_p} {left_out[clip.sid]}")
     if len(unusable) > SHOWN:
         print(f"… and {len(unusable) - SHOWN} more; {store.folder / 'store.json'} names all")
-    if any(counts["missing"] + counts["unreadable"] for counts in table.values()):
+    if left_out:
         print(f"missing or unreadable: download {RELEASE!r} of the data sets named on the right from {AMASS_PAGE}")
     if limit:
         print("later: left for a run without --limit")
 
 
-def _folder(clip: Annotation) -> str:
-    parts = clip.feat_p.split("/")
-    return parts[1] if len(parts) > 2 else "(no folder)"
+def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
+    """Print how the takes' frame rates compare with the table in BABEL's code. The takes' own rates are always used."""
+    path = next(iter(sorted(babel_code.rglob(RATES))), None) if babel_code and babel_code.is_dir() else None
+    if path is None:
+        return
+    try:
+        rates = {feat_p: float(rate) for feat_p, rate in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        print(f"warning: {path} cannot be read as a table of frame rates ({error}); the takes' own rates are used")
+        return
+    compared = [clip for clip in store.clips.values() if clip.feat_p in rates]
+    others = [clip for clip in compared if not abs(clip.fps - rates[clip.feat_p]) <= RATE_TOLERANCE]
+    print(f"\nframe rates: {len(compared) - len(others)} of {len(compared)} clips agree with {path}")
+    for clip in others[:SHOWN]:
+        theirs = rates[clip.feat_p]
+        print(f"warning: {clip.feat_p} has {clip.fps:g} fps, BABEL's table says {theirs:g}; its own rate is used")

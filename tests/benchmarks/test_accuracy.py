@@ -45,9 +45,10 @@ def test_tasks_do_every_run_once_and_score_again_what_they_trained(tmp_path: Pat
     assert all((("a", seed) in share) == (("again", seed) in share) for share in shares for seed in (5, 6))
 
 
-def test_a_task_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(UserError, match="--task 3/2: expected I/N"):
-        of_task("3/2", [], [5])
+@pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "-1/3", "1/x", "1/2/3"])
+def test_a_task_that_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"--task {text}: expected I/N")):
+        of_task(text, [], [5])
 
 
 def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path: Path) -> None:

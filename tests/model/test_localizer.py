@@ -1,11 +1,14 @@
+"""The whole network: padding, persons, heads and gradients."""
+
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from model.frames import Frames
 from model.localizer import Localizer, frame_probabilities, video_probabilities
 from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
-from model.mil_head import resample
+from model.mil_head import MILHead, stretch
 from utils import config
 
 SMALL = config.load(assignments=["model.width=8"]).model
@@ -32,18 +35,19 @@ def make_clips(lengths, pad_to, filler=0.0, persons=1, seed=1):
     joints = torch.full((len(lengths), 3, pad_to, 25, persons), filler)
     for row, length in zip(joints, lengths, strict=True):
         row[:, :length] = torch.randn(3, length, 25, persons, generator=generator)
-    return joints, torch.arange(pad_to) < torch.tensor(lengths).unsqueeze(1)
+    lengths = torch.tensor(lengths)
+    return joints, torch.arange(pad_to) < lengths.unsqueeze(1), lengths
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 40])
 @pytest.mark.parametrize("padding", [1, 5, 64])
 def test_padding_a_clip_changes_no_output_in_evaluation_mode(length, padding):
     model = make_model().eval()
-    alone, mask = make_clips([length], length)
-    padded, padded_mask = make_clips([length], length + padding, filler=7.0)
+    alone = make_clips([length], length)
+    padded = make_clips([length], length + padding, filler=7.0)
     with torch.no_grad():
-        views, features = model(alone, mask)
-        padded_views, _ = model(padded, padded_mask)
+        views, _ = model(*alone)
+        padded_views, _ = model(*padded)
     for view, other in zip(views, padded_views, strict=True):
         torch.testing.assert_close(view.video_logits, other.video_logits, atol=1e-5, rtol=0)
         torch.testing.assert_close(view.frame_scores, other.frame_scores[:, :length], atol=1e-5, rtol=0)
@@ -56,8 +60,8 @@ def test_padding_a_batch_changes_no_loss_and_no_gradient_in_training_mode(paddin
     results = []
     for pad_to in (31, 31 + padding):
         model = make_model().double().train()
-        joints, mask = make_clips(lengths, pad_to)
-        (view1, view2), _ = model(joints.double(), mask)
+        joints, mask, real = make_clips(lengths, pad_to)
+        (view1, view2), _ = model(joints.double(), mask, real)
         labels = torch.eye(3, NUM_CLASSES)
         pseudo = F.one_hot(torch.arange(pad_to) % (NUM_CLASSES + 1), NUM_CLASSES + 1).expand(3, -1, -1)
         loss = mil_loss(view1.video_logits, labels) + mil_loss(view2.video_logits, labels)
@@ -76,26 +80,24 @@ def test_padding_a_batch_changes_no_loss_and_no_gradient_in_training_mode(paddin
 
 def test_clips_do_not_influence_each_other_in_evaluation_mode():
     model = make_model().eval()
-    joints, mask = make_clips([20, 13, 5], 20)
+    clips = make_clips([20, 13, 5], 20)
     with torch.no_grad():
-        together = model(joints, mask).views[0].video_logits
-        apart = torch.cat([model(joints[i : i + 1], mask[i : i + 1]).views[0].video_logits for i in range(3)])
+        together = model(*clips).views[0].video_logits
+        apart = torch.cat([model(*(part[i : i + 1] for part in clips)).views[0].video_logits for i in range(3)])
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
 
 
 def test_counted_padding_does_change_scores_as_in_the_released_code():
     model = make_model(COUNTED).eval()
-    alone, mask = make_clips([40], 40)
-    padded, padded_mask = make_clips([40], 300)
+    alone, padded = make_clips([40], 40), make_clips([40], 300)
     with torch.no_grad():
-        difference = model(alone, mask).views[0].video_logits - model(padded, padded_mask).views[0].video_logits
+        difference = model(*alone).views[0].video_logits - model(*padded).views[0].video_logits
     assert difference.abs().max() > 1e-3
 
 
 def test_every_parameter_gets_a_finite_gradient():
     model = make_model().train()
-    joints, mask = make_clips([31, 12], 31)
-    (view1, view2), _ = model(joints, mask)
+    (view1, view2), _ = model(*make_clips([31, 12], 31))
     labels = torch.ones(2, NUM_CLASSES)
     (mil_loss(view1.video_logits, labels) + mil_loss(view2.video_logits, labels)).backward()
     for name, parameter in model.named_parameters():
@@ -108,17 +110,16 @@ def test_every_parameter_gets_a_finite_gradient():
 def test_a_detached_second_view_trains_only_its_own_prototypes():
     settings = SMALL.model_copy(update={"detach_second_view": True})
     model = make_model(settings).train()
-    joints, mask = make_clips([16], 16)
-    mil_loss(model(joints, mask).views[1].video_logits, torch.ones(1, NUM_CLASSES)).backward()
+    mil_loss(model(*make_clips([16], 16)).views[1].video_logits, torch.ones(1, NUM_CLASSES)).backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {"heads.1.prototypes"}
 
 
 def test_several_persons_are_averaged():
     model = make_model().eval()
-    joints, mask = make_clips([24, 10], 24, persons=1)
+    joints, *real = make_clips([24, 10], 24, persons=1)
     twice = joints.repeat(1, 1, 1, 1, 2)
     with torch.no_grad():
-        torch.testing.assert_close(model(joints, mask).views[0], model(twice, mask).views[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model(joints, *real).views[0], model(twice, *real).views[0], atol=1e-5, rtol=1e-5)
 
 
 def test_probabilities_have_their_ranges():
@@ -128,10 +129,45 @@ def test_probabilities_have_their_ranges():
     assert ((video_probabilities(view) > 0) & (video_probabilities(view) < 1)).all()
 
 
-@pytest.mark.parametrize(("coarse", "fine"), [(1, 1), (1, 8), (4, 31), (12, 96), (5, 5)])
-def test_resampling_is_linear_interpolation_with_aligned_corners(coarse, fine):
-    scores = torch.randn(2, coarse, 4)
-    device = torch.device("cpu")
-    ours = resample(scores, Frames.all(2, coarse, device), Frames.all(2, fine, device))
-    oracle = F.interpolate(scores.transpose(1, 2), size=fine, mode="linear", align_corners=True).transpose(1, 2)
+@pytest.mark.parametrize(("source", "target"), [(1, 1), (1, 8), (4, 31), (12, 96), (5, 5)])
+def test_stretching_is_linear_interpolation_with_aligned_corners(source, target):
+    scores = torch.randn(2, source, 4)
+    ours = stretch(scores, torch.full((2,), source), torch.full((2,), target), target)
+    oracle = F.interpolate(scores.transpose(1, 2), size=target, mode="linear", align_corners=True).transpose(1, 2)
     torch.testing.assert_close(ours, oracle)
+
+
+def test_positions_of_600_frames_are_all_different_under_autocast():
+    """Counted in bfloat16 they would be 407."""
+    scores = torch.arange(75.0).view(1, 75, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = stretch(scores, torch.tensor([75]), torch.tensor([600]), 600)
+    assert len(found.unique()) == 600
+
+
+def test_head_and_pooling_are_as_calculated_by_hand():
+    """Two frames along the first and the second of two orthogonal prototypes, one temperature."""
+    head = MILHead(channels=2, num_classes=1, scale=5.0, temperatures=[1.0])
+    with torch.no_grad():
+        head.prototypes.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    features = torch.tensor([[[4.0, 0.0], [0.0, 0.5], [9.0, 9.0]]])  # the last frame is padding
+    view = head(features, torch.tensor([[True, True, False]]), torch.tensor([3]), 4)
+    frames = [[5.0, 0.0], [2.5, 2.5], [0.0, 5.0], [0.0, 0.0]]  # cosines 1 and 0, times 5; stretched from 2 to 3 frames
+    torch.testing.assert_close(view.frame_scores, torch.tensor([frames]))
+    attention = 1 / (1 + math.exp(-5))  # of the frame with score 5, against one with score 0
+    torch.testing.assert_close(view.video_logits, torch.full((1, 2), 2 * 5 * attention))
+
+
+def test_one_batch_is_overfitted():
+    """Sixty steps on four clips with one action each end near a loss of zero."""
+    model = make_model().train()
+    clips, labels = make_clips([40, 31, 24, 40], 40), torch.eye(NUM_CLASSES)[[0, 1, 2, 0]]
+    adam = torch.optim.Adam(model.parameters(), 0.01)
+    losses = []
+    for _ in range(60):
+        loss = mil_loss(model(*clips).views[0].video_logits, labels)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 < 0.5 < losses[0]

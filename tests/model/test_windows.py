@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from feeders.dataset import network_input
 from model.localizer import Localizer
-from model.windows import OVERLAP, Stretch, score_stretches, windows
+from model.windows import OVERLAP, ScoredWindow, score_windows, windows
 from utils import config
 from utils.skeleton import NUM_JOINTS
 from utils.store import Split
@@ -32,14 +32,14 @@ def network(*settings: str) -> tuple[Localizer, config.Settings]:
     return model, chosen
 
 
-def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0) -> list[Stretch]:
+def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0) -> list[ScoredWindow]:
     def window(start: int, end: int) -> torch.Tensor:
         return network_input(joints[start:end], "upright")
 
-    return list(score_stretches(model, window, len(joints), longest, least, CPU))
+    return list(score_windows(model, window, len(joints), longest, least, CPU))
 
 
-def joined(stretches: list[Stretch], part: str) -> np.ndarray:
+def joined(stretches: list[ScoredWindow], part: str) -> np.ndarray:
     return np.concatenate([getattr(stretch, part) for stretch in stretches])
 
 
@@ -103,7 +103,7 @@ def test_a_window_admits_only_classes_that_its_own_answer_has() -> None:
     least = float(np.mean([alone[0][0], alone[-1][0]]))
     stretches = score(model, joints, 64, least)
     for frame, window in ((0, 0), (119, -1)):  # in one window alone
-        here = joined(stretches, "admitted")[frame]
+        here = joined(stretches, "gated")[frame]
         np.testing.assert_array_equal(here > 0, alone[window] >= least)
         np.testing.assert_array_equal(here[here > 0], joined(stretches, "frame_probs")[frame][here > 0])
-    assert (joined(stretches, "admitted")[0, 0] > 0) != (joined(stretches, "admitted")[119, 0] > 0)
+    assert (joined(stretches, "gated")[0, 0] > 0) != (joined(stretches, "gated")[119, 0] > 0)

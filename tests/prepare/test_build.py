@@ -19,7 +19,7 @@ from prepare.build import build
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.formats.smplh_body import load_body
 from prepare.skeletons.smplh import SmplhJoints
-from prepare.store.shards import only_one
+from prepare.store.update import lock_folder
 from utils.errors import UserError
 from utils.store import SkeletonStore, Split
 
@@ -73,7 +73,7 @@ def test_the_number_of_workers_changes_no_byte(synthetic: Path, tmp_path: Path) 
 def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
-    monkeypatch.setattr("prepare.store.workers.hashlib.file_digest", None)
+    monkeypatch.setattr("prepare.store.workers._hash", None)
     monkeypatch.setattr("prepare.store.workers.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
@@ -122,7 +122,7 @@ def test_what_is_missing_or_unreadable_is_reported_with_its_download(
     assert row[-1] == "BMLrub"
     assert "not a whole .npz file" in said
     assert "poses that are not finite (NaN or infinite)" in said
-    assert set(left.store.manifest["left_out"]) >= lost
+    assert set(left.store.manifest.left_out) >= lost
 
 
 def test_what_was_made_of_a_take_stays_when_the_take_is_gone(data: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
 
 
 def test_two_runs_at_once_do_not_meet(synthetic: Path, tmp_path: Path) -> None:
-    with only_one(tmp_path), pytest.raises(UserError, match=r"another preparation is running.*wait for it"):
+    with lock_folder(tmp_path), pytest.raises(UserError, match=r"another preparation is running.*wait for it"):
         prepare(synthetic, tmp_path)
     prepare(synthetic, tmp_path)
 
@@ -174,7 +174,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(synthetic: Path, prepared: Path,
 def test_a_damaged_store_is_made_anew(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     store = prepare(data, tmp_path / "out").store
     before = content(tmp_path / "out")
-    joints = store.folder / store.manifest["joints_file"]
+    joints = store.folder / store.manifest.joints_file
     joints.write_bytes(joints.read_bytes()[:-10])
     prepare(data, tmp_path / "out")
     assert "made anew" in capsys.readouterr().out
@@ -206,7 +206,7 @@ def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path) 
     store = prepare(data, tmp_path / "out").store
     assert {file for file in tmp_path.rglob("*") if "out" not in file.parts} == inside
     assert sids[1] not in store.clips
-    assert "no path below the AMASS folder" in store.manifest["left_out"][sids[1]]
+    assert "no path below the AMASS folder" in store.manifest.left_out[sids[1]]
 
 
 @pytest.mark.parametrize(
@@ -245,4 +245,4 @@ def _with_nan(file: Path) -> None:
 def test_a_store_is_opened_only_as_what_it_is(prepared: Path) -> None:
     store = Split.open(prepared, "split1").store
     assert SkeletonStore.open(store.folder).digest == store.digest
-    assert set(store.manifest) >= {"settings", "babel", "versions", "left_out", "clips", "digest"}
+    assert {"settings", "babel", "versions", "left_out"} <= store.manifest.model_fields_set

@@ -75,64 +75,97 @@ def put(*keys: Any) -> Change:
 @pytest.mark.parametrize(
     ("which", "change", "said"),
     [
-        ("store", put("clips", 1, "start", 9), "'train1' has 3 frames from 9 on, where frame 5 is next"),
-        ("store", put("clips", 0, "start", -1), "'train0' has 5 frames from -1 on, where frame 0 is next"),
-        ("store", put("clips", 0, "start", 0.0), "'train0' has 5 frames from 0.0 on"),
-        ("store", put("clips", 2, "frames", 10**15), "its clips have 1000000000000008 frames, its joints 12"),
-        ("store", put("clips", 2, "frames", 0), "'val0' has 0 frames from 8 on"),
-        ("store", put("clips", 0, "frames", "5"), "'train0' has '5' frames"),
-        ("store", put("clips", 0, "fps", float("nan")), r"fps and duration \(nan"),
-        ("store", put("clips", 0, "duration", "long"), r"fps and duration \(30.0, 'long'\)"),
-        ("store", put("clips", 0, "source", ["x"]), r"has the source \['x'\]"),
-        ("store", put("clips", 0, "sid", 3), "clip 3 has an id, subset or path that is none"),
-        ("store", put("clips", 0, "subset", "test"), "has an id, subset or path that is none"),
-        ("store", put("clips", 0, {}), "a clip has not the fields sid, subset"),
-        ("store", put("clips", 1, "sid", "train0"), "clip 'train0' is in it twice"),
-        ("store", put("clips", {}), "it has no list of clips"),
-        ("store", put("joints_file", "../../joints.npy"), r"its joints_file is '\.\./\.\./joints\.npy'"),
-        ("store", lambda m: m.update(digest="../../../x", joints_file="joints-../../../x.npy"), "not a plain name"),
-        ("store", put("digest", None), "its digest is None"),
-        ("store", put("format", 2), "has format 2, this version reads format 1: delete .* and make it again with"),
-        ("store", lambda m: m.pop("format"), "it has no format number"),
-        ("split", put("skeletons", "../../etc"), r"skeletons '\.\./\.\./etc' is not a plain name"),
+        ("store", put("clips", 1, "start", 9), "clip 'train1' starts at frame 9, expected 5"),
+        ("store", put("clips", 0, "start", -1), "clip 'train0' starts at frame -1, expected 0"),
+        ("store", put("clips", 0, "start", 0.0), r"clips\.0\.start is 0\.0, expected a valid integer"),
+        (
+            "store",
+            put("clips", 2, "frames", 10**15),
+            r"\(\(12, 25, 3\), .*, expected \(\(1000000000000008, 25, 3\)",
+        ),
+        ("store", put("clips", 2, "frames", 0), r"clips\.2\.frames is 0, expected greater than 0"),
+        ("store", put("clips", 0, "frames", "5"), r"clips\.0\.frames is '5', expected a valid integer"),
+        ("store", put("clips", 0, "fps", float("nan")), r"clips\.0\.fps is nan, expected a finite number"),
+        ("store", put("clips", 0, "duration", "long"), r"clips\.0\.duration is 'long', expected a valid number"),
+        ("store", put("clips", 0, "duration", 10**400), r"clips\.0\.duration is 1000.*, expected a valid number"),
+        ("store", put("clips", 0, "source", ["x"]), r"clips\.0\.source is \['x'\], expected a valid dictionary"),
+        ("store", put("clips", 0, "sid", 3), r"clips\.0\.sid is 3, expected a valid string"),
+        ("store", put("clips", 0, "subset", "test"), r"clips\.0\.subset is 'test', expected 'train' or 'val'"),
+        ("store", put("clips", 0, {}), r"clips\.0\.sid is missing"),
+        ("store", put("clips", 0, "odd", 1), r"clips\.0\.odd is 1: Extra inputs are not permitted"),
+        ("store", put("clips", 1, "sid", "train0"), "clip 'train0' is in it 2 times"),
+        ("store", put("clips", {}), r"clips is \{\}, expected a valid list"),
+        (
+            "store",
+            put("joints_file", "../../joints.npy"),
+            r"joints_file is '\.\./\.\./joints\.npy', which does not",
+        ),
+        (
+            "store",
+            lambda m: m.update(digest="../../../x", joints_file="joints-../../../x.npy"),
+            "digest is '../../../x'",
+        ),
+        ("store", put("digest", None), "digest is None, expected a valid string"),
+        ("store", put("format", 2), "format is 2, expected 1. Delete .* and make it again with"),
+        ("store", lambda m: m.pop("format"), "format is missing"),
+        ("split", put("skeletons", "../../etc"), r"skeletons is '\.\./\.\./etc': String should match pattern"),
         ("split", put("skeletons", "skeletons-gone"), "holds no skeleton store .no store.json.: make it with"),
-        ("split", put("labels_file", "../../labels.npy"), r"labels_file '\.\./\.\./labels\.npy' is not a plain name"),
-        ("split", put("annotated_file", "/etc/passwd"), "annotated_file '/etc/passwd' is not a plain name"),
+        (
+            "split",
+            put("labels_file", "../../labels.npy"),
+            r"labels_file is '\.\./\.\./labels\.npy': String should match",
+        ),
+        ("split", put("annotated_file", "/etc/passwd"), "annotated_file is '/etc/passwd': String should match pattern"),
         ("split", put("name", "other"), "it is named 'other'"),
-        ("split", put("classes", ["walk", "walk"]), r"its classes are not all different: \['walk', 'walk'\]"),
-        ("split", put("classes", []), "it has no list of classes"),
-        ("split", put("classes", ["walk"]), r"it has shape \(12, 2\), its manifest asks for \(12, 1\)"),
-        ("split", put("clips", []), "it has no clips of train and val"),
-        ("split", put("clips", "val", 3), "a clip of val is None, not an id and a number of frames"),
-        ("split", put("clips", "train", 0, ["train0", True]), r"a clip of train is \['train0', True\]"),
-        ("split", put("clips", "train", 0, ["val0", 4]), "clip 'val0' is in it twice"),
-        ("split", put("clips", "val", 0, ["gone", 4]), "was changed: clip 'gone' is another one there. Make the split"),
-        ("split", put("clips", "val", 0, ["val0", 10**15]), "clip 'val0' is another one there"),
+        ("split", put("classes", ["walk", "walk"]), "class 'walk' is in it 2 times"),
+        ("split", put("classes", []), r"classes is \[\]: List should have at least 1 item"),
+        (
+            "split",
+            put("classes", ["walk"]),
+            r"it has shape, type, order and bytes \(\(12, 2\), 'bool'.*, expected \(\(12, 1\), 'bool'",
+        ),
+        ("split", put("clips", []), r"clips is \[\], expected a valid dictionary"),
+        ("split", put("clips", "val", 3), r"clips\.val is 3, expected a valid list"),
+        ("split", lambda m: m["clips"].pop("val"), "Dictionary should have at least 2 items"),
+        ("split", put("clips", "train", 0, ["train0", True]), r"clips\.train\.0\.1 is True, expected a valid integer"),
+        ("split", put("clips", "train", 0, ["val0", 4]), "clip 'val0' is in it 2 times"),
+        (
+            "split",
+            put("clips", "val", 0, ["gone", 4]),
+            "clip 'gone' is not the same as in skeletons-test.*Make the split",
+        ),
+        ("split", put("clips", "val", 0, ["val0", 10**15]), "clip 'val0' is not the same as in skeletons-test"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change, said: str) -> None:
     edit(paths(root)[which], change)
     with pytest.raises(UserError, match=said) as caught:
         everything(root)
-    assert "again with `bash prepare" in str(caught.value) or "plain name" in said or "skeleton store" in said
+    assert "again with `bash prepare" in str(caught.value) or "skeleton store" in said
 
 
 @pytest.mark.parametrize("which", ["store", "split"])
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"", "it is not JSON"),
-        (b"\xff\xfe", "it is not JSON"),
-        (b"[" * 100_000, "it is not JSON"),
-        (b'{"format": ' + b"9" * 5000 + b"}", "it is not JSON"),
-        (b"[]", "it has no format number"),
-        (b'{"format": 1}', "its content does not bear out its checksum"),
+        (b"", r"it is not a whole manifest in JSON \(Expecting value"),
+        (b"\xff\xfe", "it is not a whole manifest in JSON .*decode"),
+        (b"[" * 100_000, "it is not a whole manifest in JSON .*recursion"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "it is not a whole manifest in JSON .*digits"),
+        (b"[]", r"the file is \[\], expected a valid dictionary"),
+        (b'{"format": 1}', "checksum is missing"),
     ],
 )
 def test_what_is_no_manifest_is_refused(root: Path, which: str, text: bytes, said: str) -> None:
     path = paths(root)[which]
     path.write_bytes(text)
-    with pytest.raises(UserError, match=rf"{path} is damaged: {said}.*Delete {path.parent} and make it again with"):
+    with pytest.raises(UserError, match=rf"{path} cannot be used: {said}.*Delete {path.parent} and make it again with"):
+        everything(root)
+
+
+def test_a_changed_entry_is_found_by_the_checksum(root: Path) -> None:
+    edit(paths(root)["store"], put("clips", 0, "feat_p", "A/B/other.npz"), seal=False)
+    with pytest.raises(UserError, match="its checksum does not fit its content"):
         everything(root)
 
 

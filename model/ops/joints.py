@@ -1,0 +1,166 @@
+"""Affinity of joints, and features mixed along the graphs between joints.
+
+Features are (N, C, T, V), channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs and
+torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
+cache. The backward pass computes these results again. That takes no longer and halves the memory.
+
+In bfloat16, products are bfloat16 and sums over a clip or a batch are float32. A long sum of 8-bit numbers would stop
+growing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from model.ops.padding import activation_type, on_cpu, real_frames, zero_beyond
+
+CHUNK, FEWEST = 4096, 32  # channels times frames worked on at a time, and the fewest frames
+
+
+def affinity(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, mask: Tensor | None) -> Tensor:
+    """How alike the joints of a clip move (2s-AGCN, equation 3): softmax over v of Σ_t θ(joint v)·φ(joint w) / (C'·T).
+
+    Args:
+        x: (N, C, T, V), zeros in the padding.
+        weight, bias: (2·S·C', C) and (2·S·C',), the linear maps θ of all S subsets, then φ.
+        mask: (N, T) real frames, or None where all are.
+
+    Returns:
+        (N, S, V, V); each column sums to 1.
+    """
+    if on_cpu(x):
+        frames = x.permute(0, 2, 3, 1).to(activation_type(x))
+        scores = _ScoreByClip.apply(frames, weight, bias, subsets, real_frames(frames, mask))
+    else:
+        N, _, T, V = x.shape
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
+        embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), rows.mT)  # (N, 2·S·C', T·V)
+        theta, phi = embedded.view(N, 2, subsets, len(weight) // (2 * subsets) * T, V).unbind(1)
+        # A padded frame adds the same constant to all scores of a clip. The softmax ignores it.
+        scores = (theta.mT @ phi).to(weight.dtype)
+    lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
+    return (scores / (len(weight) // (2 * subsets) * lengths)).softmax(dim=2)
+
+
+def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+    """Mix the joints' features along S graphs, then map the channels of each mixture: y = Σ_s W_s x G_s + b.
+
+    Args:
+        x: (N, C, T, V), zeros in the padding.
+        graph: (N, S, V, V); graph[n, s, v, w] is the weight of joint v in joint w.
+        weight, bias: (C_out, S·C), the maps W_s side by side, and (C_out,).
+        mask: (N, T) real frames, or None where all are.
+
+    Returns:
+        (N, C_out, T, V); what it holds in the padding means nothing.
+    """
+    rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); a joint's S mixtures lie side by side
+    frames = x.permute(0, 2, 3, 1)  # (N, T, V, C)
+    if on_cpu(x):
+        frames = frames.to(activation_type(x))
+        y = _MixByClip.apply(frames, rows, weight, bias, real_frames(frames, mask))
+    else:
+        mixed = (rows.unsqueeze(1) @ frames).view(*frames.shape[:3], weight.shape[1])  # (N, T, V, S·C)
+        y = F.linear(mixed, weight, bias)
+    return y.permute(0, 3, 1, 2)
+
+
+def _chunks(frames: Tensor, lengths: list[int]) -> Iterator[tuple[int, Tensor, slice]]:
+    """For chunks of each clip's real frames: the clip's number, the frames (t, V, C), and their positions."""
+    size = max(FEWEST, CHUNK // frames.shape[3])
+    for n, length in enumerate(lengths):
+        for start in range(0, length, size):
+            some = slice(start, min(start + size, length))
+            yield n, frames[n, some], some
+
+
+class _ScoreByClip(torch.autograd.Function):
+    """x (N, T, V, C) → scores (N, S, V, V)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, subsets: int, lengths: list[int]) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        ctx.subsets, ctx.lengths = subsets, lengths
+        scores = weight.new_zeros(len(x), subsets, x.shape[2], x.shape[2])
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        for n, frames, _ in _chunks(x, lengths):
+            theta, phi = _embed(frames, weight, bias, subsets)
+            _add_product(scores[n], theta.mT, phi)
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+        grad, weight, bias = grad.to(x.dtype), weight.to(x.dtype), bias.to(x.dtype)
+        for n, frames, some in _chunks(x, ctx.lengths):
+            theta, phi = embedded = _embed(frames, weight, bias, ctx.subsets)
+            grad_embedded = torch.empty_like(embedded)
+            torch.bmm(phi, grad[n].mT, out=grad_embedded[0])
+            torch.bmm(theta, grad[n], out=grad_embedded[1])
+            grad_rows = grad_embedded.view(len(weight), -1)
+            torch.mm(grad_rows.T, weight, out=grad_x[n, some].flatten(0, 1))
+            _add_product(grad_weight, grad_rows, frames.flatten(0, 1))
+            grad_bias += grad_rows.sum(1)
+        return zero_beyond(grad_x, ctx.lengths), grad_weight, grad_bias, None, None
+
+
+def _embed(frames: Tensor, weight: Tensor, bias: Tensor, subsets: int) -> Tensor:
+    """θ and φ of every joint over some frames: (t, V, C) → (2, S, C'·t, V)."""
+    embedded = torch.addmm(bias.unsqueeze(1), weight, frames.flatten(0, 1).T)  # (2·S·C', t·V)
+    return embedded.view(2, subsets, -1, frames.shape[1])
+
+
+class _MixByClip(torch.autograd.Function):
+    """x (N, T, V, C), rows (N, V·S, V) → y (N, T, V, C_out)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
+        ctx.save_for_backward(x, rows, weight)
+        ctx.lengths = lengths
+        rows, weight, bias = (factor.to(x.dtype) for factor in (rows, weight, bias))
+        y = x.new_empty(*x.shape[:3], len(weight))
+        for n, frames, some in _chunks(x, lengths):
+            mixed = _to_frames(rows[n], frames).view(-1, weight.shape[1])
+            torch.addmm(bias, mixed, weight.T, out=y[n, some].flatten(0, 1))
+        return zero_beyond(y, lengths)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, rows, weight = ctx.saved_tensors
+        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        grad_rows, grad_weight = torch.zeros_like(rows), torch.zeros_like(weight)
+        rows, weight = rows.to(x.dtype), weight.to(x.dtype)
+        for n, frames, some in _chunks(x, ctx.lengths):
+            given = grad[n, some].flatten(0, 1)
+            mixed = _to_frames(rows[n], frames).view(-1, weight.shape[1])
+            _add_product(grad_weight, given.T, mixed)
+            torch.mm(given, weight, out=mixed)  # reuses its memory: the gradient of `mixed`
+            grad_mixed = mixed.view(len(frames), -1, x.shape[3])
+            torch.bmm(rows[n].T.expand(len(frames), -1, -1), grad_mixed, out=grad_x[n, some])
+            grad_rows[n] += torch.bmm(grad_mixed, frames.mT).sum(0)
+        grad_bias = grad.sum((0, 1, 2)).to(grad_weight.dtype)
+        return zero_beyond(grad_x, ctx.lengths), grad_rows, grad_weight, grad_bias, None
+
+
+def _to_frames(matrix: Tensor, frames: Tensor) -> Tensor:
+    """matrix @ frame for each frame; unlike `@` it copies nothing."""
+    return torch.bmm(matrix.expand(len(frames), -1, -1), frames)
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a @ b, of matrices or batches of them, added in total's type, which may be more precise."""
+    if total.dtype != a.dtype:
+        total += a @ b
+    elif total.ndim == 2:
+        total.addmm_(a, b)
+    else:
+        total.baddbmm_(a, b)

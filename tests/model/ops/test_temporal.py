@@ -1,0 +1,101 @@
+"""Convolution along time, by tiles and as PyTorch has it, against PyTorch's own of each clip alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.ops.temporal import CACHED, FEWEST_CHANNELS, TILE, lay_tiles, temporal_conv, transforms
+
+LENGTHS = [1, 2, TILE - 1, TILE, TILE + 1, 50, 93]
+CHANNELS = (FEWEST_CHANNELS, FEWEST_CHANNELS + 3)
+V = 5
+
+
+def make(lengths: list[int], channels: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mask, input, weight and bias of clips that are padded with zeros by two frames more than they need."""
+    torch.manual_seed(0)
+    mask = torch.arange(max(lengths) + 2) < torch.tensor(lengths).unsqueeze(1)
+    x = torch.randn(*mask.shape, V, channels[0], dtype=dtype) * mask[:, :, None, None]
+    weight, bias = torch.randn(channels[1], channels[0], 9, 1, dtype=dtype), torch.randn(channels[1], dtype=dtype)
+    return mask, x.permute(0, 3, 1, 2).requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
+
+
+def real(y: Tensor, lengths: list[int], stride: int) -> Tensor:
+    """The real frames of all clips one after the other: (frames, C, V)."""
+    return torch.cat([clip[:, : -(-t // stride)].transpose(0, 1) for clip, t in zip(y, lengths, strict=True)])
+
+
+def alone(x: Tensor, lengths: list[int], stride: int, weight: Tensor, bias: Tensor) -> Tensor:
+    clips = [
+        F.conv2d(clip[None, :, :t], weight, bias, (stride, 1), (4, 0))[0] for clip, t in zip(x, lengths, strict=True)
+    ]
+    return torch.cat([clip.transpose(0, 1) for clip in clips])
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["CPU kernel", "reference"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [CHANNELS, (4, 6)], ids=["tiles", "few channels"])
+@pytest.mark.parametrize("lengths", [LENGTHS, [40, 40]], ids=["mixed", "equal"])
+def test_result_and_gradients_are_those_of_each_clip_alone(
+    lengths: list[int], channels: tuple[int, int], stride: int, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.ops.temporal.on_cpu", lambda _: kernel)
+    mask, *tensors = make(lengths, channels, torch.float64)
+    x, weight, bias = tensors
+    ours = real(temporal_conv(x, weight, bias, stride, mask), lengths, stride)
+    theirs = alone(x, lengths, stride, weight, bias)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+    upstream = torch.randn_like(ours)
+    found, expected = (torch.autograd.grad(y, tensors, upstream) for y in (ours, theirs))
+    found, expected = ((real(x, lengths, 1), *rest) for x, *rest in (found, expected))
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_float32_is_as_exact_as_a_direct_convolution(stride: int) -> None:
+    mask, *tensors = make(LENGTHS, (64, 64), torch.float32)
+    x, weight, bias = (t.detach() for t in tensors)
+    exact = alone(x.double(), LENGTHS, stride, weight.double(), bias.double())
+    ours = real(temporal_conv(x, weight, bias, stride, mask), LENGTHS, stride)
+    errors = [(y - exact).norm() / exact.norm() for y in (ours, alone(x, LENGTHS, stride, weight, bias))]
+    assert errors[0] < max(4 * errors[1], 5e-7)
+
+
+def test_how_many_tiles_are_worked_on_together_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask, *tensors = make(LENGTHS, CHANNELS, torch.float64)
+    x, weight, bias = (t.detach() for t in tensors)
+    whole = temporal_conv(x, weight, bias, 2, mask)
+    for numbers in (1, CACHED // 20):
+        monkeypatch.setattr("model.ops.temporal.CACHED", numbers)
+        torch.testing.assert_close(temporal_conv(x, weight, bias, 2, mask), whole, rtol=0, atol=1e-12)
+
+
+def test_tiles_write_every_real_frame_once() -> None:
+    frames = max(LENGTHS) + 2
+    written = lay_tiles(tuple(LENGTHS), frames, 9, 2).writes.flatten()
+    expected = [n * -(-frames // 2) + t for n, length in enumerate(LENGTHS) for t in range(-(-length // 2))]
+    assert sorted(written[written >= 0].tolist()) == expected
+
+
+@pytest.mark.parametrize("taps", [5, 9])
+def test_the_transforms_are_the_convolution_theorem_with_three_products_a_pair(taps: int) -> None:
+    tile, weights, back = transforms(taps, torch.float64)
+    length = TILE + taps - 1
+    assert len(tile) == 1 + 3 * (length - 1) // 2
+    x, w = torch.randn(length, dtype=torch.float64), torch.randn(taps, dtype=torch.float64)
+    expected = F.conv1d(x.view(1, 1, -1), w.view(1, 1, -1)).flatten()
+    torch.testing.assert_close(back @ ((weights @ w) * (tile @ x)), expected)
+
+
+@pytest.mark.parametrize("channels", [CHANNELS, (4, 6)], ids=["tiles", "few channels"])
+def test_a_batch_without_clips_has_a_result_and_gradients(channels: tuple[int, int]) -> None:
+    """A rank has none in the last batch of an epoch when there are more ranks than clips."""
+    mask, _, weight, bias = make([5], channels, torch.float32)
+    y = temporal_conv(torch.empty(0, channels[0], 7, V, requires_grad=True), weight, bias, 2, mask[:0])
+    assert y.shape == (0, channels[1], 4, V)
+    y.sum().backward()
+    assert not weight.grad.any()

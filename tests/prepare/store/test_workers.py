@@ -1,0 +1,73 @@
+"""Parts: what is computed of one take, found again by a later run, and computed again when it is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import prepare.store.workers
+from prepare.formats.errors import TakeError
+from prepare.formats.smplh_body import load_body
+from prepare.skeletons.smplh import SmplhJoints
+from prepare.store.workers import Job, Outcome, Part, compute_parts, read_part
+
+
+def computed(amass: Path, folder: Path, job: Job) -> Outcome:
+    (outcome,) = compute_parts(amass, folder, SmplhJoints(load_body("synthetic")), [job], workers=1)
+    return outcome
+
+
+@pytest.fixture()
+def job(synthetic: Path) -> Job:
+    take = min((synthetic / "amass").rglob("*.npz"))
+    return Job(str(take.relative_to(synthetic / "amass")), 20, None)
+
+
+def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Path, tmp_path: Path, job: Job) -> None:
+    part = computed(synthetic / "amass", tmp_path, job)
+    assert isinstance(part, Part)
+    found, joints = read_part(tmp_path, job)
+    assert found == part
+    assert joints.shape == (20, 25, 3)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for damaged in (b"", b"{}\n", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
+        file.write_bytes(damaged)
+        assert read_part(tmp_path, job) is None
+    assert computed(synthetic / "amass", tmp_path, job) == part
+    assert np.array_equal(read_part(tmp_path, job)[1], joints)
+
+
+def test_a_take_that_changes_while_it_is_read_is_not_used(
+    synthetic: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amass, read = tmp_path / "amass", prepare.store.workers.read_poses
+    (amass / job.file).parent.mkdir(parents=True)
+    (amass / job.file).write_bytes((synthetic / "amass" / job.file).read_bytes())
+
+    def read_and_change(path: Path, limit: float) -> tuple:
+        info, blocks = read(path, limit)
+        blocks = list(blocks)
+        path.write_bytes(path.read_bytes() + b"x")
+        return info, blocks
+
+    monkeypatch.setattr(prepare.store.workers, "read_poses", read_and_change)
+    outcome = computed(amass, tmp_path / "parts", job)
+    assert isinstance(outcome, TakeError)
+    assert str(outcome) == "was changed while it was read"
+
+
+def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
+    outcomes = list(
+        compute_parts(
+            synthetic / "amass",
+            tmp_path,
+            SmplhJoints(load_body("synthetic")),
+            [Job("gone.npz", 20, None), job],
+            workers=2,
+        )
+    )
+    assert str(outcomes[0]) == "cannot be read (No such file or directory)"
+    assert isinstance(outcomes[1], Part)
