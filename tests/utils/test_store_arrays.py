@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from utils.arrays import write_array
+from utils.store import write_array
 from utils.errors import UserError
 from utils.store import Split
 
