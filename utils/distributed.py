@@ -108,9 +108,8 @@ def main_rank_only(stderr: bool = True) -> Iterator[None]:
     if is_main():
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        with redirect_stderr(nowhere if stderr else sys.stderr):
-            yield
+    with Path(os.devnull).open("w") as null, redirect_stdout(null), redirect_stderr(null if stderr else sys.stderr):
+        yield
 
 
 def connect(timeout: float) -> None:

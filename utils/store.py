@@ -107,8 +107,8 @@ class Split:
         for clip in manifest.clips_in_order():
             if clip not in stored:
                 raise UserError(
-                    f"{path}: clip {shown(clip[1])} is not the same as in {store.folder.name}, which was changed later. "
-                    f"Make the split again with {command}"
+                    f"{path}: clip {shown(clip[1])} is not the same as in {store.folder.name}, which was changed "
+                    f"later. Make the split again with {command}"
                 )
         return cls(folder, manifest, store)
 
@@ -186,7 +186,7 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
 
 
 def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Memory-map a .npy file, read-only. Raises UserError when it holds anything but an array of this shape and type."""
+    """Memory-map a .npy file, read-only. Raises UserError when it does not hold exactly this array."""
     try:
         if not path.is_file():
             raise ValueError("it is no file")  # opening a pipe would wait for ever

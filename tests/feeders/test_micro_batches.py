@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from feeders.batches import TrainBatches, collate
+from feeders.batches import TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import MicroBatch, MicroBatches, TrainingClips
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
-from utils.distributed import balance
 
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
 POLICY = LabelPolicy("all", "background", 1000, "clip")
@@ -117,7 +116,7 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
         for (micro,) in micros:
             batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
             labels = (pseudo[batch.index, : micro.padded], labelled[batch.index]) if refining else None
-            output = model(batch.joints, batch.mask)
+            output = model(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.weights)
             terms["total"].backward()
         return len(micros), {name: p.grad.clone() for name, p in model.named_parameters()}

@@ -159,7 +159,9 @@ def test_what_is_wrong_is_said_once_and_stops_all_ranks(data: Path, more: list[s
     assert outcome.returncode == 1
     lines = outcome.stderr.splitlines()
     assert len([line for line in lines if line.startswith(said.format(data))]) == 1
-    assert len([line for line in lines if line.startswith("  traceback : utils.errors.UserError: ")]) == 1  # torchrun's root cause
+    assert (
+        len([line for line in lines if line.startswith("  traceback : utils.errors.UserError: ")]) == 1
+    )  # torchrun's root cause
     assert "  File " not in "".join(lines[: lines.index(next(line for line in lines if line.startswith("error: ")))])
 
 
