@@ -170,7 +170,7 @@ def train_epoch(
         with distributed.gradients(network, exchange=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.weights)
-            (distributed.size() * terms["total"]).backward()  # the ranks' sum is wanted; the exchange takes their mean
+            (distributed.size() * terms["total"]).backward()  # the ranks' mean times their number is the sum
         losses.add(terms, batch.index)
         if micro.last:
             adam.step()

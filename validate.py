@@ -39,7 +39,7 @@ from utils.run import provenance, read_history
 from utils.store import Split
 
 SHOWN = 3  # clips whose time lines TensorBoard shows
-MOST_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
+MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
 
 
 class Validation:
@@ -84,7 +84,7 @@ class Validation:
         writer.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
         labels = np.concatenate([clip.labels for clip in self.results])
         frames = labels.sum(axis=0)
-        for k in np.argsort(-frames, kind="stable")[:MOST_CURVES]:
+        for k in np.argsort(-frames, kind="stable")[:MAX_CURVES]:
             if frames[k]:
                 probs = np.concatenate([clip.frame_probs[:, k] for clip in self.results])
                 writer.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)

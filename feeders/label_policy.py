@@ -11,7 +11,7 @@ from utils.config import DataSettings
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """The settings of the group `data` with these names."""
+    """Which clips and labels are used. The fields are settings of the group `data`."""
 
     overlaps: str
     gaps: str

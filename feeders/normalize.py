@@ -14,8 +14,9 @@ def normalize(joints: np.ndarray, method: str) -> np.ndarray:
 
     method "upright": one rotation about z. It brings left → right shoulder of the first frame to +x. Whether a person
         stands, lies or leans does not change.
-    method "released": as in the released code, two smallest rotations that bring, in the first frame, pelvis → spine
-        to +z, then left → right shoulder to +x. The second one tilts the body unless the shoulders are level.
+    method "released": as in the released code, two rotations, each by the smallest angle. The first brings pelvis →
+        spine of the first frame to +z, the second left → right shoulder to +x. Where the shoulders point away from
+        +x, the second one can tilt the body, even upside down.
     """
     joints = joints - joints[:, SPINE : SPINE + 1]
     if method == "upright":

@@ -1,6 +1,6 @@
 """A run's folder. Nothing in it is ever lost or overwritten.
 
-config.yaml      the resolved settings           best.pt          weights of the best epoch
+config.yaml      the resolved settings           best.pt          weights of the epoch with the best score
 metrics.jsonl    one line per epoch              last.pt          all that --resume needs
 results.json     the final results               previous.pt      the same, one epoch before
 detections.json  ActivityNet's format            time_line.png    one validation clip
@@ -71,7 +71,7 @@ class Run:
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any], score: float) -> None:
-        """Save a finished epoch: its row of metrics.jsonl, last.pt, and best.pt if no epoch before had such a score.
+        """Save a finished epoch: its row of metrics.jsonl, last.pt and, if its score is the highest so far, best.pt.
 
         At every moment one of CHECKPOINTS is whole and at most one epoch old.
 

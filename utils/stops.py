@@ -1,4 +1,4 @@
-"""Ends a training that is interrupted with one message that says how to continue."""
+"""Ends an interrupted training with one message, which says how to continue."""
 
 from __future__ import annotations
 
