@@ -38,8 +38,6 @@ def folders_listed_backwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Another file system: what a folder holds comes in the opposite of the alphabet's order."""
 
     class Listing:
-        """What os.scandir gives, from a list of its entries."""
-
         def __init__(self, entries: list[os.DirEntry]) -> None:
             self.entries = iter(entries)
 
