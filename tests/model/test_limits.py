@@ -16,11 +16,12 @@ from utils import config
 from utils.run import FORMAT, write_checkpoint
 from utils.store import Split
 
+# VmHWM, as ru_maxrss starts at what the process that started this one held
 MEASURED = """
-import resource, sys, train
+import sys, train
 sys.argv = ["train.py", *sys.argv[1:]]
 status = train.main()
-print("peak MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print("peak MiB", int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024)
 sys.exit(status)
 """
 
