@@ -91,7 +91,7 @@ def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
     sums, steps = np.zeros(3), 0
     for world in of_ranks(order(), 3, 2, mask_padding, labelled=np.arange(len(LENGTHS)) % 3 > 0):
         sums[:2] += sum(np.array(micro.weights[:2]) for micro in world)
-        sums[2] += world[0].weights.multi_view  # is of all ranks of a pass
+        sums[2] += world[0].weights.multi_view  # the same on all ranks
         steps += world[0].last
     assert sums == pytest.approx([steps] * 3)
 
@@ -99,7 +99,7 @@ def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
 @pytest.mark.parametrize("mask_padding", [True, False])
 @pytest.mark.parametrize("refining", [False, True])
 def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_padding: bool, refining: bool) -> None:
-    """With batch norm's statistics fixed, and a multi-view loss of all frames: both depend on the pass."""
+    """Batch-norm statistics and the frames of the multi-view loss depend on the pass, so both are fixed here."""
     settings = config.load(
         assignments=["model.width=4", f"model.mask_padding={str(mask_padding).lower()}", "loss.multi_view_share=1.0"]
     )

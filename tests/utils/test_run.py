@@ -1,4 +1,4 @@
-"""A run's folder: nothing is overwritten, and what was cut off is found again."""
+"""A run's folder: nothing is overwritten, and an interrupted run continues."""
 
 from __future__ import annotations
 
