@@ -74,7 +74,7 @@ def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatc
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
     monkeypatch.setattr("prepare.store.workers._hash", None)
-    monkeypatch.setattr("prepare.store.workers.read_poses", None)
+    monkeypatch.setattr("prepare.skeletons.smplh.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
     assert not (split.store.folder / "parts").exists()
