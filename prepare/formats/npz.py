@@ -115,7 +115,7 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
-    """A float32 copy of an array of numbers. Raises TakeError, which calls the numbers `what`, unless all are finite."""
+    """A float32 copy of an array of numbers. Raises TakeError unless all are finite; `what` names them."""
     with np.errstate(over="ignore"):
         array = np.array(array, np.float32, order="C")
     if not np.isfinite(array).all():

@@ -17,7 +17,7 @@ from prepare.formats.smplh_body import read_body
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.body import JOINTS, REST_POINTS
 from prepare.synthetic.generate import write_synthetic
-from prepare.synthetic.plan import GROUPS
+from prepare.synthetic.take import GROUPS
 from utils.errors import UserError
 
 CLIPS = 72
