@@ -50,8 +50,8 @@ _FLAVOURS = {
 class AmassIndex:
     """Finds takes below an AMASS folder by BABEL's `feat_p`.
 
-    Upper and lower case, spaces and underscores, the file endings of AMASS's releases, and the aliases of a folder are
-    treated as equal. A data set's folder may lie in other folders below the AMASS folder.
+    Case, spaces or underscores, and the release's file ending do not matter. Every alias of a folder matches. A data
+    set's folder may be nested in other folders.
     """
 
     def __init__(self, root: Path, folders: set[str]):

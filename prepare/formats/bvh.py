@@ -22,7 +22,7 @@ MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth
 MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means that the file is damaged
 END = ".end"  # an end site is named after its joint: Head.end, and a second one Head.end2
-NEAR = 1e-4  # relative: frame times have few digits, so rates this near to a whole number are rounded
+RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
 Lines = Iterator[tuple[int, str]]  # number, from 1, and text of each line that is not blank
 
 
@@ -206,7 +206,7 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
 
 def _rate(seconds: float) -> float | None:
     """Frames per second from a frame time; None when no capture has such a rate."""
-    if not 1 / MAX_RATE <= seconds * (1 + NEAR) <= 1 / MIN_RATE * (1 + 2 * NEAR):
+    if not 1 / MAX_RATE <= seconds * (1 + RATE_TOLERANCE) <= 1 / MIN_RATE * (1 + 2 * RATE_TOLERANCE):
         return None
     rate = 1 / seconds
-    return float(round(rate)) if abs(rate - round(rate)) <= NEAR * rate else rate
+    return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

@@ -46,10 +46,10 @@ class NpzFile:
         self.names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
 
     def header(self, name: str) -> Header:
-        """Header of array `name`. Raises TakeError when the file is too small for the array that it describes."""
+        """Header of array `name`. Raises TakeError when the array described there cannot be in the file."""
         member = self._archive.getinfo(f"{name}.npy")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise TakeError(f"{name!r} is packed in a way that is not read; expected deflate or none")
+            raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
         with self._archive.open(member) as file:
             header = _read_header(file.read(MAX_HEADER_BYTES), name)
         if header.offset + header.nbytes != member.file_size:
@@ -96,7 +96,7 @@ def open_npz(path: Path) -> Iterator[NpzFile]:
     except (zipfile.BadZipFile, zlib.error, EOFError, OverflowError, ValueError) as error:
         raise TakeError(f"is not a whole .npz file ({str(error) or 'it ends early'})") from error
     except (NotImplementedError, RuntimeError) as error:  # from zipfile: unknown compression, or a password
-        raise TakeError(f"is packed in a way that is not read ({error})") from error
+        raise TakeError(f"is packed by an unsupported method ({error})") from error
     except OSError as error:
         raise TakeError(f"cannot be read ({error.strerror or error})") from error
 
@@ -124,7 +124,7 @@ def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def pick_rows(blocks: Iterable[np.ndarray], wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """From each block of an array's rows, those whose index in the whole array is in `wanted` (rising)."""
+    """The rows of an array with the indices `wanted` (rising); the array is given, and returned, in blocks."""
     start = 0
     for block in blocks:
         first, last = np.searchsorted(wanted, (start, start + len(block)))

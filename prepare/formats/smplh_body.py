@@ -29,7 +29,6 @@ SHAPES = {
     "hands_meanl": (45,),
     "hands_meanr": (45,),
 }
-SYNTHETIC = "synthetic"
 FILE_NAMES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in a folder: the first one found
 MAX_FILE_BYTES = 2 << 30
 _OTHER_MODELS = {24: "SMPL", 55: "SMPL-X", 16: "MANO"}  # by number of joints
@@ -45,12 +44,12 @@ def load_body(name: str) -> Body:
 
     Raises UserError as `read_body` does.
     """
-    if name == SYNTHETIC:
+    if name == "synthetic":
         from prepare.synthetic.body import body_structure  # here, so that prediction does not load the synthetic data
 
         return check_body(body_structure(), "the synthetic body")
     if name == "stand-in":
-        raise UserError(f"--body stand-in has a new name: --body {SYNTHETIC}")
+        raise UserError("--body stand-in has a new name: --body synthetic")
     path = Path(name)
     if path.is_dir():
         path = next((path / file for file in FILE_NAMES if (path / file).is_file()), path / FILE_NAMES[0])

@@ -12,10 +12,10 @@ from utils.skeleton import HEAD, PELVIS
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
 STANDING = 0.8  # a body stands along an axis if its mean pelvis-to-head direction has more than this component there
 MAX_CHECKED = 1000  # frames
-# Bones from head to ankles, weighted for the mean of both legs. Stature is _WHOLE times the sum of their lengths.
+# Bones from head to ankles, weighted for the mean of both legs. Stature is about _STATURE_RATIO times their sum.
 _BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
 _WEIGHTS = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
-_WHOLE = 1.22
+_STATURE_RATIO = 1.22
 _UNITS = {
     1.0: "metres", 0.01: "centimetres", 0.001: "millimetres", 0.0254: "inches", 0.3048: "feet", 0.1: "decimetres",
     0.0564: "the unit of CMU's captures",
@@ -23,10 +23,10 @@ _UNITS = {
 
 
 def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) -> None:
-    """Raise TakeError, which names the option to give, when joints (T, 25, 3) cannot be a person's in metres, z up.
+    """Raise TakeError, with the option that corrects it, if joints (T, 25, 3) in metres, z up, cannot be a person's.
 
-    The joints were converted with `scale` metres in a unit of the file, and `up` as the file's upward axis. If the user
-    named that axis (`axis_given`), the person may be lying.
+    `scale` and `up` are the unit in metres and the upward axis that were assumed for the file. If the user gave the
+    axis (`axis_given`), a lying body is accepted.
     """
     some = joints[np.linspace(0, len(joints) - 1, min(len(joints), MAX_CHECKED)).astype(np.int64)].astype(np.float64)
     height = stature(some)
@@ -48,7 +48,7 @@ def stature(joints: np.ndarray) -> float:
     """Approximate height in metres of a body in any pose, from the median bone lengths of joints (T, 25, 3)."""
     ends = np.array(_BONES)
     lengths = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=-1)  # (T, bones)
-    return _WHOLE * float(np.median(lengths @ np.array(_WEIGHTS)))
+    return _STATURE_RATIO * float(np.median(lengths @ np.array(_WEIGHTS)))
 
 
 def _standing_axis(joints: np.ndarray) -> str:

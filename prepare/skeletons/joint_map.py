@@ -25,7 +25,7 @@ from utils.errors import UserError, nearest, shown
 from utils.skeleton import JOINT_NAMES
 
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
-MAX_SHARE = 10.0
+MAX_SHARE = 10.0  # largest `share` of a line, in either direction
 NAMES_SHOWN = 60
 
 

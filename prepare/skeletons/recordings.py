@@ -30,7 +30,7 @@ from utils.skeleton import FPS, NUM_JOINTS
 
 SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")
 BLOCK_FRAMES = 4096
-NO_TAKES = ("shape.npz", "_stagei.npz")  # endings of AMASS's files without motion
+WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
 # From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
 AXIS_ROTATIONS = {
     "z": np.eye(3),
@@ -75,7 +75,7 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
             name = as_text(below)
             if (out / name).is_file():
                 raise UserError(
-                    f"{out / name}: is a file; the recording's folder needs this name, so choose another --out"
+                    f"{out / name}: is a file, but results need a folder of this name; choose another --out"
                 )
             other = found.setdefault(name, file)
             if other.resolve() != file.resolve():
@@ -120,7 +120,7 @@ def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
     if path.resolve() == out.resolve():
         raise UserError(f"{path}: is both an input and --out; name another folder by --out")
     if path.is_dir():
-        files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(NO_TAKES)]
+        files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(WITHOUT_MOTION)]
         return [(f.relative_to(path).as_posix(), f) for f in files if f.suffix.lower() in SUFFIXES]
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
@@ -131,14 +131,14 @@ def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
 
 def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
     with open_npz(path) as file:
-        if "poses" in file.names:
-            return _read_amass(path, options)
-        name = _joints_name(file)
-        header = file.header(name)
-        _check_joints(header)
-        stored = file.number("fps") if "fps" in file.names else None
-        wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
-        return [_person(pick_rows(file.row_blocks(name), wanted), fps, options)]
+        if "poses" not in file.names:
+            name = _joints_name(file)
+            header = file.header(name)
+            _check_joints(header)
+            stored = file.number("fps") if "fps" in file.names else None
+            wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
+            return [_person(pick_rows(file.row_blocks(name), wanted), fps, options)]
+    return _read_amass(path, options)
 
 
 def _read_amass(path: Path, options: ReadOptions) -> list[Person]:

@@ -72,7 +72,7 @@ def read_joints(path: Path, joints_of: SmplhJoints, limit: int = MAX_FRAMES + 1)
     joints = np.concatenate(joints)
     refuse_too_long(len(joints))
     if not np.isfinite(joints).all():
-        raise TakeError("has poses beyond all angles (their joints are not finite)")
+        raise TakeError("has poses whose joints are not finite: its angles are too large")
     return fps, joints
 
 
