@@ -144,14 +144,18 @@ def _write_labels(folder: Path, entries: list[tuple[str, dict[str, Any]]]) -> No
 
 
 def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser("python -m prepare.synthetic.generate", description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the data")
-    parser.add_argument("--clips", type=int, default=240, help="how many takes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--val-share", type=float, default=VAL_SHARE, help="of the clips (default: %(default)s)")
-    parser.add_argument("--gaps", type=float, default=GAP_SHARE, help="un-annotated share (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        "python -m prepare.synthetic.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="new folder for the data")
+    add("--clips", type=int, default=240, help="number of takes (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    add("--val-share", type=float, default=VAL_SHARE, help="share of validation clips (default: %(default)s)")
+    add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: %(default)s)")
     args = parser.parse_args()
     made = write_synthetic(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)
     print(f"{args.out}: {args.clips} clips {'written' if made else 'are already there'}")
