@@ -204,13 +204,13 @@ def test_a_run_that_is_shortened_to_what_is_done_is_evaluated(
     class StopError(Exception):
         pass
 
-    def save_and_stop(self: Run, checkpoint: dict[str, Any], save: Any = Run.save) -> None:
-        save(self, checkpoint)
+    def record_and_stop(self: Run, *epoch: Any, record: Any = Run.record) -> None:
+        record(self, *epoch)
         raise StopError
 
     line = small(prepared, tmp_path / "run", "eval.every=9", "train.epochs=9")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(Run, "save", save_and_stop)
+        patch.setattr(Run, "record", record_and_stop)
         run(patch, *line)
     assert run(monkeypatch, *line, "train.epochs=1", "--resume") == 0
     assert '"oracle_epoch": {\n  "epoch": 0' in (tmp_path / "run" / "results.json").read_text()
