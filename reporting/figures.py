@@ -1,26 +1,36 @@
-"""Figures of an evaluation and of a training: kinds of errors, confusion of classes, curves over epochs."""
+"""Figures of an evaluation, of a training and of a dataset; time lines are in time_lines.py."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
 from reporting.style import BLUE, COLOURS, GREEN, LINES, ORANGE, PINK, RED, SKY, new_figure, plain_axes
 from utils.text import printable
 
-Curve = list[tuple[int, float]]  # (epoch, value)
-
 KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
-MOST_CONFUSED = 24  # classes shown: those with most frames
-NUMBERS_UP_TO = 12  # a matrix of more classes has no room for numbers
-MAX_NAME = 22  # characters of a class name on an axis
+MOST_CONFUSED = 24  # classes in a confusion matrix: those with most frames
+NUMBERS_UP_TO = 12  # classes; a larger matrix has no room for numbers
+MAX_NAME = 22  # characters of a class name in a matrix
+SCORES = {  # group and name in an epoch's row
+    "mAP, corrected": ("corrected", "mAP"),
+    "mAP, released": ("released", "mAP"),
+    "classification mAP": ("corrected", "classification_mAP"),
+    "frame accuracy": ("corrected", "frame_accuracy"),
+}
+BAR = {"edgecolor": "black", "linewidth": 0.5}
+SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
+MOST_CLASSES = 40  # whose minutes are shown
+SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # ticks of clip lengths
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -71,17 +81,14 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     """Loss terms, and scores on the validation clips, over the epochs of metrics.jsonl."""
     figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
-    terms = dict.fromkeys(name for row in history for name in _numbers(row, "loss"))
-    _curves(losses, {name: _curve(history, "loss", name) for name in terms})
-    _curves(
-        scores,
-        {
-            "mAP, corrected": _curve(history, "corrected", "mAP"),
-            "mAP, released": _curve(history, "released", "mAP"),
-            "classification mAP": _curve(history, "corrected", "classification_mAP"),
-            "frame accuracy": _curve(history, "corrected", "frame_accuracy"),
-        },
-    )
+    curves = defaultdict(list)  # (epoch, value) of each number, by group and name
+    for row in history:
+        for group, entries in row.items():
+            for name, value in entries.items() if isinstance(entries, dict) else ():
+                if isinstance(value, int | float):  # a user's file may hold anything
+                    curves[group, name].append((row["epoch"], value))
+    _draw_curves(losses, {name: points for (group, name), points in curves.items() if group == "loss"})
+    _draw_curves(scores, {name: curves[key] for name, key in SCORES.items()})
     losses.set_ylim(bottom=0)
     losses.set_ylabel("loss")
     scores.set_ylim(0, 100)
@@ -94,6 +101,43 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
                 "pseudo-labels", (refine_start, 1), xycoords=("data", "axes fraction"), fontsize=8, color="0.35",
                 xytext=(3, -9), textcoords="offset points",
             )  # fmt: skip
+    return figure
+
+
+def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
+    """Minutes of each class in each subset, the most frequent classes first, at most MOST_CLASSES."""
+    order = np.argsort(-sum(minutes.values()), kind="stable")
+    shown = order[:MOST_CLASSES]
+    figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
+    axes = figure.subplots()
+    for place, (subset, values) in enumerate(minutes.items()):
+        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])
+    axes.set_yticks(range(len(shown)), [printable(classes[label], 28) for label in shown], parse_math=False)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
+    axes.set_xlabel(f"minutes{rest}")
+    plain_axes(axes, grid="x")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
+    """Histogram of the clips' lengths on a logarithmic axis, with the benchmark's limit in seconds."""
+    everything = np.concatenate([*seconds.values(), [limit]])
+    edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 30)
+    figure = new_figure(9, 3, dpi=130)
+    axes = figure.subplots()
+    for place, (subset, values) in enumerate(seconds.items()):
+        axes.hist(values, edges, label=subset, alpha=0.85, zorder=2 + place, **SUBSET_STYLES[subset])
+    axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks([tick for tick in SECONDS if edges[0] <= tick <= edges[-1]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("clips")
+    plain_axes(axes, grid="y")
+    axes.legend(frameon=False)
     return figure
 
 
@@ -137,7 +181,8 @@ def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:
     axes.set_title(f"True segments missed, by {by}", loc="left", fontsize=10)
 
 
-def _curves(axes: Axes, curves: dict[str, Curve]) -> None:
+def _draw_curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None:
+    """Draw points (epoch, value) of each curve. Empty curves keep their colour free."""
     for number, (name, points) in enumerate(curves.items()):
         if points:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
@@ -147,13 +192,3 @@ def _curves(axes: Axes, curves: dict[str, Curve]) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     if axes.lines:
         axes.legend(loc="best", fontsize=8, frameon=False)
-
-
-def _curve(history: Sequence[dict[str, Any]], group: str, name: str) -> Curve:
-    return [(row["epoch"], _numbers(row, group)[name]) for row in history if name in _numbers(row, group)]
-
-
-def _numbers(row: dict[str, Any], group: str) -> dict[str, float]:
-    """The numbers of a group in a row. A file may hold anything else there."""
-    entries = row.get(group)
-    return {k: v for k, v in entries.items() if isinstance(v, int | float)} if isinstance(entries, dict) else {}
