@@ -96,14 +96,14 @@ def _write_gif(path: Path, pictures: Iterator[Image.Image], rate: float, count: 
     # A GIF counts time in hundredths of a second. Rounding start times, not durations, keeps the clip's speed.
     starts = [round(100 * number / rate) for number in range(count + 1)]
     durations = [10 * hundredths for hundredths in np.diff(starts).tolist()]  # milliseconds
-    few = (picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures)
+    small = (picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures)
     with whole_file(path) as file:
-        next(few).save(file, "GIF", save_all=True, append_images=few, duration=durations, loop=0, disposal=1)
+        next(small).save(file, "GIF", save_all=True, append_images=small, duration=durations, loop=0, disposal=1)
 
 
 def _write_mp4(path: Path, pictures: Iterator[Image.Image], rate: float) -> None:
     try:
-        import av  # here, because everything else works without it
+        import av  # imported here, because a .gif does not need it
     except ImportError as error:
         hint = "install requirements.txt, or write a .gif"
         raise UserError(f"{path}: .mp4 needs the package av ({error}): {hint}") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from reporting.animation import clip_texts
 from reporting.figures import class_minutes, clip_lengths
@@ -85,7 +86,7 @@ def write_card(split: Split) -> Path:
         left_out=_left_out(split),
         reasons=_reasons(split),
         most_reasons=LISTED,
-        examples=[_example(split, name, sid) for name, sid in example_clips(split, EXAMPLES)],
+        examples=[(name, split.store.clips[sid], _pose_strip(split, sid)) for name, sid in example_clips(split)],
     )
     path = split.folder / "card.html"
     write_whole(path, page.encode())
@@ -141,8 +142,8 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
     return found
 
 
-def example_clips(split: Split, count: int) -> list[tuple[str, str]]:
-    """(class, clip id) for the `count` most frequent classes: the training clip of median length, each clip once."""
+def example_clips(split: Split, count: int = EXAMPLES) -> list[tuple[str, str]]:
+    """(class, clip id) for the `count` most frequent classes: a training clip of median length, no clip twice."""
     ids = split.clip_ids("train") or split.clip_ids("val")
     present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
@@ -188,11 +189,10 @@ def _reasons(split: Split) -> Rows:
     return [[reason[:200], clips] for reason, clips in counts.most_common()]
 
 
-def _example(split: Split, name: str, sid: str) -> dict[str, Any]:
+def _pose_strip(split: Split, sid: str) -> Image.Image | None:
+    """Some poses of a clip. None if its joints are not finite."""
     joints = split.store.joints(sid)
-    facts = {"name": name, "clip": sid, "seconds": len(joints) / FPS, "file": split.store.clips[sid].feat_p}
-    finite = np.isfinite(joints).all()
-    return {**facts, "strip": pose_strip(joints, FPS, POSES, clip_texts(split, sid)) if finite else None}
+    return pose_strip(joints, FPS, POSES, clip_texts(split, sid)) if np.isfinite(joints).all() else None
 
 
 def _listed(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, of a training and of a dataset; time lines are in time_lines.py."""
+"""Figures of an evaluation, of a training and of a dataset. Time lines of clips are in time_lines.py."""
 
 from __future__ import annotations
 
@@ -69,8 +69,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
         for (row, column), value in np.ndenumerate(percent):
             ink = "white" if value > 55 else "black"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_xlabel("most probable class")
-    axes.set_ylabel("true class (frames)")
+    axes.set(xlabel="most probable class", ylabel="true class (frames)")
     hidden = background - len(most)
     axes.set_title(f"% of frames{f' ({hidden} more classes not shown)' if hidden else ''}", loc="left", fontsize=10)
     figure.colorbar(picture, ax=axes, shrink=0.8, pad=0.02)
@@ -78,21 +77,24 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
 
 
 def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Figure:
-    """Loss terms, and scores on the validation clips, over the epochs of metrics.jsonl."""
+    """Loss terms, and scores on the validation clips, over the epochs.
+
+    Args:
+        history: the rows of metrics.jsonl.
+        refine_start: the first epoch with pseudo-labels.
+    """
     figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
     curves = defaultdict(list)  # (epoch, value) of each number, by group and name
     for row in history:
         for group, entries in row.items():
             for name, value in entries.items() if isinstance(entries, dict) else ():
-                if isinstance(value, int | float):  # a user's file may hold anything
+                if isinstance(value, int | float):  # an edited file may hold other things
                     curves[group, name].append((row["epoch"], value))
     _draw_curves(losses, {name: points for (group, name), points in curves.items() if group == "loss"})
     _draw_curves(scores, {name: curves[key] for name, key in SCORES.items()})
-    losses.set_ylim(bottom=0)
-    losses.set_ylabel("loss")
-    scores.set_ylim(0, 100)
-    scores.set_ylabel("%")
+    losses.set(ylim=(0, None), ylabel="loss")
+    scores.set(ylim=(0, 100), ylabel="%")
     for axes in (losses, scores):
         plain_axes(axes)
         if 0 < refine_start <= max((row["epoch"] for row in history), default=0):
@@ -113,9 +115,8 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     for place, (subset, values) in enumerate(minutes.items()):
         axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])
     axes.set_yticks(range(len(shown)), [printable(classes[label], 28) for label in shown], parse_math=False)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
     rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
-    axes.set_xlabel(f"minutes{rest}")
+    axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
     plain_axes(axes, grid="x")
     axes.legend(frameon=False, loc="lower right")
     return figure
@@ -134,8 +135,7 @@ def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks([tick for tick in SECONDS if edges[0] <= tick <= edges[-1]])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("clips")
+    axes.set(xlabel="seconds", ylabel="clips")
     plain_axes(axes, grid="y")
     axes.legend(frameon=False)
     return figure
@@ -149,8 +149,7 @@ def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
         axes.bar(ks, values, 0.8, bottom, color=colour, edgecolor="white", linewidth=0.4, hatch=hatch, label=kind)
         bottom += values
     axes.set_xticks(ks, [f"{k}G" for k in ks])
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("% of the k·G best")
+    axes.set(ylim=(0, 100), ylabel="% of the k·G best")
     axes.set_title(f"The best detections (G = {diagnosis.true_segments:,} true segments)", loc="left", fontsize=10)
     axes.legend(reverse=True, loc="upper right", fontsize=8, framealpha=0.9)
 
@@ -163,9 +162,7 @@ def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     axes.bar_label(bars, [f"{value:.1f}  (+{value - diagnosis.map:.1f})" for value in values], padding=3, fontsize=8)
     axes.axvline(diagnosis.map, color="black", linewidth=1)
     axes.set_yticks(range(len(names)), [*names[:-1], "all of these"])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 128)  # room for the numbers
-    axes.set_xticks(range(0, 101, 20))
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 128), xticks=range(0, 101, 20))  # leaves room for the numbers
     axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {diagnosis.map:.1f})", loc="left", fontsize=10)
 
 
@@ -175,14 +172,12 @@ def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:
     labels = [f"{group.missed} of\n{group.segments}" if group.segments else "none" for group in groups]
     axes.bar_label(bars, labels, padding=2, fontsize=8)
     axes.set_xticks(range(len(groups)), [group.group for group in groups], fontsize=8)
-    axes.set_ylim(0, 122)
-    axes.set_yticks(range(0, 101, 25))
-    axes.set_ylabel("% missed")
+    axes.set(ylim=(0, 122), yticks=range(0, 101, 25), ylabel="% missed")  # leaves room for the numbers
     axes.set_title(f"True segments missed, by {by}", loc="left", fontsize=10)
 
 
 def _draw_curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None:
-    """Draw points (epoch, value) of each curve. Empty curves keep their colour free."""
+    """Draw curves of (epoch, value) by name. A curve without points still takes a colour, so colours stay the same."""
     for number, (name, points) in enumerate(curves.items()):
         if points:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}

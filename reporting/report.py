@@ -37,7 +37,7 @@ def report_html(
     Args:
         results: the content of results.json.
         clips: the clips of the corrected evaluation.
-        history: the rows of metrics.jsonl; empty if the training of the model is not known.
+        history: the rows of metrics.jsonl; empty if the training is not known.
         time_line: draws the time line of a clip, given its index.
     """
     settings = results["settings"]
@@ -65,7 +65,7 @@ def report_html(
 
 
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
-    """Write a diagnosis as diagnosis.json and diagnosis.png into an existing folder."""
+    """Write diagnosis.json and diagnosis.png into an existing folder."""
     write_json(folder / "diagnosis.json", diagnosis.to_dict())
     save_figure(folder / "diagnosis.png", diagnosis_figure(diagnosis))
 

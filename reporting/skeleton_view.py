@@ -22,7 +22,7 @@ HEAD_RADIUS = 0.1  # metres
 SOLE = 0.02  # metres from the lowest joint to the floor
 REACH = 0.15  # metres of floor beyond the outermost joint
 TILE = 0.5  # metres between lines on the floor
-TURN, LIFT = np.deg2rad(35), np.deg2rad(12)  # the camera's angles from the body's facing direction and the horizon
+TURN, LIFT = np.deg2rad(35), np.deg2rad(12)  # the camera's angles to the body's side and above the horizon
 NECK = JOINT_NAMES.index("neck")
 
 
@@ -66,7 +66,7 @@ class SkeletonView:
         """Draw the body of one frame, joints (25, 3)."""
         image = self._floor.copy()
         draw = ImageDraw.Draw(image)
-        on_floor = np.concatenate([joints[:, :2], np.full((NUM_JOINTS, 1), self.floor_centre[2])], axis=1)
+        on_floor = np.where([True, True, False], joints, self.floor_centre)
         shadow, points = self.project(on_floor), self.project(joints)
         depth = joints @ np.cross(self._axes[0], self._axes[1])  # towards the camera
         width = max(3.0, 0.055 * self._metre)

@@ -62,8 +62,7 @@ def time_line(
     for row, label, _ in rows:
         _draw_bars(bars, row, lane, true[:, label], detections.of_class(label))
     bars.set_yticks(range(len(rows)), [text for *_, text in rows], parse_math=False)
-    bars.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    bars.set_xlim(0, max(1, len(true)) / FPS)
+    bars.set(ylim=(max(1, len(rows)) - 0.5, -0.5), xlim=(0, max(1, len(true)) / FPS))
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
     bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
