@@ -48,6 +48,7 @@ from utils.skeleton import FPS
 
 BODY = Path(__file__).parent / "human_model"
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
+# Lowest and highest value of options
 LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.inf), "window": (30, math.inf)}
 SHOWN = 6  # segments of a recording that are printed
 GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
@@ -130,7 +131,10 @@ def predict(
 def predict_person(
     predictor: Predictor, name: str, person: recordings.Person, folder: Path, prefix: str, files: list[str]
 ) -> Detections:
-    """Score one person and write pictures, scores and features. Returns detections in frames of the recording."""
+    """Score one person and write pictures, scores and features. Returns detections in frames of the recording.
+
+    The name of each written file, which begins with `prefix`, is appended to `files`.
+    """
     classes, settings = predictor.classes, predictor.settings.eval
 
     def path(file: str) -> Path:
@@ -140,8 +144,8 @@ def predict_person(
     size = (len(person.joints), predictor.model.backbone.out_channels)
     with predictions.row_file(path("features.npy"), *size) if predictor.features else nullcontext() as write_features:
         frame_probs, gated, video_probs = score(predictor, person.joints, write_features)
-    own = localize([gated], [video_probs], settings)  # frames count from the person's first
-    found = replace(own, segments=own.segments + person.first)  # frames count from the recording's first
+    own = localize([gated], [video_probs], settings)  # frame 0 is the person's first
+    found = replace(own, segments=own.segments + person.first)  # frame 0 is the recording's first
     whole = np.pad(frame_probs, ((person.first, 0), (0, 0)), constant_values=np.nan)  # NaN before the person appears
     save_figure(path("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
     if predictor.features:
@@ -156,9 +160,10 @@ def predict_person(
 def score(
     predictor: Predictor, joints: np.ndarray, write_features: Callable[[np.ndarray], None] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class activation sequence (T, K+1), the same gated by the video probabilities, and video probabilities (K+1,).
+    """Class activation sequence (T, K+1), its gated form, and video probabilities (K+1,) of one person.
 
-    Each window of a long recording has its own video probabilities. The maximum over the windows is returned.
+    The gated form is 0 where a class is absent by the video probabilities. Each window of a long recording has its own
+    video probabilities; the maximum over the windows is returned.
     """
     settings = predictor.settings
     kept = []

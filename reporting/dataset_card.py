@@ -27,8 +27,8 @@ from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
 EXAMPLES, POSES = 8, 8  # clips shown, and poses of each
-MATRIX = 12  # classes whose overlaps are shown as a matrix; of more classes the largest overlaps are listed
-LISTED = 20  # rows of a list
+MATRIX = 12  # classes; overlaps of more classes are shown as a list of the largest, not as a matrix
+LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes or clips named in one warning
 LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, but less often
 HEIGHTS = (0.8, 2.2)  # metres; expected range of the median distance from foot to head
@@ -55,7 +55,7 @@ class SubsetStats:
 
 @dataclass(frozen=True)
 class PoseStats:
-    """Whether the bodies in the middle frames of all clips are upright and as large as people. NaN without clips."""
+    """Statistics of the bodies in the middle frames of all clips. NaN without clips."""
 
     upright: float  # fraction of clips with the head above the pelvis
     height: float  # metres; median distance from foot to head
@@ -164,7 +164,10 @@ def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> Rows:
 
 
 def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
-    """The percentage of each class's frames that have another class too; for many classes, the largest overlaps."""
+    """For each pair of classes, the percentage of the first one's frames that also have the second.
+
+    For more than MATRIX classes: the pairs with most common frames, and the number of pairs that have any.
+    """
     names, frames = split.classes, overlap.diagonal()
     if len(names) <= MATRIX:
         percent = 100 * overlap / np.where(frames > 0, frames, np.nan)[:, None]

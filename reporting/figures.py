@@ -34,7 +34,7 @@ SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) 
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
-    """Kinds of the k·G best detections, mAP if each kind of error were fixed, percentage of missed true segments."""
+    """Kinds of errors among the best detections, mAP if each kind were fixed, and missed true segments."""
     figure = new_figure(11.5, 7.4)
     upper, lower = figure.subplots(2, 2, width_ratios=[1.25, 1])
     _best_detections(upper[0], diagnosis)

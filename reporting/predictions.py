@@ -41,7 +41,7 @@ class SegmentsFile(BaseModel):
 
 
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
-    """The segments in a recording's folder, if it is complete and was made from the same `facts`; else None."""
+    """The segments in a recording's folder. None if it is incomplete or was made from other `facts`."""
     made = _read(folder / PREDICTION, PredictionFile)
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
@@ -65,7 +65,11 @@ def complete(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
-    """Write detections in the recordings or people `names` as JSON and CSV, best first. Returns the JSON's results."""
+    """Write segments.json and segments.csv, best segments first. Returns the segments by name.
+
+    Args:
+        names: recordings, or people in a recording, in the order of the clip indices in `found`.
+    """
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
     detections.write(folder / "segments.json", best, names, classes)
     results = SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
@@ -91,7 +95,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, classes: Sequence[str]) -> None:
-    """Write class activation sequence and video probabilities, background last, with class names and frame rate."""
+    """Write scores.npz: class activation sequence, video probabilities, class names (background last), frame rate."""
     names = np.array([*classes, "background"])
     with whole_file(path) as file:
         np.savez(file, frame_probs=frame_probs, video_probs=video_probs, classes=names, fps=np.float64(FPS))

@@ -24,9 +24,9 @@ DESCRIPTIONS = {  # by the first part of a tag
     "corrected": "Validation clips by the corrected evaluation, in percent. mAP is the mean over the tIoUs.",
     "released": "Validation clips by the released code's evaluation, in percent, for comparison with published tables.",
     "time_line": "A validation clip, the same in each epoch: true segments (hatched), detections, frame probabilities.",
-    "confusion": "Percentage of each true class's frames in the validation clips, by their most probable class.",
-    "precision_recall": "Precision against recall over thresholds on the frame probability: frames of the validation "
-    "clips, this class against the rest.",
+    "confusion": "Validation clips: percentage of each true class's frames (rows), by most probable class (columns).",
+    "precision_recall": "Precision and recall of this class on all frames of the validation clips, at thresholds on "
+    "the frame probability.",
     "pseudo-label confidence": "The highest class probability of each training frame's pseudo-label.",
 }
 
