@@ -177,7 +177,7 @@ def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:
 
 
 def _draw_curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None:
-    """Draw curves of (epoch, value) by name. A curve without points still takes a colour, so colours stay the same."""
+    """Draw curves of (epoch, value) by name. A curve without points still uses up a colour, so others keep theirs."""
     for number, (name, points) in enumerate(curves.items()):
         if points:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
