@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("prepare", "feeders", "model", "evaluation", "reporting", "utils", "benchmarks", "tests")
+FOLDERS = ("prepare", "feeders", "model", "evaluation", "reporting", "utils", "benchmarks", "docs", "tests")
 SOURCES = sorted({*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))})
 COMMANDS = sorted(
     path.relative_to(ROOT).as_posix()

@@ -1,0 +1,70 @@
+"""Make the README's time_line.png and animation.gif from a run on synthetic data.
+
+bash prepare/demo.sh                                    # makes the run
+python -m docs.pictures --run work_dir/demo --replace   # replaces the pictures in docs/
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from evaluation import detections
+from reporting.animation import animate, clip_texts
+from utils.atomic import write_whole
+from utils.errors import UserError, run_command
+from utils.skeleton import FPS
+from utils.store import SUBSETS, Split
+
+STEP = 3  # every third frame, for a small file
+
+
+def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
+    """Write both pictures into the folder `out` and return their paths. They show the clip of the run's time line.
+
+    Raises:
+        UserError: `run` is not a finished run, its data are missing, or a picture exists and `replace` is false.
+    """
+    time_line, animation = paths = [out / "time_line.png", out / "animation.gif"]
+    for path in paths:
+        if path.exists() and not replace:
+            raise UserError(f"{path}: exists; choose another --out, or add --replace to replace it")
+    settings = _data_settings(run)
+    split = Split.open(settings["root"], settings["split"])
+    clips = [sid for sid in split.clip_ids("val") if len(split.labels(sid)) <= settings["max_frames"]]
+    if not clips:
+        raise UserError(f"{split.folder}: has no validation clip to show")
+    sid = max(clips, key=lambda sid: split.labels(sid).any(axis=0).sum())  # the clip of the run's time line
+    ids = [sid for subset in SUBSETS for sid in split.clip_ids(subset)]
+    found = detections.read(run / "detections.json", ids, split.classes).of_clip(ids.index(sid))
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(time_line, (run / "time_line.png").read_bytes())
+    animate(animation, split.store.joints(sid), FPS, clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
+    return paths
+
+
+def _data_settings(run: Path) -> dict[str, Any]:
+    path = run / "results.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["settings"]["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); expected a finished run of prepare/demo.sh") from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.pictures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--run", type=Path, default=Path("work_dir/demo"), metavar="FOLDER", help="a run (default: %(default)s)")
+    add("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER", help="where they go (default: docs)")
+    add("--replace", action="store_true", help="replace pictures that exist")
+    args = parser.parse_args()
+    for path in make_pictures(args.run, args.out, args.replace):
+        print(f"written: {path}, {path.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    run_command(main)
