@@ -58,8 +58,8 @@ class Detections:
         """Detections from arrays of any number type. A single clip, label or score is that of all segments."""
         segments = np.asarray(segments, dtype=np.float64).reshape(-1, 2)
         count = len(segments)
-        clip, label = (np.broadcast_to(np.asarray(index, dtype=np.int64), count) for index in (clip, label))
-        return cls(clip, label, segments, np.broadcast_to(np.asarray(scores, dtype=np.float64), count))
+        clip, label = np.full(count, clip, dtype=np.int64), np.full(count, label, dtype=np.int64)
+        return cls(clip, label, segments, np.full(count, scores, dtype=np.float64))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
@@ -111,61 +111,41 @@ def localize(
         if not (np.isfinite(frame).all() and np.isfinite(video).all()):
             raise ValueError(f"clip {clip}: probabilities that are not finite")
         candidates = video if background else video[:-1]
-        classes = np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score)
-        column, segments, scores = _localize_clip(frame[:, classes].astype(np.float64), settings, conventions)
-        parts.append(Detections.of(clip, classes[column], segments, scores))
+        for label in np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score):
+            segments, scores = _localize_class(frame[:, label].astype(np.float64), settings, conventions)
+            parts.append(Detections.of(clip, label, segments, scores))
     return Detections.concatenate(parts)
 
 
-def _localize_clip(
+def _localize_class(
     probs: np.ndarray, settings: EvalSettings, conventions: Conventions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Column (n,), segments (n, 2) and scores (n,) of the detections in probabilities (T, C) of C classes."""
-    column, segments = _proposals(probs, settings)
-    scores = _contrast(probs, column, segments, settings, conventions)
-    # Probabilities are float32. A finer difference between two scores is rounding, and must not decide their order.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Segments (n, 2) and scores (n,) of one class in one clip, from its probabilities (T,)."""
+    _, proposals = runs_of_classes(probs[:, None] > np.array(settings.thresholds))
+    proposals = proposals[proposals[:, 1] - proposals[:, 0] >= settings.min_length]
+    scores = _contrast(probs, proposals, settings, conventions.past_end)
+    # Probabilities are float32. A finer difference between two scores is rounding and must not decide their order.
     scores = scores.astype(np.float32).astype(np.float64)
-    segments = segments + [0, conventions.past_end]
+    segments = proposals + [0, conventions.past_end]
     overlap = conventions.overlap or settings.suppression_overlap
-    kept = [np.empty(0, dtype=np.int64)]
-    for k in range(probs.shape[1]):
-        own = np.flatnonzero(column == k)
-        stays = suppress(segments[own], scores[own], overlap, settings.suppression_threshold, conventions.past_end)
-        kept.append(own[stays])
-    kept = np.concatenate(kept)
-    return column[kept], segments[kept], scores[kept]
+    kept = suppress(segments, scores, overlap, settings.suppression_threshold, conventions.past_end)
+    return segments[kept], scores[kept]
 
 
-def _proposals(probs: np.ndarray, settings: EvalSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Column (n,) and segments (n, 2) of the runs above each threshold that are long enough."""
-    columns, segments = [], []
-    for threshold in settings.thresholds:
-        column, run = runs_of_classes(probs > threshold)
-        long_enough = run[:, 1] - run[:, 0] >= settings.min_length
-        columns.append(column[long_enough])
-        segments.append(run[long_enough])
-    return np.concatenate(columns), np.concatenate(segments)
-
-
-def _contrast(
-    probs: np.ndarray, column: np.ndarray, segments: np.ndarray, settings: EvalSettings, conventions: Conventions
-) -> np.ndarray:
-    """Mean probability inside each segment minus the weighted mean of the margins beside it, (n,)."""
-    frames, classes = probs.shape
-    sums = np.zeros((frames + 1, classes))  # sums[t]: total of the frames before t
-    np.cumsum(probs, axis=0, out=sums[1:])
+def _contrast(probs: np.ndarray, segments: np.ndarray, settings: EvalSettings, past_end: int) -> np.ndarray:
+    """Mean of the probabilities (T,) inside each segment minus the weighted mean of the margins beside it, (n,)."""
+    frames = len(probs)
+    sums = np.concatenate([[0.0], probs.cumsum()])  # sums[t]: total of the frames before t
     starts, ends = segments.T
-    past = conventions.past_end
     margin = settings.outer_share * (ends - starts)
     before = np.maximum(starts - np.ceil(margin).astype(np.int64), 0)
     # The released code rounds the margin up before a segment, down after it, and stops a frame before the clip's end.
-    after = ends + past + (np.floor(margin) if past else np.ceil(margin)).astype(np.int64)
-    after = np.minimum(after, frames - past)
-    inner_end = np.minimum(ends + past, frames)
-    inner = (sums[inner_end, column] - sums[starts, column]) / (inner_end - starts)
-    outer_frames = (starts - before) + np.maximum(after - (ends + past), 0)
-    outer = sums[starts, column] - sums[before, column]
-    outer += np.where(after > ends + past, sums[after, column] - sums[inner_end, column], 0.0)
+    after = ends + past_end + (np.floor(margin) if past_end else np.ceil(margin)).astype(np.int64)
+    after = np.minimum(after, frames - past_end)
+    inner_end = np.minimum(ends + past_end, frames)
+    inner = (sums[inner_end] - sums[starts]) / (inner_end - starts)
+    outer_frames = (starts - before) + np.maximum(after - (ends + past_end), 0)
+    outer = sums[starts] - sums[before] + np.where(after > ends + past_end, sums[after] - sums[inner_end], 0.0)
     return inner - settings.outer_weight * outer / np.maximum(outer_frames, 1)
 
 

@@ -14,8 +14,6 @@ from sklearn.metrics import average_precision_score
 from evaluation.localization import Detections
 from evaluation.segments import tiou
 
-PAIRS_AT_ONCE = 1 << 20  # tIoUs in memory at the same time
-
 
 def detection_map(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
     """Average precision of each class at each tIoU, (len(tious), K); NaN for classes that the truth does not have.
@@ -100,39 +98,33 @@ def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> 
     In order of rank, each detection takes the true segment of its clip and class that has the highest tIoU among those
     that are still free, if this tIoU reaches the threshold.
     """
-    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    for found, segments, overlap in overlaps_by_clip(detections, truth):
-        same = detections.label[found][:, None] == truth.label[segments]
-        row, column = np.nonzero(same & (overlap >= min(tious)) & (overlap > 0))
-        parts.append((found[row], segments[column], overlap[row, column]))
-    detection, segment, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    best_first = np.lexsort((segment, -value, detection))  # pairs by rank of the detection, then by falling tIoU
-    detection, segment, value = detection[best_first], segment[best_first], value[best_first]
     taken = np.full((len(tious), len(detections)), -1)
-    for row, threshold in zip(taken, tious, strict=True):
-        enough = value >= threshold
-        segment_of: dict[int, int] = {}
-        occupied: set[int] = set()
-        for d, s in zip(detection[enough].tolist(), segment[enough].tolist(), strict=True):
-            if d not in segment_of and s not in occupied:
-                segment_of[d] = s
-                occupied.add(s)
-        row[list(segment_of)] = list(segment_of.values())
+    for found, segments, overlap in overlaps_by_clip(detections, truth):
+        overlap[detections.label[found][:, None] != truth.label[segments]] = 0
+        free = np.ones((len(tious), len(segments)), dtype=bool)
+        for i in np.flatnonzero(overlap.max(axis=1) >= min(tious)):
+            values = np.where(free, overlap[i], 0)
+            best = values.argmax(axis=1)  # of equal ones the first
+            value = values.max(axis=1)
+            hit = np.flatnonzero((value >= tious) & (value > 0))
+            taken[hit, found[i]] = segments[best[hit]]
+            free[hit, best[hit]] = False
     return taken
 
 
 def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield, clip by clip, indices of detections (n,) and of true segments (m,), both rising, and their tIoU (n, m).
 
-    A clip with many detections comes in several blocks of them, which bounds the memory.
+    Clips without a detection or without a true segment are skipped.
     """
-    detections_of = _indices_by_clip(detections.clip)
-    for clip, segments in _indices_by_clip(truth.clip).items():
-        found = detections_of.get(clip, ())
-        at_once = 1 + PAIRS_AT_ONCE // len(segments)
-        for first in range(0, len(found), at_once):
-            block = found[first : first + at_once]
-            yield block, segments, tiou(detections.segments[block], truth.segments[segments])
+    clips = 1 + max(detections.clip.max(initial=-1), truth.clip.max(initial=-1))
+    found_in, segments_in = (
+        np.split(np.argsort(clip, kind="stable"), np.bincount(clip, minlength=clips).cumsum())
+        for clip in (detections.clip, truth.clip)
+    )
+    for found, segments in zip(found_in, segments_in, strict=True):
+        if len(found) and len(segments):
+            yield found, segments, tiou(detections.segments[found], truth.segments[segments])
 
 
 def mean_of_numbers(values: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -157,10 +149,3 @@ def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
         precision = np.arange(1, len(places) + 1) / (places + 1)
         row[places] = np.maximum.accumulate(precision[::-1])[::-1]
     return envelope.sum(axis=1) / present
-
-
-def _indices_by_clip(clip: np.ndarray) -> dict[int, np.ndarray]:
-    """Rising indices of the entries of each clip."""
-    order = np.argsort(clip, kind="stable")
-    clips, first = np.unique(clip[order], return_index=True)
-    return dict(zip(clips.tolist(), np.split(order, first[1:]), strict=False))  # no clip: a single empty part
