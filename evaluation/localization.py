@@ -16,18 +16,12 @@ from utils.config import EvalSettings
 
 
 class Conventions(NamedTuple):
-    """What differs between the corrected and the released evaluation.
+    """What differs between the corrected and the released evaluation."""
 
-    past_end: frames that a detection's score, stored end and suppression count beyond the end of its run.
-    truth_short: frames that a ground-truth segment lacks at its end.
-    overlap: what suppression divides by (see `segments.suppress`); None takes it from the settings.
-    absent_ap: classification AP, in percent, of a class without a positive clip.
-    """
-
-    past_end: int
-    truth_short: int
-    overlap: str | None
-    absent_ap: float
+    past_end: int  # frames beyond the end of a run that enter its score, its stored end and suppression
+    truth_short: int  # frames that a ground-truth segment lacks at its end
+    overlap: str | None  # what suppression divides by (`segments.suppress`); None: as the settings say
+    absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
 
 CORRECTED = Conventions(past_end=0, truth_short=0, overlap=None, absent_ap=np.nan)
@@ -37,16 +31,12 @@ PROTOCOLS = {"corrected": CORRECTED, "released": RELEASED}
 
 @dataclass(frozen=True)
 class Detections:
-    """Scored segments in many clips. The ground truth is one too, with scores of 1.
+    """Scored segments in many clips. Ground truth has this form too, with scores of 1."""
 
-    clip (n,) int64 index of the clip, label (n,) int64 index of the class, segments (n, 2) float64 frames
-    [start, end), scores (n,) float64.
-    """
-
-    clip: np.ndarray
-    label: np.ndarray
-    segments: np.ndarray
-    scores: np.ndarray
+    clip: np.ndarray  # (n,) int64 index
+    label: np.ndarray  # (n,) int64 index of the class
+    segments: np.ndarray  # (n, 2) float64 frames [start, end)
+    scores: np.ndarray  # (n,) float64
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -55,7 +45,7 @@ class Detections:
     def of(
         cls, clip: np.ndarray | int, label: np.ndarray | int, segments: np.ndarray, scores: np.ndarray | float
     ) -> Detections:
-        """Detections from arrays of any number type. A single clip, label or score is that of all segments."""
+        """Detections from arrays of any number type. A single clip, label or score applies to all segments."""
         segments = np.asarray(segments, dtype=np.float64).reshape(-1, 2)
         count = len(segments)
         clip, label = np.full(count, clip, dtype=np.int64), np.full(count, label, dtype=np.int64)
@@ -63,7 +53,7 @@ class Detections:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
-        """All detections of the parts, in their order. No part gives no detection."""
+        """All detections of the parts, in their order."""
         parts = [cls.of(0, 0, np.empty((0, 2)), 0.0), *parts]
         columns = zip(*((part.clip, part.label, part.segments, part.scores) for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
@@ -90,18 +80,17 @@ def localize(
 ) -> Detections:
     """Detections in clips, by clip, then class, then falling score.
 
-    Only classes with a video probability of at least `min_video_score` are localized. Runs of frames above each
-    threshold are proposals. A proposal scores its mean probability minus the weighted mean of the margins beside it
-    (outer-inner contrast: AutoLoc, Shou et al. 2018). The proposals of all thresholds are pooled, and non-maximum
-    suppression removes overlapping ones of the same class.
+    Only classes with a video probability of at least `min_video_score` are localized. Proposals are the runs of frames
+    above each threshold. A proposal's score is its mean probability minus the weighted mean of the margins beside it
+    (outer-inner contrast: AutoLoc, Shou et al. 2018). Proposals of all thresholds are pooled. Non-maximum suppression
+    removes overlapping ones of the same class.
 
     Args:
         frame_probs: class activation sequence (T, K+1) of each clip, as probabilities.
         video_probs: (K+1,) of each clip.
         background: also localize the background class.
 
-    Raises:
-        ValueError: a probability is not finite, or the shapes do not fit.
+    Raises ValueError when a probability is not finite or the shapes do not fit.
     """
     parts = []
     for clip, (frame, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
@@ -164,9 +153,9 @@ def ground_truth(labels: Sequence[np.ndarray], conventions: Conventions = CORREC
 
 
 def whole_clip_baseline(labels: Sequence[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
-    """The whole-clip baseline: each class that is true in a clip is detected from its first frame to its last.
+    """The whole-clip baseline: each true class of a clip is detected from the clip's first frame to its last.
 
-    This is what a detector scores that knows which actions a clip has, but not when they occur.
+    It shows the score of a detector that knows which actions a clip has, but not when they occur.
     """
     whole = ground_truth([np.broadcast_to(mask.any(axis=0), mask.shape) for mask in labels])
     return replace(whole, segments=whole.segments + [0, conventions.past_end])
