@@ -1,4 +1,4 @@
-"""Why detections are wrong and which true segments they miss: DETAD (Alwassel et al. 2018) for several labels a frame.
+"""Why detections are wrong and which true segments they miss: DETAD (Alwassel et al. 2018) for overlapping classes.
 
 A detection is *correct* if it takes a true segment at TIOU, as in detection mAP. Every other detection has exactly one
 kind of error. The kind depends on its highest tIoU with a true segment of its own class in its clip (own), and on its

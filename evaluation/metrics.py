@@ -47,8 +47,8 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
 def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
     """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
-    A frame without a label is background. A frame of several classes counts once in all: at its most probable class
-    if that is one of them, else in equal parts at each of them. So the diagonal holds the frames that are right.
+    A frame without a label is background. A frame with several classes counts at its most probable class if that is one
+    of them; otherwise it is divided equally among them. So the diagonal counts the frames that are right.
 
     Args:
         clips: frame_probs (T, K+1) and labels (T, K) bool of each.
@@ -100,7 +100,7 @@ def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> 
         free = np.ones((len(tious), len(segments)), dtype=bool)
         for i in np.flatnonzero(overlap.max(axis=1) >= min(tious)):
             values = np.where(free, overlap[i], 0)
-            best = values.argmax(axis=1)  # of equal ones the first
+            best = values.argmax(axis=1)  # among equal ones the first
             value = values.max(axis=1)
             hit = np.flatnonzero((value >= tious) & (value > 0))
             taken[hit, found[i]] = segments[best[hit]]

@@ -4,7 +4,7 @@
 
 The file is in ActivityNet's format; see docs/train.md. Clips that the benchmark leaves out are not scored: clips longer
 than --max-frames, and clips without a label of the split's classes. The corrected and the released evaluation are
-printed. The released one reads each true segment a frame short and each detection a frame long.
+printed. The released one reads each true segment one frame short and each detection one frame long.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
         dropped = f"{len(found) - len(scored)} of {len(found)} detections"
         print(f"{dropped} are in clips that the benchmark leaves out: dropped")
     scored = replace(scored, clip=(kept.cumsum() - 1)[scored.clip])  # the kept clips are numbered from 0
-    names, labels = zip(*((sid, of) for sid, of in zip(ids, labels, strict=True) if of is not None), strict=True)
+    names = [sid for sid, keep in zip(ids, kept, strict=True) if keep]
+    labels = [clip_labels for clip_labels in labels if clip_labels is not None]
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])
