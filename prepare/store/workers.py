@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from prepare.formats.amass import read_poses
-from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.skeletons.smplh import SmplhJoints, one_thread
+from prepare.formats.errors import TakeError
+from prepare.skeletons.smplh import SmplhJoints, one_thread, read_joints
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
@@ -110,27 +109,16 @@ def _outcome(amass: Path, folder: Path, joints: SmplhJoints, job: Job) -> Outcom
             return source
         if found and source.sha256 == found[0].source.sha256:
             return found[0]
-        fps, made = _joints(amass / job.file, job.limit, joints)
+        fps, made = read_joints(amass / job.file, joints, job.limit)
         if _source(amass, job.file, source) != source:
             raise TakeError("was changed while it was read")
     except TakeError as error:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
-    part = Part(source, fps, sum(len(block) for block in made))
-    _write_part(folder, job, part, b"".join(block.astype("<f4").tobytes() for block in made))
+    part = Part(source, fps, len(made))
+    _write_part(folder, job, part, made.astype("<f4").tobytes())
     return part
-
-
-def _joints(path: Path, limit: int, joints: SmplhJoints) -> tuple[float, list[np.ndarray]]:
-    """A take's own frame rate, and its joints at 30 fps in blocks (T, 25, 3)."""
-    info, blocks = read_poses(path, min(limit, MAX_FRAMES + 1))
-    made = [joints(poses) for poses in blocks if len(poses)]
-    if sum(len(block) for block in made) > MAX_FRAMES:
-        raise TakeError(f"has more than {MAX_FRAMES:,} frames at 30 fps")
-    if not all(np.isfinite(block).all() for block in made):
-        raise TakeError("has poses beyond all angles (their joints are not finite)")
-    return info.fps, made
 
 
 def _source(amass: Path, file: str, known: Source | None) -> Source:
