@@ -50,7 +50,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
     """Percentage of each true class's frames (rows) by most probable class (columns), background last.
 
     Args:
-        confusion: (K+1, K+1) frames, as `evaluation.diagnosis.frame_confusion` counts them.
+        confusion: (K+1, K+1) frames, as `evaluation.metrics.frame_confusion` counts them.
     """
     background = len(classes)
     total = np.asarray(confusion.sum(axis=1)).reshape(-1)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis, frame_confusion
-from evaluation.metrics import detection_map
+from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis
+from evaluation.metrics import detection_map, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
 from reporting.style import save_figure
