@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.measure import Result, gpu_memory, in_turn
 from benchmarks.plain import PlainLocalizer
@@ -23,9 +23,8 @@ from evaluation.metrics import detection_map
 from feeders.batches import Batch, TrainBatches
 from feeders.micro_batches import COMPILED_FRAMES
 from model.inference import for_inference
-from model.localizer import Localizer, Output
+from model.localizer import Localizer
 from model.losses import objective
-from model.mil_head import View
 from utils import config
 from utils.device import choose_device, set_matrix_precision
 
@@ -36,23 +35,6 @@ Segment = tuple[int, int, int]  # clip, start, end
 # Frames of 24 clips at even ranks among real_mocap's training clips of at most 1,000
 LENGTHS = (139, 182, 201, 225, 243, 255, 277, 309, 325, 348, 379, 399, 421, 438, 460, 482, 500, 520, 537, 551, 570, 591)
 LENGTHS += (602, 687)
-
-
-class Baseline(PlainLocalizer):
-    """The plain network, called as ours is. It counts padding and ignores the mask."""
-
-    autocast = False
-
-    def in_precision(self, name: str) -> Baseline:
-        """Compute in float32 or, by torch.autocast, in bfloat16."""
-        self.autocast = name == "bfloat16"
-        return self
-
-    def forward(self, joints: Tensor, *_: Tensor) -> Output:
-        """joints (N, C, T, V, M), mask and lengths → scores of both views in float32. No features are returned."""
-        with torch.autocast(joints.device.type, torch.bfloat16, enabled=self.autocast):
-            views = super().forward(joints)
-        return Output(tuple(View(*(scores.float() for scores in view)) for view in views), joints)
 
 
 def train(repeats: int) -> Iterator[Result]:
@@ -68,18 +50,17 @@ def train(repeats: int) -> Iterator[Result]:
     rounded = [random_batch(lengths[batch], device, COMPILED_FRAMES) for batch in orders[1]]
     frames, unit = int(lengths.sum()), "real frames/s"
 
-    for precision in in_each_precision(device):
+    for precision, roofline in in_each_precision(device):
         torch.manual_seed(5)
-        plain, same = Baseline(CLASSES), Localizer(CLASSES, released.model)
-        fast = Localizer(CLASSES, ours.model)
-        plain, same, fast = (network.in_precision(precision).to(device) for network in (plain, same, fast))
+        networks = PlainLocalizer(CLASSES), Localizer(CLASSES, released.model), Localizer(CLASSES, ours.model)
+        plain, same, fast = (network.in_precision(precision).to(device) for network in networks)
         works = epoch(plain, random, released), epoch(same, random, released), epoch(fast, bucketed, ours)
         slow, equal, quick = in_turn(repeats, *works)
         memory = gpu_memory(*works)
         for name, seconds, place in (("identical batches", equal, 1), ("bucketed", quick, 2)):
             taken = memory and (memory[place], memory[0])
             yield Result(f"train, {name}, {precision}", unit, frames / seconds, frames / slow, taken)
-        yield against_roofline(f"train, bucketed, {precision}", unit, frames, works[2], quick, device, precision)
+        yield against_roofline(f"train, bucketed, {precision}", unit, frames, works[2], quick, roofline)
         if device.type == "cuda":
             torch.compiler.reset()  # nothing compiled for another precision is tried first
             plain, fast = (torch.compile(network, dynamic=True) for network in (plain, fast))
@@ -89,11 +70,11 @@ def train(repeats: int) -> Iterator[Result]:
             yield Result(name, unit, frames / quick, frames / slow, gpu_memory(*works))
 
 
-def in_each_precision(device: torch.device) -> Iterator[str]:
-    """The precisions that a device is measured in. TF32 is allowed while it is the current one, and only then."""
+def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
+    """The precisions that a device is measured in, and its roofline in each. Only "TF32" allows TF32."""
     for precision in PRECISIONS[device.type]:
         set_matrix_precision("high" if precision == "TF32" else "highest")
-        yield precision
+        yield precision, Roofline.measure(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
     set_matrix_precision("highest")
 
 
@@ -117,10 +98,7 @@ def epoch(network: nn.Module, batches: Iterable[Batch], settings: config.Setting
 def infer(repeats: int) -> Iterator[Result]:
     """One long clip, and short clips: one by one through the plain network, in a batch of 8 through ours."""
     settings, device = config.load().model, choose_device(None)
-    batches = {
-        "one clip of 4,000 frames": random_batch([4000], device),
-        "clips of 90 frames": random_batch([90] * 8, device),
-    }
+    long, short = random_batch([4000], device), random_batch([90] * 8, device)
 
     @torch.inference_mode()
     def one_by_one(network: nn.Module, batch: Batch) -> None:
@@ -131,28 +109,21 @@ def infer(repeats: int) -> Iterator[Result]:
     def at_once(network: nn.Module, batch: Batch) -> None:
         network(batch.joints, batch.mask, batch.lengths)
 
-    for precision in in_each_precision(device):
-        plain = Baseline(CLASSES).in_precision(precision).to(device).eval()
+    for precision, roofline in in_each_precision(device):
+        plain = PlainLocalizer(CLASSES).in_precision(precision).to(device).eval()
         fast = for_inference(Localizer(CLASSES, settings).in_precision(precision).to(device))
-        for clips, batch in batches.items():
+        for clips, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
             name, frames = f"infer, {clips}, {precision}", int(batch.lengths.sum())
             works = partial(at_once, fast, batch), partial(one_by_one, plain, batch)
             quick, slow = in_turn(repeats, *works)
             yield Result(name, "frames/s", frames / quick, frames / slow, gpu_memory(*works))
-            yield against_roofline(name, "frames/s", frames, works[0], quick, device, precision)
+            yield against_roofline(name, "frames/s", frames, works[0], quick, roofline)
 
 
 def against_roofline(
-    name: str,
-    unit: str,
-    frames: int,
-    work: Callable[[], object],
-    seconds: float,
-    device: torch.device,
-    precision: str,
+    name: str, unit: str, frames: int, work: Callable[[], object], seconds: float, roofline: Roofline
 ) -> Result:
-    """Frames per second as measured and at the device's roofline, which is measured now."""
-    roofline = Roofline.measure(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    """Frames per second as measured, and as the roofline allows."""
     return Result(f"{name}, against its roofline", unit, frames / seconds, frames / roofline.seconds(work))
 
 
@@ -173,10 +144,8 @@ def evaluate(repeats: int) -> Iterator[Result]:
     row searches for these segments among those of all 2,000 clips, the second row among those of the 20 clips.
     """
     clips, classes, sample = 2000, 20, 20
-    rng, settings = np.random.default_rng(0), config.load().eval
-    scores = [rng.normal(0, 1, (int(t), classes + 1)).cumsum(0) / 6 for t in rng.integers(60, 900, clips)]
-    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
-    labels = [p[:, :classes] > 0.3 for p in probs]
+    settings = config.load().eval
+    probs, labels = random_scores(np.random.default_rng(0).integers(60, 900, clips), classes)
     video = np.full((clips, classes + 1), 0.5)
 
     def fast() -> None:
@@ -195,6 +164,14 @@ def evaluate(repeats: int) -> Iterator[Result]:
     what = f"evaluate {clips:,} clips x {classes} classes"
     yield Result(f"{what}, all true segments searched", "clips/s", clips / ours, sample / plain)
     yield Result(f"{what}, only those of the sample", "clips/s", clips / ours, sample / known)
+
+
+def random_scores(lengths: np.ndarray, classes: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Smooth frame probabilities (T, K+1) of clips of these lengths, and frame labels (T, K) that fit them."""
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(0, 1, (length, classes + 1)).cumsum(0) / 6 for length in lengths]
+    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
+    return probs, [p[:, :classes] > 0.3 for p in probs]
 
 
 def _by_class(truth: Detections, classes: int) -> list[list[Segment]]:

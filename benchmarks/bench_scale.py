@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.bench_motion import write_takes
-from benchmarks.bench_network import CLASSES, epoch, random_batch
+from benchmarks.bench_network import CLASSES, epoch, random_batch, random_scores
 from benchmarks.measure import Result, in_turn
 from evaluation.localization import ground_truth, localize
 from evaluation.metrics import detection_map
@@ -119,10 +119,7 @@ def scale(repeats: int) -> Iterator[Result]:
     yield _slope("infer, a clip of 250, 1,000, 4,000 frames", repeats, infer)
     yield _slope("train, 4 clips of 100, 400, 1,600 frames", repeats, lambda size: steps[size]())
 
-    rng = np.random.default_rng(0)
-    scores = [rng.normal(0, 1, (400, 21)).cumsum(0) / 6 for _ in range(100 * SIZES[-1])]
-    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
-    labels = [p[:, :20] > 0.3 for p in probs]
+    probs, labels = random_scores(np.full(100 * SIZES[-1], 400), 20)
 
     def evaluate(size: int) -> None:
         some = slice(100 * size)

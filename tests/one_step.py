@@ -11,12 +11,13 @@ import sys
 
 import torch
 
-from benchmarks.bench_network import CLASSES, ROOT, Baseline, epoch, random_batch
+from benchmarks.bench_network import CLASSES, ROOT, epoch, random_batch
+from benchmarks.plain import PlainLocalizer
 from model.localizer import Localizer
 from utils import config
 
 if __name__ == "__main__":
     device = torch.device("cuda")
     settings = config.load([ROOT / "config" / "original.yaml"])
-    network = Baseline(CLASSES) if sys.argv[1] == "plain" else Localizer(CLASSES, settings.model)
+    network = PlainLocalizer(CLASSES) if sys.argv[1] == "plain" else Localizer(CLASSES, settings.model)
     epoch(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()
