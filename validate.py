@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from evaluation import detections
-from evaluation.diagnosis import diagnose, frame_confusion
+from evaluation.diagnosis import diagnose
 from evaluation.localization import ground_truth
-from evaluation.metrics import classification_ap
+from evaluation.metrics import classification_ap, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
