@@ -1,4 +1,4 @@
-"""Motion files → joints: against the whole mesh, and against just reading the files."""
+"""Motion files → joints. The baselines are smplx's full mesh, and reading the files with numpy."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def joints(repeats: int) -> Iterator[Result]:
-    """Poses → 25 joints, per output frame, against smplx's full mesh; and from takes of 120 frames per second.
+    """Poses → 25 joints, against smplx's full mesh. Takes of 120 frames per second give one output frame in four.
 
-    Both on the GPU when there is one, copies to it and back included.
+    Both run on the GPU when there is one. The copies to it and back are included.
     """
     structure, device = body_structure(), choose_device(None)
     ours = SmplhJoints(check_body(structure, "the synthetic body"), device)
@@ -54,7 +54,7 @@ def joints(repeats: int) -> Iterator[Result]:
 
 
 def prepare(repeats: int) -> Iterator[Result]:
-    """The whole command, cold, on takes of 120 fps, float64, compressed; against reading the arrays with numpy."""
+    """The whole command on compressed float64 takes of 120 fps. The baseline reads the same arrays with numpy."""
     distinct, takes, frames = 16, 320, 1440
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
@@ -85,7 +85,7 @@ def prepare(repeats: int) -> Iterator[Result]:
 
 
 def write_takes(folder: Path, distinct: int, takes: int, frames: int) -> None:
-    """`takes` takes of smooth random poses, of which `distinct` differ, in AMASS's and BABEL's formats."""
+    """Writes takes of smooth random poses, `distinct` of which differ, in the formats of AMASS and BABEL."""
     rng, labels = np.random.default_rng(0), {"train": {}, "val": {}}
     (folder / "amass/KIT/1").mkdir(parents=True)
     for number in range(takes):

@@ -79,7 +79,7 @@ def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
 
 
 def epoch(network: nn.Module, batches: Iterable[Batch], settings: config.Settings) -> Callable[[], None]:
-    """A step of training on each batch, as work that can be timed."""
+    """One pass over the batches, a training step on each, as work that can be timed."""
     fused = next(network.parameters()).is_cuda
     adam = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4, fused=fused)
     network.train()

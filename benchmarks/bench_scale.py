@@ -1,4 +1,4 @@
-"""How long a training takes to begin, and what size costs."""
+"""How long training takes to start, and how cost grows with the size of the data."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, write_split, write_store
 
 ROOT = Path(__file__).parents[1]
-BABEL = 12_660, 366  # takes, and frames of their mean: 43 hours
+BABEL = 12_660, 366  # takes, and frames of each: 43 hours
 SIZES = (1, 4, 16)
 CPU = torch.device("cpu")
-# Runs train.py until Adam's first step; prints the seconds since its imports, and the MB that memory grew by (Linux).
+# Runs train.py until Adam's first step. Prints the seconds and the growth of memory in MB since the imports (Linux).
 FIRST_STEP = """
 import re, time, torch, torch._dynamo, train  # Adam imports the third
 from pathlib import Path
@@ -46,7 +46,7 @@ train.main()
 
 
 def start(repeats: int) -> Iterator[Result]:
-    """From the command to the first training step, beyond imports; against reading the joints' file whole."""
+    """From the end of the imports to the first training step. The baseline reads the whole file of joints."""
     takes, frames = BABEL
     for share in (16, 4, 1):
         with tempfile.TemporaryDirectory() as scratch:
@@ -57,7 +57,7 @@ def start(repeats: int) -> Iterator[Result]:
 
             def first_step(data: Path = data, measured: list[list[float]] = measured) -> None:
                 arguments = ["--work-dir", data / "run", "--set", f"data.root={data}", "data.split=bench"]
-                arguments += ["model.width=8", "data.workers=0"]  # of the network's time only a first look
+                arguments += ["model.width=8", "data.workers=0"]  # a small network, to time the loading
                 line = [sys.executable, "-c", FIRST_STEP, *map(str, arguments)]
                 found = subprocess.run(line, check=True, cwd=ROOT, capture_output=True, text=True)
                 said = next(text for text in found.stdout.splitlines() if text.startswith("first step"))
@@ -93,7 +93,7 @@ def write_data_set(folder: Path, takes: int, frames: int) -> None:
 
 
 def scale(repeats: int) -> Iterator[Result]:
-    """What 4 and 16 times the size costs; the slope of log cost over log size, linear being 1."""
+    """Cost at 1, 4 and 16 times the size: the slope of log cost over log size. Linear growth has slope 1."""
     with tempfile.TemporaryDirectory() as scratch:
         for size in SIZES:
             write_takes(Path(scratch) / str(size), distinct=1, takes=30 * size, frames=480)

@@ -7,6 +7,7 @@ real frames. State names are those of the released code, so that `model.released
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,12 @@ def conv(in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1) 
     nn.init.kaiming_normal_(layer.weight, mode="fan_out")
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int) -> nn.Sequential:
+    """Convolution along time and batch norm: (B, C, T, V) → (B, C_out, ⌈T/stride⌉, V)."""
+    layers = {"conv": conv(in_channels, out_channels, kernel, stride), "bn": nn.BatchNorm2d(out_channels)}
+    return nn.Sequential(OrderedDict(layers))
 
 
 class PlainGraphConv(nn.Module):
@@ -63,30 +70,17 @@ class PlainGraphConv(nn.Module):
         return F.relu(self.bn(y) + self.down(x))
 
 
-class ConvNorm(nn.Module):
-    """Convolution along time and batch norm."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.conv = conv(in_channels, out_channels, kernel, stride)
-        self.bn = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, V) → (B, C_out, ⌈T/stride⌉, V)."""
-        return self.bn(self.conv(x))
-
-
 class PlainBlock(nn.Module):
     """ReLU(temporal(graph(x)) + residual(x))."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, has_residual: bool) -> None:
         super().__init__()
         self.gcn1 = PlainGraphConv(in_channels, out_channels)
-        self.tcn1 = ConvNorm(out_channels, out_channels, 9, stride)
+        self.tcn1 = conv_norm(out_channels, out_channels, 9, stride)
         self.has_residual = has_residual
         self.residual = nn.Identity()
         if has_residual and (in_channels != out_channels or stride != 1):
-            self.residual = ConvNorm(in_channels, out_channels, 1, stride)
+            self.residual = conv_norm(in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, V) → (B, C_out, ⌈T/stride⌉, V)."""
