@@ -76,7 +76,7 @@ def test_how_many_tiles_are_worked_on_together_changes_nothing(monkeypatch: pyte
 
 def test_tiles_write_every_real_frame_once() -> None:
     frames = max(LENGTHS) + 2
-    written = lay_tiles(tuple(LENGTHS), frames, 9, 2).writes.flatten()
+    written = lay_tiles(tuple(LENGTHS), frames, 9, 2)[1].flatten()
     expected = [n * -(-frames // 2) + t for n, length in enumerate(LENGTHS) for t in range(-(-length // 2))]
     assert sorted(written[written >= 0].tolist()) == expected
 
