@@ -64,7 +64,7 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
         y = _MixByClip.apply(_operand(x), rows, weight, bias, real_frames(x, mask))
     else:
         mixed = rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
-        y = F.linear(mixed.view(*mixed.shape[:2], -1, weight.shape[1]), weight, bias)
+        y = F.linear(mixed.view(*mixed.shape[:2], x.shape[3], weight.shape[1]), weight, bias)
     return y.permute(0, 3, 1, 2)
 
 

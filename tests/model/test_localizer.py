@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.localizer import Localizer, frame_probabilities, video_probabilities
+from model.localizer import Localizer
 from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
-from model.mil_head import MILHead, stretch
+from model.mil_head import MILHead, interpolate
 from utils import config
 
 SMALL = config.load(assignments=["model.width=8"]).model
@@ -125,14 +125,14 @@ def test_several_persons_are_averaged():
 def test_probabilities_have_their_ranges():
     model = make_model().eval()
     view = model(*make_clips([24], 24)).views[0]
-    torch.testing.assert_close(frame_probabilities(view).sum(-1), torch.ones(1, 24))
-    assert ((video_probabilities(view) > 0) & (video_probabilities(view) < 1)).all()
+    torch.testing.assert_close(view.frame_probs.sum(-1), torch.ones(1, 24))
+    assert ((view.video_probs > 0) & (view.video_probs < 1)).all()
 
 
 @pytest.mark.parametrize(("source", "target"), [(1, 1), (1, 8), (4, 31), (12, 96), (5, 5)])
 def test_stretching_is_linear_interpolation_with_aligned_corners(source, target):
     scores = torch.randn(2, source, 4)
-    ours = stretch(scores, torch.full((2,), source), torch.full((2,), target), target)
+    ours = interpolate(scores, torch.full((2,), source), torch.full((2,), target), target)
     oracle = F.interpolate(scores.transpose(1, 2), size=target, mode="linear", align_corners=True).transpose(1, 2)
     torch.testing.assert_close(ours, oracle)
 
@@ -141,7 +141,7 @@ def test_positions_of_600_frames_are_all_different_under_autocast():
     """Counted in bfloat16 they would be 407."""
     scores = torch.arange(75.0).view(1, 75, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = stretch(scores, torch.tensor([75]), torch.tensor([600]), 600)
+        found = interpolate(scores, torch.tensor([75]), torch.tensor([600]), 600)
     assert len(found.unique()) == 600
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeders.dataset import network_input
+from model.inference import OVERLAP, ScoredWindow, score_windows, windows
 from model.localizer import Localizer
-from model.windows import OVERLAP, ScoredWindow, score_windows, windows
 from utils import config
 from utils.skeleton import NUM_JOINTS
 from utils.store import Split
