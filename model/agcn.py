@@ -151,13 +151,11 @@ class AGCN(nn.Module):
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        shapes = [(in_channels, width, 1), (width, width, 2), (width, width, 1), (width, width, 1)]
-        shapes += [(width, 2 * width, 2), (2 * width, 2 * width, 1), (2 * width, 2 * width, 1)]
-        shapes += [(2 * width, 4 * width, 2), (4 * width, 4 * width, 1), (4 * width, 4 * width, 1)]
+        channels = [in_channels] + [width] * 4 + [2 * width] * 3 + [4 * width] * 3
         self.blocks = nn.ModuleList(
-            Block(c_in, c_out, stride, residual=i > 0) for i, (c_in, c_out, stride) in enumerate(shapes)
+            Block(channels[i], channels[i + 1], stride=2 if i in (1, 4, 7) else 1, residual=i > 0) for i in range(10)
         )
-        self.out_channels = 4 * width
+        self.out_channels = channels[-1]
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → features (N, 4·width, T', V) of every eighth frame, and their mask (N, T')."""

@@ -39,11 +39,7 @@ class Localizer(nn.Module):
         self.settings, self.autocast = settings, False
 
     def in_precision(self, name: str) -> Localizer:
-        """Switch to float32, float64 or bfloat16. Returns itself.
-
-        bfloat16 means torch.autocast in the backbone. Parameters, batch-norm statistics, affinities and heads stay
-        float32.
-        """
+        """Switch to float32, float64 or bfloat16: autocast in the backbone, all else float32. Returns itself."""
         self.autocast = name == "bfloat16"
         return self.double() if name == "float64" else self.float()
 

@@ -84,7 +84,7 @@ def _chunks(frames: Tensor, lengths: list[int]) -> Iterator[tuple[int, Tensor, s
 
 
 class _ScoreByClip(torch.autograd.Function):
-    """x (N, T, V, C) → scores (N, S, V, V)."""
+    """x (N, T, V, C) → the sums over time of θ(v)·φ(w), (N, S, V, V)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, subsets: int, lengths: list[int]) -> Tensor:
@@ -122,7 +122,7 @@ def _embed(frames: Tensor, weight: Tensor, bias: Tensor, subsets: int) -> Tensor
 
 
 class _MixByClip(torch.autograd.Function):
-    """x (N, T, V, C), rows (N, V·S, V) → y (N, T, V, C_out)."""
+    """x (N, T, V, C), graphs as rows (N, V·S, V) → y (N, T, V, C_out)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:

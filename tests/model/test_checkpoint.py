@@ -73,18 +73,18 @@ def put(name: str, value: Any) -> Change:
 
 
 WEIGHTS = [
-    (put("settings", 3), r"its settings is 3, expected a dictionary"),
+    (put("settings", 3), r"is damaged: settings is 3, expected a valid dictionary"),
     (put("settings", {}), "has no data; it was written by another version"),
     (lambda c: c.update(settings={}, classes=["elsewhere"]), "has no data; it was written by another version"),
     (put("settings", {"data": [torch.zeros(2)]}), r"data is \[tensor.*; expected a valid dictionary"),
     (lambda c: c["settings"]["train"].update(epochs="3"), r"train\.epochs is '3'; expected a valid integer"),
     (lambda c: c["settings"]["model"].update(width=10**9), r"model\.width is 1000000000; expected less than"),
     (lambda c: c["settings"]["eval"].update({f"x{i}": 0 for i in range(999)}), r"has eval\.x0, which this version"),
-    (put("classes", "walk"), r"its classes is 'walk', expected a list of texts"),
-    (put("classes", [1, 2]), r"its classes is \[1, 2\], expected a list of texts"),
-    (put("format", "1"), r"its format is '1', expected a count"),
+    (put("classes", "walk"), r"is damaged: classes is 'walk', expected a valid list"),
+    (put("classes", [1, 2]), r"is damaged: classes\.0 is 1, expected a valid string"),
+    (put("format", "1"), r"is damaged: format is '1', expected a valid integer"),
     (put("format", 2), r"is of format 2, this version reads format 1"),
-    (put("model", [1]), r"its model is \[1\], expected a dictionary"),
+    (put("model", [1]), r"is damaged: model is \[1\], expected a valid dictionary"),
     (lambda c: c["model"].popitem(), r"these weights do not fit the network:\n  missing (model\.)?heads"),
     (lambda c: c["model"].update({3: torch.zeros(1)}), r"do not fit the network:\n  unknown (model\.)?3"),
     (lambda c: c["model"].update({next(iter(c["model"])): "text"}), r"is no plain tensor, expected \(3, 25, 25\)"),
@@ -96,13 +96,13 @@ WEIGHTS = [
 STATE = [
     (lambda c: c["settings"]["refine"].update(peak=True), r"has refine\.peak, which this version"),
     (lambda c: c["settings"]["refine"].pop("balance"), r"has no refine\.balance; it was written by another version"),
-    (lambda c: c.pop("epoch"), r"its epoch is missing, expected a count"),
-    (put("epoch", "3"), r"its epoch is '3', expected a count"),
-    (put("epoch", True), r"its epoch is True, expected a count"),
-    (put("epoch", -1), r"its epoch is -1, expected a count"),
+    (lambda c: c.pop("epoch"), r"is damaged: epoch is missing"),
+    (put("epoch", "3"), r"is damaged: epoch is '3', expected a valid integer"),
+    (put("epoch", True), r"is damaged: epoch is True, expected a valid integer"),
+    (put("epoch", -1), r"is damaged: epoch is -1, expected greater than or equal to 0"),
     (put("epoch", 7), r"metrics\.jsonl: ends before epoch 7, which the checkpoint holds; put a copy back"),
-    (put("best_score", float("nan")), r"its best_score is nan, expected a number"),
-    (lambda c: c.pop("optimizer"), r"its optimizer is missing, expected a dictionary"),
+    (put("best_score", float("nan")), r"is damaged: best_score is nan, expected greater than or equal to -inf"),
+    (lambda c: c.pop("optimizer"), r"is damaged: optimizer is missing"),
     (put("optimizer", {}), r"do not fit the network:\n  missing optimizer\.state\.0\.exp_avg"),
     (put("optimizer", {"state": [1]}), r"missing optimizer\.state\.0\.exp_avg"),
     (lambda c: first_moments(c).update(exp_avg=torch.zeros(2)), r"exp_avg has shape \(2,\), expected \(3, 25, 25\)"),
@@ -167,7 +167,7 @@ def test_the_one_before_is_taken_where_the_last_lacks_an_entry(
     folder = damage(lambda c: c.pop("optimizer"))
     write_checkpoint(folder / "previous.pt", load_checkpoint(trained / "last.pt"))
     assert last_good(folder)["epoch"] == 0
-    warned = r"warning: \S+last\.pt: is damaged: its optimizer is missing.*; resuming from \S+previous\.pt, one epoch"
+    warned = r"warning: \S+last\.pt: is damaged: optimizer is missing; resuming from \S+previous\.pt, one epoch"
     assert re.search(warned, capsys.readouterr().err)
 
 
