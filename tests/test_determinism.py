@@ -37,7 +37,16 @@ def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
 def folders_listed_backwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Another file system: what a folder holds comes in the opposite of the alphabet's order."""
 
-    class Listing(list):
+    class Listing:
+        def __init__(self, entries: list[os.DirEntry]) -> None:
+            self.entries = iter(entries)
+
+        def __iter__(self) -> Listing:
+            return self
+
+        def __next__(self) -> os.DirEntry:
+            return next(self.entries)
+
         def __enter__(self) -> Listing:
             return self
 

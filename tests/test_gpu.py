@@ -6,14 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from runs import ROOT, small
 
 TOOL = ROOT.parent / "shared" / "tools" / "pretend_gpu.py"
-LOOP = ("train.py", "feeders/", "model/losses.py", "model/refinement.py", "utils/", "autograd/")
 
 
 @pytest.mark.skipif(not TOOL.exists() or shutil.which("g++") is None, reason="needs pretend_gpu.py and g++")
@@ -23,11 +21,5 @@ def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) 
     line[line.index("cpu")] = "cuda"
     outcome = subprocess.run([sys.executable, TOOL, "train.py", *line], cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
-    steps = int(re.search(r"training: (\d+) optimizer steps", outcome.stdout)[1])
-    waits = Counter()
-    for count, kind, place in re.findall(r"^ *([\d,]+)  (.{26}) (\S+)$", outcome.stdout, flags=re.MULTILINE):
-        if place.startswith(LOOP):
-            waits[f"{kind.strip()}, {place}"] += int(count.replace(",", ""))
-    (moving,) = (what for what in waits if what.startswith("blocking copy to the GPU, train.py"))  # the model, once
-    del waits[moving]
-    assert 0 < waits.total() <= 2 * steps, waits
+    waits = float(re.search(r"a step has ([\d.]+) synchronisations", outcome.stdout)[1])
+    assert 1 <= waits <= 2, outcome.stdout

@@ -117,7 +117,7 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
         for (micro,) in micros:
             batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
             labels = (pseudo[batch.index, : micro.padded], labelled[batch.index]) if refining else None
-            output = model(batch.joints, batch.mask)
+            output = model(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.weights)
             terms["total"].backward()
         return len(micros), {name: p.grad.clone() for name, p in model.named_parameters()}

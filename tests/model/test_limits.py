@@ -16,21 +16,26 @@ from utils import config
 from utils.run import FORMAT, write_checkpoint
 from utils.store import Split
 
+# VmHWM, as ru_maxrss starts at what the process that started this one held
 MEASURED = """
-import resource, sys, train
+import sys, train
 sys.argv = ["train.py", *sys.argv[1:]]
 status = train.main()
-print("peak MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print("peak MiB", int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024)
 sys.exit(status)
 """
 
 
 @pytest.mark.parametrize(
-    ("frames", "width"),
-    [(20_000, 16), *(pytest.param(100_000, width, marks=pytest.mark.slow) for width in (16, 64))],
+    ("frames", "width", "most"),
+    [
+        (20_000, 16, 1100),
+        pytest.param(100_000, 16, 1560, marks=pytest.mark.slow),
+        pytest.param(100_000, 64, 4440, marks=pytest.mark.slow),
+    ],
 )
 def test_a_very_long_clip_is_evaluated_in_bounded_memory(
-    make_split: Callable[..., Split], tmp_path: Path, frames: int, width: int
+    make_split: Callable[..., Split], tmp_path: Path, frames: int, width: int, most: int
 ) -> None:
     split = make_split(train=[30], val=[frames])
     settings = config.load([], [f"model.width={width}", f"data.max_frames={frames}"])
@@ -44,5 +49,5 @@ def test_a_very_long_clip_is_evaluated_in_bounded_memory(
     )
     assert outcome.returncode == 0, outcome.stderr
     peak = int(outcome.stdout.split("peak MiB ")[1])
-    assert peak < 600 + 60 * width * frames / 100_000, f"{peak} MiB"
+    assert peak < most, f"{peak} MiB"
     assert json.loads((tmp_path / "eval" / "results.json").read_text())["corrected"]["clips"] == 1
