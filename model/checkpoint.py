@@ -23,7 +23,7 @@ from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
 from utils.run import CHECKPOINTS, FORMAT, name_newest
 
-POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # settings of data that belong to weights
+POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # data settings that weights depend on
 
 
 class Weights(BaseModel):
@@ -31,7 +31,7 @@ class Weights(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    format: int  # of this table
+    format: int  # version of this table
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
@@ -105,7 +105,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
     """The network in `path`, and `settings` with the model and the data policy of its training.
 
-    Released weights hold no settings. For them, `settings` returns unchanged.
+    Released weights hold no settings. For them, `settings` is returned unchanged.
 
     Raises:
         UserError: the file is missing or damaged, was trained for other `classes`, or does not fit.
@@ -162,12 +162,12 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
         UserError: the weights, Adam's moments or the history of pseudo-labels do not fit.
     """
     moments = {i: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(parameters)}
-    wanted = {**expected, "optimizer": {"state": moments}}
-    found = {name: dict(checkpoint[name]) for name in wanted}
-    found["optimizer"] = {"state": found["optimizer"].get("state")}  # learning rates come from the settings
-    epochs = found["pseudo_labels"].pop("epochs", None)
-    wanted["pseudo_labels"] = {k: v for k, v in wanted["pseudo_labels"].items() if k != "epochs"}
-    refuse_misfit(_flat(found), _flat(wanted), origin)
+    wanted = _flat({**expected, "optimizer": {"state": moments}})
+    found = _flat({name: checkpoint[name] for name in expected})
+    found.pop("optimizer.param_groups", None)  # they come from the settings
+    epochs = found.pop("pseudo_labels.epochs", None)
+    del wanted["pseudo_labels.epochs"]
+    refuse_misfit(found, wanted, origin)
     if epochs != checkpoint["epoch"] + 1:
         raise UserError(
             f"{origin}: is damaged: its pseudo-labels are of {shown(epochs)} epochs, "

@@ -1,4 +1,4 @@
-"""Checkpoints from strangers and from damaged disks: one message each, nothing is run, and no memory is taken."""
+"""Damaged and untrusted checkpoints are refused with one message. They run no code and take little memory."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_cannot_be_evaluated_and_says_why(
         run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}")
 
 
-def test_weights_outlive_settings_of_training_that_came_or_went(
+def test_weights_load_although_training_settings_were_added_or_removed(
     damage: Callable[[Change], Path], trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def age(checkpoint: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ def test_weights_outlive_settings_of_training_that_came_or_went(
     assert all(torch.equal(old.state_dict()[name], tensor) for name, tensor in new.state_dict().items())
 
 
-def test_adam_is_told_its_rates_by_the_settings_not_by_the_file(
+def test_learning_rates_come_from_the_settings_and_not_from_the_checkpoint(
     damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = damage(lambda c: c["optimizer"].update(param_groups=[{"lr": "fast"}, 3]))
@@ -161,7 +161,7 @@ def test_adam_is_told_its_rates_by_the_settings_not_by_the_file(
     assert load_checkpoint(folder / "last.pt")["optimizer"]["param_groups"][0]["lr"] == 0.001
 
 
-def test_the_one_before_is_taken_where_the_last_lacks_an_entry(
+def test_previous_pt_is_used_if_last_pt_lacks_an_entry(
     damage: Callable[[Change], Path], trained: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = damage(lambda c: c.pop("optimizer"))
@@ -171,7 +171,7 @@ def test_the_one_before_is_taken_where_the_last_lacks_an_entry(
     assert re.search(warned, capsys.readouterr().err)
 
 
-def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Path]) -> None:
+def test_if_all_checkpoints_are_damaged_the_message_names_each(damage: Callable[[Change], Path]) -> None:
     folder = damage(lambda c: c.pop("optimizer"))
     (folder / "previous.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"last\.pt: is damaged.*; \S+previous\.pt: cannot be read as a checkpoint"):
@@ -190,7 +190,7 @@ def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Pa
         (b"", "ends before epoch 0, which the checkpoint holds"),
     ],
 )
-def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
+def test_a_damaged_metrics_jsonl_is_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
     folder = damage(lambda c: c)
     (folder / "metrics.jsonl").write_bytes(lines)
     settings = config.load([folder / "config.yaml"])
@@ -198,7 +198,7 @@ def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: by
         Run(folder, settings, {}, resume=True, resumed=last_good(folder))
 
 
-def test_a_run_that_is_shortened_to_what_is_done_is_evaluated(
+def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class StopError(Exception):
@@ -236,6 +236,27 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
     kind = "cannot be read as a checkpoint; it is damaged or of another kind"
     assert said == [f"{path}: {kind} ({reason})" for path, reason in reasons.items()]
     assert int(taken) < 50  # MiB
+
+
+def test_weights_of_earlier_versions_load_under_their_old_names_and_shapes(tmp_path: Path) -> None:
+    settings = config.load([], ["model.width=4"])
+    state, old = Localizer(2, settings.model).state_dict(), {}
+    for name, tensor in state.items():
+        if ".affinity." in name:
+            for layer, part in zip(("theta", "phi"), tensor.chunk(2), strict=True):
+                old[name.replace("affinity", layer)] = part
+        elif ".mix." in name:
+            for subset, part in enumerate(tensor.chunk(3, 1) if name.endswith("weight") else 3 * [tensor / 3]):
+                old[name.replace("mix", f"values.{subset}")] = part
+        elif name.endswith("shortcut.conv.weight"):
+            old[name] = tensor.flatten(1)
+        elif re.match(r"backbone\.blocks\.\d+\.bn\.", name):
+            old[name.replace(".bn.", ".tcn.bn.")] = tensor
+        else:
+            old[name.replace(".tcn.", ".tcn.conv.")] = tensor
+    weights = {"model": old, "classes": ["walk", "wave"], "settings": settings.model_dump()}
+    write_checkpoint(tmp_path / "old.pt", weights)
+    torch.testing.assert_close(dict(load_trained(tmp_path / "old.pt")[0].state_dict()), dict(state))
 
 
 def test_released_weights_of_another_kind_are_refused() -> None:
