@@ -17,7 +17,7 @@ from utils.errors import UserError, nearest, shown
 from utils.skeleton import FPS
 
 MAX_BYTES = 1 << 30
-WHOLE_FRAME = 1e-6  # frames; a time this near to the edge of a frame is that edge
+ROUNDING = 1e-6  # frames; a time this close to the edge of a frame is that edge
 
 Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
 
@@ -29,7 +29,7 @@ def _ordered(segment: list[float]) -> list[float]:
 
 
 class Detection(BaseModel):
-    """One detection. Other keys are ignored."""
+    """One detection. Further keys are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -41,7 +41,7 @@ class Detection(BaseModel):
 
 
 class DetectionsFile(BaseModel):
-    """ActivityNet's detection format: the detections of each clip by the clip's name. Other keys are ignored."""
+    """ActivityNet's detection format: a list of detections by the clip's name. Further keys are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -49,7 +49,7 @@ class DetectionsFile(BaseModel):
 
 
 def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str]) -> None:
-    """Write detections in clips `names`, whole or not at all. Clips without detections get an empty list."""
+    """Write detections in clips `names`. Clips without detections get an empty list."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     columns = (detections.clip, detections.label, detections.scores, detections.segments / FPS)
     for clip, label, score, segment in zip(*(column.tolist() for column in columns), strict=True):
@@ -60,8 +60,7 @@ def write(path: Path, detections: Detections, names: Sequence[str], classes: Seq
 def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections:
     """Read detections in clips `names`; seconds become frames.
 
-    Raises:
-        UserError: the file is missing, too large or not of this format, or names an unknown clip or class.
+    Raises UserError when the file is missing, too large or not of this format, or names an unknown clip or class.
     """
     clips, labels = ({name: index for index, name in enumerate(known)} for known in (names, classes))
     rows = []
@@ -77,7 +76,7 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     clip, label, start, end, scores = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     frames = np.stack([start, end], axis=1) * FPS
     whole = np.round(frames)
-    return Detections.of(clip, label, np.where(np.abs(frames - whole) < WHOLE_FRAME, whole, frames), scores)
+    return Detections.of(clip, label, np.where(np.abs(frames - whole) < ROUNDING, whole, frames), scores)
 
 
 def _read_results(path: Path) -> dict[str, list[Detection]]:
@@ -85,7 +84,7 @@ def _read_results(path: Path) -> dict[str, list[Detection]]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path}: has {size} bytes; a detections file of more than {MAX_BYTES} is not read")
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_twins)
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_refuse_repeated_keys)
         return DetectionsFile.model_validate(content).results
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a detections file") from None
@@ -95,7 +94,7 @@ def _read_results(path: Path) -> dict[str, list[Detection]]:
         raise UserError(f"{path}: is not JSON ({str(error)[:200]}); expected ActivityNet's detection format") from None
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:

@@ -16,18 +16,12 @@ from utils.config import EvalSettings
 
 
 class Conventions(NamedTuple):
-    """What differs between the corrected and the released evaluation.
+    """What differs between the corrected and the released evaluation."""
 
-    past_end: frames that a detection's score, stored end and suppression count beyond the end of its run.
-    truth_short: frames that a ground-truth segment lacks at its end.
-    overlap: what suppression divides by (see `segments.suppress`); None takes it from the settings.
-    absent_ap: classification AP, in percent, of a class without a positive clip.
-    """
-
-    past_end: int
-    truth_short: int
-    overlap: str | None
-    absent_ap: float
+    past_end: int  # frames beyond the end of a run that enter its score, its stored end and suppression
+    truth_short: int  # frames that a ground-truth segment lacks at its end
+    overlap: str | None  # what suppression divides by (`segments.suppress`); None: as the settings say
+    absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
 
 CORRECTED = Conventions(past_end=0, truth_short=0, overlap=None, absent_ap=np.nan)
@@ -37,16 +31,12 @@ PROTOCOLS = {"corrected": CORRECTED, "released": RELEASED}
 
 @dataclass(frozen=True)
 class Detections:
-    """Scored segments in many clips. The ground truth is one too, with scores of 1.
+    """Scored segments in many clips. Ground truth has this form too, with scores of 1."""
 
-    clip (n,) int64 index of the clip, label (n,) int64 index of the class, segments (n, 2) float64 frames
-    [start, end), scores (n,) float64.
-    """
-
-    clip: np.ndarray
-    label: np.ndarray
-    segments: np.ndarray
-    scores: np.ndarray
+    clip: np.ndarray  # (n,) int64 index
+    label: np.ndarray  # (n,) int64 index of the class
+    segments: np.ndarray  # (n, 2) float64 frames [start, end)
+    scores: np.ndarray  # (n,) float64
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -55,15 +45,15 @@ class Detections:
     def of(
         cls, clip: np.ndarray | int, label: np.ndarray | int, segments: np.ndarray, scores: np.ndarray | float
     ) -> Detections:
-        """Detections from arrays of any number type. A single clip, label or score is that of all segments."""
+        """Detections from arrays of any number type. A single clip, label or score applies to all segments."""
         segments = np.asarray(segments, dtype=np.float64).reshape(-1, 2)
         count = len(segments)
-        clip, label = (np.broadcast_to(np.asarray(index, dtype=np.int64), count) for index in (clip, label))
-        return cls(clip, label, segments, np.broadcast_to(np.asarray(scores, dtype=np.float64), count))
+        clip, label = np.full(count, clip, dtype=np.int64), np.full(count, label, dtype=np.int64)
+        return cls(clip, label, segments, np.full(count, scores, dtype=np.float64))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
-        """All detections of the parts, in their order. No part gives no detection."""
+        """All detections of the parts, in their order."""
         parts = [cls.of(0, 0, np.empty((0, 2)), 0.0), *parts]
         columns = zip(*((part.clip, part.label, part.segments, part.scores) for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
@@ -90,18 +80,17 @@ def localize(
 ) -> Detections:
     """Detections in clips, by clip, then class, then falling score.
 
-    Only classes with a video probability of at least `min_video_score` are localized. Runs of frames above each
-    threshold are proposals. A proposal scores its mean probability minus the weighted mean of the margins beside it
-    (outer-inner contrast: AutoLoc, Shou et al. 2018). The proposals of all thresholds are pooled, and non-maximum
-    suppression removes overlapping ones of the same class.
+    Only classes with a video probability of at least `min_video_score` are localized. Proposals are the runs of frames
+    above each threshold. A proposal's score is its mean probability minus the weighted mean of the margins beside it
+    (outer-inner contrast: AutoLoc, Shou et al. 2018). Proposals of all thresholds are pooled. Non-maximum suppression
+    removes overlapping ones of the same class.
 
     Args:
         frame_probs: class activation sequence (T, K+1) of each clip, as probabilities.
         video_probs: (K+1,) of each clip.
         background: also localize the background class.
 
-    Raises:
-        ValueError: a probability is not finite, or the shapes do not fit.
+    Raises ValueError when a probability is not finite or the shapes do not fit.
     """
     parts = []
     for clip, (frame, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
@@ -111,61 +100,41 @@ def localize(
         if not (np.isfinite(frame).all() and np.isfinite(video).all()):
             raise ValueError(f"clip {clip}: probabilities that are not finite")
         candidates = video if background else video[:-1]
-        classes = np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score)
-        column, segments, scores = _localize_clip(frame[:, classes].astype(np.float64), settings, conventions)
-        parts.append(Detections.of(clip, classes[column], segments, scores))
+        for label in np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score):
+            segments, scores = _localize_class(frame[:, label].astype(np.float64), settings, conventions)
+            parts.append(Detections.of(clip, label, segments, scores))
     return Detections.concatenate(parts)
 
 
-def _localize_clip(
+def _localize_class(
     probs: np.ndarray, settings: EvalSettings, conventions: Conventions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Column (n,), segments (n, 2) and scores (n,) of the detections in probabilities (T, C) of C classes."""
-    column, segments = _proposals(probs, settings)
-    scores = _contrast(probs, column, segments, settings, conventions)
-    # Probabilities are float32. A finer difference between two scores is rounding, and must not decide their order.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Segments (n, 2) and scores (n,) of one class in one clip, from its probabilities (T,)."""
+    _, proposals = runs_of_classes(probs[:, None] > np.array(settings.thresholds))
+    proposals = proposals[proposals[:, 1] - proposals[:, 0] >= settings.min_length]
+    scores = _contrast(probs, proposals, settings, conventions.past_end)
+    # Probabilities are float32. A finer difference between two scores is rounding and must not decide their order.
     scores = scores.astype(np.float32).astype(np.float64)
-    segments = segments + [0, conventions.past_end]
+    segments = proposals + [0, conventions.past_end]
     overlap = conventions.overlap or settings.suppression_overlap
-    kept = [np.empty(0, dtype=np.int64)]
-    for k in range(probs.shape[1]):
-        own = np.flatnonzero(column == k)
-        stays = suppress(segments[own], scores[own], overlap, settings.suppression_threshold, conventions.past_end)
-        kept.append(own[stays])
-    kept = np.concatenate(kept)
-    return column[kept], segments[kept], scores[kept]
+    kept = suppress(segments, scores, overlap, settings.suppression_threshold, conventions.past_end)
+    return segments[kept], scores[kept]
 
 
-def _proposals(probs: np.ndarray, settings: EvalSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Column (n,) and segments (n, 2) of the runs above each threshold that are long enough."""
-    columns, segments = [], []
-    for threshold in settings.thresholds:
-        column, run = runs_of_classes(probs > threshold)
-        long_enough = run[:, 1] - run[:, 0] >= settings.min_length
-        columns.append(column[long_enough])
-        segments.append(run[long_enough])
-    return np.concatenate(columns), np.concatenate(segments)
-
-
-def _contrast(
-    probs: np.ndarray, column: np.ndarray, segments: np.ndarray, settings: EvalSettings, conventions: Conventions
-) -> np.ndarray:
-    """Mean probability inside each segment minus the weighted mean of the margins beside it, (n,)."""
-    frames, classes = probs.shape
-    sums = np.zeros((frames + 1, classes))  # sums[t]: total of the frames before t
-    np.cumsum(probs, axis=0, out=sums[1:])
+def _contrast(probs: np.ndarray, segments: np.ndarray, settings: EvalSettings, past_end: int) -> np.ndarray:
+    """Mean of the probabilities (T,) inside each segment minus the weighted mean of the margins beside it, (n,)."""
+    frames = len(probs)
+    sums = np.concatenate([[0.0], probs.cumsum()])  # sums[t]: total of the frames before t
     starts, ends = segments.T
-    past = conventions.past_end
     margin = settings.outer_share * (ends - starts)
     before = np.maximum(starts - np.ceil(margin).astype(np.int64), 0)
     # The released code rounds the margin up before a segment, down after it, and stops a frame before the clip's end.
-    after = ends + past + (np.floor(margin) if past else np.ceil(margin)).astype(np.int64)
-    after = np.minimum(after, frames - past)
-    inner_end = np.minimum(ends + past, frames)
-    inner = (sums[inner_end, column] - sums[starts, column]) / (inner_end - starts)
-    outer_frames = (starts - before) + np.maximum(after - (ends + past), 0)
-    outer = sums[starts, column] - sums[before, column]
-    outer += np.where(after > ends + past, sums[after, column] - sums[inner_end, column], 0.0)
+    after = ends + past_end + (np.floor(margin) if past_end else np.ceil(margin)).astype(np.int64)
+    after = np.minimum(after, frames - past_end)
+    inner_end = np.minimum(ends + past_end, frames)
+    inner = (sums[inner_end] - sums[starts]) / (inner_end - starts)
+    outer_frames = (starts - before) + np.maximum(after - (ends + past_end), 0)
+    outer = sums[starts] - sums[before] + np.where(after > ends + past_end, sums[after] - sums[inner_end], 0.0)
     return inner - settings.outer_weight * outer / np.maximum(outer_frames, 1)
 
 
@@ -184,9 +153,9 @@ def ground_truth(labels: Sequence[np.ndarray], conventions: Conventions = CORREC
 
 
 def whole_clip_baseline(labels: Sequence[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
-    """The whole-clip baseline: each class that is true in a clip is detected from its first frame to its last.
+    """The whole-clip baseline: each true class of a clip is detected from the clip's first frame to its last.
 
-    This is what a detector scores that knows which actions a clip has, but not when they occur.
+    It shows the score of a detector that knows which actions a clip has, but not when they occur.
     """
     whole = ground_truth([np.broadcast_to(mask.any(axis=0), mask.shape) for mask in labels])
     return replace(whole, segments=whole.segments + [0, conventions.past_end])

@@ -1,32 +1,26 @@
-"""Detection mAP, classification AP, frame accuracy and segmental F1, in percent.
+"""Detection mAP, classification AP and segmental F1 in percent, and the confusion of classes in frames.
 
 Letters: N clips, T frames, K action classes; class K is background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 from sklearn.metrics import average_precision_score
 
 from evaluation.localization import Detections
 from evaluation.segments import tiou
 
-PAIRS_AT_ONCE = 1 << 20  # tIoUs in memory at the same time
-
 
 def detection_map(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
     """Average precision of each class at each tIoU, (len(tious), K); NaN for classes that the truth does not have.
 
-    Detections of all clips are ranked together, see `ranking`, and matched as in ActivityNet's evaluation, see
-    `match`. AP is the area under the precision envelope.
-
-    Args:
-        detections: any segments.
-        truth: segments that do not overlap within a clip and class, such as runs of labels.
-        num_classes: K. Detections of other labels (background) are left out.
+    Detections of all clips are ranked together (`ranking`) and matched as in ActivityNet's evaluation (`match`).
+    AP is the area under the precision envelope. Detections of background are left out.
     """
     detections = detections.where(ranking(detections, num_classes))
     hits = match(detections, truth, tious) >= 0
@@ -41,9 +35,8 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
     """Non-interpolated average precision of each class over clips, (K,).
 
     Args:
-        video_probs: (N, K).
-        video_labels: (N, K). What is not 0 is positive.
-        absent_ap: AP of a class without a positive clip (the released code: 100).
+        video_probs, video_labels: (N, K). A label that is not 0 is positive.
+        absent_ap: AP of a class without a positive clip. The released code has 100.
     """
     ap = np.full(video_probs.shape[1], absent_ap)
     for label in np.flatnonzero(np.any(video_labels, axis=0)):
@@ -51,40 +44,41 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
     return ap
 
 
-def frame_accuracy(frame_probs: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """Number of frames whose most probable class is right, and number of all frames.
+def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
+    """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
-    Right is any label of the frame; background where the frame has no label.
+    A frame without a label is background. A frame with several classes counts at its most probable class if that is one
+    of them; otherwise it is divided equally among them. So the diagonal counts the frames that are right.
 
     Args:
-        frame_probs: (T, K+1).
-        labels: (T, K) bool.
+        clips: frame_probs (T, K+1) and labels (T, K) bool of each.
     """
-    right = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
-    predicted = frame_probs.argmax(axis=1)
-    return int(right[np.arange(len(right)), predicted].sum()), len(right)
+    cells, size = [], 0
+    for frame_probs, labels in clips:
+        size = frame_probs.shape[1]
+        truth = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
+        predicted = frame_probs.argmax(axis=1)
+        right = truth[np.arange(len(truth)), predicted]
+        truth[right] = False
+        truth[right, predicted[right]] = True
+        frame, true = np.nonzero(truth)
+        cells.append((1 / truth.sum(axis=1)[frame], true, predicted[frame]))
+    weight, true, predicted = (np.concatenate(part) for part in zip(*cells, strict=True))
+    return coo_array((weight, (true, predicted)), shape=(size, size)).tocsr()
 
 
 def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
     """Segmental F1 of each class at each tIoU, (len(tious), K); NaN for classes that neither side has.
 
-    A segment is right if it takes a true segment, see `match` (Lea et al. 2017, "Temporal Convolutional Networks for
-    Action Segmentation and Detection"). Each class is counted by itself over all clips, because true segments of
-    different classes may overlap.
-
-    Args:
-        segmentation: segments that do not overlap within a clip and class, as `localization.segmentation` gives them.
-        truth: likewise.
+    A segment is right if it takes a true segment (`match`): Lea et al. 2017, "Temporal Convolutional Networks for
+    Action Segmentation and Detection". Segments of each class are counted over all clips, because true segments of
+    different classes may overlap. Within a clip and class, neither side may overlap itself.
     """
     segmentation = segmentation.where(ranking(segmentation, num_classes))
     hits = match(segmentation, truth, tious) >= 0
-    segments = np.bincount(segmentation.label, minlength=num_classes)
-    segments = segments + np.bincount(truth.label, minlength=num_classes)[:num_classes]
-    f1 = np.full((len(tious), num_classes), np.nan)
-    for row, hit in zip(f1, hits, strict=True):
-        right = np.bincount(segmentation.label[hit], minlength=num_classes)
-        np.divide(200.0 * right, segments, out=row, where=segments > 0)
-    return f1
+    found, true = (np.bincount(side.label, minlength=num_classes)[:num_classes] for side in (segmentation, truth))
+    right = np.array([np.bincount(segmentation.label[hit], minlength=num_classes) for hit in hits])
+    return np.divide(200.0 * right, found + true, out=np.full(right.shape, np.nan), where=found + true > 0)
 
 
 def ranking(detections: Detections, num_classes: int) -> np.ndarray:
@@ -97,42 +91,36 @@ def ranking(detections: Detections, num_classes: int) -> np.ndarray:
 def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
     """Index of the true segment that each ranked detection takes at each tIoU, (len(tious), n) int64; -1 for none.
 
-    In order of rank, each detection takes the true segment of its clip and class that has the highest tIoU among those
-    that are still free, if this tIoU reaches the threshold.
+    In order of rank, each detection looks at the true segments of its clip and class that are still free. It takes the
+    one with the highest tIoU, if this tIoU reaches the threshold.
     """
-    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    for found, segments, overlap in overlaps_by_clip(detections, truth):
-        same = detections.label[found][:, None] == truth.label[segments]
-        row, column = np.nonzero(same & (overlap >= min(tious)) & (overlap > 0))
-        parts.append((found[row], segments[column], overlap[row, column]))
-    detection, segment, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    best_first = np.lexsort((segment, -value, detection))  # pairs by rank of the detection, then by falling tIoU
-    detection, segment, value = detection[best_first], segment[best_first], value[best_first]
     taken = np.full((len(tious), len(detections)), -1)
-    for row, threshold in zip(taken, tious, strict=True):
-        enough = value >= threshold
-        segment_of: dict[int, int] = {}
-        occupied: set[int] = set()
-        for d, s in zip(detection[enough].tolist(), segment[enough].tolist(), strict=True):
-            if d not in segment_of and s not in occupied:
-                segment_of[d] = s
-                occupied.add(s)
-        row[list(segment_of)] = list(segment_of.values())
+    for found, segments, overlap in overlaps_by_clip(detections, truth):
+        overlap[detections.label[found][:, None] != truth.label[segments]] = 0
+        free = np.ones((len(tious), len(segments)), dtype=bool)
+        for i in np.flatnonzero(overlap.max(axis=1) >= min(tious)):
+            values = np.where(free, overlap[i], 0)
+            best = values.argmax(axis=1)  # among equal ones the first
+            value = values.max(axis=1)
+            hit = np.flatnonzero((value >= tious) & (value > 0))
+            taken[hit, found[i]] = segments[best[hit]]
+            free[hit, best[hit]] = False
     return taken
 
 
 def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield, clip by clip, indices of detections (n,) and of true segments (m,), both rising, and their tIoU (n, m).
 
-    A clip with many detections comes in several blocks of them, which bounds the memory.
+    Clips without a detection or without a true segment are skipped.
     """
-    detections_of = _indices_by_clip(detections.clip)
-    for clip, segments in _indices_by_clip(truth.clip).items():
-        found = detections_of.get(clip, ())
-        at_once = 1 + PAIRS_AT_ONCE // len(segments)
-        for first in range(0, len(found), at_once):
-            block = found[first : first + at_once]
-            yield block, segments, tiou(detections.segments[block], truth.segments[segments])
+    clips = 1 + max(detections.clip.max(initial=-1), truth.clip.max(initial=-1))
+    found_in, segments_in = (
+        np.split(np.argsort(clip, kind="stable"), np.bincount(clip, minlength=clips).cumsum())
+        for clip in (detections.clip, truth.clip)
+    )
+    for found, segments in zip(found_in, segments_in, strict=True):
+        if len(found) and len(segments):
+            yield found, segments, tiou(detections.segments[found], truth.segments[segments])
 
 
 def mean_of_numbers(values: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -157,10 +145,3 @@ def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
         precision = np.arange(1, len(places) + 1) / (places + 1)
         row[places] = np.maximum.accumulate(precision[::-1])[::-1]
     return envelope.sum(axis=1) / present
-
-
-def _indices_by_clip(clip: np.ndarray) -> dict[int, np.ndarray]:
-    """Rising indices of the entries of each clip."""
-    order = np.argsort(clip, kind="stable")
-    clips, first = np.unique(clip[order], return_index=True)
-    return dict(zip(clips.tolist(), np.split(order, first[1:]), strict=False))  # no clip: a single empty part

@@ -1,4 +1,4 @@
-"""The figures of one evaluation of scored clips, corrected or released, beside the whole-clip baseline.
+"""One evaluation of scored clips, corrected or released: its figures, beside those of the whole-clip baseline.
 
 Letters: T frames, K action classes; class K is background.
 """
@@ -31,24 +31,19 @@ class ClipResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined.
-
-    ap, whole_clip_ap (n_tious, K): detection AP of the detections and of the whole-clip baseline.
-    classification_ap (K,), frame_accuracy, f1 (3, K): see `metrics`; f1 is at F1_TIOUS.
-    detections, truth: segments in the clips `names`, as the protocol reads them.
-    """
+    """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined."""
 
     protocol: str
+    names: list[str]  # of the clips
     classes: tuple[str, ...]
     tious: tuple[float, ...]
-    ap: np.ndarray
-    classification_ap: np.ndarray
-    frame_accuracy: float
-    f1: np.ndarray
-    whole_clip_ap: np.ndarray
     detections: Detections
-    names: list[str]
-    truth: Detections
+    truth: Detections  # as the protocol reads it
+    ap: np.ndarray  # (n_tious, K) detection AP
+    whole_clip_ap: np.ndarray  # (n_tious, K) of the whole-clip baseline
+    classification_ap: np.ndarray  # (K,)
+    frame_accuracy: float
+    f1: np.ndarray  # (3, K) segmental F1 at F1_TIOUS
 
     @property
     def map_at(self) -> np.ndarray:
@@ -82,26 +77,25 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """All figures for JSON, NaN as None. The detections are a file of their own."""
-        at = [f"{tiou:g}" for tiou in self.tious]
-        by_class = {name: dict(zip(at, ap, strict=True)) for name, ap in zip(self.classes, self.ap.T, strict=True)}
-        return metrics.nan_to_none(
-            {
-                "protocol": self.protocol,
-                "clips": len(self.names),
-                "mAP": self.average_map,
-                "mAP_at_tIoU": dict(zip(at, self.map_at, strict=True)),
-                "AP": self.per_class,
-                "AP_at_tIoU": by_class,
-                "classification_mAP": self.classification_map,
-                "classification_AP": dict(zip(self.classes, self.classification_ap, strict=True)),
-                "frame_accuracy": self.frame_accuracy,
-                "segmental_F1": self.f1_at,
-                "whole_clip_baseline": {
-                    "mAP": self.whole_clip_map_at.mean(),
-                    "mAP_at_tIoU": dict(zip(at, self.whole_clip_map_at, strict=True)),
-                },
-            }
-        )
+
+        def at_tious(values: np.ndarray) -> dict[str, float]:
+            return {f"{tiou:g}": value for tiou, value in zip(self.tious, values, strict=True)}
+
+        baseline = {"mAP": self.whole_clip_map_at.mean(), "mAP_at_tIoU": at_tious(self.whole_clip_map_at)}
+        figures = {
+            "protocol": self.protocol,
+            "clips": len(self.names),
+            "mAP": self.average_map,
+            "mAP_at_tIoU": at_tious(self.map_at),
+            "AP": self.per_class,
+            "AP_at_tIoU": {name: at_tious(ap) for name, ap in zip(self.classes, self.ap.T, strict=True)},
+            "classification_mAP": self.classification_map,
+            "classification_AP": dict(zip(self.classes, self.classification_ap, strict=True)),
+            "frame_accuracy": self.frame_accuracy,
+            "segmental_F1": self.f1_at,
+            "whole_clip_baseline": baseline,
+        }
+        return metrics.nan_to_none(figures)
 
     def table(self, other: Evaluation, what: str = "model") -> str:
         """The figures as a text table; `other` is the same clips' evaluation by the other protocol."""
@@ -112,8 +106,8 @@ class Evaluation:
             figures = [*e.map_at, e.average_map, e.classification_map, e.frame_accuracy, *e.f1_at.values()]
             lines.append(_row(f"{what}, {e.protocol} evaluation", figures, width))
         for e in (self, other):
-            figures = [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]
-            lines.append(_row(f"whole-clip baseline, {e.protocol}", figures, width))
+            baseline = [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]
+            lines.append(_row(f"whole-clip baseline, {e.protocol}", baseline, width))
         lines.append(f"AP by class, {self.protocol} evaluation")
         for name, ap, classification_ap in zip(self.classes, self.ap.T, self.classification_ap, strict=True):
             lines.append(_row(f"  {name}", [*ap, ap.mean(), classification_ap], width))
@@ -125,8 +119,7 @@ def evaluate(
 ) -> Evaluation:
     """Localize and score clips by the "corrected" or the "released" protocol.
 
-    Raises:
-        UserError: a clip has probabilities that are not finite.
+    Raises UserError when a clip has probabilities that are not finite.
     """
     conventions = PROTOCOLS[protocol]
     names, frame_probs, video_probs, labels = zip(*results, strict=True)
@@ -140,11 +133,11 @@ def evaluate(
     detections = localize(frame_probs, video_probs, settings, conventions)
     action_probs = np.stack(video_probs)[:, : len(classes)]
     video_labels = np.stack([frame_labels.any(axis=0) for frame_labels in labels])
-    right, frames = np.sum([metrics.frame_accuracy(*clip) for clip in zip(frame_probs, labels, strict=True)], axis=0)
+    right = metrics.frame_confusion(zip(frame_probs, labels, strict=True)).trace()
     return replace(
         score_detections(detections, names, labels, classes, settings.tious, protocol),
         classification_ap=metrics.classification_ap(action_probs, video_labels, conventions.absent_ap),
-        frame_accuracy=100 * right / frames,
+        frame_accuracy=100 * right / sum(map(len, labels)),
         f1=metrics.segmental_f1(segmentation(frame_probs), ground_truth(labels), len(classes), F1_TIOUS),
     )
 
@@ -157,7 +150,7 @@ def score_detections(
     tious: Sequence[float],
     protocol: str,
 ) -> Evaluation:
-    """Score given detections of clips with dense labels (T, K) bool. Figures that they do not define are NaN.
+    """Score detections in clips `names` with dense labels (T, K) bool. Figures that need probabilities are NaN.
 
     The protocol decides how the truth is read. It does not change the detections.
     """
@@ -165,16 +158,16 @@ def score_detections(
     baseline = whole_clip_baseline(labels, PROTOCOLS[protocol])
     return Evaluation(
         protocol=protocol,
+        names=list(names),
         classes=tuple(classes),
         tious=tuple(tious),
+        detections=detections,
+        truth=truth,
         ap=metrics.detection_map(detections, truth, len(classes), tious),
         whole_clip_ap=metrics.detection_map(baseline, truth, len(classes), tious),
         classification_ap=np.full(len(classes), np.nan),
         frame_accuracy=np.nan,
         f1=np.full((len(F1_TIOUS), len(classes)), np.nan),
-        detections=detections,
-        truth=truth,
-        names=list(names),
     )
 
 

@@ -2,15 +2,9 @@
 
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
-The file is in ActivityNet's detection format: {"results": {clip id: [{"label": class name, "score": number,
-"segment": [start, end]}]}}. Segments are in seconds from the clip's start; clips have their BABEL ids. A clip that is
-not in the file has no detections. The benchmark leaves out clips that are longer than --max-frames or have no label of
-the split's classes; detections in them are dropped and counted.
-
-The corrected and the released evaluation are printed. The released one reads every ground-truth segment one frame
-short and every detection one frame long, as the released code does. It changes nothing else: proposals and
-suppression are those of the file's author. A detections file does not define classification mAP, frame accuracy and
-segmental F1.
+The file is in ActivityNet's format; see docs/train.md. Clips that the benchmark leaves out are not scored: clips longer
+than --max-frames, and clips without a label of the split's classes. The corrected and the released evaluation are
+printed. The released one reads each true segment one frame short and each detection one frame long.
 """
 
 from __future__ import annotations
@@ -36,8 +30,7 @@ from utils.store import SUBSETS, Split
 def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[float]) -> tuple[Evaluation, ...]:
     """The corrected and the released evaluation of a detections file.
 
-    Raises:
-        UserError: the file is not valid for this split, or the subset has no clip to score.
+    Raises UserError when the file is not valid for this split, or when the subset has no clip to score.
     """
     ids = split.clip_ids(subset)
     policy = LabelPolicy("all", "background", max_frames, "clip")
@@ -85,10 +78,8 @@ def _arguments() -> argparse.Namespace:
     add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
     add("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
-    longer = "longer clips are left out, as in the benchmark (default: %(default)s)"
-    add("--max-frames", type=int, default=data.max_frames, help=longer)
-    overlaps = "overlaps at which a detection counts (default: 0.1 ... 0.7)"
-    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help=overlaps)
+    add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
+    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: 0.1 ... 0.7)")
     add("--diagnosis", type=Path, metavar="DIR", help="write the kinds of errors there, as JSON and PNG")
     add("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
     return parser.parse_args()

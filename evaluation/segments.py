@@ -32,15 +32,15 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: float, past_end: int = 0) -> np.ndarray:
     """Greedy non-maximum suppression: indices (m,) int64 of the segments that stay, by falling score.
 
-    The best-scored segment stays and removes all that overlap it by more than `threshold`; then the next best one.
+    The segment with the highest score stays. All that overlap it by more than `threshold` are removed. Then the next.
 
     Args:
         segments: (n, 2) int, none empty.
-        scores: (n,). Of equal scores the earlier start is better, then the earlier end.
-        overlap: what the common frames are divided by: the length of the "shorter" segment, of the "union", or of the
-            "lower"-scored segment.
+        scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
+        overlap: common frames divided by the length of the "shorter" segment, of the "union", or of the "lower"-scored
+            segment.
         threshold: at least 0.
-        past_end: frames that are added to every end. The released code reads ends as inclusive: 1.
+        past_end: frames that are added to every end. The released code reads ends as inclusive and adds 1.
     """
     starts, ends = segments[:, 0], segments[:, 1] + past_end
     lengths = ends - starts

@@ -1,11 +1,11 @@
-"""AMASS motion + BABEL labels + an SMPL-H body → the skeleton store and its splits.
+"""Make the skeleton store and its splits from AMASS motion, BABEL labels and an SMPL-H body.
 
     bash prepare/generate_dataset.sh                                         # splits 1, 2, 3 of the paper
     bash prepare/generate_dataset.sh --actions my.json --name mine           # your own classes, {"walk": 0, "wave": 1}
     bash prepare/generate_dataset.sh --limit 50                              # a first try: 50 clips of train and of val
 
-Joints are computed once and shared by all splits, so a further split takes seconds. Run the same command again after
-a stop: it resumes, and computes only what has changed.
+Joints are computed once and shared by all splits, so a further split takes seconds. A repeated run resumes after a stop
+and computes only what has changed.
 """
 
 from __future__ import annotations
@@ -45,12 +45,11 @@ def build(
     Args:
         amass, babel_folder: the unpacked downloads.
         body_file: an SMPL-H file, a folder that holds one, or "synthetic".
-        label_sets: class names by index, for the name of each split.
-        limit: clips of each subset to prepare beside those stored already; clips with a class come first.
-        babel_code: a clone of BABEL's code, whose table of frame rates is compared with the takes' own rates.
+        label_sets: class names by index, by the name of the split.
+        limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
+        babel_code: a clone of BABEL's code; its table of frame rates is compared with the rates of the takes.
 
-    Raises:
-        UserError: an input is missing or is not as expected, or no take could be used.
+    Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)
     known = babel.categories()
@@ -73,18 +72,16 @@ def build(
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
-    """File below AMASS of each clip's take, by clip id. For clips without a file: why there is none."""
+    """The file below AMASS of each clip's take, and for the other clips why there is none, by clip id."""
     places, problems = {}, {}
     for clip in babel.clips:
         try:
-            place = index.find(clip.feat_p)
+            if place := index.find(clip.feat_p):
+                places[clip.sid] = place
+            else:
+                problems[clip.sid] = "missing"
         except TakeError as error:
             problems[clip.sid] = str(error)
-            continue
-        if place is None:
-            problems[clip.sid] = "missing"
-        else:
-            places[clip.sid] = place
     return places, problems
 
 
@@ -107,30 +104,22 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    data = ROOT / "dataset"
+    add, data = parser.add_argument, ROOT / "dataset"
 
     def folder(option: str, default: Path, what: str) -> None:
         shown = default.relative_to(ROOT)
-        parser.add_argument(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
+        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
 
     folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
     folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
     folder("--out", data / "processed_data", "where the store and the splits go")
-    parser.add_argument(
-        "--body",
-        default=str(ROOT / "human_model"),
-        metavar="FILE",
-        help="SMPL-H model, .pkl or .npz, a folder with one, or the word synthetic (default: human_model)",
-    )
-    parser.add_argument(
-        "--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split"
-    )
-    parser.add_argument("--name", help="name of your own split")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)"
-    )
-    parser.add_argument("--limit", type=int, metavar="N", help="only N clips of train and N of val")
+    body = 'SMPL-H model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
+    add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
+    add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
+    add("--name", help="name of your own split")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
+    add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name are needed together: the classes and the name of your own split")
@@ -143,19 +132,19 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
-    inputs = (args.amass, args.babel, args.body, args.out)
     try:
-        build(*inputs, label_sets, args.workers, args.limit, args.babel_code)
+        build(args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code)
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
     for name in label_sets:
         print(f"look: {write_card(Split.open(args.out, name))}")
-    first = next(iter(label_sets))
-    config = f"config/train_{first}.yaml" if first in LABEL_SETS else "config/own_actions.yaml"
-    own = "" if first in LABEL_SETS else f" data.split={first}"
-    elsewhere = "" if args.out.resolve() == ROOT / "dataset/processed_data" else f" data.root={args.out}"
-    print(f"next: python train.py --config {config}" + (f" --set{own}{elsewhere}" if own or elsewhere else ""))
+    config, changes = "config/train_split1.yaml", []
+    if args.actions:
+        config, changes = "config/own_actions.yaml", [f"data.split={args.name}"]
+    if args.out.resolve() != ROOT / "dataset/processed_data":
+        changes.append(f"data.root={args.out}")
+    print(" ".join(["next: python train.py --config", config, *(["--set", *changes] if changes else [])]))
     return 0
 
 

@@ -12,8 +12,7 @@ from prepare.formats.smplh_body import check_body
 from prepare.skeletons.smplh import SmplhJoints
 from prepare.synthetic.body import JOINTS, REST_POINTS, body_structure
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.plan import plan_clip
-from prepare.synthetic.take import perform
+from prepare.synthetic.take import perform, plan_clip
 
 BODY = check_body(body_structure(), "the synthetic body")
 SMPLH_NAMES = {  # of the 25 joints, those that are joints of SMPL-H's chain

@@ -1,21 +1,20 @@
-"""AMASS takes: where the file of a take is, and what is in it.
+"""AMASS takes: finds the file that BABEL names, and reads its poses.
 
-AMASS (Mahmood et al. 2019) is downloaded data set by data set. BABEL (Punnakkal et al. 2021) uses older names of some
-of these folders; `FOLDER_ALIASES` maps the names.
+AMASS (Mahmood et al. 2019) is downloaded as one folder for each data set. BABEL (Punnakkal et al. 2021) uses older
+names for some of these folders.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 from prepare.formats.folders import walk
-from prepare.formats.npz import NpzFile, open_npz, pick_rows
+from prepare.formats.npz import NpzFile, finite_float32, open_npz, pick_rows
 from utils.errors import UserError
 from utils.skeleton import FPS
 
@@ -23,7 +22,7 @@ AMASS_PAGE = "https://amass.is.tue.mpg.de"
 RELEASE = "SMPL+H G"  # the flavour to choose on AMASS's download page
 POSE_WIDTH = 156  # axis-angle of 52 joints
 
-# A folder's name in BABEL's feat_p: its names in AMASS downloads, today's first
+# Folder name in BABEL's feat_p: folder names in AMASS downloads, the current one first
 FOLDER_ALIASES = {
     "BioMotionLab_NTroje": ("BMLrub",),
     "DFaust_67": ("DFaust", "DFaust67"),
@@ -36,8 +35,7 @@ FOLDER_ALIASES = {
     "Transitions_mocap": ("Transitions", "Transitionsmocap"),
     **{name: (name,) for name in ("ACCAD", "BMLmovi", "CMU", "EKUT", "HumanEva", "KIT", "SFU", "TotalCapture")},
 }
-_CANONICAL = {alias.lower(): name.lower() for name, aliases in FOLDER_ALIASES.items() for alias in aliases}
-
+_CURRENT_NAMES = {old.lower(): names[0] for name, names in FOLDER_ALIASES.items() for old in (name, *names)}
 # Other flavours of AMASS by the width of `poses`
 _FLAVOURS = {
     63: "body joints only",
@@ -49,30 +47,22 @@ _FLAVOURS = {
 }
 
 
-@dataclass(frozen=True)
-class TakeInfo:
-    """A take's length in frames of its own rate, and that rate in frames per second."""
-
-    frames: int
-    fps: float
-
-
 class AmassIndex:
     """Finds takes below an AMASS folder by BABEL's `feat_p`.
 
-    Names match in any case, with spaces or underscores, with the file endings of all AMASS releases, under every alias
-    of a folder, and below further leading folders.
+    Case, spaces or underscores, and the release's file ending do not matter. Every alias of a folder matches. A data
+    set's folder may be nested in other folders.
     """
 
     def __init__(self, root: Path, folders: set[str]):
-        """Index the takes of `folders` (first components below AMASS, any alias) under `root`.
+        """Index the takes below `root` of the data sets `folders`, each given by any alias.
 
-        Raises UserError when there is no such folder, or no .npz file in it.
+        Raises UserError when `root` does not exist or holds no .npz file.
         """
         if not root.is_dir():
             raise UserError(f"the AMASS folder {root} does not exist: unpack AMASS there, or name yours by --amass")
         self._files: dict[tuple[str, ...], list[str]] = {}
-        wanted = {_canonical_folder(folder) for folder in folders}
+        wanted = {_current_name(folder) for folder in folders}
         files = [f.relative_to(root).as_posix() for f in walk(root) if f.name.lower().endswith(".npz")]
         if not files:
             raise UserError(
@@ -81,30 +71,27 @@ class AmassIndex:
             )
         for file in files:
             key = _key(PurePosixPath(file))
-            for start in range(len(key) - 1):
-                folder = _canonical_folder(key[start])
+            for start, folder in enumerate(key[:-1]):
                 if folder in wanted:
-                    self._files.setdefault((folder, *key[start + 1 :]), []).append(file)
+                    self._files.setdefault(key[start:], []).append(file)
 
     def find(self, feat_p: str) -> str | None:
         """Path of a take relative to the AMASS folder, or None when it is not there.
 
-        Of several files the exact name wins, then the older ending (SMPL-H), then the shortest path.
+        If several files match, the exact name is preferred, then the older ending (SMPL-H), then the shortest path.
         """
         path = take_path(feat_p)
-        folder, *rest = _key(path)
-        files = self._files.get((_canonical_folder(folder), *rest), [])
 
         def preference(file: str) -> tuple[bool, bool, int, str]:
             return file != str(path), not file.lower().endswith("_poses.npz"), file.count("/"), file
 
-        return min(files, key=preference, default=None)
+        return min(self._files.get(_key(path), []), key=preference, default=None)
 
 
 def take_path(feat_p: str) -> PurePosixPath:
     """BABEL's `feat_p` without its first component: the path below the AMASS folder.
 
-    Raises TakeError when it is no path of a file below that folder.
+    Raises TakeError when the path would leave that folder, or has too few components.
     """
     parts = feat_p.split("/")
     if len(parts) < 3 or any(p in ("", ".", "..") or "\\" in p or "\0" in p for p in parts):
@@ -114,53 +101,37 @@ def take_path(feat_p: str) -> PurePosixPath:
 
 def download_name(folder: str) -> str | None:
     """Name on AMASS's download page of the data set that BABEL calls `folder`; None if unknown."""
-    canonical = _canonical_folder(folder)
-    return next((aliases[0] for name, aliases in FOLDER_ALIASES.items() if name.lower() == canonical), None)
+    return _CURRENT_NAMES.get(folder.lower().replace(" ", "_"))
 
 
-def read_poses(path: Path, limit: float = math.inf) -> tuple[TakeInfo, Iterator[np.ndarray]]:
-    """A take's length and rate, and its poses at 30 fps in blocks (T, 156) float32 radians, in order.
+def read_poses(path: Path, limit: int | None = None) -> tuple[float, Iterator[np.ndarray]]:
+    """A take's own frame rate, and its first `limit` poses at 30 fps, in blocks (T, 156) float32 radians.
 
-    At most `limit` rows come, those of `resample_indices`. All rows of the file are checked to be finite.
-    Raises TakeError, also while the blocks are taken.
+    Every pose in the file is checked, also those that are not returned. Raises TakeError, also from the iterator.
     """
     with open_npz(path) as file:
-        info = _read_info(file)
-    indices = resample_indices(info.frames, info.fps)
-    return info, _pose_blocks(path, indices[: int(min(limit, len(indices)))])
+        frames, fps = _length_and_rate(file)
+    return fps, _pose_blocks(path, resample_indices(frames, fps)[:limit])
 
 
 def resample_indices(frames: int, fps: float) -> np.ndarray:
-    """Input frame of every output frame at 30 fps: output n is input floor(n * fps / 30).
+    """Input frame of every output frame at 30 fps, (n,) int64: output frame n is input frame floor(n * fps / 30).
 
-    Args: length and rate of the take; a rate within 1e-3 of a whole number is that number (AMASS has
-    59.9999885 and 120.0000458). Returns (n,) int64, all below `frames`. The released code drops a
-    second a minute at 59.9999885 fps; at the other rates of AMASS it gives the same indices.
+    Rates within 1e-3 of a whole number are rounded, because AMASS has 59.9999885 and 120.0000458. The released code
+    loses one second a minute at 59.9999885 fps. It selects the same frames at AMASS's other rates.
     """
-    if abs(fps - round(fps)) <= 1e-3:
-        rate = round(fps)
-        return np.arange(-(-frames * FPS // rate), dtype=np.int64) * rate // FPS
-    indices = np.floor(np.arange(math.ceil(frames * FPS / fps) + 1) * fps / FPS).astype(np.int64)
+    rate = round(fps) if abs(fps - round(fps)) <= 1e-3 else fps
+    indices = np.floor(np.arange(math.ceil(frames * FPS / rate) + 1) * rate / FPS).astype(np.int64)
     return indices[indices < frames]
 
 
 def _pose_blocks(path: Path, indices: np.ndarray) -> Iterator[np.ndarray]:
-    def finite(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        for block in blocks:
-            if not np.isfinite(block).all():
-                raise TakeError("has poses that are not finite (NaN or infinite)")
-            yield block
-
     with open_npz(path) as file:
-        for rows in pick_rows(finite(file.row_blocks("poses")), indices):
-            with np.errstate(over="ignore"):
-                poses = rows.astype(np.float32)
-            if not np.isfinite(poses).all():
-                raise TakeError("has poses beyond all angles (larger than 32 bits hold)")
-            yield poses
+        yield from pick_rows((finite_float32(block, "poses") for block in file.row_blocks("poses")), indices)
 
 
-def _read_info(file: NpzFile) -> TakeInfo:
+def _length_and_rate(file: NpzFile) -> tuple[int, float]:
+    """Frames of a take at its own rate, and that rate in frames per second. Raises TakeError."""
     if "poses" not in file.names:
         raise TakeError(f"has no array 'poses', only {', '.join(file.names[:8]) or 'nothing'}")
     header = file.header("poses")
@@ -180,15 +151,15 @@ def _read_info(file: NpzFile) -> TakeInfo:
     rate = file.number(name)
     if not MIN_RATE <= rate <= MAX_RATE:
         raise TakeError(f"has a {name} of {rate}, not between {MIN_RATE:g} and {MAX_RATE:g} frames per second")
-    return TakeInfo(frames, rate)
+    return frames, rate
 
 
 def _key(path: PurePosixPath) -> tuple[str, ...]:
-    """A path below AMASS as it is compared: lower case, underscores, without suffix and release ending."""
+    """Normalized path: lower case, underscores, current folder names, without the release's file ending."""
     *folders, file = str(path).lower().replace(" ", "_").split("/")
-    return (*folders, file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii"))
+    file = file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii")
+    return (*map(_current_name, folders), file)
 
 
-def _canonical_folder(folder: str) -> str:
-    plain = folder.lower().replace(" ", "_")
-    return _CANONICAL.get(plain, plain)
+def _current_name(folder: str) -> str:
+    return download_name(folder) or folder.lower().replace(" ", "_")

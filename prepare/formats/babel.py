@@ -1,6 +1,6 @@
-"""BABEL's frame labels: from its JSON files to dense labels of 30 fps frames, for any set of actions.
+"""BABEL's frame labels: reads its JSON files, and converts segments in seconds to labels of 30 fps frames.
 
-BABEL (Punnakkal et al. 2021) gives each action of a clip as a segment in seconds with one or more categories.
+In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds with one or more categories of action, or none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from utils.skeleton import FPS
 from utils.store import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
-# The paper's label sets, classes by index
+# The three label sets of the paper; a class's index is its place in the list
 LABEL_SETS: dict[str, list[str]] = {
     "split1": ["walk", "stand", "turn", "jump"],
     "split2": ["sit", "run", "stand up", "kick"],
@@ -33,13 +33,13 @@ Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # no cl
 
 
 class Entries(BaseModel):
-    """Entries that are read from BABEL's files; others are ignored."""
+    """The entries of BABEL's files that are used; others are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
 
 class Segment(Entries):
-    """One label of a clip: seconds [start_t, end_t), and its categories or null."""
+    """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
     end_t: Seconds
@@ -53,7 +53,7 @@ class FrameLabels(Entries):
 
 
 class Clip(Entries):
-    """A clip of train.json or val.json; `frame_ann` is null where it has no frame labels."""
+    """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str
     dur: Annotated[Seconds, Field(gt=0)]
@@ -75,32 +75,31 @@ class Annotation:
     segments: list[Segment]
 
     def frame_limit(self) -> int:
-        """Frames at 30 fps within BABEL's duration; 1e-6 because 16.4 s give 491.99999999999994 frames."""
+        """Frames at 30 fps within the duration. 1e-6 is added because 30 * 16.4 gives 491.99999999999994."""
         return math.floor(FPS * self.duration + 1e-6)
 
 
 @dataclass(frozen=True)
 class Babel:
-    """What BABEL's train and val files hold.
+    """Content of train.json and val.json.
 
-    `clips` are those with frame labels, in the files' order, train first; `unlabelled` counts the others by
-    subset; `hashes` are the SHA-256 of the files. BABEL's test.json has no labels, and its extra_ files have several
-    annotations of one clip that nobody merged: they are not read.
+    test.json is not read because it has no labels. The extra_ files are not read because their annotations of one clip
+    are not merged.
     """
 
-    clips: list[Annotation]
-    unlabelled: dict[str, int]
-    hashes: dict[str, str]
+    clips: list[Annotation]  # with frame labels: those of train first, then val, in the files' order
+    unlabelled: dict[str, int]  # clips without frame labels, by subset
+    hashes: dict[str, str]  # SHA-256 by file name
 
     def categories(self) -> list[str]:
-        """Every category that a segment of any clip has, sorted."""
+        """All categories that occur, sorted."""
         return sorted({name for clip in self.clips for segment in clip.segments for name in segment.act_cat or ()})
 
 
 def read_babel(folder: Path) -> Babel:
     """Read BABEL's `train.json` and `val.json`.
 
-    Raises UserError when one is missing, is not JSON or not BABEL's, or when no clip has frame labels.
+    Raises UserError when a file is missing or has another layout, or when no clip has frame labels.
     """
     if not folder.is_dir():
         raise UserError(
@@ -125,15 +124,15 @@ def read_babel(folder: Path) -> Babel:
 
 
 def dense_labels(segments: Iterable[Segment], classes: list[str], frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (T, K) bool, several a frame where actions overlap, and annotated (T,) bool, of T frames.
+    """Labels (T, K) and annotated frames (T,), both bool, of a clip of T frames.
 
-    Frame n lies at n / 30 s; a segment covers the frames from its start on, up to but without its end. A segment
-    without a category makes its frames annotated.
+    Frame n is at n / 30 s. A segment covers the frames with start_t <= n / 30 < end_t. Where segments overlap, a frame
+    has several labels. The frames of a segment without a category are annotated and have no label.
     """
     labels = np.zeros((frames, len(classes)), bool)
     annotated = np.zeros(frames, bool)
     index = {name: number for number, name in enumerate(classes)}
-    times = np.arange(frames) / FPS  # by division: 16.4 s must not become frame 491
+    times = np.arange(frames) / FPS  # comparing n with 30 * seconds would make 16.4 s frame 491
     for segment in segments:
         first, last = np.searchsorted(times, (segment.start_t, segment.end_t))
         annotated[first:last] = True
@@ -144,7 +143,7 @@ def dense_labels(segments: Iterable[Segment], classes: list[str], frames: int) -
 
 
 def read_actions(path: Path) -> list[str]:
-    """Class names by index from a JSON file {name: index}. Raises UserError when the indices are not 0 … K-1."""
+    """Class names by index from a JSON file {name: index}. Raises UserError unless the indices are 0 … K-1."""
     expected = 'expected JSON {name: index} such as {"walk": 0, "wave": 1}'
     try:
         actions = ACTIONS.validate_python(json.loads(path.read_text(encoding="utf-8")))
@@ -158,17 +157,17 @@ def read_actions(path: Path) -> list[str]:
 
 
 def check_actions(classes: list[str], known: list[str], origin: str) -> None:
-    """Raise UserError, naming the nearest categories, when no segment of BABEL has one of `classes`."""
+    """Raise UserError when a class is not among the `known` categories. `origin` begins the message."""
     for name in classes:
         if name not in known:
             raise UserError(f"{origin}: no clip has the action {name!r}; {nearest(name, known)}")
 
 
 def _read_clips(path: Path) -> tuple[dict[str, Clip], str]:
-    """A file's clips by id, and its SHA-256."""
+    """Clips of a file by id, and the file's SHA-256."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise _not_babel(path, "it is larger than a gigabyte")
+            raise UserError(f"{path}: is larger than a gigabyte, so it is not BABEL's; download it from {BABEL_PAGE}")
         content = path.read_bytes()
         return CLIPS.validate_python(json.loads(content)), hashlib.sha256(content).hexdigest()
     except OSError as error:
@@ -179,10 +178,7 @@ def _read_clips(path: Path) -> tuple[dict[str, Clip], str]:
         problem = first_problem(error)
         clip = "" if problem.startswith("the file") else "clip "
         extra = ", as in BABEL's extra_ files" if problem.endswith("frame_ann is missing") else ""
-        raise _not_babel(path, f"{clip}{problem}{extra}") from None
+        what = f"{clip}{problem}{extra}"
     except (ValueError, RecursionError) as error:
-        raise _not_babel(path, f"it is not JSON ({error})") from error
-
-
-def _not_babel(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is not BABEL's: {what}. Download it from {BABEL_PAGE}, unpack it and name it by --babel")
+        what = f"it is not JSON ({error})"
+    raise UserError(f"{path} is not BABEL's: {what}. Download it from {BABEL_PAGE}, unpack it and name it by --babel")

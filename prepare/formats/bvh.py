@@ -1,16 +1,16 @@
-"""BVH files: the skeleton, the frames, and the positions of the joints.
+"""BVH files: the skeleton, and the positions of its joints.
 
-Readers on PyPI do not fit: pybvh 0.9 takes position channels at the root alone, although many exporters write six
-channels a joint; upc-pymotion 0.3 checks nothing; neither reads a long file in parts.
+Two readers on PyPI were tried. pybvh 0.9 accepts position channels at the root only, although many exporters write them
+for every joint. upc-pymotion 0.3 does not check its input. Both read the whole file into memory.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -20,80 +20,78 @@ from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 BLOCK_FRAMES = 1024
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
-MOST_FRAMES = 10**9  # a larger number means a damaged file
+MOST_FRAMES = 10**9  # a larger number means that the file is damaged
 END = ".end"  # an end site is named after its joint: Head.end, and a second one Head.end2
-NEAR = 1e-4  # frame times have few digits: a rate this near (relative) to a whole number is that number
-Lines = Iterator[tuple[int, str]]
-_KINDS = {"position": False, "rotation": True}
+RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
+Lines = Iterator[tuple[int, str]]  # number, from 1, and text of each line that is not blank
 
 
 @dataclass(eq=False)
 class Node:
-    """A joint, or an end site (no channels). channels: (is it a rotation, axis 0 to 2), in the file's order."""
+    """A joint, or an end site. channels: names such as "xrotation" in the file's order; empty for an end site."""
 
     name: str
     parent: int  # -1 for a root
     offset: np.ndarray | None = None
-    channels: list[tuple[bool, int]] | None = None
+    channels: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class Bvh:
-    """A file's skeleton, its number of frames, and its frames per second (None if the frame time is implausible)."""
+    """A file's skeleton and the length of its motion."""
 
     path: Path
     nodes: list[Node]
     frames: int
-    fps: float | None
-    first_line: int = field(repr=False)  # of the motion
+    fps: float | None  # frames per second; None if the frame time is implausible
+    last_header_line: int = field(repr=False)  # the motion comes after it
 
     @property
     def names(self) -> list[str]:
         return [node.name for node in self.nodes]
 
     def positions(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Positions of all nodes in the `wanted` frames (rising indices), in blocks (T, nodes, 3), file's units, axes.
+        """Positions of all nodes in the `wanted` frames (rising indices), in blocks (T, nodes, 3).
 
-        Raises TakeError, also while the blocks are taken, when a frame is missing or damaged.
+        Units and axes are the file's. Raises TakeError, also from the iterator, when a frame is missing or damaged.
         """
         chosen, last = set(wanted.tolist()), int(wanted[-1])
         width = sum(len(node.channels or ()) for node in self.nodes)
         rows: list[np.ndarray] = []
-        with _opened(self.path) as lines:
-            frames = ((line, text) for line, text in lines if line > self.first_line)
-            for frame in range(last + 1):
-                line, text = next(frames, (0, ""))
-                if not text:
-                    raise TakeError(f"ends after {frame} of {self.frames} frames: it is cut off")
-                if frame in chosen:
-                    rows.append(_numbers(text.split(), width, f"one for each of its {width} channels", line))
-                if len(rows) == BLOCK_FRAMES or frame == last:
-                    yield forward(self.nodes, np.stack(rows))
-                    rows = []
+        frames = ((line, text) for line, text in _lines(self.path) if line > self.last_header_line)
+        for frame in range(last + 1):
+            line, text = next(frames, (0, ""))
+            if not text:
+                raise TakeError(f"ends after {frame} of {self.frames} frames: it is cut off")
+            if frame in chosen:
+                rows.append(_numbers(text.split(), width, f"one for each of its {width} channels", line))
+            if len(rows) == BLOCK_FRAMES or frame == last:
+                yield forward(self.nodes, np.stack(rows))
+                rows = []
 
 
 def read_bvh(path: Path) -> Bvh:
-    """Read a file's skeleton and its number of frames; `Bvh.positions` reads the frames themselves.
+    """Read a file's skeleton, number of frames and frame rate. `Bvh.positions` reads the frames.
 
-    Raises TakeError when it is no BVH file, or damaged.
+    Raises TakeError when the file is damaged or no BVH file, OSError when it cannot be read.
     """
-    with _opened(path) as lines:
-        line, text = next(lines, (0, "nothing"))
-        if text.split()[0] != "HIERARCHY":
-            raise TakeError("does not begin with HIERARCHY: it is no BVH file")
-        nodes = _read_hierarchy(lines)
-        line, frames = _value_after("Frames:", lines)
-        if not frames.is_integer() or not 1 <= frames <= MOST_FRAMES:
-            raise TakeError(f"has {frames:g} frames (line {line})")
-        line, seconds = _value_after("Frame Time:", lines)
-        return Bvh(path, nodes, int(frames), _rate(seconds), line)
+    lines = _lines(path)
+    _, text = next(lines, (0, "nothing"))
+    if text.split()[0] != "HIERARCHY":
+        raise TakeError("does not begin with HIERARCHY: it is no BVH file")
+    nodes = _read_hierarchy(lines)
+    line, frames = _value_after("Frames:", lines)
+    if not frames.is_integer() or not 1 <= frames <= MOST_FRAMES:
+        raise TakeError(f"has {frames:g} frames (line {line})")
+    line, seconds = _value_after("Frame Time:", lines)
+    return Bvh(path, nodes, int(frames), _rate(seconds), line)
 
 
 def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     """Forward kinematics: channel values (T, channels), angles in degrees → positions (T, nodes, 3) float64.
 
-    Rotations apply in the order of the channels, each about the axes that the ones before have turned. A position
-    channel replaces the offset's number, as in Blender and MotionBuilder.
+    Rotations are intrinsic, in the order of the channels. A position channel replaces that coordinate of the offset, as
+    in Blender and MotionBuilder.
     """
     T = len(values)
     positions = np.empty((T, len(nodes), 3))
@@ -101,11 +99,11 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     columns = iter(values.T[..., None])  # (T, 1) each
     for i, node in enumerate(nodes):
         local, rotation = np.tile(node.offset, (T, 1)), np.eye(3)
-        for is_rotation, axis in node.channels or ():
-            if is_rotation:
-                rotation = rotation @ Rotation.from_euler("xyz"[axis], next(columns), degrees=True).as_matrix()
+        for channel in node.channels or ():
+            if channel.endswith("rotation"):
+                rotation = rotation @ Rotation.from_euler(channel[0], next(columns), degrees=True).as_matrix()
             else:
-                local[:, axis] = next(columns)[:, 0]
+                local[:, "xyz".index(channel[0])] = next(columns)[:, 0]
         if node.parent < 0:
             positions[:, i], rotations[i] = local, rotation
         else:
@@ -115,30 +113,21 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     return positions
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Lines]:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            yield _lines(file)
-    except OSError as error:
-        raise TakeError(f"cannot be read ({error.strerror})") from error
-
-
-def _lines(file: TextIO) -> Lines:
-    """Number, from 1, and text of each line that is not blank."""
-    number = 0
-    while text := file.readline(MAX_LINE):
-        number += 1
-        if len(text) == MAX_LINE:
-            raise TakeError(f"has a line {number} of more than {MAX_LINE} characters: it is no BVH file")
-        if text.strip():
-            yield number, text
+def _lines(path: Path) -> Lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        number = 0
+        while text := file.readline(MAX_LINE):
+            number += 1
+            if len(text) == MAX_LINE:
+                raise TakeError(f"has a line {number} of more than {MAX_LINE} characters: it is no BVH file")
+            if text.strip():
+                yield number, text
 
 
 def _read_hierarchy(lines: Lines) -> list[Node]:
     """The nodes between HIERARCHY and MOTION, parents first."""
     nodes: list[Node] = []
-    open_nodes: list[Node] = []  # those whose closing brace has not come
+    open_nodes: list[Node] = []  # those whose closing brace has not been read
     for line, text in lines:
         first, *rest = text.split()
         word = first.upper()
@@ -157,7 +146,7 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
         elif word == "CHANNELS" and open_nodes:
             open_nodes[-1].channels = _channels(rest, line)
         elif word != "{":
-            raise TakeError(f"has {first[:40]!r} in line {line}, where its hierarchy goes on")
+            raise TakeError(f"has {first[:40]!r} in line {line}, within its hierarchy")
     else:
         raise TakeError("ends within its hierarchy: it is cut off")
     if not nodes or open_nodes:
@@ -195,15 +184,16 @@ def _numbers(words: list[str], count: int, what: str, line: int) -> np.ndarray:
     return values
 
 
-def _channels(words: list[str], line: int) -> list[tuple[bool, int]]:
-    named = [(_KINDS.get(word[1:].lower()), "XYZ".find(word[0].upper())) for word in words[1:]]
-    if words[:1] != [str(len(named))] or len(named) > 6 or any(kind is None or axis < 0 for kind, axis in named):
-        raise TakeError(f"has CHANNELS in line {line} that are not a count and as many names like Xrotation")
-    return named
+def _channels(words: list[str], line: int) -> list[str]:
+    names = [word.lower() for word in words[1:]]
+    are_known = all(re.fullmatch("[xyz](position|rotation)", name) for name in names)
+    if words[:1] != [str(len(names))] or len(names) > 6 or not are_known:
+        raise TakeError(f"has CHANNELS in line {line}, expected a number up to 6 and as many names like Xrotation")
+    return names
 
 
 def _value_after(words: str, lines: Lines) -> tuple[int, float]:
-    """Number of the next line, and the value in it, which `words` introduce."""
+    """Number of the next line, and the value that follows `words` in it."""
     line, text = next(lines, (0, ""))
     if not text:
         raise TakeError("ends before its motion: it is cut off")
@@ -216,7 +206,7 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
 
 def _rate(seconds: float) -> float | None:
     """Frames per second from a frame time; None when no capture has such a rate."""
-    if not 1 / MAX_RATE <= seconds * (1 + NEAR) <= 1 / MIN_RATE * (1 + 2 * NEAR):
+    if not 1 / MAX_RATE <= seconds * (1 + RATE_TOLERANCE) <= 1 / MIN_RATE * (1 + 2 * RATE_TOLERANCE):
         return None
     rate = 1 / seconds
-    return float(round(rate)) if abs(rate - round(rate)) <= NEAR * rate else rate
+    return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

@@ -1,4 +1,4 @@
-"""The error that every reader of motion files raises, and the limits that all of them share."""
+"""The error that readers of motion files raise, and the limits that they share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ MAX_FRAMES = 1_000_000  # of one recording at 30 fps: nine hours, 300 MB of join
 
 
 class TakeError(Exception):
-    """Why one motion file cannot be used. The message continues a sentence that begins with the file's name.
+    """Why one motion file cannot be used. The message is a sentence without its subject, which is the file's name.
 
-    Callers report it and go on with the next file.
+    Callers report it and continue with the next file.
     """

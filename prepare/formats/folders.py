@@ -12,23 +12,19 @@ from utils.errors import UserError
 def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> Iterator[Path]:
     """Files below `root`, sorted within each folder. Links are followed, and each folder is entered once.
 
-    Args:
-        leave_out: a folder that is not entered.
-        mark: a folder that holds a file of this name is not entered either.
-
-    Raises:
-        UserError: a folder cannot be read.
+    Neither the folder `leave_out` nor a folder that holds a file named `mark` is entered. Raises UserError when a
+    folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
     entered = {leave_out.resolve()} if leave_out else set()
-    for place, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        folder = Path(place)
-        if folder.resolve() in entered or mark in files:
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        place = Path(folder).resolve()
+        if place in entered or mark in files:
             folders.clear()
             continue
-        entered.add(folder.resolve())
+        entered.add(place)
         folders.sort()
-        yield from (folder / name for name in sorted(files))
+        yield from (Path(folder, name) for name in sorted(files))

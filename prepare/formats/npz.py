@@ -1,6 +1,6 @@
 """Arrays from .npz and .npy files of unknown origin.
 
-Pickled objects are refused. A size that a file claims is checked against the file's real size before memory is used.
+Pickled objects are refused. The size that an array claims is compared with the size of its file before memory is used.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from prepare.formats.errors import TakeError
 
-MAX_DEFLATE_RATIO = 1032  # deflate expands no byte to more
+MAX_DEFLATE_RATIO = 1032  # deflate can expand one byte to 1032
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
 MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers, but reads them first
 BLOCK_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """Shape, type and layout of an array that is not read yet. offset: bytes before its values."""
 
     shape: tuple[int, ...]
@@ -39,7 +38,7 @@ class Header:
 
 
 class NpzFile:
-    """An open .npz file, made by `open_npz`. Every method raises TakeError when the file is damaged."""
+    """An open .npz file, returned by `open_npz`. Its methods raise TakeError when the file is damaged."""
 
     def __init__(self, archive: zipfile.ZipFile, size: int):
         self._archive = archive
@@ -47,10 +46,10 @@ class NpzFile:
         self.names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
 
     def header(self, name: str) -> Header:
-        """Header of array `name`, checked: the file can hold what the header claims."""
+        """Header of array `name`. Raises TakeError when the array described there cannot be in the file."""
         member = self._archive.getinfo(f"{name}.npy")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise TakeError(f"{name!r} is packed in a way that is not read; expected deflate or none")
+            raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
         with self._archive.open(member) as file:
             header = _read_header(file.read(MAX_HEADER_BYTES), name)
         if header.offset + header.nbytes != member.file_size:
@@ -73,7 +72,7 @@ class NpzFile:
         return float(self.array(name).reshape(()))
 
     def row_blocks(self, name: str) -> Iterator[np.ndarray]:
-        """Array `name` in blocks of rows of some megabytes, so that a long array needs little memory."""
+        """Array `name` in blocks of rows of about BLOCK_BYTES, so that a long array needs little memory."""
         header = self.header(name)
         if header.fortran_order or not header.shape or header.nbytes <= BLOCK_BYTES:
             yield self.array(name)
@@ -90,33 +89,42 @@ class NpzFile:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[NpzFile]:
-    """Open an .npz file. Raises TakeError when it is damaged, also while it is being read."""
+    """Open an .npz file. Raises TakeError when it is damaged, on opening or within the `with` block."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield NpzFile(archive, path.stat().st_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, OverflowError, ValueError) as error:
         raise TakeError(f"is not a whole .npz file ({str(error) or 'it ends early'})") from error
-    except (NotImplementedError, RuntimeError) as error:  # zipfile's for unknown compressions and for passwords
-        raise TakeError(f"is packed in a way that is not read ({error})") from error
+    except (NotImplementedError, RuntimeError) as error:  # from zipfile: unknown compression, or a password
+        raise TakeError(f"is packed by an unsupported method ({error})") from error
     except OSError as error:
         raise TakeError(f"cannot be read ({error.strerror or error})") from error
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of an .npy file, memory-mapped. Raises TakeError when it is damaged, or holds no numbers or text."""
-    try:
-        with path.open("rb") as file:
-            header = _read_header(file.read(MAX_HEADER_BYTES), path.name)
-        size = path.stat().st_size
-        if header.offset + header.nbytes != size:
-            raise TakeError(f"claims shape {header.shape} of {header.dtype}, but has {size} bytes")
-        return np.load(path, mmap_mode="r" if header.nbytes else None)  # an empty array cannot be mapped
-    except OSError as error:
-        raise TakeError(f"cannot be read ({error.strerror or error})") from error
+    """The array of an .npy file, memory-mapped.
+
+    Raises TakeError when the file is damaged or holds neither numbers nor text, OSError when it cannot be read.
+    """
+    with path.open("rb") as file:
+        header = _read_header(file.read(MAX_HEADER_BYTES), path.name)
+    size = path.stat().st_size
+    if header.offset + header.nbytes != size:
+        raise TakeError(f"claims shape {header.shape} of {header.dtype}, but has {size} bytes")
+    return np.load(path, mmap_mode="r" if header.nbytes else None)  # an empty array cannot be mapped
+
+
+def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
+    """A float32 copy of an array of numbers. Raises TakeError unless all are finite; `what` names them."""
+    with np.errstate(over="ignore"):
+        array = np.array(array, np.float32, order="C")
+    if not np.isfinite(array).all():
+        raise TakeError(f"has {what} that are not finite (NaN, infinite or too large for 32 bits)")
+    return array
 
 
 def pick_rows(blocks: Iterable[np.ndarray], wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows `wanted` (rising indices) of an array that comes in blocks of rows, block by block."""
+    """The rows of an array with the indices `wanted` (rising); the array is given, and returned, in blocks."""
     start = 0
     for block in blocks:
         first, last = np.searchsorted(wanted, (start, start + len(block)))
@@ -132,7 +140,7 @@ def _read_header(start: bytes, name: str) -> Header:
         if version not in readers:
             raise ValueError(f"version {version} of .npy")
         shape, fortran_order, dtype = readers[version](file)
-    except Exception as error:  # numpy evaluates the header as Python, which can raise many kinds
+    except Exception as error:  # numpy parses the header as Python code, which can raise any exception
         raise TakeError(f"{name!r} is not a numpy array ({error})") from error
     if dtype.hasobject:
         raise TakeError(f"{name!r} holds pickled Python objects, which are not read")

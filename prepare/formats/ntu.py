@@ -1,7 +1,7 @@
-"""NTU RGB+D's .skeleton files: bodies as Kinect tracked them, frame by frame, in metres with y up.
+"""NTU RGB+D's .skeleton files: the bodies that Kinect tracked, in metres, y up.
 
-A file is text: the number of frames; for each frame the number of bodies; for each body a line that begins with its
-id, the number of joints, and a line for each joint that begins with x y z.
+The file is text. It begins with the number of frames. Each frame has the number of bodies. Each body has a line that
+begins with its id, the number of joints, and one line for each joint that begins with x y z.
 """
 
 from __future__ import annotations
@@ -12,32 +12,30 @@ from typing import TextIO
 import numpy as np
 
 from prepare.formats.errors import MAX_FRAMES, TakeError
+from prepare.formats.npz import finite_float32
 from utils.skeleton import NUM_JOINTS
 
 FPS = 30.0
 MAX_BODIES = 100  # in a frame; Kinect tracks six
 MAX_LINE = 1 << 12
-ORDER = (*range(21), 22, 21, 24, 23)  # Kinect lists the tip of the hand before the thumb; this project does not
+ORDER = (*range(21), 22, 21, 24, 23)  # Kinect lists the tip of the hand before the thumb; JOINT_NAMES the reverse
 
 
 def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
-    """Every body in a file, in the order of appearance: its first frame, and joints (T, 25, 3) float32, file's axes.
+    """First frame and joints (T, 25, 3) float32, in the file's axes, of every body in order of appearance.
 
-    Frames in which a body is not tracked are interpolated linearly. Raises TakeError when the file is damaged or no
-    .skeleton file.
+    A body's missing frames are interpolated linearly. Raises TakeError when the file is damaged or no .skeleton file,
+    OSError when it cannot be read.
     """
     bodies: dict[str, dict[int, np.ndarray]] = {}  # joints by body id and frame
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            frames = _count(file, "frames", MAX_FRAMES)
-            for frame in range(frames):
-                for _ in range(_count(file, f"bodies in frame {frame} of {frames}", MAX_BODIES)):
-                    name, joints = _body(file, frame)
-                    if frame in bodies.setdefault(name, {}):
-                        raise TakeError(f"has body {name[:40]} twice in frame {frame}")
-                    bodies[name][frame] = joints
-    except OSError as error:
-        raise TakeError(f"cannot be read ({error.strerror})") from error
+    with path.open(encoding="ascii", errors="replace") as file:
+        frames = _count(file, "frames", MAX_FRAMES)
+        for frame in range(frames):
+            for _ in range(_count(file, f"bodies in frame {frame} of {frames}", MAX_BODIES)):
+                name, joints = _body(file, frame)
+                if frame in bodies.setdefault(name, {}):
+                    raise TakeError(f"has body {name[:40]} twice in frame {frame}")
+                bodies[name][frame] = joints
     if not bodies:
         raise TakeError("has no body in any frame")
     return [(min(tracked), _fill_gaps(tracked)) for tracked in bodies.values()]
@@ -53,17 +51,14 @@ def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
         raise TakeError(f"has a body of {joints} joints in frame {frame}, expected {NUM_JOINTS}")
     rows = [_line(file, f"joint {joint} in frame {frame}").split()[:3] for joint in range(NUM_JOINTS)]
     try:
-        with np.errstate(over="ignore"):
-            positions = np.array(rows, dtype=np.float64).astype(np.float32)
-    except ValueError:
-        positions = np.empty(0)
-    if positions.shape != (NUM_JOINTS, 3) or not np.isfinite(positions).all():
-        raise TakeError(f"has a joint in frame {frame} that is not three finite numbers")
+        positions = finite_float32(np.array(rows, np.float64).reshape(NUM_JOINTS, 3), "numbers")
+    except (ValueError, TakeError):
+        raise TakeError(f"has a joint in frame {frame} that is not three finite numbers") from None
     return words[0], positions[list(ORDER)]
 
 
 def _fill_gaps(tracked: dict[int, np.ndarray]) -> np.ndarray:
-    """Joints (T, 25, 3) of every frame from the first to the last in which a body is tracked."""
+    """Joints (T, 25, 3) of every frame from a body's first to its last tracked frame."""
     frames = np.array(list(tracked))
     every = np.arange(frames[0], frames[-1] + 1)
     columns = np.stack(list(tracked.values())).reshape(len(frames), -1).T

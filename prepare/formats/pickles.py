@@ -1,7 +1,8 @@
-"""Pickles of unknown origin: containers, numbers, text and numpy arrays come out. Nothing that a pickle names is run.
+"""Pickles of unknown origin: reads containers, numbers, text and numpy arrays without running any code of a pickle.
 
-A pickle can name any function and have it called. Here an allowed name becomes a `Stub`, which only records what it is
-given, and every other name is refused. Even numpy and scipy are not called, because some states crash them.
+A pickle can name any function and have it called. Here every allowed name becomes a `Stub`, which only records its
+arguments, and any other name is an error. Functions of numpy and scipy are not called either, because a false state can
+crash them.
 """
 
 from __future__ import annotations
@@ -17,37 +18,34 @@ import numpy as np
 
 from utils.errors import UserError
 
-# Names by which numpy pickles arrays, numbers and their types; _codecs.encode is Python's own for bytes at protocol 2
+# Names in pickles of numpy's arrays, numbers and types. At protocol 2 Python itself uses _codecs.encode for bytes.
 _NUMPY = r"numpy\.(dtype|ndarray|core\.multiarray\.(_reconstruct|scalar)|core\.numeric\._frombuffer)|_codecs\.encode"
 _MOVED = {"copy_reg": "copyreg", "__builtin__": "builtins"}  # names of Python 2
 
 
 class Stub:
-    """Stands for a pickled object of the class or function `name`: keeps its arguments and its state, runs nothing."""
+    """Represents a call of the class or function `name` in a pickle: its arguments and the object's state."""
 
     name = ""
+    state: Any = None
 
-    def __new__(cls, *args: Any) -> Stub:
-        made = super().__new__(cls)
-        made.args, made.state = args, None
-        return made
+    def __new__(cls, *args: Any) -> Stub:  # some pickles create objects without calling __init__
+        stub = super().__new__(cls)
+        stub.args = args
+        return stub
 
     def __init__(self, *_: Any):
-        """Accepts what `__new__` has kept."""
+        """Accepts the arguments that `__new__` has recorded."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 def read_pickle(path: Path, what: str, also: str | None = None) -> Any:
-    """The content of a pickle; arrays in it are `Stub`s for `as_array`.
+    """The content of a pickle; its arrays are `Stub`s, which `as_array` converts.
 
-    Args:
-        what: the file is expected to be, for messages.
-        also: regular expression of further names that become `Stub`s.
-
-    Raises:
-        UserError: the file cannot be read, is no whole pickle, or names anything else.
+    `what` says for messages what the file should be. `also` is a regular expression of further allowed names. Raises
+    UserError when the file cannot be read, is no whole pickle, or contains any other name.
     """
     try:
         return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}" if also else _NUMPY).load()
@@ -60,7 +58,7 @@ def read_pickle(path: Path, what: str, also: str | None = None) -> Any:
 
 
 def as_array(value: Any) -> np.ndarray | None:
-    """The array of numbers that a `Stub` of numpy or a plain list of numbers stands for; None when there is none."""
+    """The array that a `Stub` of numpy or a list of numbers represents; None for any other value."""
     if isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
         return np.asarray(value)
     try:
@@ -80,14 +78,14 @@ def as_array(value: Any) -> np.ndarray | None:
 
 
 def _dtype(stub: Stub) -> np.dtype:
-    """A type of plain numbers. Raises one of the errors that `as_array` expects for any other."""
+    """A type of numbers. For any other type, raises one of the errors that `as_array` catches."""
     if not re.fullmatch(r"[biuf]\d{1,2}", stub.args[0]):
         raise ValueError(stub.args[0])
     return np.dtype(stub.args[0]).newbyteorder(stub.state[1] if stub.state else "=")
 
 
 def _bytes(content: Any) -> bytes:
-    """Bytes from the three ways of pickling them: plainly, by `_codecs.encode`, and as text of Python 2."""
+    """Bytes from each of their three forms: bytes, a call of `_codecs.encode`, and text of Python 2."""
     if isinstance(content, Stub):
         content, codec = content.args
         if codec != "latin1":
@@ -96,9 +94,9 @@ def _bytes(content: Any) -> bytes:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's own unpickler in Python: the one in C allocates memory for any memo index that a file claims."""
+    """The unpickler written in Python, because the one in C allocates memory for any memo index that a file claims."""
 
-    # pickle's own load_bytearray8 allocates what is claimed before it reads
+    # pickle's load_bytearray8 allocates the claimed size before it reads
     dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
 
     def __init__(self, file: io.BytesIO, what: str, allowed: str):

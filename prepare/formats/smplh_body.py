@@ -1,7 +1,7 @@
-"""SMPL-H body models: the arrays that joints need, from a file or from the synthetic body.
+"""SMPL-H body models: reads the arrays from which joints are computed.
 
-The model (Romero et al. 2017) comes as a pickle, `SMPLH_male.pkl`, or as AMASS's "extended SMPL+H", `model.npz`.
-Nothing in a pickle is run (`prepare.formats.pickles`). Old pickles hold arrays of chumpy, which need not be installed.
+The model (Romero et al. 2017) is a pickle, `SMPLH_male.pkl`, or AMASS's "extended SMPL+H", `model.npz`. No code in a
+pickle is run (`prepare.formats.pickles`). Old pickles hold arrays of chumpy; they are read without chumpy.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csc_array, csr_array
 
 from prepare.formats.errors import TakeError
-from prepare.formats.npz import open_npz
+from prepare.formats.npz import finite_float32, open_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
 
 SMPLH_JOINTS = 52
 SMPLH_VERTICES = 6890
 SHAPES = {
-    "kintree_table": (2, SMPLH_JOINTS),  # first, because it tells which other model a file holds
+    "kintree_table": (2, SMPLH_JOINTS),  # checked first: its shape identifies other body models
     "v_template": (SMPLH_VERTICES, 3),
     "posedirs": (SMPLH_VERTICES, 3, (SMPLH_JOINTS - 1) * 9),
     "J_regressor": (SMPLH_JOINTS, SMPLH_VERTICES),
@@ -28,28 +29,27 @@ SHAPES = {
     "hands_meanl": (45,),
     "hands_meanr": (45,),
 }
-SYNTHETIC = "synthetic"
-FILE_NAMES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in a folder, the first that exists
+FILE_NAMES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in a folder: the first one found
 MAX_FILE_BYTES = 2 << 30
 _OTHER_MODELS = {24: "SMPL", 55: "SMPL-X", 16: "MANO"}  # by number of joints
 _PAGE = "https://mano.is.tue.mpg.de (SMPL-H) or https://amass.is.tue.mpg.de (extended SMPL+H)"
-# Objects in body models beside numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
+# Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
 _PARTS = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 
 Body = dict[str, np.ndarray]
 
 
 def load_body(name: str) -> Body:
-    """The body that `--body` names: a file, the first of `FILE_NAMES` in a folder, or "synthetic".
+    """The body that `--body` names: a file, a folder with one of `FILE_NAMES`, or "synthetic".
 
     Raises UserError as `read_body` does.
     """
-    if name == SYNTHETIC:
-        from prepare.synthetic.body import body_structure  # imported only when it is asked for
+    if name == "synthetic":
+        from prepare.synthetic.body import body_structure  # here, so that prediction does not load the synthetic data
 
         return check_body(body_structure(), "the synthetic body")
     if name == "stand-in":
-        raise UserError(f"--body stand-in has a new name: --body {SYNTHETIC}")
+        raise UserError("--body stand-in has a new name: --body synthetic")
     path = Path(name)
     if path.is_dir():
         path = next((path / file for file in FILE_NAMES if (path / file).is_file()), path / FILE_NAMES[0])
@@ -57,10 +57,10 @@ def load_body(name: str) -> Body:
 
 
 def read_body(path: Path) -> Body:
-    """Read an SMPL-H body from `.pkl` or `.npz`: the arrays of `SHAPES` as float32, and `parents` (52,) int64.
+    """Read an SMPL-H body from `.pkl` or `.npz`: float32 arrays of `SHAPES`, and `parents` (52,) int64 for its tree.
 
-    Hand means that are missing become zero. Raises UserError when the file is missing, damaged, or another body
-    model, or when it is a pickle that asks for anything but arrays.
+    Missing hand means become zero. Raises UserError when the file is missing, damaged or another body model, or when it
+    is a pickle with anything but arrays.
     """
     if not path.is_file():
         raise UserError(f"the body model {path} does not exist: download it from {_PAGE}; see human_model/README.md")
@@ -82,7 +82,7 @@ def read_body(path: Path) -> Body:
 
 
 def check_body(found: dict[str, Any], origin: str) -> Body:
-    """The checked arrays of a body model's dictionary. Raises UserError that names `origin`."""
+    """The arrays that `read_body` returns, from a body model's dictionary. Raises UserError that names `origin`."""
     missing_hands = [name for name in ("hands_meanl", "hands_meanr") if name not in found]
     found = {**found, **{name: np.zeros(45) for name in missing_hands}}
     body = {}
@@ -100,7 +100,7 @@ def check_body(found: dict[str, Any], origin: str) -> Body:
 
 
 def body_digest(body: Body) -> str:
-    """SHA-256 of a body's arrays, whatever file they came from."""
+    """SHA-256 of a body's arrays; the form of its file does not matter."""
     digest = hashlib.sha256()
     for name in sorted(body):
         digest.update(f"{name} {body[name].shape} {body[name].dtype}\n".encode())
@@ -120,39 +120,35 @@ def _checked(value: Any, name: str, origin: str) -> np.ndarray:
         )
     if name == "kintree_table":
         return array
-    with np.errstate(over="ignore"):
-        array = np.array(array, np.float32, order="C")  # a copy, because an array from a file can be read-only
-    if not np.isfinite(array).all():
-        raise UserError(f"{origin} has a {name!r} with values that are not finite")
-    return array
+    try:
+        return finite_float32(array, f"a {name!r} with values")
+    except TakeError as error:
+        raise UserError(f"{origin} {error}") from None
 
 
 def _unpickled(value: Any) -> np.ndarray | None:
-    """The array in a pickle's entry: one of numpy, or in an object of chumpy or scipy.sparse; None for others."""
+    """The array that a pickle's entry represents, of numpy, chumpy or scipy.sparse; None for other values."""
     if not isinstance(value, Stub):
         return as_array(value)
-    kind = value.args[0] if value.name == "copyreg._reconstructor" and value.args else value  # of protocols 0 and 1
+    kind = value.args[0] if value.name == "copyreg._reconstructor" and value.args else value  # protocols 0 and 1
     name, state = getattr(kind, "name", ""), value.state if isinstance(value.state, dict) else {}
     if name.startswith("chumpy."):
         return as_array(state.get("x"))
     if name.startswith("scipy.sparse."):
-        return _dense(state, by_columns=name.rpartition(".")[2].startswith("csc"))
+        return _dense(state, csc_array if ".csc_" in name else csr_array)
     return as_array(value)
 
 
-def _dense(state: dict[str, Any], by_columns: bool) -> np.ndarray | None:
-    """A sparse J_regressor as an array; None when its parts do not fit together (some crash scipy itself)."""
-    shape = SHAPES["J_regressor"]
-    major, minor = (shape[1], shape[0]) if by_columns else shape  # `indptr` cuts `indices` into `major` pieces
+def _dense(state: dict[str, Any], form: type[csc_array | csr_array]) -> np.ndarray | None:
+    """A sparse J_regressor as an array; None when its parts do not fit together."""
     data, indices, indptr = parts = [as_array(state.get(name)) for name in ("data", "indices", "indptr")]
-    if state.get("_shape") != shape or any(part is None or part.ndim != 1 for part in parts):
+    if state.get("_shape") != SHAPES["J_regressor"] or any(part is None for part in parts):
         return None
-    if not indices.dtype.kind == indptr.dtype.kind == "i" or data.shape != indices.shape:
+    if not indices.dtype.kind == indptr.dtype.kind == "i":
         return None
-    if len(indptr) != major + 1 or indptr[0] != 0 or indptr[-1] != len(data) or (indptr[1:] < indptr[:-1]).any():
+    try:
+        sparse = form((data.astype(np.float64), indices, indptr), shape=SHAPES["J_regressor"])
+        sparse.check_format(full_check=True)  # false indices would crash toarray; an empty array is not checked
+        return sparse.toarray() if 0 < sparse.nnz == data.size else None
+    except ValueError:
         return None
-    if (indices < 0).any() or (indices >= minor).any():
-        return None
-    dense = np.zeros((major, minor), data.dtype)
-    np.add.at(dense, (np.repeat(np.arange(major), np.diff(indptr)), indices), data)
-    return dense.T if by_columns else dense

@@ -1,4 +1,4 @@
-"""Checks whether joints can belong to a person: the height of the body, and the axis along which it stands."""
+"""Checks whether joints can belong to a person, by the body's height and the axis along which it stands."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prepare.formats.errors import TakeError
 from utils.skeleton import HEAD, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
-STANDING = 0.8  # mean component, along an axis, of the direction from pelvis to head: above it a body stands along it
+STANDING = 0.8  # a body stands along an axis if its mean pelvis-to-head direction has more than this component there
 MAX_CHECKED = 1000  # frames
-# Bones from head to ankles, with weights that take the mean of both legs. The whole body is longer by WHOLE.
+# Bones from head to ankles, weighted for the mean of both legs. Stature is about _STATURE_RATIO times their sum.
 _BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
 _WEIGHTS = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
-_WHOLE = 1.22
+_STATURE_RATIO = 1.22
 _UNITS = {
     1.0: "metres", 0.01: "centimetres", 0.001: "millimetres", 0.0254: "inches", 0.3048: "feet", 0.1: "decimetres",
     0.0564: "the unit of CMU's captures",
@@ -23,14 +23,10 @@ _UNITS = {
 
 
 def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) -> None:
-    """Refuse joints (T, 25, 3), metres, z up, that cannot be a person's.
+    """Raise TakeError, with the option that corrects it, if joints (T, 25, 3) in metres, z up, cannot be a person's.
 
-    Args:
-        scale, up: metres in a unit and the axis by which the joints were converted.
-        axis_given: the user named that axis, so a body that lies along it does lie.
-
-    Raises:
-        TakeError: names the option that corrects it.
+    `scale` and `up` are the unit in metres and the upward axis that were assumed for the file. If the user gave the
+    axis (`axis_given`), a lying body is accepted.
     """
     some = joints[np.linspace(0, len(joints) - 1, min(len(joints), MAX_CHECKED)).astype(np.int64)].astype(np.float64)
     height = stature(some)
@@ -44,19 +40,19 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
         )
     standing = _standing_axis(some)
     if standing != "z" and not axis_given:
-        own = {"z": {"x": "x", "y": "y"}, "y": {"x": "x", "y": "z"}}[up][standing]  # the same axis in the file
+        own = {"z": {"x": "x", "y": "y"}, "y": {"x": "x", "y": "z"}}[up][standing]  # the axis before conversion
         raise TakeError(f"has a body that stands along {own}, not {up}: give --up {own}, or --up {up} if it does lie")
 
 
 def stature(joints: np.ndarray) -> float:
-    """Approximate height of a body, in any pose, by its bones: the median over joints (T, 25, 3)."""
+    """Approximate height in metres of a body in any pose, from the median bone lengths of joints (T, 25, 3)."""
     ends = np.array(_BONES)
     lengths = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=-1)  # (T, bones)
-    return _WHOLE * float(np.median(lengths @ np.array(_WEIGHTS)))
+    return _STATURE_RATIO * float(np.median(lengths @ np.array(_WEIGHTS)))
 
 
 def _standing_axis(joints: np.ndarray) -> str:
-    """The axis along which the body mostly stands; z when there is no such axis."""
+    """The axis along which the body stands in most frames; z if there is none."""
     trunk = joints[:, HEAD] - joints[:, PELVIS]
     length = np.linalg.norm(trunk, axis=-1, keepdims=True)
     mean = np.abs(np.mean(trunk / np.maximum(length, 1e-9), axis=0))
@@ -64,7 +60,7 @@ def _standing_axis(joints: np.ndarray) -> str:
 
 
 def _fitting_scale(height: float, scale: float) -> tuple[float, str | None]:
-    """The scale that gives a usual height: a common unit if one is near, with its name."""
+    """The scale that gives a usual height. If a common unit is near, its scale and its name."""
     wanted = scale * USUAL / height
     unit = min(_UNITS, key=lambda candidate: abs(math.log(candidate / wanted)))
     if abs(math.log(unit / wanted)) < math.log(1.4):

@@ -1,13 +1,13 @@
-"""Joint maps: which joints of another skeleton make the 25 NTU RGB+D joints.
+"""Joint maps: how the 25 NTU RGB+D joints are computed from the joints of another skeleton.
 
-A map is a YAML file with a line for each of the 25 (`utils.skeleton.JOINT_NAMES`). The ready ones are in
-config/joint_maps. The value of a line says where the joint is:
+A map is a YAML file with one line for each of the 25 (`utils.skeleton.JOINT_NAMES`). The maps in config/joint_maps are
+tried by default. A line gives the joint's place:
 
-    head: Head                                                     at the joint of that name
-    chest: [Spine1, Spine2]                                        in the middle of several
-    left_thumb_tip: {from: LeftHand, to: LeftHandThumb, share: 1.5}    on a line: half as far again beyond `to`
+    head: Head                                                     at the joint Head
+    chest: [Spine1, Spine2]                                        at the mean of these joints
+    left_thumb_tip: {from: LeftHand, to: LeftHandThumb, share: 1.5}    at from + 1.5 * (to - from)
 
-Names are compared without a namespace: `mixamorig:Hips` is Hips.
+Namespaces are ignored: `mixamorig:Hips` is Hips.
 """
 
 from __future__ import annotations
@@ -25,26 +25,23 @@ from utils.errors import UserError, nearest, shown
 from utils.skeleton import JOINT_NAMES
 
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
-MAX_SHARE = 10.0  # of a line between two joints, in either direction
+MAX_SHARE = 10.0  # largest `share` of a line, in either direction
 NAMES_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class JointMap:
-    """parts: for each of the 25 joints, the joints that make it with weights that sum to 1."""
+    """Each of the 25 joints as a weighted mean of another skeleton's joints."""
 
     name: str
-    parts: dict[str, list[tuple[str, float]]]
+    parts: dict[str, list[tuple[str, float]]]  # for each of the 25, joint names and weights that sum to 1
 
     @property
     def names(self) -> set[str]:
         return {name for part in self.parts.values() for name, _ in part}
 
     def matrix(self, names: list[str]) -> np.ndarray:
-        """(25, J): the 25 joints as weighted means of J joints of these `names`.
-
-        Raises TakeError when a name is missing or occurs twice.
-        """
+        """Weights (25, J) of J joints with these `names`. Raises TakeError when a name is missing or occurs twice."""
         plain = [_without_namespace(name) for name in names]
         if missing := sorted(self.names - set(plain)):
             raise TakeError(f"has no joint {', '.join(missing[:10])}, which the joint map {self.name} names")
@@ -58,7 +55,7 @@ class JointMap:
 
 
 def read_map(path: Path) -> JointMap:
-    """Read a joint map. Raises UserError that names the first thing that is wrong with it."""
+    """Read a joint map. Raises UserError for the first error in it."""
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -76,14 +73,14 @@ def read_map(path: Path) -> JointMap:
 
 @functools.cache
 def ready_maps() -> list[JointMap]:
-    """The maps that come with this project."""
+    """The maps in config/joint_maps."""
     return [read_map(path) for path in sorted(READY.glob("*.yaml"))]
 
 
 def choose_map(names: list[str]) -> JointMap:
-    """The ready map whose names all occur among `names`; of several, the one with most names.
+    """The ready map whose joints all occur among `names`. If several fit, the one with the most joints.
 
-    Raises TakeError when no map fits, or several do equally. It lists the names and says how to write a map.
+    Raises TakeError, with the names and how to write a map, when no map fits or several have equally many joints.
     """
     present = {_without_namespace(name) for name in names}
     fitting = [joint_map for joint_map in ready_maps() if joint_map.names <= present]
@@ -104,7 +101,7 @@ def _without_namespace(name: str) -> str:
 
 
 def _part(value: Any, where: str) -> list[tuple[str, float]]:
-    """The joints and weights of one line. Raises UserError that begins with `where` when it has no meaning."""
+    """Joints and weights of one line. Raises UserError, which begins with `where`, for any other value."""
     if isinstance(value, str) and value:
         return [(_without_namespace(value), 1.0)]
     if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):

@@ -1,36 +1,37 @@
 """Recordings in several formats → people with 25 joints at 30 fps, z up, in metres.
 
-Formats: AMASS takes (.npz with `poses`), joint arrays (.npy, .npz), BVH, and NTU RGB+D's .skeleton files. The user's
-`ReadOptions` replace what a file says or lacks. Joints that cannot belong to a person are refused.
+Formats: AMASS takes (.npz with `poses`), arrays of joints (.npy, .npz), BVH, and NTU RGB+D's .skeleton files. Joints
+that cannot belong to a person are refused.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.amass import read_poses, resample_indices
+from prepare.formats.amass import resample_indices
 from prepare.formats.bvh import read_bvh
-from prepare.formats.errors import MAX_FRAMES, MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 from prepare.formats.folders import walk
-from prepare.formats.npz import NpzFile, open_npz, pick_rows, read_npy
+from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
 from prepare.formats.smplh_body import load_body
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import JointMap, choose_map
-from prepare.skeletons.smplh import SmplhJoints
+from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
 from utils.skeleton import FPS, NUM_JOINTS
 
 SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")
 BLOCK_FRAMES = 4096
-NO_TAKES = ("shape.npz", "_stagei.npz")  # ends of names: files beside AMASS's takes, without motion
-# From a file's axes to z up, by the axis that points up in the file. All are rotations, so left stays left.
+WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
+# From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
 AXIS_ROTATIONS = {
     "z": np.eye(3),
     "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
@@ -40,24 +41,22 @@ AXIS_ROTATIONS = {
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user says about recordings. None: what the file says, or the custom of its format.
+    """The user's options. None means the file's own value, or the usual one of its format.
 
-    body: for AMASS takes, as `load_body` takes it; the other options do not apply to those, but `person` does.
-    fps: frames per second. up: axis that points up. scale: metres in a unit. joint_map: of BVH files.
-    person: the number, from 1, of the only person to read.
+    AMASS takes use only `body` and `person`.
     """
 
-    body: str
+    body: str  # as in `load_body`
     fps: float | None = None
-    up: str | None = None
-    scale: float | None = None
-    joint_map: JointMap | None = None
-    person: int | None = None
+    up: str | None = None  # the axis that points up
+    scale: float | None = None  # metres in a unit of the file
+    joint_map: JointMap | None = None  # for BVH files
+    person: int | None = None  # number of the only person to read, from 1
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person in a recording: number from 1, joints (T, 25, 3) float32 metres, first frame at 30 fps."""
+    """A person in a recording: number from 1, joints (T, 25, 3) float32 metres, index of the first frame at 30 fps."""
 
     number: int
     joints: np.ndarray
@@ -65,14 +64,10 @@ class Person:
 
 
 def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
-    """Recordings among files and below folders, by name, sorted. A name is the path below the given folder.
+    """Recordings among the `given` files and folders, by name, sorted. A name is the path below the given folder.
 
-    Args:
-        out: folder of results; nothing in it is an input.
-        mark: name of a file that every folder of results holds; such folders are no inputs either.
-
-    Raises:
-        UserError: a path does not exist, there is no recording, or two recordings would have results at one place.
+    Folders of results are skipped: `out`, and every folder with a file named `mark`. Raises UserError when a path does
+    not exist, there is no recording, or the results of two recordings would have the same path.
     """
     found: dict[str, Path] = {}
     for path in given:
@@ -80,7 +75,7 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
             name = as_text(below)
             if (out / name).is_file():
                 raise UserError(
-                    f"{out / name}: is a file; the recording's folder needs this name, so choose another --out"
+                    f"{out / name}: is a file, but results need a folder of this name; choose another --out"
                 )
             other = found.setdefault(name, file)
             if other.resolve() != file.resolve():
@@ -93,11 +88,14 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
 
 
 def read_recording(path: Path, options: ReadOptions) -> list[Person]:
-    """All people in a recording, or the one that `options` ask for.
+    """All people in a recording, or only `options.person`.
 
-    Raises TakeError when the file is damaged, lacks something, or holds joints that cannot be a person's.
+    Raises TakeError when the file cannot be read, is damaged or incomplete, or its joints cannot be a person's.
     """
-    people = _READERS[path.suffix.lower()](path, options)
+    try:
+        people = _READERS[path.suffix.lower()](path, options)
+    except OSError as error:
+        raise TakeError(f"cannot be read ({error.strerror or error})") from error
     if options.person is None:
         return people
     chosen = [person for person in people if person.number == options.person]
@@ -107,22 +105,22 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
 
 
 def as_text(name: str | Path) -> str:
-    """A file's name as text that can be written and printed: bytes that are not UTF-8 become \\xNN."""
+    """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
     return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 @functools.cache
 def smplh_joints(body: str) -> SmplhJoints:
-    """Joints on the body that `load_body` gives. Raises UserError as it does."""
+    """Computes joints on the body that `load_body` reads. Raises UserError as it does."""
     return SmplhJoints(load_body(body))
 
 
 def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
-    """The recording `path`, or those below the folder `path`, with their names."""
+    """Name and path of the recording `path`, or of each recording below the folder `path`."""
     if path.resolve() == out.resolve():
         raise UserError(f"{path}: is both an input and --out; name another folder by --out")
     if path.is_dir():
-        files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(NO_TAKES)]
+        files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(WITHOUT_MOTION)]
         return [(f.relative_to(path).as_posix(), f) for f in files if f.suffix.lower() in SUFFIXES]
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
@@ -136,39 +134,34 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
         if "poses" not in file.names:
             name = _joints_name(file)
             header = file.header(name)
-            _check_shape(header.shape, header.dtype)
+            _check_joints(header)
             stored = file.number("fps") if "fps" in file.names else None
             wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
-            return [_person(pick_rows(file.row_blocks(name), wanted), fps, options, up="z", unit=1.0)]
+            return [_person(pick_rows(file.row_blocks(name), wanted), fps, options)]
     return _read_amass(path, options)
 
 
 def _read_amass(path: Path, options: ReadOptions) -> list[Person]:
-    _, blocks = read_poses(path, MAX_FRAMES + 1)
     try:
         joints_of = smplh_joints(options.body)
     except UserError as error:
         raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body synthetic): {error}") from error
-    joints = np.concatenate([joints_of(poses) for poses in blocks if len(poses)])
-    _refuse_too_long(len(joints))
-    if not np.isfinite(joints).all():
-        raise TakeError("has poses beyond all angles (their joints are not finite)")
-    return [Person(1, joints)]
+    return [Person(1, read_joints(path, joints_of)[1])]
 
 
 def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
     array = read_npy(path)
-    _check_shape(array.shape, array.dtype)
+    _check_joints(array)
     wanted, fps = _wanted_frames(len(array), options.fps)
     blocks = (array[wanted[start : start + BLOCK_FRAMES]] for start in range(0, len(wanted), BLOCK_FRAMES))
-    return [_person(blocks, fps, options, up="z", unit=1.0)]
+    return [_person(blocks, fps, options)]
 
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     bvh = read_bvh(path)
     weights = (options.joint_map or choose_map(bvh.names)).matrix(bvh.names)
     if options.fps is None and bvh.fps is None:
-        raise TakeError("has a frame time that no capture has: give its frames per second by --fps")
+        raise TakeError("has a frame time that is not plausible: give its frames per second by --fps")
     wanted, fps = _wanted_frames(bvh.frames, options.fps or bvh.fps)
     blocks = (np.einsum("vj,tjc->tvc", weights, block) for block in bvh.positions(wanted))
     return [_person(blocks, fps, options, up="y", unit=0.01)]
@@ -179,7 +172,7 @@ def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
     people = []
     for number, (first, joints) in enumerate(read_ntu(path), start=1):
         wanted, rate = _wanted_frames(len(joints), fps)
-        person = _person([joints[wanted]], rate, options, up="y", unit=1.0)
+        person = _person([joints[wanted]], rate, options, up="y")
         people.append(replace(person, number=number, first=round(first * FPS / fps)))
     return people
 
@@ -187,33 +180,27 @@ def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
 _READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton": _read_skeleton}
 
 
-def _person(blocks: Iterable[np.ndarray], fps: float, options: ReadOptions, up: str, unit: float) -> Person:
-    """A person from blocks of joints (T, 25, 3) at `fps` ≤ 30; `up` and `unit` are the custom of the format."""
+def _person(blocks: Iterable[np.ndarray], fps: float, options: ReadOptions, up: str = "z", unit: float = 1.0) -> Person:
+    """A person from blocks of joints (T, 25, 3) at `fps` ≤ 30. `up` and `unit` (metres) are the format's usual ones."""
     scale, axis = options.scale or unit, options.up or up
-    with np.errstate(over="ignore", invalid="ignore"):  # joints that become infinite are refused below
-        transform = scale * AXIS_ROTATIONS[axis].T
-        joints = np.concatenate([(np.asarray(block, np.float64) @ transform).astype(np.float32) for block in blocks])
-    if not np.isfinite(joints).all():
-        raise TakeError("has joints that are not finite (NaN, infinite or beyond 32 bits)")
+    transform = scale * AXIS_ROTATIONS[axis].T
+    with np.errstate(over="ignore", invalid="ignore"):  # finite_float32 refuses joints that become infinite
+        joints = [finite_float32(np.asarray(block, np.float64) @ transform, "joints") for block in blocks]
+    joints = np.concatenate(joints)
     check_person(joints, scale, axis, axis_given=options.up is not None)
     return Person(1, _interpolated(joints, fps) if fps < FPS else joints)
 
 
 def _wanted_frames(frames: int, fps: float | None) -> tuple[np.ndarray, float]:
-    """Frames to read of a recording at `fps`, and the rate of these: 30, or `fps` where that is lower."""
+    """Indices of the frames to read from a recording at `fps`, and their rate: 30, or `fps` if it is lower."""
     if fps is None:
         raise TakeError("does not say its frames per second: give them by --fps")
     if not MIN_RATE <= fps <= MAX_RATE:
         raise TakeError(f"has {fps:g} frames per second, not between {MIN_RATE:g} and {MAX_RATE:g}")
     if frames == 0:
         raise TakeError("has no frame")
-    _refuse_too_long(frames * FPS / fps)
+    refuse_too_long(frames * FPS / fps)
     return (np.arange(frames), fps) if fps < FPS else (resample_indices(frames, fps), FPS)
-
-
-def _refuse_too_long(frames: float) -> None:
-    if frames > MAX_FRAMES:
-        raise TakeError(f"has more than {MAX_FRAMES:,} frames at {FPS} fps: cut it into shorter ones")
 
 
 def _interpolated(joints: np.ndarray, fps: float) -> np.ndarray:
@@ -229,7 +216,11 @@ def _joints_name(file: NpzFile) -> str:
     """Name of the array of joints: `joints`, or the only array of that shape."""
     if "joints" in file.names:
         return "joints"
-    fitting = [name for name in file.names if _shape(file, name)[1:] == (NUM_JOINTS, 3)]
+    fitting = []
+    for name in file.names:
+        with suppress(TakeError):  # arrays besides the joints may be unreadable
+            if file.header(name).shape[1:] == (NUM_JOINTS, 3):
+                fitting.append(name)
     if len(fitting) != 1:
         raise TakeError(
             f"has {len(fitting) or 'no'} arrays of shape (T, {NUM_JOINTS}, 3) and none called joints or poses, only "
@@ -238,17 +229,9 @@ def _joints_name(file: NpzFile) -> str:
     return fitting[0]
 
 
-def _shape(file: NpzFile, name: str) -> tuple[int, ...]:
-    """Shape of an array; () when it cannot be read, because arrays beside the joints do not matter."""
-    try:
-        return file.header(name).shape
-    except TakeError:
-        return ()
-
-
-def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
-    if shape[1:] != (NUM_JOINTS, 3) or dtype.kind not in "fiu":
+def _check_joints(array: Header | np.ndarray) -> None:
+    if array.shape[1:] != (NUM_JOINTS, 3) or array.dtype.kind not in "fiu":
         raise TakeError(
-            f"has an array of shape {shape} and type {dtype}, expected numbers (T, {NUM_JOINTS}, 3): frames, "
-            "joints of utils/skeleton.py, x y z"
+            f"has an array of shape {array.shape} and type {array.dtype}, expected numbers (T, {NUM_JOINTS}, 3): "
+            "frames, joints of utils/skeleton.py, x y z"
         )

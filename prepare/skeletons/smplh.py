@@ -1,13 +1,14 @@
-"""SMPL-H poses → the 25 NTU RGB+D joints, with the arithmetic of smplx.
+"""SMPL-H poses → the 25 NTU RGB+D joints, computed by functions of smplx.
 
-SMPL-H (Romero et al. 2017) has 6,890 vertices. The 25 joints need only 21 joints of its kinematic chain and four
-vertices: the tips of both thumbs and index fingers.
+SMPL-H (Romero et al. 2017) has 6,890 vertices. The 25 joints are 21 joints of its kinematic chain and only four
+vertices: the tips of both thumbs and both index fingers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,19 +16,20 @@ from smplx.lbs import batch_rigid_transform, batch_rodrigues, blend_shapes, vert
 from smplx.vertex_ids import vertex_ids
 from torch import Tensor
 
+from prepare.formats.amass import read_poses
+from prepare.formats.errors import MAX_FRAMES, TakeError
 from prepare.formats.smplh_body import SMPLH_JOINTS, Body
-from utils.skeleton import SMPLH_OUTPUT_INDEX
+from utils.skeleton import FPS, NUM_JOINTS, SMPLH_OUTPUT_INDEX
 
 BATCH_FRAMES = 2048
-# Single vertices that come last among the 25 joints: tips of left thumb and index, right thumb and index
+# The last four of the 25 joints are vertices: tips of left thumb, left index, right thumb and right index
 TIP_VERTICES = tuple(vertex_ids["smplh"][name] for name in ("lthumb", "lindex", "rthumb", "rindex"))
 
 
 class SmplhJoints:
-    """A body of zero shape, reduced to what the 25 joints need, so that it is small enough to send to every worker."""
+    """Computes the 25 joints on a body of zero shape. Of the body it keeps only the arrays that these joints need."""
 
     def __init__(self, body: Body, device: torch.device | str = "cpu"):
-        """Reduce a checked body (`prepare.formats.smplh_body`). `device` computes the joints."""
         tips = list(TIP_VERTICES)
         template = torch.from_numpy(body["v_template"])[None]
         self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template)  # (1, 52, 3)
@@ -42,7 +44,7 @@ class SmplhJoints:
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:
-        """Poses (T, 156) axis-angle radians without the hands' mean → joints (T, 25, 3) float32 metres."""
+        """Poses (T, 156), axis-angle radians → joints (T, 25, 3) float32 metres. The hands' mean pose is added."""
         batches = torch.from_numpy(np.ascontiguousarray(poses, np.float32)).split(BATCH_FRAMES)
         with torch.inference_mode():
             return np.concatenate([self._batch(batch.to(self._mean_pose.device)).cpu().numpy() for batch in batches])
@@ -60,9 +62,29 @@ class SmplhJoints:
         return torch.cat([joints[:, self._chain], tips], dim=1)
 
 
+def read_joints(path: Path, joints_of: SmplhJoints, limit: int = MAX_FRAMES + 1) -> tuple[float, np.ndarray]:
+    """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
+
+    Raises TakeError when the take is damaged, is too long, or gives joints that are not finite.
+    """
+    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1))
+    joints = [np.empty((0, NUM_JOINTS, 3), np.float32), *(joints_of(poses) for poses in blocks if len(poses))]
+    joints = np.concatenate(joints)
+    refuse_too_long(len(joints))
+    if not np.isfinite(joints).all():
+        raise TakeError("has poses whose joints are not finite: its angles are too large")
+    return fps, joints
+
+
+def refuse_too_long(frames: float) -> None:
+    """Raise TakeError when a recording has more than MAX_FRAMES frames at 30 fps."""
+    if frames > MAX_FRAMES:
+        raise TakeError(f"has more than {MAX_FRAMES:,} frames at {FPS} fps: cut it into shorter ones")
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread, so that workers do not compete and results do not depend on their number."""
+    """Run torch on one thread, so that parallel workers do not compete and their number does not change results."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

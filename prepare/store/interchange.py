@@ -3,9 +3,9 @@
     python -m prepare.store.interchange export --data dataset/processed_data --split split1 --out pickles
     python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
 
-A pickle is one subset: {"sid": [...], "X": [...], "Y": [...], "L": [...]} with one entry a clip, or a list of
-{"sid", "X", "Y", "L"}: X (3, T, 25, 1) joints in metres at 30 fps, Y the class indices of the clip, L (T,) one class
-index a frame with K for background.
+A pickle holds one subset: {"sid": [...], "X": [...], "Y": [...], "L": [...]} with one entry per clip, or a list of
+{"sid", "X", "Y", "L"}. X (3, T, 25, 1): joints in metres at 30 fps. Y: class indices of the clip. L (T,): one class
+index per frame, K for background.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ def export_split(split: Split, policy: LabelPolicy, out: Path) -> list[Path]:
 
 
 def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Path:
-    """Make a split, with a store of its own, from one pickle a subset; returns the split's folder.
+    """Make a split, with a store of its own, from one pickle per subset; returns the split's folder.
 
-    Raises:
-        UserError: a file holds anything but plain containers and numpy arrays, or is not of this layout.
+    Raises UserError when the split exists, or when a file holds anything but plain containers and numpy arrays or does
+    not have the released layout.
     """
-    plain_name(name, "--name")
+    if (out / plain_name(name, "--name")).exists():
+        raise UserError(f"{out / name}: is there already; choose another --name")
     clips: list[Clip] = []
-    joints: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
+    joints, labels = [], []
     start = 0
     for subset in SUBSETS:
         for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
@@ -90,10 +90,7 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
 
 
 def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Id, joints (T, 25, 3) float32 metres and labels (T, K) bool of each clip of a released pickle, checked.
-
-    Raises UserError as `import_split` does.
-    """
+    """Id, joints (T, 25, 3) float32 metres and labels (T, K) bool of each clip. Raises UserError as `import_split`."""
     for number, entry in enumerate(_entries(path)):
         sid, x, frame_labels = str(entry["sid"]), as_array(entry["X"]), as_array(entry["L"])
         where = f"{path}: clip {number} ({shown(sid)})"
@@ -117,7 +114,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    """The file's clips, each with all of KEYS, whether it holds columns or rows."""
+    """The clips of a pickle in either layout, each with all of KEYS."""
     if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"{path}: is larger than {MAX_FILE_BYTES >> 30} GiB")
     content = read_pickle(path, "a released split pickle")
@@ -140,7 +137,7 @@ def _column(value: Any) -> list[Any]:
 
 
 def _indices(value: Any) -> list[int] | None:
-    """Class indices in rising order; None when they are none."""
+    """Class indices in rising order; None when an entry is no whole number."""
     entries = [as_array(entry) if isinstance(entry, Stub) else entry for entry in _column(value)]
     numbers = [entry.item() if isinstance(entry, np.ndarray) and entry.ndim == 0 else entry for entry in entries]
     return sorted(numbers) if all(type(number) is int for number in numbers) else None
@@ -152,18 +149,18 @@ def parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     folder = {"type": Path, "default": Path(__file__).parents[2] / "dataset" / "processed_data"}
     folder["help"] = "folder of splits (default: dataset/processed_data)"
-    out = commands.add_parser("export", help="a split → one pickle a subset", **texts)
-    out.add_argument("--data", **folder)
-    out.add_argument("--split", required=True, help="name of the split, such as split1")
-    out.add_argument("--out", type=Path, required=True, help="folder for the pickles")
-    gaps = "un-annotated frames become background or are removed, as data.gaps (default: background)"
-    out.add_argument("--gaps", choices=("background", "removed"), default="background", help=gaps)
-    into = commands.add_parser("import", help="one pickle a subset → a split", **texts)
-    into.add_argument("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
-    into.add_argument("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
-    into.add_argument("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
-    into.add_argument("--name", required=True, help="name of the new split")
-    into.add_argument("--out", **folder)
+    add = commands.add_parser("export", help="write a split as one pickle per subset", **texts).add_argument
+    add("--data", **folder)
+    add("--split", required=True, help="name of the split, such as split1")
+    add("--out", type=Path, required=True, help="folder for the pickles")
+    gaps = "frames without annotation become background or are removed, as data.gaps (default: background)"
+    add("--gaps", choices=("background", "removed"), default="background", help=gaps)
+    add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
+    add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
+    add("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
+    add("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
+    add("--name", required=True, help="name of the new split")
+    add("--out", **folder)
     return parser.parse_args()
 
 
@@ -174,10 +171,8 @@ def main() -> int:
         for path in export_split(Split.open(args.data, args.split), policy, args.out):
             print(f"written: {path}")
         return 0
-    if (args.out / plain_name(args.name, "--name")).exists():
-        raise UserError(f"{args.out / args.name}: is there already; choose another --name")
     folder = import_split({"train": args.train, "val": args.val}, read_actions(args.actions), args.name, args.out)
-    print(f"written: {folder}; train on it by --set data.root={args.out} data.split={args.name}")
+    print(f"written: {folder}; to train on it, give train.py --set data.root={args.out} data.split={args.name}")
     print(f"look: {write_card(Split.open(args.out, args.name))}")
     return 0
 

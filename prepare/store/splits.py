@@ -1,4 +1,4 @@
-"""A label set over a store: which clips it takes, their frame labels, and counts of them."""
+"""A split: the clips of a store that have a class of one label set, their frame labels, and counts of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from prepare.formats.babel import Babel, dense_labels
 from utils.store import SUBSETS, SkeletonStore, write_split
 
-BENCHMARK_FRAMES = 1000  # default of data.max_frames: longer clips are stored, and left out on loading
+BENCHMARK_FRAMES = 1000  # default of data.max_frames; longer clips are stored and left out when data are loaded
 
 
 def write_label_set(folder: Path, classes: list[str], babel: Babel, store: SkeletonStore) -> None:

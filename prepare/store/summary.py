@@ -1,4 +1,4 @@
-"""Tables that a preparation prints: what became of the takes, and how their frame rates compare with BABEL's."""
+"""What a preparation prints of its takes: how many are stored, and whether their frame rates agree with BABEL's."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ RATE_TOLERANCE = 0.01  # frames per second
 def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, limit: int | None) -> None:
     """Print how many clips of each AMASS folder are stored, missing or unreadable, and which download is needed.
 
-    Args:
-        left_out: why a clip is not stored, by its id; "missing" where its take is not there.
+    left_out: why a clip is not stored, by its id; "missing" where there is no file.
     """
     table: dict[str, Counter[str]] = {}
     for clip in clips:
@@ -47,8 +46,8 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
 
 
 def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
-    """Print how the takes' frame rates compare with the table in BABEL's code. The takes' own rates are always used."""
-    path = next(iter(sorted(babel_code.rglob(RATES))), None) if babel_code and babel_code.is_dir() else None
+    """Compare the takes' frame rates with the table in BABEL's code, if there is one. The takes' rates are used."""
+    path = min(babel_code.rglob(RATES), default=None) if babel_code and babel_code.is_dir() else None
     if path is None:
         return
     try:
@@ -60,5 +59,5 @@ def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
     others = [clip for clip in compared if not abs(clip.fps - rates[clip.feat_p]) <= RATE_TOLERANCE]
     print(f"\nframe rates: {len(compared) - len(others)} of {len(compared)} clips agree with {path}")
     for clip in others[:SHOWN]:
-        theirs = rates[clip.feat_p]
-        print(f"warning: {clip.feat_p} has {clip.fps:g} fps, BABEL's table says {theirs:g}; its own rate is used")
+        rate = rates[clip.feat_p]
+        print(f"warning: {clip.feat_p} has {clip.fps:g} fps, BABEL's table says {rate:g}; its own rate is used")

@@ -1,4 +1,4 @@
-"""The skeleton store of one body and one release of BABEL: computed from takes, brought up to date when they change."""
+"""The skeleton store of one body and one release of BABEL: computed from takes, and updated when takes change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,20 +23,20 @@ from utils.errors import UserError
 from utils.manifest import FORMAT
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
-METHOD = 1  # of computing joints from poses; another method makes another store
+METHOD = 1  # version of the computation from poses to joints; another version makes another store
 PARTS = "parts"  # folder of computed takes, until the store is written from them
-SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves hashing them again
+SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves time
 
 
 def store_name(babel: Babel, body: Body) -> str:
-    """Folder name of the store of these labels and this body; other inputs have another name."""
+    """Folder name of the store of these labels and this body. Other labels or another body give another name."""
     settings = {"format": FORMAT, "method": METHOD, "body": body_digest(body), "babel": babel.hashes}
     return STORE_PREFIX + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process alone. Raises UserError while another preparation holds it."""
+    """Lock the folder for this process. Raises UserError while another preparation has locked it."""
     with (folder / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,22 +57,18 @@ def update_store(
     wanted: set[str],
     workers: int,
 ) -> tuple[SkeletonStore, dict[str, str]]:
-    """Bring the store in `folder` up to date with the takes of the `wanted` clips; what is stored already stays.
+    """Bring the store in `folder` up to date with the takes of the `wanted` clips. Clips in the store stay in it.
 
     Args:
         places: file below `amass` of each clip's take, by clip id.
         problems: why there is none, for the other clips.
 
-    Returns:
-        The store, and why clips are not in it, by clip id.
-
-    Raises:
-        UserError: no clip is left.
+    Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
     """
     folder.mkdir(exist_ok=True)
     parts = folder / PARTS
     before = _open_if_usable(folder)
-    stored = _still_valid(before, babel.clips) if before else {}
+    stored = before.clips if before else {}
     chosen = [clip for clip in babel.clips if clip.sid in wanted or clip.sid in stored]
     jobs = _jobs(chosen, places, stored, _read_seen(folder))
     computed = compute_parts(amass, parts, SmplhJoints(body), list(jobs.values()), workers)
@@ -99,19 +94,11 @@ def update_store(
 
 
 def _open_if_usable(folder: Path) -> SkeletonStore | None:
-    if not (folder / "store.json").exists():
-        return None
     try:
-        return SkeletonStore.open(folder)
+        return SkeletonStore.open(folder) if (folder / "store.json").exists() else None
     except UserError as error:
         print(f"made anew: {error}")
         return None
-
-
-def _still_valid(store: SkeletonStore, clips: list[Annotation]) -> dict[str, Clip]:
-    """Stored clips of which BABEL still says the same."""
-    now = {(clip.sid, clip.subset, clip.feat_p, clip.duration) for clip in clips}
-    return {sid: c for sid, c in store.clips.items() if (sid, c.subset, c.feat_p, c.duration) in now}
 
 
 def _write_seen(folder: Path, outcomes: dict[str, Outcome]) -> None:
@@ -133,14 +120,11 @@ def _jobs(
 ) -> dict[str, Job]:
     """The take to compute for each chosen clip that has one, by clip id."""
     jobs = {}
-    for clip in (clip for clip in chosen if clip.sid in places):
-        file, known = places[clip.sid], None
-        if clip.sid in stored and stored[clip.sid].source.get("file") == file:
-            digest = stored[clip.sid].source.get("sha256")
-            known = seen.get(file)
-            if known is None or known.sha256 != digest:
-                known = Source(file, -1, -1, digest)  # no file has this size and time, so it will be hashed
-        jobs[clip.sid] = Job(file, clip.frame_limit(), known)
+    for clip in chosen:
+        if file := places.get(clip.sid):
+            source = stored[clip.sid].source if clip.sid in stored else {}
+            digest = source.get("sha256") if source.get("file") == file else None
+            jobs[clip.sid] = Job(file, clip.frame_limit(), seen.get(file), digest)
     return jobs
 
 
@@ -152,19 +136,19 @@ def _clips(
     problems: dict[str, str] = {}
     start = 0
     for clip in chosen:
-        outcome = outcomes.get(clip.sid)
-        if isinstance(outcome, TakeError):
-            problems[clip.sid] = str(outcome)
-            continue
-        if isinstance(outcome, Part):
-            if outcome.frames == 0:
+        match outcomes.get(clip.sid):
+            case TakeError() as error:
+                problems[clip.sid] = str(error)
+                continue
+            case Part(frames=0):
                 problems[clip.sid] = f"has no frame within BABEL's {clip.duration:g} s"
                 continue
-            source = {name: value for name, value in asdict(outcome.source).items() if name != "mtime_ns"}
-            facts = {"feat_p": clip.feat_p, "fps": outcome.fps, "duration": clip.duration, "source": source}
-            made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=outcome.frames, **facts)
-        else:  # the take is unchanged, or it is gone and its joints stay
-            made = stored[clip.sid].model_copy(update={"start": start})
+            case Part(take, fps, frames):
+                source = {"file": take.file, "bytes": take.bytes, "sha256": take.sha256}
+                facts = {"feat_p": clip.feat_p, "fps": fps, "duration": clip.duration, "source": source}
+                made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, **facts)
+            case _:  # the take is unchanged, or it is gone and its joints stay
+                made = stored[clip.sid].model_copy(update={"start": start})
         clips.append(made)
         start += made.frames
     return clips, problems
@@ -173,7 +157,7 @@ def _clips(
 def _joints(
     clips: list[Clip], fresh: dict[str, Job], parts: Path, before: SkeletonStore | None
 ) -> Iterator[np.ndarray]:
-    """Every clip's joints (T, 25, 3), one after another: of `fresh` clips from their parts, else from `before`."""
+    """The joints (T, 25, 3) of each clip, in order: from its part if it is `fresh`, else from the store before."""
     for clip in clips:
         if clip.sid not in fresh:
             yield before.joints(clip.sid)

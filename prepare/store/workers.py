@@ -1,7 +1,7 @@
-"""Takes to joints, several at a time. Each result is a file, a part, that a later run finds.
+"""From takes to joints, several at a time. The result of each take is a file, a part, which a later run finds.
 
-A part holds one line of JSON (what the joints were computed from, and their SHA-256), then the joints. Parts are not
-synced to the disk: the hash tells a part that was cut off, which is then computed again.
+A part is one line of JSON (what the joints were computed from, and their SHA-256), followed by the joints. Parts are
+not synced to the disk. A part that was cut off does not match its hash and is computed again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from prepare.formats.amass import read_poses
-from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.skeletons.smplh import SmplhJoints, one_thread
+from prepare.formats.errors import TakeError
+from prepare.skeletons.smplh import SmplhJoints, one_thread, read_joints
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
@@ -28,9 +27,9 @@ _MAX_HEADER = 1 << 16
 
 @dataclass(frozen=True)
 class Source:
-    """A take's file as it was read: path below the AMASS folder, size, time of change, content."""
+    """The file of a take as it was read."""
 
-    file: str
+    file: str  # path below the AMASS folder
     bytes: int
     mtime_ns: int
     sha256: str
@@ -38,20 +37,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """A take to compute: its file, the frames at 30 fps that are needed, and its state when it was stored."""
+    """A take to compute."""
 
-    file: str
-    limit: int
-    stored: Source | None
+    file: str  # path below the AMASS folder
+    limit: int  # frames at 30 fps that are needed
+    seen: Source | None = None  # the file as a run before has read it
+    stored: str | None = None  # SHA-256 of the file from which the joints in the store were computed
 
 
 @dataclass(frozen=True)
 class Part:
-    """A computed take: its file, its own frame rate, and its frames at 30 fps, at most the job's limit."""
+    """A computed take."""
 
     source: Source
-    fps: float
-    frames: int
+    fps: float  # of the take itself
+    frames: int  # at 30 fps, at most the job's limit
 
 
 Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; why it cannot be used
@@ -60,16 +60,15 @@ Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; 
 def compute_parts(amass: Path, folder: Path, joints: SmplhJoints, jobs: list[Job], workers: int) -> Iterator[Outcome]:
     """Compute each job's part in `folder`; yields outcomes in the order of the jobs.
 
-    The workers are threads: file access and torch release Python's lock. Each computes on one core, so the joints do
-    not depend on the number of workers. When the caller stops, finished parts stay.
+    The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
+    joints do not depend on the number of workers. Finished parts stay when the caller stops.
     """
     folder.mkdir(exist_ok=True)
     pool = ThreadPoolExecutor(workers)
     try:
         with one_thread():
             outcomes = pool.map(partial(_outcome, amass, folder, joints), jobs)
-            bar = tqdm(outcomes, total=len(jobs), desc="takes", unit="take", smoothing=0.05, disable=None)
-            yield from bar
+            yield from tqdm(outcomes, total=len(jobs), desc="takes", unit="take", smoothing=0.05, disable=None)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -97,7 +96,7 @@ def _write_part(folder: Path, job: Job, part: Part, content: bytes) -> None:
 
 
 def _part_path(folder: Path, job: Job) -> Path:
-    """Where the part of a job is. A hash, so that no name from a file enters the path."""
+    """Where the part of a job is. The name is a hash, so no name from the labels enters the path."""
     return folder / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
 
 
@@ -105,36 +104,25 @@ def _outcome(amass: Path, folder: Path, joints: SmplhJoints, job: Job) -> Outcom
     """Compute one part, unless its take is unchanged since it was stored or since the part was computed."""
     try:
         found = read_part(folder, job)
-        source = _source(amass, job.file, found[0].source if found else job.stored)
-        if job.stored and source.sha256 == job.stored.sha256:
+        source = _source(amass, job.file, found[0].source if found else job.seen)
+        if source.sha256 == job.stored:
             return source
         if found and source.sha256 == found[0].source.sha256:
             return found[0]
-        fps, made = _joints(amass / job.file, job.limit, joints)
+        fps, made = read_joints(amass / job.file, joints, job.limit)
         if _source(amass, job.file, source) != source:
             raise TakeError("was changed while it was read")
     except TakeError as error:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
-    part = Part(source, fps, sum(len(block) for block in made))
-    _write_part(folder, job, part, b"".join(block.astype("<f4").tobytes() for block in made))
+    part = Part(source, fps, len(made))
+    _write_part(folder, job, part, made.astype("<f4").tobytes())
     return part
 
 
-def _joints(path: Path, limit: int, joints: SmplhJoints) -> tuple[float, list[np.ndarray]]:
-    """A take's own frame rate, and its joints at 30 fps in blocks (T, 25, 3)."""
-    info, blocks = read_poses(path, min(limit, MAX_FRAMES + 1))
-    made = [joints(poses) for poses in blocks if len(poses)]
-    if sum(len(block) for block in made) > MAX_FRAMES:
-        raise TakeError(f"has more than {MAX_FRAMES:,} frames at 30 fps")
-    if not all(np.isfinite(block).all() for block in made):
-        raise TakeError("has poses beyond all angles (their joints are not finite)")
-    return info.fps, made
-
-
 def _source(amass: Path, file: str, known: Source | None) -> Source:
-    """The take as it is now. It is hashed unless it has the size and time of a known state."""
+    """The take as it is now. It is not hashed again if it has the size and time of a known state."""
     status = (amass / file).stat()
     if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known

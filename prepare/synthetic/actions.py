@@ -1,4 +1,7 @@
-"""The twelve actions of the benchmark as tables of key poses, most in several ways. `pose.py` explains the channels."""
+"""The motions of the benchmark's twelve actions, and of other movements, as tables of key poses.
+
+A table gives the values of channels (joint angles and rates, see `pose.py`) in successive key poses.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ CLASPED: Rows = {"arm": 14, "arm_out": -4, "elbow": 37, "arm_turn": -42}
 ON_THIGHS: Rows = {"arm": 10, "elbow": 31, "arm_turn": -8, "forearm_turn": -60}
 ON_KNEES: Rows = {"arm": 30, "arm_out": -4, "elbow": 7, "forearm_turn": -60}
 ON_GUARD: Rows = {"arm": 30, "elbow": 90, "arm_turn": -15}
-# The other leg carries the weight.
+# The left leg carries the weight.
 ONE_LEG: Rows = {"knee_r": 16, "hip_r": 10, "ankle_r": 6, "roll": -4, "side": 3, "look": 8}
 
-# Gaits: eight poses of a cycle that starts as the right heel strikes. The arm swings against the leg of its side.
+# Gaits: eight poses of a cycle, from one strike of the right heel to the next. Arms swing opposite to the legs.
 _WALK: Rows = {
     "hip": (24, 13, -4, -16, -17, -5, 12, 24), "knee": (8, 15, 8, 4, 10, 33, 46, 24),
     "ankle": (0, 0, 0, 3, -4, -13, -3, 0), "arm": (-20, -14, 0, 14, 20, 14, 0, -14), "elbow": (-1, 5, 11, 5),
@@ -37,14 +40,14 @@ _jog = Motion(_JOG, (0.74, 0.85), alternating=True)
 
 
 def stepping(height: float, shortest: float, longest: float, **rows: float) -> Motion:
-    """Steps on the spot, feet lifted in turn by bending the knee `height` degrees; `rows` are held."""
+    """Steps on the spot that bend each knee in turn by `height` degrees. The values of `rows` are constant."""
     up = (0, 0, 0, 0.4, 1, 0.4, 0, 0)
     legs = {"hip": tuple(0.6 * height * x for x in up), "knee": tuple(height * x for x in up)}
     return Motion(legs | rows, (shortest, longest), alternating=True)
 
 
 _turn = stepping(31, 0.87, 1.25, turn_rate=105, look=28, twist=12, hip_out=6)
-CURVE = Motion({"turn_rate": 80, "look": 20, "side": 5})  # turning while moving: laid over a gait
+CURVE = Motion({"turn_rate": 80, "look": 20, "side": 5})  # a turn at the same time as a gait
 
 _JUMP: Rows = {
     "hip": (0, 73, -4, 18, 7, 50, 0), "knee": (0, 84, -4, 21, 8, 58, 0), "ankle": (0, 30, -40, -36, -40, 21, 0),
@@ -58,7 +61,7 @@ _SWINGING: Rows = {"arm_l": (0, 35, 30, 20, 0), "arm_r": (0, -35, -30, -20, 0), 
 
 
 def _kick(back: float, top: float, out: float, arms: Rows) -> Motion:
-    """Kicks: the hip is drawn to the angle `back`, then to `top`, and `out` degrees to the side."""
+    """A kick of the right leg: the hip flexes to `back`, then to `top` degrees, and `out` degrees to the side."""
     leg: Rows = {
         "hip": (0, 5, 5, 5, 0), "knee": (0, 12, 12, 12, 0), "hip_r": (0, back, top, 0.6 * top, 0),
         "knee_r": (0, 80, 2, 40, 0), "hip_out_r": (0, 0.3 * out, out, 0.3 * out, 0), "ankle_r": (0, -20, -20, -20, 0),
@@ -68,7 +71,7 @@ def _kick(back: float, top: float, out: float, arms: Rows) -> Motion:
 
 
 def _lowering(low: Rows, seconds: tuple[float, float] = (1.0, 1.6)) -> Motion:
-    """From standing to a low pose, and staying there; on the way, the trunk tips forward over the legs."""
+    """From standing to the pose `low`, which is then held. On the way, the trunk tips forward over the legs."""
     tips = {"pitch": 28, "hip": 28, "nod": -11}
     rows = {name: (0, low.get(name, 0) / 2 + tips.get(name, 0), low.get(name, 0)) for name in low | tips}
     return Motion(rows, seconds, "once", vary=0.05)
@@ -113,8 +116,8 @@ _SHRUG: Rows = {
 }  # fmt: skip
 _BECKON: Rows = {"arm_r": 48, "elbow_r": (91, 23), "forearm_turn_r": 70, "nod": (0, 5)}
 
-ACTIONS: dict[str, tuple[Motion, ...]] = {  # those that are listed more often occur more often
-    "walk": (*[_walk] * 7, replace(_walk, seconds=(-1.29, -0.98))),  # seldom backwards
+ACTIONS: dict[str, tuple[Motion, ...]] = {  # variants; one that is repeated is drawn more often
+    "walk": (*[_walk] * 7, replace(_walk, seconds=(-1.29, -0.98))),  # backwards in one of eight
     "stand": tuple(Motion(arms | legs) for arms in ({}, {}, HIPS, CROSSED, CLASPED) for legs in ({}, ONE_LEG)),
     "turn": (_turn, _turn, replace(_turn, rows=_turn.rows | CLASPED)),
     "jump": (_jump, replace(_jump, rows=_JUMP | {"speed": (0, 0, 1.2, 2.0, 1.2, 0, 0)})),  # in place, ahead
@@ -127,3 +130,38 @@ ACTIONS: dict[str, tuple[Motion, ...]] = {  # those that are listed more often o
     "dance": tuple(Motion(_BEAT | way, (0.87, 1.25), alternating=True) for way in (_SIDE_STEPS, _TWISTS, _ARMS_HIGH)),
     "gesture": (*[Motion(_TALK, (1.6, 2.6))] * 2, Motion(_POINT, (1.3, 2)), Motion(_SHRUG, (1.3, 2)), Motion(_BECKON)),
 }  # fmt: skip
+
+# Movements outside the twelve actions, named by BABEL's categories. Some resemble the twelve on purpose.
+_STRETCH: Rows = {"arm_out": 140, "arm_turn": 40, "bend": -6, "nod": -10, "side": (0, 22, 0, -22)}
+_BEND: Rows = {"hip": 45, "knee": 30, "ankle": 14, "pitch": 28, "bend": 40, "nod": 15, "arm": 75}
+_SCRATCH: Rows = {"arm_r": 45, "arm_out_r": 45, "elbow_r": (103, 117), "arm_turn_r": 62, "nod": 12, "tilt": -6}
+_BOX: Rows = {"arm_r": (54, 10), "elbow_r": (30, 110), "arm_l": (10, 54), "elbow_l": (110, 30), "knee": 14, "hip": 10}
+_SIDE_STEP: Rows = {"hip_out": (0, 15), "knee": (2, 12), "hip": (2, 8), "ankle": (1, 5), "sideways": 0.5, "look": 20}
+_CLAP: Rows = {"arm": 32, "arm_out": (-6, 4), "elbow": 57, "arm_turn": (-38, -12), "nod": 4}
+_KNEEL: Rows = {"hip_r": 84, "knee_r": 90, "hip_l": 4, "knee_l": 96, "ankle_l": -32, "pitch": 8, "arm_r": 30}
+_FIDGET: Rows = {"elbow": (20, 50, 35, 15), "arm_turn": (-25, 0, -15), "arm": (5, 25, 10), "look": (-20, 20, 5)}
+
+
+def _down_and_up(pose: Rows, shortest: float, longest: float) -> Motion:
+    rows = {name: (0, angle, angle) for name, angle in pose.items()}
+    return Motion(rows, (shortest, longest), "repeat", at=(0, 0.4, 0.6), vary=0.1)
+
+
+OTHER: dict[str, Motion] = {
+    "stretch": Motion(_STRETCH, (2.2, 3.4)),
+    "bend": _down_and_up(_BEND, 2.5, 3.5),
+    "look": Motion(HIPS | {"look": (0, 40, 0, -40), "nod": (0, 12, -10)}, (2.5, 4.0)),
+    "circular movement": Motion({"arm_out": (108, 78, 48, 78), "arm": (12, 42, 12, -18)}),
+    "squat": _down_and_up(SQUATTING | {"arm": 90}, 1.8, 2.6),
+    "raising body part": Motion({"arm_r": 140}),
+    "scratch": Motion(_SCRATCH, (0.33, 0.5)),
+    "punch": Motion(ON_GUARD | _BOX, (0.9, 1.6)),
+    "knee movement": stepping(90, 0.9, 1.4, arm=10, elbow=40),
+    "sideways movement": Motion(_SIDE_STEP, (0.7, 1.1)),
+    "clap": Motion(_CLAP, (0.3, 0.55)),
+    "kneel": _down_and_up(_KNEEL, 2.5, 3.5),
+    "hand movements": Motion(_FIDGET, (1.5, 2.5)),
+    "foot movements": stepping(19, 1.25, 2.2, elbow=25, bend=6),
+    "crouch": CROUCH,
+    "t pose": Motion({"arm_out": 76, "elbow": -9}, vary=0.05),
+}

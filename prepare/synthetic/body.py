@@ -1,8 +1,8 @@
-"""The synthetic body: invented numbers in SMPL-H's structure, for runs without the licensed file.
+"""The synthetic body: an invented model in SMPL-H's structure, for runs without the licensed file.
 
-An adult male of 1.75 m. Segment lengths are fractions of stature (Drillis and Contini's table, as given in Winter,
-"Biomechanics and Motor Control of Human Movement"). The skin is a stiff tube around each bone.
-Axes are SMPL-H's: T-pose, metres, y up, facing +z, left at +x, palms down.
+It is an adult male of 1.75 m. Lengths of segments are fractions of stature (Drillis and Contini's table, from Winter,
+"Biomechanics and Motor Control of Human Movement"). The skin is a rigid tube around each bone. As in SMPL-H, the rest
+pose is a T-pose in metres, y up, facing +z, left at +x, palms down.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ENDS = {  # points of the skin beyond the last joints
     "left_toe": ("left_foot", 0.105, 0.015, 0.19),
     "left_heel": ("left_ankle", 0.085, 0.02, -0.075),
 }
-_FINGERS = {  # its first joint seen from the wrist, and each of its three bones, metres
+_FINGERS = {  # offset of the first joint from the wrist, and offset along each of the three bones, metres
     "index": ((0.090, 0.0, 0.028), (0.026, -0.001, 0.002)),
     "middle": ((0.094, 0.0, 0.006), (0.028, -0.001, 0.0)),
     "pinky": ((0.080, -0.008, -0.036), (0.019, -0.001, -0.003)),
@@ -55,7 +55,7 @@ _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
 
 
 def _build_tree() -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Of each point by name: the joint that moves it, and its position (3,) in metres."""
+    """By name of each point: the joint that moves it, and its position (3,) in metres."""
     left = {name: (joint, np.array(place)) for name, (joint, *place) in (_BODY | _ENDS).items()}
     for finger, (start, bone) in _FINGERS.items():
         joint, place = "left_wrist", left["left_wrist"][1] + start
@@ -78,7 +78,7 @@ JOINTS = (*(name for name in PARENTS if name.replace("right", "left") in _BODY),
 
 
 def body_structure() -> dict[str, np.ndarray]:
-    """The synthetic body as SMPL-H's dictionary of float32 arrays; the same numbers at every call.
+    """The synthetic body as SMPL-H's dictionary of arrays, float32 except as noted. All calls return the same numbers.
 
     Keys and shapes: v_template (6890,3) metres, shapedirs (6890,3,10), posedirs (6890,3,459),
     J_regressor (52,6890), weights (6890,52), kintree_table (2,52) uint32, f (F,3) uint32,

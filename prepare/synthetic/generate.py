@@ -2,7 +2,7 @@
 
     python -m prepare.synthetic.generate --out dataset/synthetic --clips 240
 
-Motion and body are invented. Figures measured on them show that the code works. They say nothing about real motion.
+Motion and body are invented. Results on them show that the code works. They say nothing about real motion.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ from tqdm import tqdm
 
 from prepare.synthetic.body import write_body
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.plan import annotate, plan_clip
-from prepare.synthetic.take import perform
+from prepare.synthetic.take import annotate, perform, plan_clip
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
 
-MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: the settings that made them
+MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 VAL_SHARE, GAP_SHARE = 0.25, 0.08
-_RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: their shares
+_RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
-_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # of most clips, of those beyond the benchmark's 1,000 frames
-_OVERLONG_EVERY, _NO_LABELS_EVERY = 40, 25  # clips
-_SOURCES = (  # data sets: the first two parts of BABEL's paths, the folder of today's downloads
+_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the benchmark's 1,000 frames
+_OVERLONG_EVERY, _NO_LABELS_EVERY = 40, 25  # one clip in this many
+_SOURCES = (  # data sets: first two components of BABEL's path, and folder name of current downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
     ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),
 )  # fmt: skip
@@ -45,9 +44,9 @@ def write_synthetic(
     """Write `clips` takes below `out`/amass, their labels in `out`/babel_v1.0_release, and `out`/SMPLH_male.pkl.
 
     `val_share` of the clips are for validation, with other performers. `gap_share` is the approximate share of time
-    that is not annotated. Clip n is the same for every number of clips. The folder appears whole or not at all.
-    Returns False, and changes nothing, when `out` already holds exactly these data. Raises UserError when `out` holds
-    anything else, or when a setting is out of range.
+    without annotation. Clip n does not depend on the number of clips. `out` is renamed into place when it is complete.
+    Returns False, and changes nothing, when `out` already holds these data. Raises UserError when `out` holds anything
+    else, or when a setting is out of range.
     """
     limits = {"--clips": (clips, 1, 10**6), "--seed": (seed, 0, 2**63), "--val-share": (val_share, 0, 1)}
     for name, (value, least, most) in (limits | {"--gaps": (gap_share, 0, 0.5)}).items():
@@ -101,7 +100,7 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, turn, gap_share)
     poses, trans = perform(plan, who, fps, rng)
-    title = " ".join(dict.fromkeys(piece.raw for piece in plan.pieces[:2] if piece.raw)).replace(" ", "_")
+    title = " ".join(dict.fromkeys(action.label for action in plan.actions[:2] if action.label)).replace(" ", "_")
     stem, seconds = f"s{subject:02d}/{number:05d}_{title}", len(poses) / fps
     newer = today == "Transitions"  # files in the form of AMASS's newer releases
     file = amass / today / f"{stem}_{'stageii' if newer else 'poses'}.npz"
@@ -128,7 +127,7 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
 
 
 def _write_labels(folder: Path, entries: list[tuple[str, dict[str, Any]]]) -> None:
-    """The five files of BABEL; `test` has no labels, `extra` files have lists of annotations."""
+    """BABEL's five files. `test` has no labels; the `extra` files have lists of annotations."""
     files: dict[str, dict[str, Any]] = {name: {} for name in ("train", "val", "test", "extra_train", "extra_val")}
     for subset, entry in entries:
         sid = str(entry["babel_sid"])
@@ -144,14 +143,18 @@ def _write_labels(folder: Path, entries: list[tuple[str, dict[str, Any]]]) -> No
 
 
 def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser("python -m prepare.synthetic.generate", description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the data")
-    parser.add_argument("--clips", type=int, default=240, help="how many takes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--val-share", type=float, default=VAL_SHARE, help="of the clips (default: %(default)s)")
-    parser.add_argument("--gaps", type=float, default=GAP_SHARE, help="un-annotated share (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        "python -m prepare.synthetic.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="new folder for the data")
+    add("--clips", type=int, default=240, help="number of takes (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    add("--val-share", type=float, default=VAL_SHARE, help="share of validation clips (default: %(default)s)")
+    add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: %(default)s)")
     args = parser.parse_args()
     made = write_synthetic(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)
     print(f"{args.out}: {args.clips} clips {'written' if made else 'are already there'}")

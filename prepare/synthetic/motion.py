@@ -1,4 +1,4 @@
-"""Motion as tables of key poses, and the performers who move by them."""
+"""Motions as tables of key poses, and the people who perform them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OTHER_SIDE = {"_l": "_r", "_r": "_l"}
 
 @dataclass(frozen=True)
 class Motion:
-    """One way of performing an action: key poses, and a smooth course between them.
+    """One variant of an action: key poses, with smooth interpolation between them.
 
-    rows: channel -> its values in the key poses, or one constant value, added to the performer's stance. A limb
-        without _l or _r means both sides. Rates are metres or degrees per pass.
-    seconds: shortest and longest time of one pass through the key poses; negative times run it backwards.
-    kind: "cycle" (repeats, starts anywhere), "repeat" (a whole number of passes), "once" (then stays in the last pose).
+    rows: channel -> its values in the key poses, or one constant value. They are added to the performer's stance. A
+        limb without _l or _r means both sides. Rates are metres or degrees per pass.
+    seconds: shortest and longest time of one pass through the key poses. Negative times reverse the motion.
+    kind: "cycle" (repeats, starts at any phase), "repeat" (a whole number of passes), "once" (holds the last pose).
     at: phases of the key poses, from 0 to 1; evenly spaced by default.
-    alternating: the left side is half a cycle apart from the right side.
+    alternating: the left side is half a cycle later than the right side.
     vary: fraction by which sizes differ between performances.
     """
 
@@ -35,7 +35,7 @@ class Motion:
     vary: float = 0.2
 
     def course(self, values: float | tuple[float, ...], phase: np.ndarray) -> np.ndarray:
-        """One row at the phases (T,)."""
+        """Values (T,) of one row at the phases (T,)."""
         if not isinstance(values, tuple):
             return np.full(len(phase), float(values))
         if self.kind == "once":
@@ -56,7 +56,7 @@ class Performer:
         self.right_handed = rng.random() < 0.8
 
     def perform(self, motion: Motion, t: np.ndarray, duration: float, rng: np.random.Generator) -> Channels:
-        """The channels (T,) that a motion drives, at `t` (T,) seconds since its start. It lasts `duration` seconds.
+        """Values (T,) of the channels in a motion of `duration` seconds, at `t` (T,) seconds since its start.
 
         The number of random draws does not depend on `t`, so a motion is the same at every frame rate.
         """
@@ -70,7 +70,7 @@ class Performer:
         channels = {}
         for (name, values), size in zip(motion.rows.items(), sizes[1:], strict=True):
             if name.removesuffix("_r").removesuffix("_l") not in ARMS:
-                size = sizes[0]  # legs and trunk keep their proportions, or feet would slide
+                size = sizes[0]  # one size for legs and trunk, otherwise feet would slide
             size = size / period if name in RATES else size
             for channel in (f"{name}_r", f"{name}_l") if name in LIMBS else (name,):
                 shift = 0.5 * (motion.alternating and channel != name and channel.endswith("_l"))

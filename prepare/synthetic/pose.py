@@ -1,7 +1,7 @@
 """From named joint angles to SMPL-H poses.
 
-A motion is written in *channels*: anatomical angles in degrees (zero: standing straight, arms hanging) and a few
-rates. No angle wraps around, so channels can be blended linearly.
+Motions are described by *channels*: anatomical angles in degrees, which are zero when a person stands straight with
+hanging arms, and rates of movement. No angle wraps around, so channels can be interpolated linearly.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ LIMBS = LEGS + ARMS
 RATES = ("speed", "sideways", "turn_rate")  # metres/s ahead, metres/s to the left, degrees/s to the left
 MOVES = (*RATES, "lift")  # lift: metres up
 CHANNELS = (*MIDDLE, *(f"{limb}_{side}" for limb in LIMBS for side in "lr"), *MOVES)
-LEFTWARD = ("roll", "yaw", "side", "twist", "tilt", "look", "sideways", "turn_rate")  # change sign in a mirror
+LEFTWARD = ("roll", "yaw", "side", "twist", "tilt", "look", "sideways", "turn_rate")  # negated in mirrored motions
 
 _Y_UP_TO_Z_UP = Rotation.from_euler("x", 90.0, degrees=True)  # SMPL-H's rest pose to AMASS's world
-_KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres: of the knee and the seat, which may touch the ground
+_KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres from the joints of knee and pelvis to the skin
 
 
 def to_smplh(value: dict[str, np.ndarray], fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
-    """AMASS's `poses` (T,156) axis-angle radians and `trans` (T,3) metres, z up, of the channels (T,) by name.
+    """AMASS's `poses` (T,156) axis-angle radians and `trans` (T,3) metres, z up, from channels (T,) by name.
 
-    `heading` is the direction faced at the start, radians about z. The fingers stay at rest. The lowest of heels, toes,
-    knees and seat touches the ground, unless `lift` raises it.
+    `heading` is the initial direction in radians about z. The fingers are at rest. The lowest of heels, toes, knees and
+    seat is at the height `lift` above the ground.
     """
     turned = _body_rotations(value)
     facing = heading + np.cumsum(np.radians(value["turn_rate"])) / fps

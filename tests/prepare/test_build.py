@@ -74,7 +74,7 @@ def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatc
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
     monkeypatch.setattr("prepare.store.workers._hash", None)
-    monkeypatch.setattr("prepare.store.workers.read_poses", None)
+    monkeypatch.setattr("prepare.skeletons.smplh.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
     assert not (split.store.folder / "parts").exists()
@@ -121,7 +121,7 @@ def test_what_is_missing_or_unreadable_is_reported_with_its_download(
     assert int(row[2]) >= len(lost) - 2
     assert row[-1] == "BMLrub"
     assert "not a whole .npz file" in said
-    assert "poses that are not finite (NaN or infinite)" in said
+    assert "poses that are not finite (NaN, infinite or too large for 32 bits)" in said
     assert set(left.store.manifest.left_out) >= lost
 
 

@@ -142,7 +142,7 @@ def take(tmp_path: Path, **changes: Any) -> Path:
     return tmp_path / "take.npz"
 
 
-def read(path: Path, limit: float = math.inf) -> np.ndarray:
+def read(path: Path, limit: int | None = None) -> np.ndarray:
     return np.concatenate(list(read_poses(path, limit)[1]))
 
 
@@ -157,9 +157,9 @@ def test_poses_equal_those_that_numpy_reads(
     path = take(tmp_path, poses=poses, mocap_framerate=np.array(rate))
     with np.load(path) as plain:
         expected = plain["poses"][[n * RATES[rate] // 30 for n in range(100) if n * RATES[rate] // 30 < 100]]
-    info, blocks = read_poses(path)
+    fps, blocks = read_poses(path)
     blocks = list(blocks)
-    assert (info.frames, info.fps) == (100, rate)
+    assert fps == rate
     assert all(block.dtype == np.float32 for block in blocks)
     assert np.array_equal(np.concatenate(blocks), expected.astype(np.float32))
     for limit in (0, 1, 9, 1000):
@@ -169,8 +169,8 @@ def test_poses_equal_those_that_numpy_reads(
 def test_the_rate_is_read_under_both_names_and_in_any_form(tmp_path: Path) -> None:
     for name in ("mocap_framerate", "mocap_frame_rate"):
         for rate in (np.array(60), np.array([60.0]), np.array([[60]], np.uint8), np.float32(60)):
-            info, _ = read_poses(take(tmp_path, **{"mocap_framerate": None, name: rate}))
-            assert info.fps == 60.0
+            fps, _ = read_poses(take(tmp_path, **{"mocap_framerate": None, name: rate}))
+            assert fps == 60.0
 
 
 def test_arrays_that_are_not_needed_do_not_matter(tmp_path: Path) -> None:
@@ -207,12 +207,12 @@ def test_the_error_names_what_is_wrong_with_a_take(tmp_path: Path, changes: dict
         read_poses(take(tmp_path, **changes))
 
 
-@pytest.mark.parametrize(("value", "said"), [(np.nan, "not finite"), (-np.inf, "not finite"), (1e300, "beyond all")])
-def test_poses_that_are_no_angles_are_refused_in_any_frame(tmp_path: Path, value: float, said: str) -> None:
-    for frame in (0, 96):
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
+def test_poses_that_are_no_angles_are_refused_in_any_frame(tmp_path: Path, value: float) -> None:
+    for frame in (0, 96, 98):  # frame 98 is not used at 30 fps
         poses = np.zeros((100, 156))
         poses[frame, 80] = value
-        with pytest.raises(TakeError, match=f"has poses.*{said}"):
+        with pytest.raises(TakeError, match="has poses that are not finite"):
             read(take(tmp_path, poses=poses))
 
 

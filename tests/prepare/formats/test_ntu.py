@@ -90,12 +90,6 @@ def test_a_body_twice_in_a_frame_is_refused(tmp_path: Path) -> None:
         read_ntu(tmp_path / "a.skeleton")
 
 
-def test_a_folder_or_missing_file_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing.skeleton"):
-        with pytest.raises(TakeError, match="cannot be read"):
-            read_ntu(path)
-
-
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_anywhere_gives_bodies_or_a_take_error(tmp_path: Path, data: st.DataObject) -> None:

@@ -211,6 +211,13 @@ def test_a_sparse_regressor_with_false_indices_is_refused(path: Path, light: Str
         read(path, {**light, "J_regressor": sparse})
 
 
+def test_a_sparse_regressor_without_entries_is_refused(path: Path, light: Structure) -> None:
+    sparse = csc_matrix((52, 6890))
+    sparse.indptr[5] = 10**6  # scipy itself does not check an empty array
+    with pytest.raises(UserError, match="has a 'J_regressor' that is no array of numbers"):
+        read(path, {**light, "J_regressor": sparse})
+
+
 @pytest.mark.parametrize(("joints", "name"), [(24, "SMPL"), (55, "SMPL-X"), (16, "MANO")])
 def test_other_body_models_are_named(path: Path, capsys: pytest.CaptureFixture, joints: int, name: str) -> None:
     with pytest.raises(UserError, match=rf"shape \(2, {joints}\), SMPL-H has \(2, 52\) \(it looks like {name}\)"):

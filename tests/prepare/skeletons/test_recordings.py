@@ -210,6 +210,13 @@ def test_an_amass_take_without_a_body_is_refused_with_the_option_for_one(poses: 
     assert "needs a body (--body FILE, or --body synthetic)" in message
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".bvh", ".skeleton"])
+def test_a_folder_or_missing_file_is_refused_in_every_format(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"folder{suffix}").mkdir()
+    for name, reason in (("folder", "Is a directory"), ("missing", "No such file or directory")):
+        assert refusal(tmp_path / f"{name}{suffix}", THIRTY) == f"cannot be read ({reason})"
+
+
 def test_a_recording_that_is_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
     frames = MAX_FRAMES + 1
     header = {"descr": "|i1", "fortran_order": False, "shape": (frames, 25, 3)}

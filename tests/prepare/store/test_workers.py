@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import prepare.store.workers
+import prepare.skeletons.smplh
 from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import load_body
 from prepare.skeletons.smplh import SmplhJoints
@@ -43,17 +43,17 @@ def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Pa
 def test_a_take_that_changes_while_it_is_read_is_not_used(
     synthetic: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    amass, read = tmp_path / "amass", prepare.store.workers.read_poses
+    amass, read = tmp_path / "amass", prepare.skeletons.smplh.read_poses
     (amass / job.file).parent.mkdir(parents=True)
     (amass / job.file).write_bytes((synthetic / "amass" / job.file).read_bytes())
 
-    def read_and_change(path: Path, limit: float) -> tuple:
-        info, blocks = read(path, limit)
+    def read_and_change(path: Path, limit: int) -> tuple:
+        fps, blocks = read(path, limit)
         blocks = list(blocks)
         path.write_bytes(path.read_bytes() + b"x")
-        return info, blocks
+        return fps, blocks
 
-    monkeypatch.setattr(prepare.store.workers, "read_poses", read_and_change)
+    monkeypatch.setattr(prepare.skeletons.smplh, "read_poses", read_and_change)
     outcome = computed(amass, tmp_path / "parts", job)
     assert isinstance(outcome, TakeError)
     assert str(outcome) == "was changed while it was read"

@@ -10,8 +10,7 @@ from motions import joints_of
 
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.motion import Motion, Performer
-from prepare.synthetic.plan import Piece, Plan
-from prepare.synthetic.take import perform
+from prepare.synthetic.take import Plan, PlannedAction, perform
 from utils.skeleton import JOINT_NAMES
 
 PERFORMERS = 4
@@ -26,7 +25,7 @@ def performed(name: str) -> Iterator[Joints]:
 
 def play(motion: Motion, seed: int) -> Joints:
     rng = np.random.default_rng(seed)
-    plan = Plan(rng, seat=0, pieces=[Piece(motion, "", (), 0.0, 3.0)])
+    plan = Plan(rng, seat=0, actions=[PlannedAction(motion, "", (), 0.0, 3.0)])
     poses, trans = perform(plan, Performer(rng), 30.0, rng)
     joints = joints_of(poses.astype(np.float32)) + trans[:, None]
     return dict(zip(JOINT_NAMES, joints.transpose(1, 0, 2), strict=True))

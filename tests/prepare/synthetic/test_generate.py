@@ -17,7 +17,7 @@ from prepare.formats.smplh_body import read_body
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.body import JOINTS, REST_POINTS
 from prepare.synthetic.generate import write_synthetic
-from prepare.synthetic.plan import GROUPS
+from prepare.synthetic.take import GROUPS
 from utils.errors import UserError
 
 CLIPS = 72
@@ -58,13 +58,14 @@ def takes(folder: Path, entries: dict[str, dict[str, Any]]) -> list[Take]:
     for entry in entries.values():
         file = index.find(entry["feat_p"])
         assert file is not None, entry["feat_p"]
-        info, blocks = read_poses(folder / "amass" / file)
+        fps, blocks = read_poses(folder / "amass" / file)
         poses = np.concatenate(list(blocks)).reshape(-1, len(JOINTS), 3)
         with np.load(folder / "amass" / file, allow_pickle=False) as arrays:
-            trans = arrays["trans"][np.floor(np.arange(len(poses)) * round(info.fps) / 30).astype(int)]
+            frames = len(arrays["poses"])
+            trans = arrays["trans"][np.floor(np.arange(len(poses)) * round(fps) / 30).astype(int)]
             assert arrays["betas"].shape == (16,)
-            assert arrays["dmpls"].shape == (info.frames, 8)
-            assert entry["dur"] == pytest.approx(info.frames / info.fps, abs=0.006)
+            assert arrays["dmpls"].shape == (frames, 8)
+            assert entry["dur"] == pytest.approx(frames / fps, abs=0.006)
         found.append(Take(entry["subset"], entry, poses, trans))
     return found
 
