@@ -30,9 +30,8 @@ from tqdm import tqdm
 from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
 from model.checkpoint import load_trained
-from model.inference import for_inference
+from model.inference import for_inference, score_windows
 from model.localizer import Localizer
-from model.windows import score_windows
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.joint_map import read_map

@@ -28,7 +28,7 @@ from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
 from model.checkpoint import check_state, last_good
-from model.localizer import Localizer, frame_probabilities
+from model.localizer import Localizer
 from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
@@ -175,7 +175,7 @@ def train_epoch(
         if micro.last:
             adam.step()
             adam.zero_grad(set_to_none=True)
-        pseudo_labels.record(batch.index, frame_probabilities(output.views[0]))
+        pseudo_labels.record(batch.index, output.views[0].frame_probs)
         frames += micro.frames
         steps += micro.last
     totals = losses.totals()

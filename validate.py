@@ -185,7 +185,7 @@ def clip_scores(
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
     batches = eval_loader(clips, batch_size, settings.data.workers, device)
     progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=distributed.no_bar())
-    own = {s.index: (s.frame_probs, s.video_probs) for s in score_clips(model, progress, device)}
+    own = dict(score_clips(model, progress, device))
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
 
 

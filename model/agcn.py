@@ -20,12 +20,12 @@ from model.ops.padding import masked_relu
 from model.ops.temporal import temporal_conv
 
 SUBSETS = 3
-KERNEL = 9  # frames that a temporal convolution sees
-SMALL = 1e-6  # where the learned adjacency and the graph convolution's batch-norm scale start
+KERNEL = 9  # frames of a temporal convolution
+NEAR_ZERO = 1e-6  # initial value of the learned adjacency and of the scale of the graph convolution's batch norm
 
 
 class Pointwise(nn.Conv2d):
-    """A 1×1 convolution, on channels-last tensors one matrix product. He-normal with fan-out, zero bias."""
+    """A 1×1 convolution: one matrix product of channels-last features. He-normal weights by fan-out, zero bias."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
@@ -39,7 +39,7 @@ class Pointwise(nn.Conv2d):
 
 
 class Shortcut(nn.Module):
-    """The residual path where the shape changes: strided 1×1 convolution and batch norm."""
+    """The residual connection where the shape changes: strided 1×1 convolution and batch norm."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Shortcut(nn.Module):
         self.bn = MaskedBatchNorm(out_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, C, T, V) and the mask after the stride → (N, C_out, ⌈T/stride⌉, V)."""
+        """(N, C, T, V) and the mask of the output → (N, C_out, ⌈T/stride⌉, V)."""
         return self.bn(self.conv(x[:, :, :: self.stride]), mask)
 
 
@@ -63,23 +63,21 @@ def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> 
 
 
 class Affinity(nn.Module):
-    """The clip-dependent part of the adjacency: the similarity of two embeddings of every joint, θ and φ."""
+    """The clip-dependent adjacency: how similar the embeddings θ of one joint and φ of another are."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        maps = normal_maps(
-            2, in_channels, SUBSETS * channels, math.sqrt(2 / channels)
-        )  # θ of the three subsets, then φ
-        self.weight = nn.Parameter(torch.cat(maps))
+        maps = normal_maps(2, in_channels, SUBSETS * channels, math.sqrt(2 / channels))
+        self.weight = nn.Parameter(torch.cat(maps))  # θ of the three subsets, then φ
         self.bias = nn.Parameter(torch.zeros(len(self.weight)))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, C, T, V) → (N, 3, V, V), each column of which sums to 1."""
+        """(N, C, T, V) → (N, 3, V, V), whose columns sum to 1."""
         return affinity(x, self.weight, self.bias, SUBSETS, mask)
 
 
 class JointMixing(nn.Module):
-    """Every joint collects from the others along three graphs, each followed by a linear map of the channels."""
+    """Mixes the joints along three graphs, and maps the channels of each mixture linearly."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -88,7 +86,7 @@ class JointMixing(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor, graph: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, C, T, V) and (N, 3, V, V), from joint v to joint w → (N, C_out, T, V)."""
+        """(N, C, T, V) and the graphs (N, 3, V, V), from joint v to joint w → (N, C_out, T, V)."""
         return mix_joints(x, graph, self.weight, self.bias, mask)
 
 
@@ -98,11 +96,11 @@ class GraphConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.register_buffer("fixed", torch.tensor(adjacency(), dtype=torch.float32), persistent=False)
-        self.learned = nn.Parameter(torch.full_like(self.fixed, SMALL))
+        self.learned = nn.Parameter(torch.full_like(self.fixed, NEAR_ZERO))
         self.affinity = Affinity(in_channels, out_channels // 4)
         self.mix = JointMixing(in_channels, out_channels)
         self.bn = MaskedBatchNorm(out_channels)
-        nn.init.constant_(self.bn.weight, SMALL)
+        nn.init.constant_(self.bn.weight, NEAR_ZERO)
         self.shortcut = Shortcut(in_channels, out_channels) if in_channels != out_channels else None
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -114,7 +112,7 @@ class GraphConv(nn.Module):
 
 
 class TemporalConv(nn.Conv2d):
-    """A (9, 1) convolution along time; He-normal with fan-out, zero bias."""
+    """A (9, 1) convolution along time. He-normal weights by fan-out, zero bias."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__(channels, channels, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
@@ -126,7 +124,7 @@ class TemporalConv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Spatial, then temporal convolution, and a residual around both."""
+    """Graph convolution, temporal convolution, and a residual connection around both."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
         super().__init__()
@@ -134,35 +132,33 @@ class Block(nn.Module):
         self.gcn = GraphConv(in_channels, out_channels)
         self.tcn = TemporalConv(out_channels, stride)
         self.bn = MaskedBatchNorm(out_channels)
-        changes = in_channels != out_channels or stride != 1
-        self.shortcut = Shortcut(in_channels, out_channels, stride) if residual and changes else None
+        new_shape = in_channels != out_channels or stride != 1
+        self.shortcut = Shortcut(in_channels, out_channels, stride) if residual and new_shape else None
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
-        kept = mask if mask is None else mask[:, :: self.stride]
-        y = self.bn(self.tcn(self.gcn(x, mask), mask), kept)
+        mask_out = mask if mask is None else mask[:, :: self.stride]
+        y = self.bn(self.tcn(self.gcn(x, mask), mask), mask_out)
         if self.residual:
-            y += x if self.shortcut is None else self.shortcut(x, kept)
-        return masked_relu(y, kept), kept
+            y += x if self.shortcut is None else self.shortcut(x, mask_out)
+        return masked_relu(y, mask_out), mask_out
 
 
 class AGCN(nn.Module):
     """Ten blocks. Blocks 2, 5 and 8 halve time; blocks 5 and 8 double the channels."""
 
-    stride = 8  # frames of the input for each frame of the features
+    stride = 8  # input frames per frame of the features
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        shapes = [(in_channels, width, 1), (width, width, 2), (width, width, 1), (width, width, 1)]
-        shapes += [(width, 2 * width, 2), (2 * width, 2 * width, 1), (2 * width, 2 * width, 1)]
-        shapes += [(2 * width, 4 * width, 2), (4 * width, 4 * width, 1), (4 * width, 4 * width, 1)]
+        channels = [in_channels] + [width] * 4 + [2 * width] * 3 + [4 * width] * 3
         self.blocks = nn.ModuleList(
-            Block(c_in, c_out, stride, residual=i > 0) for i, (c_in, c_out, stride) in enumerate(shapes)
+            Block(channels[i], channels[i + 1], stride=2 if i in (1, 4, 7) else 1, residual=i > 0) for i in range(10)
         )
-        self.out_channels = 4 * width
+        self.out_channels = channels[-1]
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(N, C, T, V) and its mask → features (N, 4·width, T', V) of every eighth frame, T' = ⌈T/8⌉, and theirs."""
+        """(N, C, T, V) and its mask → features (N, 4·width, T', V) of every eighth frame, and their mask (N, T')."""
         for block in self.blocks:
             x, mask = block(x, mask)
         return x, mask

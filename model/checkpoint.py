@@ -1,6 +1,6 @@
-"""Checkpoints: what a file holds, how it is read without trust, and a trained localizer from one.
+"""Checkpoints: what a file holds, how an untrusted file is read, and how a trained localizer is loaded from it.
 
-The only place that reads checkpoints: those of this project, and bare weights of the released code.
+The only file that reads checkpoints: those of this project, and weights of the released code.
 """
 
 from __future__ import annotations
@@ -13,55 +13,43 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from model.localizer import Localizer
 from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import config
 from utils.config import Settings
-from utils.errors import UserError, shown
+from utils.errors import UserError, first_problem, shown
 from utils.run import CHECKPOINTS, FORMAT, name_newest
 
-POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # settings of data that belong to weights
-
-
-def _number(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("not a number")
-    return value
-
-
-Count = Annotated[int, Field(ge=0, description="a count")]
-Dictionary = Annotated[dict, Field(description="a dictionary")]
+POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # data settings that weights depend on
 
 
 class Weights(BaseModel):
-    """best.pt: a network for evaluation. Other entries are left alone."""
+    """best.pt: a network for evaluation. Other entries are ignored."""
 
     model_config = ConfigDict(strict=True)
 
-    format: Count  # of this table
-    settings: Dictionary  # by group, as in config.yaml
-    classes: Annotated[list[str], Field(description="a list of texts")]
-    model: Dictionary  # the network's state_dict
+    format: int  # version of this table
+    settings: dict  # by group, as in config.yaml
+    classes: list[str]
+    model: dict  # the network's state_dict
 
 
 class Training(Weights):
     """last.pt and previous.pt: all that --resume needs."""
 
-    epoch: Count  # index of the last finished epoch
-    best_score: Annotated[float, AfterValidator(_number), Field(description="a number")]  # that best.pt was chosen by
-    store: Annotated[str, Field(description="a text")]  # digest of the skeletons
-    clips: Count  # training clips
-    optimizer: Dictionary  # Adam's state_dict
-    pseudo_labels: (
-        Dictionary  # history (epochs, F, K+1) float32, seen (epochs, clips) bool, epochs: how many have ended
-    )
+    epoch: Annotated[int, Field(ge=0)]  # index of the last finished epoch
+    best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf where there is none; refuses not-a-number
+    store: str  # digest of the skeletons
+    clips: int  # number of training clips
+    optimizer: dict  # Adam's state_dict
+    pseudo_labels: dict  # history (epochs, F, K+1) float32, seen (epochs, clips) bool, epochs: how many have ended
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project, or bare weights, without running any code in the file.
+    """Read a checkpoint of this project, or weights of the released code, without running any code in the file.
 
     Raises:
         UserError: the file is missing, damaged, or holds more than tensors and plain containers.
@@ -82,10 +70,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint of a run that is whole, its settings under today's names; None if no epoch has ended.
+    """The newest undamaged checkpoint of a run, with settings under today's names. None if no epoch has ended.
 
     Raises:
-        UserError: the folder holds no run, or no whole checkpoint among those that it has.
+        UserError: the folder holds no run, or all its checkpoints are damaged.
     """
     problems = []
     for path in (folder / name for name in CHECKPOINTS):
@@ -115,9 +103,9 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 
 
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and `settings` with the model and the data policy that it was trained with.
+    """The network in `path`, and `settings` with the model and the data policy of its training.
 
-    Released weights carry neither; they take both from `settings` as given.
+    Released weights hold no settings. For them, `settings` is returned unchanged.
 
     Raises:
         UserError: the file is missing or damaged, was trained for other `classes`, or does not fit.
@@ -138,14 +126,14 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
 
 
 def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
-    """The network in a checkpoint of this project, the settings that it was trained with, and its classes.
+    """The network in a checkpoint of this project, the settings of its training, and its classes.
 
     Raises:
-        UserError: the file is missing or damaged, or holds bare weights.
+        UserError: the file is missing or damaged, or holds weights alone.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
-        raise UserError(f"{path}: holds bare weights, without classes and settings; expected a best.pt of train.py")
+        raise UserError(f"{path}: holds weights alone, without classes and settings; expected a best.pt of train.py")
     return _network(checkpoint, path)
 
 
@@ -158,31 +146,28 @@ def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: 
     try:
         expected.model_validate(checkpoint)
     except ValidationError as error:
-        name = error.errors()[0]["loc"][0]
-        found = shown(checkpoint[name]) if name in checkpoint else "missing"
-        wanted = expected.model_fields[name].description
-        raise UserError(f"{path}: is damaged: its {name} is {found}, expected {wanted}") from None
+        raise UserError(f"{path}: is damaged: {first_problem(error)}") from None
     if checkpoint["format"] != FORMAT:
         raise UserError(f"{path}: is of format {checkpoint['format']}, this version reads format {FORMAT}")
 
 
 def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters: list[Tensor], origin: str) -> None:
-    """Compare what a training continues from with the `expected` state of one that has not begun.
+    """Compare the state to resume from with the state of a training that has not begun.
 
     Args:
-        checkpoint, expected: with the entries model, optimizer and pseudo_labels.
-        parameters: of the optimizer, whose moments have their shapes; they do not exist before the first step.
+        checkpoint, expected: both have the entries model, optimizer and pseudo_labels.
+        parameters: of the network. Adam's moments have their shapes, but `expected` has none before the first step.
 
     Raises:
         UserError: the weights, Adam's moments or the history of pseudo-labels do not fit.
     """
     moments = {i: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(parameters)}
-    wanted = {**expected, "optimizer": {"state": moments}}
-    found = {name: dict(checkpoint[name]) for name in wanted}
-    found["optimizer"] = {"state": found["optimizer"].get("state")}  # learning rates come from the settings
-    epochs = found["pseudo_labels"].pop("epochs", None)
-    wanted["pseudo_labels"] = {k: v for k, v in wanted["pseudo_labels"].items() if k != "epochs"}
-    refuse_misfit(_flat(found), _flat(wanted), origin)
+    wanted = _flat({**expected, "optimizer": {"state": moments}})
+    found = _flat({name: checkpoint[name] for name in expected})
+    found.pop("optimizer.param_groups", None)  # they come from the settings
+    epochs = found.pop("pseudo_labels.epochs", None)
+    del wanted["pseudo_labels.epochs"]
+    refuse_misfit(found, wanted, origin)
     if epochs != checkpoint["epoch"] + 1:
         raise UserError(
             f"{origin}: is damaged: its pseudo-labels are of {shown(epochs)} epochs, "
@@ -202,12 +187,12 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
 
 
 def _is_own(checkpoint: dict[str, Any]) -> bool:
-    """Whether this project wrote the checkpoint, with settings and classes."""
-    return {"format", "model", "settings", "classes"} <= checkpoint.keys()
+    """Whether this project wrote the checkpoint."""
+    return Weights.model_fields.keys() <= checkpoint.keys()
 
 
 def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, their keys joined by dots."""
+    """Nested dictionaries as one dictionary, with keys joined by dots."""
     if not isinstance(entries, dict):
         return {prefix: entries}
     return {
@@ -218,7 +203,7 @@ def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _refuse_bombs(path: Path) -> None:
-    """Refuse small files that take much memory, which `weights_only` does not. torch.save writes no such file."""
+    """Refuse small files that would take much memory, because `weights_only` loads them. torch.save writes none."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"bytearray") >= 0:  # bytearray(10**12) would be called
             raise ValueError("it makes a bytearray")

@@ -8,10 +8,10 @@ from utils.skeleton import BONES, NUM_JOINTS
 
 
 def adjacency() -> np.ndarray:
-    """Normalised adjacency (3, V, V) float64: `A[i, v, w]` is what joint w takes from joint v in subset i.
+    """Normalized adjacency (3, V, V) float64: `A[i, v, w]` is the weight of joint v in joint w, in subset i.
 
-    Subset 0 joins each joint with itself, subset 1 a parent's features to its children, subset 2 a child's
-    to its parent. Each column is divided by its sum; a joint without a neighbour keeps a column of zeros.
+    Subset 0 connects each joint to itself, subset 1 a parent to its children, subset 2 a child to its parent.
+    Each column is divided by its sum. A joint without neighbours has a column of zeros.
     """
     subsets = np.zeros((3, NUM_JOINTS, NUM_JOINTS))
     subsets[0] = np.eye(NUM_JOINTS)

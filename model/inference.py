@@ -1,9 +1,10 @@
-"""Run a trained network over clips."""
+"""Score clips and long recordings with a trained network."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,58 +13,124 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from model.agcn import Block, GraphConv, Shortcut
-from model.localizer import Localizer, frame_probabilities, video_probabilities
+from model.localizer import Localizer
+from model.mil_head import interpolate
+
+NORMALIZED = {GraphConv: "mix", Block: "tcn", Shortcut: "conv"}  # the layer whose output the module's `bn` normalizes
+OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed window
 
 
 def for_inference(model: Localizer) -> Localizer:
-    """A copy of a network for evaluation alone, with every batch norm folded into the layer before it.
+    """A copy of a network for evaluation only, with every batch norm folded into the layer before it.
 
-    In evaluation a batch norm is a linear map of each channel. Same scores to rounding, fewer passes over the features.
+    In evaluation a batch norm is a linear map of each channel. The scores are the same up to rounding.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
-    for module in folded.modules():
-        if isinstance(module, GraphConv):
-            _fold(module, module.mix)
-        elif isinstance(module, Block):
-            _fold(module, module.tcn)
-        elif isinstance(module, Shortcut):
-            _fold(module, module.conv)
+    for parent in list(folded.modules()):
+        if name := NORMALIZED.get(type(parent)):
+            layer, bn = getattr(parent, name), parent.bn
+            layer.weight, layer.bias = fuse_conv_bn_weights(
+                layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
+            )
+            parent.bn = FoldedBatchNorm()
     return folded
 
 
-def _fold(parent: nn.Module, layer: nn.Module) -> None:
-    """Fold `parent.bn` into the layer whose output it normalizes."""
-    bn = parent.bn
-    layer.weight, layer.bias = fuse_conv_bn_weights(
-        layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
-    )
-    parent.bn = FoldedBatchNorm()
-
-
 class FoldedBatchNorm(nn.Module):
-    """What is left of a batch norm that has been folded into the layer before it."""
+    """Returns its input: the layer before it does the batch norm's work."""
 
     def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
         return x
 
 
-class ClipScores(NamedTuple):
-    """One clip: its index in the data set, frame_probs (T, K+1) and video_probs (K+1,), background last."""
+@torch.inference_mode()
+def score_clips(
+    model: Localizer, batches: Iterable, device: torch.device
+) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+    """Score every clip of some batches with the first view.
 
-    index: int
+    Yields:
+        The clip's index in the data set, and its frame_probs (T, K+1) without padding and video_probs (K+1,).
+    """
+    network = for_inference(model)
+    for batch in batches:
+        lengths = batch.lengths.tolist()  # before the copy to a GPU, so that the program need not wait for it
+        batch = batch.to(device)
+        view = network(batch.joints, batch.mask, batch.lengths).views[0]
+        frame_probs, video_probs = (probs.float().cpu().numpy() for probs in (view.frame_probs, view.video_probs))
+        for index, length, frames, video in zip(batch.index.tolist(), lengths, frame_probs, video_probs, strict=True):
+            yield index, (frames[:length], video)
+
+
+class ScoredWindow(NamedTuple):
+    """Scores of the next frames of a recording. No two of them hold the same frame.
+
+    frame_probs: (T, K+1), background last.
+    gated: frame_probs, with zeros for each class whose video probability in the window is too low for a detection.
+    features: (T, C) of the backbone, interpolated to every frame.
+    video_probs: (K+1,) of the last window that contributed.
+    """
+
     frame_probs: np.ndarray
+    gated: np.ndarray
+    features: np.ndarray
     video_probs: np.ndarray
 
 
+def windows(frames: int, longest: int) -> list[tuple[int, int]]:
+    """Windows [start, end) of equal length, at most `longest`, that cover `frames`. Only neighbours overlap."""
+    if frames <= longest:
+        return [(0, frames)]
+    overlap = int(OVERLAP * longest)
+    count = math.ceil((frames - overlap) / (longest - overlap))
+    length = math.ceil((frames + (count - 1) * overlap) / count)
+    starts = [i * (frames - length) // (count - 1) for i in range(count)]
+    return [(start, start + length) for start in starts]
+
+
 @torch.inference_mode()
-def score_clips(model: Localizer, batches: Iterable, device: torch.device) -> Iterator[ClipScores]:
-    """Score every clip of an iterable of batches with the first view, padding cut off."""
-    network = for_inference(model)
-    for batch in batches:
-        lengths = batch.lengths.tolist()  # on the CPU, before the copy to a GPU
-        batch = batch.to(device)
-        view = network(batch.joints, batch.mask, batch.lengths).views[0]
-        frame_probs = frame_probabilities(view).float().cpu().numpy()
-        video_probs = video_probabilities(view).float().cpu().numpy()
-        for index, length, frames, video in zip(batch.index.tolist(), lengths, frame_probs, video_probs, strict=True):
-            yield ClipScores(index, frames[:length], video)
+def score_windows(
+    model: Localizer,
+    window: Callable[[int, int], Tensor],
+    frames: int,
+    longest: int,
+    min_video_score: float,
+    device: torch.device,
+) -> Iterator[ScoredWindow]:
+    """Score a recording of any length, window by window. Sets evaluation mode.
+
+    A recording of at most `longest` frames is one window and gets the scores that evaluation gives a clip. A longer one
+    is cut into windows, and each window is scored as a clip of its own. Where two windows overlap, their scores are
+    cross-faded linearly.
+
+    Args:
+        window: gives the network's input (C, T, V, M) for the frames [start, end).
+        min_video_score: the lowest video probability of a class that may have detections in a window.
+    """
+    model.eval()
+    spans = windows(frames, longest)
+    overlap: list[np.ndarray] = []  # the previous window's scores of the frames that this window scores as well
+    for i, (start, end) in enumerate(spans):
+        *rows, video_probs = _score(model, window(start, end).to(device), min_video_score)
+        if overlap:
+            rows = [_crossfade(before, now) for before, now in zip(overlap, rows, strict=True)]
+        final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # the next window does not score these
+        overlap = [part[final:] for part in rows]
+        yield ScoredWindow(*(part[:final] for part in rows), video_probs)
+
+
+def _score(model: Localizer, joints: Tensor, min_video_score: float) -> tuple[np.ndarray, ...]:
+    """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
+    T = joints.shape[1]
+    lengths = torch.tensor([T], device=joints.device)
+    output = model(joints.unsqueeze(0), joints.new_ones(1, T, dtype=torch.bool), lengths)
+    frame_probs, video_probs = output.views[0].frame_probs[0], output.views[0].video_probs[0]
+    features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
+    gated = frame_probs * (video_probs >= min_video_score)
+    return tuple(part.float().cpu().numpy() for part in (frame_probs, gated, features, video_probs))
+
+
+def _crossfade(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Fade the last rows (o, K) of one window into the first o rows of the next one (T, K)."""
+    weight = ((np.arange(len(before), dtype=np.float32) + 0.5) / max(len(before), 1))[:, None]
+    return np.concatenate([(1 - weight) * before + weight * now[: len(before)], now[len(before) :]])

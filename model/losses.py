@@ -1,4 +1,4 @@
-"""The terms of the training loss (Yu & Fujiwara 2023). Means are over real frames; `mask` is (N, T) bool."""
+"""The terms of the training loss (Yu & Fujiwara 2023). Means are over real frames."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def objective(
     settings: Settings,
     weights: LossWeights = WHOLE_BATCH,
 ) -> dict[str, Tensor]:
-    """The loss of a batch and its terms, by name; "total" is the one to minimise.
+    """The loss of a batch, "total", and its terms by name.
 
-    Without pseudo-labels: MIL of both views + multi-view agreement. With them the MIL term weighs less, and both
-    views learn the pseudo-labels.
+    Without pseudo-labels the loss is MIL of both views + multi-view agreement. With them, MIL has a smaller weight, and
+    both views also learn the pseudo-labels.
 
     Args:
         output: of the network on the batch.
         video_labels: (N, K) the classes in each clip.
         mask: (N, T) real frames.
         pseudo: pseudo-labels (N, T, K+1) and which clips have any (N,), or None before refinement starts.
-        weights: of a micro-batch. Its weighted terms, added over all ranks and passes, are those of the step.
+        weights: of a micro-batch. The weighted terms of all micro-batches on all ranks add up to those of the step.
     """
     first, second = (view.frame_scores for view in output.views)
     mil = weights.clips * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
@@ -56,7 +56,7 @@ def objective(
 
 
 def mil_loss(video_logits: Tensor, video_labels: Tensor) -> Tensor:
-    """Binary cross-entropy of (N, K+1) video logits against (N, K) labels, background present in every clip."""
+    """Binary cross-entropy of video logits (N, K+1) and labels (N, K). Background counts as present in every clip."""
     background = torch.ones_like(video_labels[:, :1])
     target = torch.cat([video_labels, background], dim=1).to(video_logits.dtype)
     reduction = "mean" if len(target) else "sum"  # a rank without clips has no mean
@@ -66,40 +66,38 @@ def mil_loss(video_logits: Tensor, video_labels: Tensor) -> Tensor:
 def multi_view_loss(
     scores1: Tensor, scores2: Tensor, mask: Tensor, share: float, frames: int | None = None, rows: int | None = None
 ) -> Tensor:
-    """Disagreement of two views (N, T, K+1), on the frames where they agree best.
+    """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
-    Per frame ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is over the `share` of the batch's frames with the
-    smallest disagreement, at least one frame. With several ranks the batch is that of all ranks, and each rank returns
-    what its own frames add to the mean.
+    The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is over the `share` of the
+    masked frames with the smallest disagreement, at least one frame. Several ranks choose among the frames of all, and
+    each rank returns its own frames' contribution to the mean.
 
     Args:
         mask: (N, T) the frames to choose from.
-        frames: how many frames all ranks' masks hold; None: counts the mask, which makes the program wait for a GPU.
-        rows: N·T of the rank that has most; None: this rank's.
+        frames: number of frames in the masks of all ranks. None: counts this mask, and so waits for a GPU.
+        rows: the largest N·T of a rank. None: this rank's.
     """
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
-    frames = int(mask.sum()) if frames is None else frames
-    rows = len(divergence) if rows is None else rows
-    own = F.pad(divergence.detach(), (0, rows - len(divergence)), value=torch.inf)
-    everyone = distributed.stack(own)  # (ranks, rows)
-    count = max(1, int(share * frames))
+    missing = 0 if rows is None else rows - len(divergence)
+    everyone = distributed.stack(F.pad(divergence.detach(), (0, missing), value=torch.inf))  # (ranks, rows)
+    count = max(1, int(share * (int(mask.sum()) if frames is None else frames)))
     smallest = everyone.flatten().topk(count, largest=False).indices
-    chosen = torch.zeros_like(everyone, dtype=torch.bool).flatten().index_fill(0, smallest, True).view_as(everyone)
-    chosen = chosen[distributed.rank(), : len(divergence)]
-    return divergence.masked_fill(~chosen, 0).sum() / count
+    chosen = mask.new_zeros(everyone.numel()).index_fill(0, smallest, True).view_as(everyone)
+    own = chosen[distributed.rank(), : len(divergence)]
+    return divergence.masked_fill(~own, 0).sum() / count
 
 
 def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy of frame scores (N, T, K+1) against soft pseudo-labels of that shape, mean over `mask`."""
+    """Cross-entropy of frame scores and soft pseudo-labels, both (N, T, K+1), averaged over the mask (N, T)."""
     per_frame = -(pseudo * scores.log_softmax(-1)).sum(-1)  # (N, T)
     return per_frame.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
 
 
 class EpochLosses:
-    """Sums of the loss terms over an epoch. They stay on the device, so that the program need not wait for it.
+    """Sums of the loss terms over an epoch. They stay on the device, so the program does not wait for it.
 
-    A loss that is not finite is noticed when the next one comes: by then the device has computed it.
+    A loss that is not finite is noticed one step later. By then the device has computed it.
 
     Args:
         clip_ids: names of the clips, for the message.
@@ -112,7 +110,7 @@ class EpochLosses:
         self.last: tuple[Tensor, Tensor] | None = None
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
-        """Add the terms of the batch of clips `index` (N,). Raises UserError: those before are not finite."""
+        """Add the terms of the clips `index` (N,). Raises UserError: the terms of the step before are not finite."""
         self._check()
         values = torch.stack([term.detach() for term in terms.values()]).double()
         self.names, self.sums, self.last = list(terms), self.sums + values, (values, index)

@@ -10,15 +10,24 @@ from torch import Tensor, nn
 
 
 class View(NamedTuple):
-    """What one head says of a batch; the last of the K+1 classes is background.
+    """One head's scores of a batch. The last of the K+1 classes is background.
 
-    video_logits: (N, K+1); their sigmoid is the video probability.
-    frame_scores: (N, T, K+1), the class activation sequence; its softmax over classes is the frame probability. Padding
-        holds zeros.
+    video_logits: (N, K+1).
+    frame_scores: (N, T, K+1), the class activation sequence, zeros in the padding.
     """
 
     video_logits: Tensor
     frame_scores: Tensor
+
+    @property
+    def video_probs(self) -> Tensor:
+        """(N, K+1), each class by itself."""
+        return self.video_logits.sigmoid()
+
+    @property
+    def frame_probs(self) -> Tensor:
+        """(N, T, K+1), with a sum of 1 over the classes."""
+        return self.frame_scores.softmax(dim=-1)
 
 
 class MILHead(nn.Module):
@@ -26,30 +35,29 @@ class MILHead(nn.Module):
 
     Args:
         channels: of the features.
-        num_classes: K action classes; one prototype more is learned, for background.
+        num_classes: K action classes. Background gets a prototype as well.
         scale: factor on the cosine.
-        temperatures: τ of the softmaxes over time, whose pooled scores are averaged.
+        temperatures: τ of each attention pooling; the video score is the mean over them.
     """
 
     def __init__(self, channels: int, num_classes: int, scale: float, temperatures: list[float]) -> None:
         super().__init__()
         self.prototypes = nn.Parameter(torch.empty(num_classes + 1, channels))
         nn.init.xavier_uniform_(self.prototypes)
-        self.scale = scale
-        self.temperatures = tuple(temperatures)
+        self.scale, self.temperatures = scale, temperatures
 
     def forward(self, features: Tensor, mask: Tensor, lengths: Tensor, frames: int) -> View:
         """Score clips.
 
         Args:
             features: (N, T', C) of the backbone.
-            mask: (N, T') which of them are real.
+            mask: (N, T') real frames of the features.
             lengths: (N,) real frames of each clip at full rate.
             frames: T.
         """
         cosine = F.linear(F.normalize(features, dim=-1), F.normalize(self.prototypes, dim=-1))
         scores = self.scale * cosine  # (N, T', K+1)
-        return View(self.pool(scores, mask), stretch(scores, mask.sum(1), lengths, frames))
+        return View(self.pool(scores, mask), interpolate(scores, mask.sum(1), lengths, frames))
 
     def pool(self, scores: Tensor, mask: Tensor) -> Tensor:
         """Pool frame scores (N, T', K+1) to video logits (N, K+1): v_τ = Σ_t softmax_t(τ·s)·s, 2·mean_τ v_τ."""
@@ -61,10 +69,10 @@ class MILHead(nn.Module):
         return 2 * torch.stack(pooled).mean(dim=0)
 
 
-def stretch(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
-    """Linear interpolation along time, first and last real frames aligned.
+def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
+    """Linear interpolation along time that aligns the first and the last real frames of each clip.
 
-    Each clip is stretched by its own lengths, so a padded clip gets the scores that it gets alone.
+    Each clip has its own lengths, so padding does not change its scores.
 
     Args:
         scores: (N, T', K).

@@ -11,31 +11,29 @@ from torch import Tensor
 from utils import distributed
 from utils.config import RefineSettings
 
-LEAST = 1e-6  # a class whose share of a clip is lower is not scaled up
+LEAST = 1e-6  # smallest mean probability that `balance` divides by
 
 
 class PseudoLabels:
-    """The last epochs' frame probabilities of every training clip, and their mean (Yu & Fujiwara 2023).
+    """A history of frame probabilities for every training clip. A pseudo-label is their mean (Yu & Fujiwara 2023).
 
     The clips lie one after another on one axis of F frames. What an epoch records takes effect when the epoch ends.
 
     Args:
         lengths: (N,) frames of each training clip, in the order of the clips' indices.
         video_labels: (N, K) the classes that each clip is known to contain.
-        settings: history: epochs averaged. mask_absent: only a clip's own classes and background remain. balance: each
-            of these classes is divided by its mean over the clip: distribution alignment (ReMixMatch, Berthelot et al.
-            2020) within a clip. Every action in its list occurs in it; without this, background takes over. sharpen:
-            the last power. zero_start: as released: the sum is always divided by `history`. An epoch that has not come
-            yet counts as zeros, and one in which a clip was not seen as what an older epoch left there.
+        settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
+            within a clip: without it, background takes over clips in which an action is short. With `zero_start`, as
+            released, the sum is divided by `history` even in the first epochs, and an epoch that dropped a clip leaves
+            the clip's older probabilities in place.
     """
 
     def __init__(self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings) -> None:
         self.lengths, self.settings = lengths, settings
-        self.start = lengths.cumsum(0) - lengths
-        F, classes = int(lengths.sum()), video_labels.shape[1] + 1
+        self.start = lengths.cumsum(0) - lengths  # first frame of each clip on the axis of F frames
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
-        self.history = _untouched_zeros(settings.history, F, classes)
-        self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)  # which clips each epoch has
+        self.history = _lazy_zeros(settings.history, int(lengths.sum()), self.allowed.shape[1])  # (epochs, F, K+1)
+        self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)  # the clips that each epoch has
         self.epochs = 0
         self.recorded: list[tuple[Tensor, Tensor]] = []
 
@@ -44,29 +42,26 @@ class PseudoLabels:
         self.recorded.append((index, frame_probs.detach().float()))
 
     def end_epoch(self) -> None:
-        """Put what all ranks recorded into the history, in place of the oldest epoch."""
-        current, seen = _untouched_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
+        """Replace the oldest epoch of the history with what all ranks recorded."""
+        current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
         sizes = [frame_probs.shape[:2].numel() for _, frame_probs in self.recorded]
         rows = torch.cat([frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]).cpu()  # one copy, one wait
         for (index, frame_probs), probs in zip(self.recorded, rows.split(sizes), strict=True):
             for clip, row in zip(index.tolist(), probs.view(frame_probs.shape), strict=True):
-                current[self._place(clip)] = row[: int(self.lengths[clip])]
+                current[self._frames(clip)] = row[: int(self.lengths[clip])]
             seen[index] = True
         self.recorded.clear()
         distributed.add_up(current)  # one rank saw the clip, the others have zeros
         seen = distributed.add_up(seen.int()).bool()
         slot = self.epochs % len(self.history)
-        if self.settings.zero_start:
-            rows = seen.repeat_interleave(self.lengths)
-            self.history[slot, rows] = current[rows]
-        else:
-            self.history[slot] = current
-            self.seen[slot] = seen
+        replaced = seen.repeat_interleave(self.lengths) if self.settings.zero_start else slice(None)
+        self.history[slot, replaced] = current[replaced]
+        self.seen[slot] = seen
         self.epochs += 1
 
     def labelled(self) -> Tensor:
         """Which clips have pseudo-labels, (N,) bool."""
-        return torch.ones(len(self.lengths), dtype=torch.bool) if self.settings.zero_start else self.seen.any(0)
+        return torch.ones_like(self.seen[0]) if self.settings.zero_start else self.seen.any(0)
 
     def batch(self, index: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Pseudo-labels (n, T, K+1) of the clips `index`, zero-padded to `frames`, and which clips have any (n,)."""
@@ -74,41 +69,31 @@ class PseudoLabels:
         labelled = self.labelled()[index]
         for row, clip in enumerate(index.tolist()):
             if labelled[row]:
-                labels[row, : int(self.lengths[clip])] = self._mean(clip)
+                labels[row, : int(self.lengths[clip])] = self._label(clip)
         return labels, labelled
 
     def confidence(self) -> Tensor:
-        """The highest class probability of each frame's pseudo-label, (F,), for the clips that have one."""
+        """The highest class probability in each frame's pseudo-label, for all frames of the clips that have one."""
         clips = self.labelled().nonzero().flatten().tolist()
-        return torch.cat([self.history.new_empty(0), *(self._mean(clip).amax(-1) for clip in clips)])
+        return torch.cat([self.history.new_empty(0), *(self._label(clip).amax(-1) for clip in clips)])
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """All that a resumed run needs; taken between epochs."""
         return {"history": self.history, "seen": self.seen, "epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Continue from `state_dict`.
-
-        Raises:
-            ValueError: the state is of other clips, classes or another length of history.
-        """
-        if state["history"].shape != self.history.shape or state["seen"].shape != self.seen.shape:
-            raise ValueError(
-                f"pseudo-label history of shape {tuple(state['history'].shape)} for {state['seen'].shape[-1]} clips, "
-                f"expected {tuple(self.history.shape)} for {self.seen.shape[-1]}"
-            )
+        """Continue from a `state_dict` of the same clips, classes and length of history."""
         self.history.copy_(state["history"])
         self.seen.copy_(state["seen"])
         self.epochs = int(state["epochs"])
-        self.recorded.clear()
 
-    def _place(self, clip: int) -> slice:
+    def _frames(self, clip: int) -> slice:
         start = int(self.start[clip])
         return slice(start, start + int(self.lengths[clip]))
 
-    def _mean(self, clip: int) -> Tensor:
+    def _label(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
-        past = self.history[:, self._place(clip)]
+        past = self.history[:, self._frames(clip)]
         mean = past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
         if self.settings.mask_absent:
             mean = _rescaled(mean * self.allowed[clip])
@@ -121,29 +106,28 @@ class FrameLabels(PseudoLabels):
     """True frame labels in place of pseudo-labels: the fully-supervised upper bound. The history is kept as well.
 
     Args:
-        labels: (T, K) bool of each training clip; a frame of several classes has an equal part of each.
+        labels: (T, K) bool of each training clip. The classes of a frame get equal probabilities.
     """
 
     def __init__(self, labels: Sequence[Tensor], settings: RefineSettings) -> None:
         lengths = torch.tensor([len(frames) for frames in labels])
-        video_labels = torch.stack([frames.any(0) for frames in labels])
-        super().__init__(lengths, video_labels, settings)
+        super().__init__(lengths, torch.stack([frames.any(0) for frames in labels]), settings)
         targets = (torch.cat([frames, ~frames.any(1, keepdim=True)], dim=1).float() for frames in labels)
         self.targets = [target / target.sum(1, keepdim=True) for target in targets]
 
     def labelled(self) -> Tensor:
         """All clips have labels, (N,) bool."""
-        return torch.ones(len(self.lengths), dtype=torch.bool)
+        return torch.ones_like(self.seen[0])
 
-    def _mean(self, clip: int) -> Tensor:
+    def _label(self, clip: int) -> Tensor:
         return self.targets[clip]
 
 
-def _untouched_zeros(*shape: int) -> Tensor:
-    """Zeros that take up memory only once they are written to; torch.zeros would take 0.7 GB for BABEL at once."""
+def _lazy_zeros(*shape: int) -> Tensor:
+    """Zeros that take memory only where they are written to. torch.zeros would take 0.7 GB for BABEL at once."""
     return torch.from_numpy(np.zeros(shape, np.float32))
 
 
 def _rescaled(probs: Tensor) -> Tensor:
-    """(T, K+1) rescaled to a sum of 1 over classes."""
+    """(T, K+1) rescaled to a sum of 1 over the classes."""
     return probs / probs.sum(-1, keepdim=True).clamp(min=torch.finfo(probs.dtype).tiny)

@@ -26,7 +26,7 @@ from evaluation.localization import RELEASED, ground_truth, localize
 from evaluation.metrics import classification_ap, detection_map
 from feeders.normalize import normalize
 from model.graph import adjacency
-from model.localizer import Localizer, video_probabilities
+from model.localizer import Localizer
 from model.losses import multi_view_loss, objective, pseudo_label_loss
 from model.released import load_released, places
 from prepare.formats.amass import resample_indices
@@ -81,7 +81,7 @@ def network(folder: Path) -> Iterator[Check]:
             lengths = torch.full((len(joints),), joints.shape[2])
             views = model(joints, torch.ones(*joints.shape[:3:2], dtype=torch.bool), lengths).views
         for number, view in enumerate(views, start=1):
-            for name, ours in (("video", video_probabilities(view)), ("frame", view.frame_scores)):
+            for name, ours in (("video", view.video_probs), ("frame", view.frame_scores)):
                 found = largest(ours, files[f"{name}{number}_{key[1:]}"])
                 yield Check(f"network, {key[1:]} frames, {name} scores of view {number}", found, 1e-5)
 
@@ -112,7 +112,7 @@ def training(folder: Path) -> Iterator[Check]:
         refined = sum(pseudo_label_loss(view.frame_scores, pseudo[0], mask) for view in output.views)
         found = {"loss": terms["total"], "mil": terms["mil"], "multi_view": terms["multi_view"], "refined_ce": refined}
         for number, view in enumerate(output.views, start=1):
-            found |= {f"video{number}_": video_probabilities(view), f"frame{number}_": view.frame_scores}
+            found |= {f"video{number}_": view.video_probs, f"frame{number}_": view.frame_scores}
         for name, value in found.items():
             if f"{name}{update}" in files:
                 yield Check(f"update {update}, {name.strip('_')}", largest(value, files[f"{name}{update}"]), 1e-6)

@@ -290,7 +290,7 @@ def test_a_full_disk_gives_one_message(
     ("changes", "message"),
     [
         ({"--weights": "nowhere.pt"}, "nowhere.pt: no such file"),
-        ({"--weights": "bare.pt"}, "are bare weights, without classes and settings"),
+        ({"--weights": "bare.pt"}, "holds weights alone, without classes and settings"),
         ({"--joint-map": "nowhere.yaml"}, "nowhere.yaml: cannot be read as a joint map"),
         ({"--body": "nowhere.pkl"}, "the body model nowhere.pkl does not exist"),
         ({"--body": "stand-in"}, "--body stand-in has a new name: --body synthetic"),

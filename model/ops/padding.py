@@ -1,4 +1,7 @@
-"""Which frames are real, and where the CPU's own kernels run."""
+"""The real frames of padded clips, and which device runs the CPU kernels.
+
+Frames are real where the mask (N, T) is true. A mask of None means that all are.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,22 @@ from torch.autograd.function import once_differentiable
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether to use the CPU kernels. Other devices and torch.compile get the references in plain PyTorch."""
+    """Whether to use the CPU kernels. Other devices and torch.compile use the references in plain PyTorch."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def real_frames(frames: Tensor, mask: Tensor | None) -> list[int]:
-    """Number of real frames of each clip of (N, T, ...), for tensors on the CPU."""
-    return [frames.shape[1]] * len(frames) if mask is None else mask.sum(1).tolist()
-
-
-def activation_type(x: Tensor) -> torch.dtype:
-    """The type that torch.autocast gives the operands of a product, for kernels that it does not know."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") and x.dtype == torch.float32 else x.dtype
+def real_frames(x: Tensor, mask: Tensor | None) -> list[int]:
+    """Number of real frames of each clip of (N, C, T, V), for tensors on the CPU."""
+    return [x.shape[2]] * len(x) if mask is None else mask.sum(1).tolist()
 
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Set the frames of (N, C, T, V) to zero, in place, that are not real by the mask (N, T)."""
+    """Set the padding of (N, C, T, V) to zero, in place."""
     if mask is None:
         return x
     if not on_cpu(x):
         return x.masked_fill_(~mask[:, None, :, None], 0)
-    zero_beyond(x.permute(0, 2, 3, 1), real_frames(mask, mask))
+    zero_beyond(x.permute(0, 2, 3, 1), real_frames(x, mask))
     return x
 
 
@@ -42,7 +40,7 @@ def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
 
 
 def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Rectify (N, C, T, V), in place where possible, and set frames to zero that are not real by the mask (N, T)."""
+    """ReLU of (N, C, T, V), with zeros in the padding. May overwrite x."""
     if mask is None:
         return torch.relu_(x)
     if torch.compiler.is_compiling():  # the compiler joins the two passes
@@ -51,7 +49,7 @@ def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class _MaskedReLU(torch.autograd.Function):
-    """Both in one pass: in the padding the upper bound is 0 as well."""
+    """Both in one pass: x is clamped to [0, ∞) in real frames and to [0, 0] in the padding."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
@@ -59,8 +57,8 @@ class _MaskedReLU(torch.autograd.Function):
         if on_cpu(x):
             zero_padding(x.relu_(), mask)
         else:
-            bound = torch.where(mask, torch.inf, 0.0).to(x.dtype)
-            x.clamp_(torch.zeros_like(bound[:1, :1])[:, None, :, None], bound[:, None, :, None])
+            upper = torch.where(mask, torch.inf, 0.0).to(x.dtype)[:, None, :, None]
+            x.clamp_(torch.zeros_like(upper[:1, :, :1]), upper)
         ctx.save_for_backward(x)
         return x
 

@@ -1,4 +1,4 @@
-"""Checkpoints from strangers and from damaged disks: one message each, nothing is run, and no memory is taken."""
+"""Damaged and untrusted checkpoints are refused with one message. They run no code and take little memory."""
 
 from __future__ import annotations
 
@@ -73,18 +73,18 @@ def put(name: str, value: Any) -> Change:
 
 
 WEIGHTS = [
-    (put("settings", 3), r"its settings is 3, expected a dictionary"),
+    (put("settings", 3), r"is damaged: settings is 3, expected a valid dictionary"),
     (put("settings", {}), "has no data; it was written by another version"),
     (lambda c: c.update(settings={}, classes=["elsewhere"]), "has no data; it was written by another version"),
     (put("settings", {"data": [torch.zeros(2)]}), r"data is \[tensor.*; expected a valid dictionary"),
     (lambda c: c["settings"]["train"].update(epochs="3"), r"train\.epochs is '3'; expected a valid integer"),
     (lambda c: c["settings"]["model"].update(width=10**9), r"model\.width is 1000000000; expected less than"),
     (lambda c: c["settings"]["eval"].update({f"x{i}": 0 for i in range(999)}), r"has eval\.x0, which this version"),
-    (put("classes", "walk"), r"its classes is 'walk', expected a list of texts"),
-    (put("classes", [1, 2]), r"its classes is \[1, 2\], expected a list of texts"),
-    (put("format", "1"), r"its format is '1', expected a count"),
+    (put("classes", "walk"), r"is damaged: classes is 'walk', expected a valid list"),
+    (put("classes", [1, 2]), r"is damaged: classes\.0 is 1, expected a valid string"),
+    (put("format", "1"), r"is damaged: format is '1', expected a valid integer"),
     (put("format", 2), r"is of format 2, this version reads format 1"),
-    (put("model", [1]), r"its model is \[1\], expected a dictionary"),
+    (put("model", [1]), r"is damaged: model is \[1\], expected a valid dictionary"),
     (lambda c: c["model"].popitem(), r"these weights do not fit the network:\n  missing (model\.)?heads"),
     (lambda c: c["model"].update({3: torch.zeros(1)}), r"do not fit the network:\n  unknown (model\.)?3"),
     (lambda c: c["model"].update({next(iter(c["model"])): "text"}), r"is no plain tensor, expected \(3, 25, 25\)"),
@@ -96,13 +96,13 @@ WEIGHTS = [
 STATE = [
     (lambda c: c["settings"]["refine"].update(peak=True), r"has refine\.peak, which this version"),
     (lambda c: c["settings"]["refine"].pop("balance"), r"has no refine\.balance; it was written by another version"),
-    (lambda c: c.pop("epoch"), r"its epoch is missing, expected a count"),
-    (put("epoch", "3"), r"its epoch is '3', expected a count"),
-    (put("epoch", True), r"its epoch is True, expected a count"),
-    (put("epoch", -1), r"its epoch is -1, expected a count"),
+    (lambda c: c.pop("epoch"), r"is damaged: epoch is missing"),
+    (put("epoch", "3"), r"is damaged: epoch is '3', expected a valid integer"),
+    (put("epoch", True), r"is damaged: epoch is True, expected a valid integer"),
+    (put("epoch", -1), r"is damaged: epoch is -1, expected greater than or equal to 0"),
     (put("epoch", 7), r"metrics\.jsonl: ends before epoch 7, which the checkpoint holds; put a copy back"),
-    (put("best_score", float("nan")), r"its best_score is nan, expected a number"),
-    (lambda c: c.pop("optimizer"), r"its optimizer is missing, expected a dictionary"),
+    (put("best_score", float("nan")), r"is damaged: best_score is nan, expected greater than or equal to -inf"),
+    (lambda c: c.pop("optimizer"), r"is damaged: optimizer is missing"),
     (put("optimizer", {}), r"do not fit the network:\n  missing optimizer\.state\.0\.exp_avg"),
     (put("optimizer", {"state": [1]}), r"missing optimizer\.state\.0\.exp_avg"),
     (lambda c: first_moments(c).update(exp_avg=torch.zeros(2)), r"exp_avg has shape \(2,\), expected \(3, 25, 25\)"),
@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_cannot_be_evaluated_and_says_why(
         run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}")
 
 
-def test_weights_outlive_settings_of_training_that_came_or_went(
+def test_weights_load_although_training_settings_were_added_or_removed(
     damage: Callable[[Change], Path], trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def age(checkpoint: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ def test_weights_outlive_settings_of_training_that_came_or_went(
     assert all(torch.equal(old.state_dict()[name], tensor) for name, tensor in new.state_dict().items())
 
 
-def test_adam_is_told_its_rates_by_the_settings_not_by_the_file(
+def test_learning_rates_come_from_the_settings_and_not_from_the_checkpoint(
     damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = damage(lambda c: c["optimizer"].update(param_groups=[{"lr": "fast"}, 3]))
@@ -161,17 +161,17 @@ def test_adam_is_told_its_rates_by_the_settings_not_by_the_file(
     assert load_checkpoint(folder / "last.pt")["optimizer"]["param_groups"][0]["lr"] == 0.001
 
 
-def test_the_one_before_is_taken_where_the_last_lacks_an_entry(
+def test_previous_pt_is_used_if_last_pt_lacks_an_entry(
     damage: Callable[[Change], Path], trained: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = damage(lambda c: c.pop("optimizer"))
     write_checkpoint(folder / "previous.pt", load_checkpoint(trained / "last.pt"))
     assert last_good(folder)["epoch"] == 0
-    warned = r"warning: \S+last\.pt: is damaged: its optimizer is missing.*; resuming from \S+previous\.pt, one epoch"
+    warned = r"warning: \S+last\.pt: is damaged: optimizer is missing; resuming from \S+previous\.pt, one epoch"
     assert re.search(warned, capsys.readouterr().err)
 
 
-def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Path]) -> None:
+def test_if_all_checkpoints_are_damaged_the_message_names_each(damage: Callable[[Change], Path]) -> None:
     folder = damage(lambda c: c.pop("optimizer"))
     (folder / "previous.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"last\.pt: is damaged.*; \S+previous\.pt: cannot be read as a checkpoint"):
@@ -190,7 +190,7 @@ def test_where_no_checkpoint_is_good_each_is_named(damage: Callable[[Change], Pa
         (b"", "ends before epoch 0, which the checkpoint holds"),
     ],
 )
-def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
+def test_a_damaged_metrics_jsonl_is_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
     folder = damage(lambda c: c)
     (folder / "metrics.jsonl").write_bytes(lines)
     settings = config.load([folder / "config.yaml"])
@@ -198,7 +198,7 @@ def test_damaged_figures_are_refused(damage: Callable[[Change], Path], lines: by
         Run(folder, settings, {}, resume=True, resumed=last_good(folder))
 
 
-def test_a_run_that_is_shortened_to_what_is_done_is_evaluated(
+def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class StopError(Exception):
@@ -236,6 +236,27 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
     kind = "cannot be read as a checkpoint; it is damaged or of another kind"
     assert said == [f"{path}: {kind} ({reason})" for path, reason in reasons.items()]
     assert int(taken) < 50  # MiB
+
+
+def test_weights_of_earlier_versions_load_under_their_old_names_and_shapes(tmp_path: Path) -> None:
+    settings = config.load([], ["model.width=4"])
+    state, old = Localizer(2, settings.model).state_dict(), {}
+    for name, tensor in state.items():
+        if ".affinity." in name:
+            for layer, part in zip(("theta", "phi"), tensor.chunk(2), strict=True):
+                old[name.replace("affinity", layer)] = part
+        elif ".mix." in name:
+            for subset, part in enumerate(tensor.chunk(3, 1) if name.endswith("weight") else 3 * [tensor / 3]):
+                old[name.replace("mix", f"values.{subset}")] = part
+        elif name.endswith("shortcut.conv.weight"):
+            old[name] = tensor.flatten(1)
+        elif re.match(r"backbone\.blocks\.\d+\.bn\.", name):
+            old[name.replace(".bn.", ".tcn.bn.")] = tensor
+        else:
+            old[name.replace(".tcn.", ".tcn.conv.")] = tensor
+    weights = {"model": old, "classes": ["walk", "wave"], "settings": settings.model_dump()}
+    write_checkpoint(tmp_path / "old.pt", weights)
+    torch.testing.assert_close(dict(load_trained(tmp_path / "old.pt")[0].state_dict()), dict(state))
 
 
 def test_released_weights_of_another_kind_are_refused() -> None:

@@ -4,7 +4,7 @@ from model.graph import adjacency
 from utils.skeleton import BONES, NUM_JOINTS
 
 
-def test_every_joint_hangs_on_the_chest_by_its_bones():
+def test_bones_connect_every_joint_to_the_chest():
     parent = dict(BONES)
     for joint in range(NUM_JOINTS):
         seen = [joint]

@@ -1,4 +1,4 @@
-"""How much is too much: a very long clip is evaluated, in memory that grows with its length alone."""
+"""A very long clip is evaluated, and the memory grows in proportion to its length."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.localizer import Localizer, frame_probabilities, video_probabilities
+from model.localizer import Localizer
 from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
-from model.mil_head import MILHead, stretch
+from model.mil_head import MILHead, interpolate
 from utils import config
 
 SMALL = config.load(assignments=["model.width=8"]).model
@@ -17,7 +17,7 @@ NUM_CLASSES = 3
 
 
 def make_model(settings=SMALL, seed=0):
-    """A network whose batch norms and learned graphs have left their nearly silent start."""
+    """A network whose batch norms and learned graphs are far from their initial values."""
     torch.manual_seed(seed)
     model = Localizer(NUM_CLASSES, settings)
     with torch.no_grad():
@@ -125,23 +125,23 @@ def test_several_persons_are_averaged():
 def test_probabilities_have_their_ranges():
     model = make_model().eval()
     view = model(*make_clips([24], 24)).views[0]
-    torch.testing.assert_close(frame_probabilities(view).sum(-1), torch.ones(1, 24))
-    assert ((video_probabilities(view) > 0) & (video_probabilities(view) < 1)).all()
+    torch.testing.assert_close(view.frame_probs.sum(-1), torch.ones(1, 24))
+    assert ((view.video_probs > 0) & (view.video_probs < 1)).all()
 
 
 @pytest.mark.parametrize(("source", "target"), [(1, 1), (1, 8), (4, 31), (12, 96), (5, 5)])
-def test_stretching_is_linear_interpolation_with_aligned_corners(source, target):
+def test_interpolation_is_pytorchs_linear_one_with_aligned_corners(source, target):
     scores = torch.randn(2, source, 4)
-    ours = stretch(scores, torch.full((2,), source), torch.full((2,), target), target)
+    ours = interpolate(scores, torch.full((2,), source), torch.full((2,), target), target)
     oracle = F.interpolate(scores.transpose(1, 2), size=target, mode="linear", align_corners=True).transpose(1, 2)
     torch.testing.assert_close(ours, oracle)
 
 
 def test_positions_of_600_frames_are_all_different_under_autocast():
-    """Counted in bfloat16 they would be 407."""
+    """In bfloat16 there would be only 407 different positions."""
     scores = torch.arange(75.0).view(1, 75, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = stretch(scores, torch.tensor([75]), torch.tensor([600]), 600)
+        found = interpolate(scores, torch.tensor([75]), torch.tensor([600]), 600)
     assert len(found.unique()) == 600
 
 
@@ -152,7 +152,12 @@ def test_head_and_pooling_are_as_calculated_by_hand():
         head.prototypes.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
     features = torch.tensor([[[4.0, 0.0], [0.0, 0.5], [9.0, 9.0]]])  # the last frame is padding
     view = head(features, torch.tensor([[True, True, False]]), torch.tensor([3]), 4)
-    frames = [[5.0, 0.0], [2.5, 2.5], [0.0, 5.0], [0.0, 0.0]]  # cosines 1 and 0, times 5; stretched from 2 to 3 frames
+    frames = [
+        [5.0, 0.0],
+        [2.5, 2.5],
+        [0.0, 5.0],
+        [0.0, 0.0],
+    ]  # cosines 1 and 0, times 5; interpolated from 2 to 3 frames
     torch.testing.assert_close(view.frame_scores, torch.tensor([frames]))
     attention = 1 / (1 + math.exp(-5))  # of the frame with score 5, against one with score 0
     torch.testing.assert_close(view.video_logits, torch.full((1, 2), 2 * 5 * attention))

@@ -1,4 +1,4 @@
-"""The network against the plain one: the same loss and the same gradients, by CPU kernels and by their references."""
+"""Loss and gradients of the network equal those of the plain network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from utils import config
 FAITHFUL = config.load([config.BASE.parent / "original.yaml"])
 
 
-@pytest.mark.parametrize("kernels", [True, False], ids=["CPU kernels", "references"])
-def test_loss_and_every_gradient_are_those_of_the_plain_network(kernels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("batch_norm", "joints", "padding", "temporal"):
-        monkeypatch.setattr(f"model.ops.{module}.on_cpu", lambda _: kernels)
+@pytest.mark.usefixtures("implementation")
+def test_loss_and_every_gradient_are_those_of_the_plain_network() -> None:
     torch.manual_seed(0)
     plain, model = PlainLocalizer(4).double(), Localizer(4, FAITHFUL.model).double()
     for name, parameter in plain.named_parameters():

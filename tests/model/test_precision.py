@@ -1,4 +1,4 @@
-"""bfloat16 where it is asked for: near float32, and float32 wherever sums and small differences count."""
+"""Results in bfloat16 are near those in float32. Sums, statistics, losses and weights are float32."""
 
 from __future__ import annotations
 
@@ -12,30 +12,24 @@ from torch import Tensor
 
 from model.agcn import GraphConv, JointMixing, TemporalConv
 from model.checkpoint import load_checkpoint
-from model.localizer import Localizer, frame_probabilities, video_probabilities
+from model.localizer import Localizer
 from model.losses import objective
 from model.ops.joints import mix_joints
 from utils import config
 from utils.store import Split
 
-ROUNDING = 2**-8  # of a bfloat16, whose spacing it is
-
-
-@pytest.fixture(params=[True, False], ids=["CPU kernels", "references, as on a GPU"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("batch_norm", "joints", "padding", "temporal"):
-        monkeypatch.setattr(f"model.ops.{module}.on_cpu", lambda _: request.param)
+ROUNDING = 2**-8  # relative distance of neighbouring bfloat16 numbers, rounded up
 
 
 def relative_error(ours: Tensor, exact: Tensor) -> float:
-    """The length of the difference as a share of the exact one's."""
+    """Norm of the difference, divided by the norm of the exact values."""
     return float((ours.detach().double() - exact.detach()).norm() / exact.detach().norm())
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("channels", [8, 32])
-def test_a_backbone_layer_in_bfloat16_is_as_near_as_its_roundings(channels: int) -> None:
-    """What enters and leaves a layer is bfloat16; its parameters and their gradients stay float32."""
+def test_a_backbone_layer_in_bfloat16_differs_by_a_few_rounding_errors(channels: int) -> None:
+    """A layer's input and output are bfloat16. Its parameters and their gradients stay float32."""
     torch.manual_seed(0)
     lengths = torch.tensor([200, 3, 50])
     mask = torch.arange(200) < lengths.unsqueeze(1)
@@ -61,15 +55,15 @@ def test_a_backbone_layer_in_bfloat16_is_as_near_as_its_roundings(channels: int)
             assert relative_error(ours, exact.double()) < 4 * ROUNDING, layer
 
 
-def test_sums_over_a_clip_do_not_stop_where_bfloat16_would() -> None:
-    """From 256 on, a bfloat16 that grows by ones stays what it is. One chunk (32 frames × 8 joints) sums exactly."""
+def test_sums_over_a_clip_are_not_bfloat16() -> None:
+    """A bfloat16 sum of ones stops growing at 256, which is the exact sum of one chunk (32 frames × 8 joints)."""
     x = torch.ones(1, 128, 1024, 8, dtype=torch.bfloat16)
     weight, bias = (torch.ones(*shape, requires_grad=True) for shape in ((4, 128), (4,)))
     mix_joints(x, torch.eye(8).expand(1, 1, 8, 8), weight, bias, None).sum().backward()
     assert (weight.grad == 8 * 1024).all()
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_probabilities_are_within_a_hundredth_of_float32s() -> None:
     settings = config.load([], ["model.width=32"])
     torch.manual_seed(0)
@@ -80,14 +74,14 @@ def test_probabilities_are_within_a_hundredth_of_float32s() -> None:
     for precision in ("bfloat16", "float32"):
         with torch.no_grad():
             view = model.in_precision(precision)(joints, mask, lengths).views[0]
-        found.append((frame_probabilities(view), video_probabilities(view)))
+        found.append((view.frame_probs, view.video_probs))
     for rough, exact in zip(*found, strict=True):
         assert 0 < (rough - exact).abs().max() < 0.01
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_loss_and_gradients_of_the_network_are_near_float32s() -> None:
-    """The loss to 0.2 %. Rectifiers that roundings switch turn gradients, all together by no more than a fifth."""
+    """The loss differs by at most 0.2 %. Rounding switches some ReLUs, so gradients differ by up to a fifth."""
     settings = config.load([], ["model.width=32"])
     torch.manual_seed(0)
     model = Localizer(4, settings.model)
@@ -107,7 +101,7 @@ def test_loss_and_gradients_of_the_network_are_near_float32s() -> None:
     assert 0 < relative_error(gradients[0], gradients[1].double()) < 0.2
 
 
-def test_a_training_in_bfloat16_keeps_float32_weights_goes_on_as_if_never_stopped_and_is_evaluated_so(
+def test_bfloat16_training_keeps_float32_weights_resumes_exactly_and_is_evaluated_in_bfloat16(
     make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_split(train=[41, 30, 64, 18], val=[35, 28])

@@ -1,4 +1,4 @@
-"""Batch norm of padded batches against PyTorch's own of the real frames alone, and over ranks."""
+"""Batch norm of padded batches equals PyTorch's batch norm of the real frames alone, also over ranks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from utils import distributed
 LENGTHS = [9, 1, 6]
 MASK = torch.arange(11) < torch.tensor(LENGTHS).unsqueeze(1)
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
-
-
-@pytest.fixture(params=[True, False], ids=["CPU kernel", "reference"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("batch_norm", "padding"):
-        monkeypatch.setattr(f"model.ops.{module}.on_cpu", lambda _: request.param)
 
 
 def norms(dtype: torch.dtype = torch.float64) -> tuple[MaskedBatchNorm, nn.BatchNorm1d]:
@@ -38,7 +32,7 @@ def real(x: Tensor, mask: Tensor = MASK) -> Tensor:
     return x.permute(0, 2, 3, 1)[mask].flatten(0, 1)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_output_gradients_and_running_statistics_are_pytorchs_of_the_real_frames() -> None:
     torch.manual_seed(0)
     x, upstream = features(3, 11), features(3, 11) * MASK[:, None, :, None]
@@ -66,7 +60,7 @@ def test_without_a_mask_and_in_evaluation_it_is_pytorchs() -> None:
     torch.testing.assert_close(real(ours.eval()(x, MASK)), pytorch.eval()(real(x)), **EXACT)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_a_mean_ten_thousand_times_the_deviation_costs_float32_no_precision() -> None:
     torch.manual_seed(0)
     x = (1e4 + torch.randn(3, 11, 5, 4, dtype=torch.float64)).float().permute(0, 3, 1, 2)
@@ -77,7 +71,7 @@ def test_a_mean_ten_thousand_times_the_deviation_costs_float32_no_precision() ->
     torch.testing.assert_close(var.double(), exact.var(0, correction=0), rtol=1e-3, atol=0)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_statistics_of_bfloat16_features_are_float32() -> None:
     torch.manual_seed(0)
     x, (norm, _) = features(3, 11), norms(torch.float32)
@@ -91,9 +85,9 @@ def test_statistics_of_bfloat16_features_are_float32() -> None:
     torch.testing.assert_close(var, real(rough.detach()).float().var(0, correction=0), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_a_rank_is_normalized_by_the_frames_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other rank's values, far from this one's, come in through the one exchange that there is."""
+    """`distributed.stack` adds the statistics of another rank, whose values are far from this rank's."""
     torch.manual_seed(0)
     here, there = features(3, 11), 100 + torch.randn(5, 4, dtype=torch.float64)
     var, mean = torch.var_mean(there, 0, correction=0)
@@ -112,8 +106,8 @@ def test_a_rank_is_normalized_by_the_frames_of_all(monkeypatch: pytest.MonkeyPat
     assert not ours.weight.grad.any()
 
 
-@pytest.mark.usefixtures("way")
-def test_a_rank_without_clips_and_with_statistics_of_its_own_keeps_them_as_they_were() -> None:
+@pytest.mark.usefixtures("implementation")
+def test_a_rank_without_clips_keeps_its_own_statistics() -> None:
     norm, _ = norms()
     before = [buffer.clone() for buffer in norm.buffers()]
     y = norm(features(0, 11), MASK[:0])

@@ -1,4 +1,4 @@
-"""Affinity and mixing of joints, in the reference and in the CPU kernels, against sums written out."""
+"""Affinity and mixing of joints equal sums written out, and so do their gradients."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from model.ops.joints import CHUNK, affinity, mix_joints
 V, C, SUBSETS = 6, 4, 3
 LENGTHS = [CHUNK // C + 5, 3, CHUNK // C, 1]
 MASK = torch.arange(max(LENGTHS) + 2) < torch.tensor(LENGTHS).unsqueeze(1)
-
-
-@pytest.fixture(params=[True, False], ids=["CPU kernel", "reference"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.ops.joints.on_cpu", lambda _: request.param)
 
 
 def tensors(*shapes: tuple[int, ...]) -> list[Tensor]:
@@ -35,7 +30,7 @@ def assert_same_with_gradients(ours: Tensor, expected: Tensor, inputs: list[Tens
         torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_affinity_is_the_softmax_of_mean_products_of_both_embeddings() -> None:
     inputs = tensors((*MASK.shape, V, C), (2 * SUBSETS * 2, C), (2 * SUBSETS * 2,))
     rows, weight, bias = inputs
@@ -46,16 +41,16 @@ def test_affinity_is_the_softmax_of_mean_products_of_both_embeddings() -> None:
     assert_same_with_gradients(affinity(padded(rows), weight, bias, SUBSETS, MASK), torch.stack(expected), inputs)
 
 
-@pytest.mark.usefixtures("way")
-def test_joints_collect_along_each_graph_and_are_mapped() -> None:
+@pytest.mark.usefixtures("implementation")
+def test_joints_are_mixed_along_each_graph_and_mapped() -> None:
     inputs = tensors((*MASK.shape, V, C), (len(LENGTHS), SUBSETS, V, V), (5, SUBSETS * C), (5,))
     rows, graph, weight, bias = inputs
     expected = torch.einsum("nsvw,nctv,osc->notw", graph, padded(rows), weight.view(5, SUBSETS, C)) + bias.view(5, 1, 1)
-    real = MASK[:, None, :, None]  # what comes out in the padding means nothing
+    real = MASK[:, None, :, None]  # the padding holds no meaningful values
     assert_same_with_gradients(mix_joints(padded(rows), graph, weight, bias, MASK) * real, expected * real, inputs)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_without_a_mask_all_frames_count() -> None:
     rows, weight, bias, graph, maps, offset = tensors((2, 7, V, C), (12, C), (12,), (2, 3, V, V), (5, 3 * C), (5,))
     x, everything = rows.permute(0, 3, 1, 2), torch.ones(2, 7, dtype=torch.bool)
@@ -63,7 +58,7 @@ def test_without_a_mask_all_frames_count() -> None:
     torch.testing.assert_close(mix_joints(x, graph, maps, offset, None), mix_joints(x, graph, maps, offset, everything))
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("implementation")
 def test_a_batch_without_clips_has_results_and_gradients() -> None:
     """A rank has none in the last batch of an epoch when there are more ranks than clips."""
     weight, bias, maps, offset = tensors((12, C), (12,), (5, 3 * C), (5,))

@@ -1,4 +1,4 @@
-"""Convolution along time, by tiles and as PyTorch has it, against PyTorch's own of each clip alone."""
+"""Convolution along time equals PyTorch's convolution of each clip alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ V = 5
 
 
 def make(lengths: list[int], channels: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mask, input, weight and bias of clips that are padded with zeros by two frames more than they need."""
+    """Mask, input, weight and bias of clips with zeros in the padding: two frames more than the longest."""
     torch.manual_seed(0)
     mask = torch.arange(max(lengths) + 2) < torch.tensor(lengths).unsqueeze(1)
     x = torch.randn(*mask.shape, V, channels[0], dtype=dtype) * mask[:, :, None, None]
@@ -35,14 +35,13 @@ def alone(x: Tensor, lengths: list[int], stride: int, weight: Tensor, bias: Tens
     return torch.cat([clip.transpose(0, 1) for clip in clips])
 
 
-@pytest.mark.parametrize("kernel", [True, False], ids=["CPU kernel", "reference"])
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [CHANNELS, (4, 6)], ids=["tiles", "few channels"])
 @pytest.mark.parametrize("lengths", [LENGTHS, [40, 40]], ids=["mixed", "equal"])
 def test_result_and_gradients_are_those_of_each_clip_alone(
-    lengths: list[int], channels: tuple[int, int], stride: int, kernel: bool, monkeypatch: pytest.MonkeyPatch
+    lengths: list[int], channels: tuple[int, int], stride: int
 ) -> None:
-    monkeypatch.setattr("model.ops.temporal.on_cpu", lambda _: kernel)
     mask, *tensors = make(lengths, channels, torch.float64)
     x, weight, bias = tensors
     ours = real(temporal_conv(x, weight, bias, stride, mask), lengths, stride)
@@ -65,7 +64,7 @@ def test_float32_is_as_exact_as_a_direct_convolution(stride: int) -> None:
     assert errors[0] < max(4 * errors[1], 5e-7)
 
 
-def test_how_many_tiles_are_worked_on_together_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_tiles_in_a_group_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mask, *tensors = make(LENGTHS, CHANNELS, torch.float64)
     x, weight, bias = (t.detach() for t in tensors)
     whole = temporal_conv(x, weight, bias, 2, mask)
@@ -76,7 +75,7 @@ def test_how_many_tiles_are_worked_on_together_changes_nothing(monkeypatch: pyte
 
 def test_tiles_write_every_real_frame_once() -> None:
     frames = max(LENGTHS) + 2
-    written = lay_tiles(tuple(LENGTHS), frames, 9, 2).writes.flatten()
+    written = lay_tiles(tuple(LENGTHS), frames, 9, 2)[1].flatten()
     expected = [n * -(-frames // 2) + t for n, length in enumerate(LENGTHS) for t in range(-(-length // 2))]
     assert sorted(written[written >= 0].tolist()) == expected
 

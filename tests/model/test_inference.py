@@ -1,4 +1,4 @@
-"""Scores of recordings of any length: a clip's as evaluation has them, a long one's out of windows."""
+"""A recording as short as a clip gets the scores of evaluation. A longer one is scored in cross-faded windows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeders.dataset import network_input
+from model.inference import OVERLAP, ScoredWindow, score_windows, windows
 from model.localizer import Localizer
-from model.windows import OVERLAP, ScoredWindow, score_windows, windows
 from utils import config
 from utils.skeleton import NUM_JOINTS
 from utils.store import Split
@@ -25,7 +25,7 @@ def network(*settings: str) -> tuple[Localizer, config.Settings]:
     torch.manual_seed(0)
     chosen = config.load([], ["model.width=4", "data.workers=0", *settings])
     model = Localizer(2, chosen.model)
-    for part in model.modules():  # as after a training: nothing is as it was initialised
+    for part in model.modules():  # values as after a training
         if isinstance(part, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(part.weight, 0.5, 1.5)
             torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
@@ -39,8 +39,8 @@ def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0
     return list(score_windows(model, window, len(joints), longest, least, CPU))
 
 
-def joined(stretches: list[ScoredWindow], part: str) -> np.ndarray:
-    return np.concatenate([getattr(stretch, part) for stretch in stretches])
+def joined(scored: list[ScoredWindow], part: str) -> np.ndarray:
+    return np.concatenate([getattr(window, part) for window in scored])
 
 
 @given(st.integers(1, 5000), st.integers(8, 1000))
@@ -72,15 +72,15 @@ def test_a_clip_has_the_scores_that_evaluation_gives_it(make_split: Callable[...
         np.testing.assert_allclose(whole.video_probs, video_probs, atol=1e-6)
 
 
-def test_a_long_recording_is_its_windows_faded_into_each_other() -> None:
+def test_the_windows_of_a_long_recording_are_cross_faded() -> None:
     model, _ = network()
     joints = np.random.default_rng(1).normal(size=(200, NUM_JOINTS, 3)).astype(np.float32)
     spans = windows(200, 64)
     alone = [score(model, joints[start:end], longest=64)[0] for start, end in spans]
-    stretches = score(model, joints, longest=64)
-    assert len(stretches) == len(spans) > 2
+    scored = score(model, joints, longest=64)
+    assert len(scored) == len(spans) > 2
     for part in ("frame_probs", "features"):
-        found = joined(stretches, part)
+        found = joined(scored, part)
         assert len(found) == 200
         for frame in range(200):
             inside = [i for i, (start, end) in enumerate(spans) if start <= frame < end]
@@ -91,19 +91,19 @@ def test_a_long_recording_is_its_windows_faded_into_each_other() -> None:
                 share = (frame + 0.5 - start) / (end - start)
                 expected = (1 - share) * rows[0] + share * rows[1]
             np.testing.assert_allclose(found[frame], expected, atol=1e-5)
-    np.testing.assert_allclose(joined(stretches, "frame_probs").sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(joined(scored, "frame_probs").sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_window_admits_only_classes_that_its_own_answer_has() -> None:
+def test_a_window_is_gated_by_its_own_video_probabilities() -> None:
     model, _ = network()
     joints = np.random.default_rng(2).normal(size=(120, NUM_JOINTS, 3)).astype(np.float32)
     joints[60:] *= 3
     spans = windows(120, 64)
     alone = [score(model, joints[start:end], longest=64)[0].video_probs for start, end in spans]
     least = float(np.mean([alone[0][0], alone[-1][0]]))
-    stretches = score(model, joints, 64, least)
+    scored = score(model, joints, 64, least)
     for frame, window in ((0, 0), (119, -1)):  # in one window alone
-        here = joined(stretches, "gated")[frame]
+        here = joined(scored, "gated")[frame]
         np.testing.assert_array_equal(here > 0, alone[window] >= least)
-        np.testing.assert_array_equal(here[here > 0], joined(stretches, "frame_probs")[frame][here > 0])
-    assert (joined(stretches, "gated")[0, 0] > 0) != (joined(stretches, "gated")[119, 0] > 0)
+        np.testing.assert_array_equal(here[here > 0], joined(scored, "frame_probs")[frame][here > 0])
+    assert (joined(scored, "gated")[0, 0] > 0) != (joined(scored, "gated")[119, 0] > 0)

@@ -1,0 +1,12 @@
+"""The two implementations of the network's operations."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(params=[True, False], ids=["CPU kernels", "references"])
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test twice: with the CPU kernels, and with the references that GPUs use."""
+    for module in ("batch_norm", "joints", "padding", "temporal"):
+        monkeypatch.setattr(f"model.ops.{module}.on_cpu", lambda _: request.param)
