@@ -1,10 +1,10 @@
 """Train a localizer from video-level labels, evaluate it, and keep everything in one run folder.
 
     python train.py --config config/train_split1.yaml                       # train, then evaluate
-    python train.py --config config/train_split1.yaml --resume              # continue where it stopped
+    python train.py --config config/train_split1.yaml --resume              # continue an interrupted run
     python train.py --config config/train_split1.yaml --phase test --weights work_dir/split1/best.pt
-    torchrun --nproc_per_node 4 train.py --config config/train_split1.yaml  # on 4 GPUs or groups of CPU cores
-    tensorboard --logdir work_dir                                           # look
+    torchrun --nproc_per_node 4 train.py --config config/train_split1.yaml  # 4 GPUs, or 4 processes on a CPU
+    tensorboard --logdir work_dir                                           # watch the training curves
 
 A run is: data → model → epochs (a pass over the training clips, validation, checkpoint) → results.json.
 """
@@ -15,11 +15,11 @@ import argparse
 import math
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -37,7 +37,7 @@ from utils import config, distributed
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, set_matrix_precision
 from utils.errors import run_command
-from utils.run import Run, seed_everything
+from utils.run import Run, read_history, seed_everything
 from utils.stops import run_until_stopped
 from utils.store import Split
 
@@ -52,31 +52,27 @@ def main() -> int:
     if args.phase == "test":
         return validate.test(args.weights, args.work_dir, settings, device)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
-    training = partial(train, folder, args.resume, settings, device)
-    return run_until_stopped(training, folder, settings.train.timeout)
+    return run_until_stopped(lambda: train(folder, args.resume, settings, device), folder, settings.train.timeout)
 
 
 @dataclass
 class TrainingState:
-    """All that changes while a model is trained, and that --resume restores."""
+    """All that changes during training, and that --resume restores."""
 
     model: Localizer
     adam: torch.optim.Adam
     pseudo_labels: PseudoLabels
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """The three state_dicts, taken between epochs."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.adam.state_dict(),
-            "pseudo_labels": self.pseudo_labels.state_dict(),
-        }
+        """The three state_dicts; taken between epochs."""
+        pseudo_labels = self.pseudo_labels.state_dict()
+        return {"model": self.model.state_dict(), "optimizer": self.adam.state_dict(), "pseudo_labels": pseudo_labels}
 
     def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
-        """Restores weights, Adam moments and pseudo-label history; rates and weight decay come from the settings.
+        """Restores weights, Adam moments and pseudo-label history.
 
-        Raises:
-            UserError: names what does not fit; `origin` is where the checkpoint came from.
+        Learning rate and weight decay come from the current settings. Raises UserError if anything in the checkpoint,
+        which comes from `origin`, does not fit.
         """
         check_state(checkpoint, self.state_dict(), list(self.model.parameters()), origin)
         self.model.load_state_dict(checkpoint["model"])
@@ -85,26 +81,28 @@ class TrainingState:
 
 
 def train(folder: Path, resume: bool, settings: Settings, device: torch.device) -> int:
-    # 1. Data: training clips with their video-level labels, validation clips with frame labels
+    # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     batches = train_loader(clips, settings, device)
     validation = validate.Validation(split, settings, device)
     validate.warn_of_empty_classes(clips, validation.corrected)
-    run = resumed = writer = None
-    if distributed.is_main():  # the main rank alone reads and writes the run's folder
+    run = resumed = None
+    if distributed.is_main():  # only the main rank reads and writes the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)
     resumed = distributed.from_main(resumed)
 
-    # 2. The model, and what trains it
+    # 2. Model, optimizer and pseudo-labels
     seed_everything(settings.train.seed)
     model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
     if settings.train.sync_batch_norm:
         synchronize_batch_norm(model)
-    state = TrainingState(model, make_adam(model, settings.train, device), make_pseudo_labels(clips, settings))
+    fused = device.type == "cuda"  # one kernel for many parameters
+    adam = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
+    state = TrainingState(model, adam, make_pseudo_labels(clips, settings))
     first_epoch = 0
     if resumed:
         state.load_state_dict(resumed, str(folder))
@@ -112,8 +110,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     last_epoch = max(first_epoch, settings.train.epochs) - 1
     network = torch.compile(model, dynamic=True) if settings.train.compile else model
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
-    if run:
-        writer = TensorBoardWriter(folder, settings, first_epoch)
+    writer = TensorBoardWriter(folder, settings, first_epoch) if run else None
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
@@ -122,10 +119,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         if epoch == last_epoch or (epoch + 1) % settings.eval.every == 0:
             evaluations = validation.evaluate(model)
             if run:
-                corrected, released = evaluations
-                row |= {"corrected": validate.summary(corrected), "released": validate.summary(released)}
-                score = corrected.average_map
-                validation.show(writer, corrected, epoch)
+                row |= {"corrected": validate.summary(evaluations[0]), "released": validate.summary(evaluations[1])}
+                score = row["corrected"]["mAP"]
+                validation.show(writer, evaluations[0], epoch)
         if held_out:
             score = validate.video_label_score(model, held_out, settings, device)
             row["held_out_classification_mAP"] = score
@@ -135,38 +131,29 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
             run.record(row, state.state_dict(), score)
             tqdm.write(epoch_line(row, settings.train.epochs))
 
-    # 4. Results: the last epoch's are the headline, the best validation epoch stands beside them
-    if first_epoch > last_epoch:  # nothing was left to train
+    # 4. Results: those of the last epoch. The best validation epoch is reported beside them
+    if first_epoch > last_epoch:  # the resumed run had finished its epochs
         evaluations = validation.evaluate(model)
     if run:
         writer.close()
-        oracle = validate.oracle_epoch(run.history(), last_epoch, evaluations)
+        oracle = validate.oracle_epoch(read_history(folder), last_epoch, evaluations)
         validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
-        print(
-            f"oracle epoch {oracle['epoch']}: average mAP {oracle['corrected']['mAP']:.2f} "
-            "(the best validation epoch; not a fair result)"
-        )
     return 0
 
 
 def train_epoch(
-    network: torch.nn.Module,
-    batches: DataLoader,
-    state: TrainingState,
-    settings: Settings,
-    epoch: int,
-    device: torch.device,
+    network: nn.Module, batches: DataLoader, state: TrainingState, settings: Settings, epoch: int, device: torch.device
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
-    The program asks the device for one value a step: whether the loss of the step before is finite.
+    In each step the CPU waits only once for the device: to check that the previous loss is finite.
 
     Args:
         network: the model, or a wrapper around it.
-        batches: loads the micro-batches of this rank.
+        batches: loads this rank's micro-batches.
 
     Raises:
-        UserError: a loss is not finite; nothing has been saved since the last good epoch.
+        UserError: a loss is not finite; then nothing of this epoch is saved.
     """
     adam, pseudo_labels, began = state.adam, state.pseudo_labels, time.monotonic()
     for group in adam.param_groups:
@@ -183,7 +170,7 @@ def train_epoch(
         with distributed.gradients(network, exchange=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.weights)
-            (distributed.size() * terms["total"]).backward()  # the ranks' gradients are averaged, not added
+            (distributed.size() * terms["total"]).backward()  # the ranks' mean times their number is the sum
         losses.add(terms, batch.index)
         if micro.last:
             adam.step()
@@ -203,30 +190,23 @@ def train_epoch(
     }
 
 
-def make_adam(model: Localizer, train: TrainSettings, device: torch.device) -> torch.optim.Adam:
-    """Adam; on a GPU in its fused form, which updates all parameters in few kernels."""
-    fused = device.type == "cuda"
-    return torch.optim.Adam(model.parameters(), train.learning_rate, weight_decay=train.weight_decay, fused=fused)
-
-
 def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
-    """The network's own history as frame labels, or, for the fully-supervised bound alone, the true ones."""
+    """Pseudo-labels from the network's history. For the fully-supervised upper bound: the true frame labels."""
     if settings.train.supervised:
         labels = [torch.from_numpy(clips.frame_labels(i).copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
-    lengths, video_labels = torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels)
-    return PseudoLabels(lengths, video_labels, settings.refine)
+    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine)
 
 
 def learning_rate(train: TrainSettings, epoch: int) -> float:
-    """Adam's learning rate in an epoch: constant, or falling by half a cosine wave (Loshchilov & Hutter 2017)."""
+    """Adam's learning rate in an epoch: constant, or falling along half a cosine (Loshchilov & Hutter 2017)."""
     if train.schedule == "constant":
         return train.learning_rate
     return train.learning_rate * (1 + math.cos(math.pi * epoch / train.epochs)) / 2
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """One epoch in a line."""
+    """What the terminal shows of a finished epoch."""
     line = f"epoch {row['epoch'] + 1}/{epochs}  loss {row['loss']['total']:.4f}"
     if "corrected" in row:
         scores = row["corrected"]
@@ -235,24 +215,17 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
     add = parser.add_argument
-    add("--config", nargs="+", default=[], metavar="FILE", help="layers over config/base.yaml; later ones win")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="GROUP.NAME=VALUE",
-        help="any setting, over all files, as in --set train.epochs=20 model.width=16",
-    )
+    add("--config", nargs="+", default=[], metavar="FILE", help="change config/base.yaml; later files win")
+    change = "change any setting, as in --set train.epochs=20 model.width=16; wins over all files"
+    add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
     add("--work-dir", metavar="FOLDER", help="folder of the run (default: work_dir/<split>)")
     add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
-    add("--weights", metavar="FILE", help="what --phase test evaluates: a .pt of this project or of the released code")
+    add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
     add("--resume", action="store_true", help="continue the run in --work-dir")
-    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
+    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
-"""Score a model on annotated clips, by the corrected evaluation and by the released one, and report the results.
+"""Evaluate a model on annotated clips, by the corrected and by the released evaluation, and write the report.
 
-`python train.py --phase test --weights FILE` runs `test`; training runs `Validation` after its epochs.
+train.py uses `Validation` after its epochs, and `test` for `--phase test --weights FILE`.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from utils.errors import UserError
 from utils.run import provenance, read_history
 from utils.store import Split
 
-SHOWN = 3  # clips whose time lines are shown each epoch
-MOST_CURVES = 24  # classes with a precision-recall curve: those with most frames
+SHOWN = 3  # clips whose time lines TensorBoard shows
+MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
 
 
 class Validation:
-    """The clips of a subset under both label policies, ready to score a model again and again.
+    """The clips of a subset, ready to evaluate a model after any epoch.
 
-    The corrected evaluation always uses the corrected labels. The released one uses the label policy of the settings,
-    which may shorten clips; those are then scored a second time.
+    The corrected evaluation has its own label policy, the released one that of the settings. If the two policies cut
+    clips to different lengths, the model scores the clips once for each.
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device, subset: str = "val") -> None:
@@ -58,24 +58,25 @@ class Validation:
         self.results: list[ClipResult] = []  # of the last corrected evaluation
 
     def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
-        """The corrected and the released evaluation of `model`; None on ranks that only help to score."""
-        scores = again = clip_scores(model, self.corrected, self.settings, self.device)
-        if not self._same_motion():
-            again = clip_scores(model, self.released, self.settings, self.device)
+        """The corrected and the released evaluation of `model`, on the main rank; None on the other ranks."""
+        scores = released_scores = clip_scores(model, self.corrected, self.settings, self.device)
+        same_clips = self.corrected.clip_ids == self.released.clip_ids
+        if not same_clips or not np.array_equal(self.corrected.lengths, self.released.lengths):
+            released_scores = clip_scores(model, self.released, self.settings, self.device)
         if not distributed.is_main():
             return None
-        self.results, released = _results(self.corrected, scores), _results(self.released, again)
+        self.results, released = _results(self.corrected, scores), _results(self.released, released_scores)
         classes, settings = self.split.classes, self.settings.eval
         return evaluate(self.results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
 
     def time_line(self, evaluation: Evaluation, index: int) -> Figure:
-        """The time line of a clip in the last corrected evaluation."""
-        clip, thresholds = self.results[index], self.settings.eval.thresholds
-        found = evaluation.detections.of_clip(index)
+        """The time line of one clip in the last corrected evaluation."""
+        clip, found = self.results[index], evaluation.detections.of_clip(index)
+        thresholds = self.settings.eval.thresholds
         return time_line(clip.name, clip.labels, found, clip.frame_probs, self.split.classes, thresholds)
 
     def show(self, writer: TensorBoardWriter, evaluation: Evaluation, epoch: int) -> None:
-        """Show the last corrected evaluation in TensorBoard: time lines of the same clips, confusion, precision."""
+        """Send pictures of the last corrected evaluation to TensorBoard: time lines, confusion, precision-recall."""
         for index in self.shown:
             picture = as_image(self.time_line(evaluation, index))
             writer.picture(f"time_line/{self.results[index].name}", picture, epoch)
@@ -83,7 +84,7 @@ class Validation:
         writer.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
         labels = np.concatenate([clip.labels for clip in self.results])
         frames = labels.sum(axis=0)
-        for k in np.argsort(-frames, kind="stable")[:MOST_CURVES]:
+        for k in np.argsort(-frames, kind="stable")[:MAX_CURVES]:
             if frames[k]:
                 probs = np.concatenate([clip.frame_probs[:, k] for clip in self.results])
                 writer.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
@@ -95,7 +96,7 @@ class Validation:
 
         Args:
             facts: further entries of results.json.
-            run_folder: where a metrics.jsonl may lie; the report shows its training curves.
+            run_folder: the report shows training curves if there is a metrics.jsonl in this folder.
         """
         corrected, released = evaluations
         results = {
@@ -116,7 +117,7 @@ class Validation:
         write_diagnosis(folder, diagnosis)
         save_figure(folder / "time_line.png", self.time_line(corrected, self.shown[0]))
         try:
-            history = read_history(run_folder / "metrics.jsonl")
+            history = read_history(run_folder)
         except UserError as error:
             print(f"warning: the report has no training curves: {error}", file=sys.stderr)
             history = []
@@ -125,20 +126,19 @@ class Validation:
         write_whole(folder / "report.html", html.encode())
         names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
         print(f"written to {folder}: {', '.join(names)}")
-
-    def _same_motion(self) -> bool:
-        same_clips = self.corrected.clip_ids == self.released.clip_ids
-        return same_clips and np.array_equal(self.corrected.lengths, self.released.lengths)
+        if best := facts.get("oracle_epoch"):
+            score = f"average mAP {best['corrected']['mAP']:.2f}"
+            print(f"oracle epoch {best['epoch']}: {score} (the best validation epoch; not a fair result)")
 
 
 def test(weights: str | None, work_dir: str | None, settings: Settings, device: torch.device) -> int:
-    """Evaluate a file of weights. Model and data policy come with the weights, where the data lies from the settings.
+    """Evaluate a file of weights. The file decides about model and data policy; `settings` say where the data is.
 
     Args:
-        work_dir: where the report goes; None: eval/ beside the weights.
+        work_dir: folder for the report; None: eval/ beside the weights.
 
     Raises:
-        UserError: there are no such weights, they do not fit the data, or `work_dir` holds results already.
+        UserError: the weights are missing or do not fit the data, or `work_dir` holds results already.
     """
     if not weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
@@ -161,18 +161,19 @@ def test(weights: str | None, work_dir: str | None, settings: Settings, device: 
 
 
 def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
-    """Up to `count` clips that show many classes: each adds as many new ones as possible, then has many itself.
+    """Choose up to `count` clips that together show many classes.
+
+    Each choice is the clip with most classes that no earlier one has; of equals, the one with most classes.
 
     Args:
         video_labels: (N, K) bool.
     """
     chosen: list[int] = []
     seen = np.zeros(video_labels.shape[1], dtype=bool)
-    while len(chosen) < min(count, len(video_labels)):
-        classes = video_labels.sum(axis=1)
-        worth = (video_labels & ~seen).sum(axis=1) * (video_labels.shape[1] + 1) + classes
-        worth[chosen] = -1
-        chosen.append(int(worth.argmax()))
+    for _ in range(min(count, len(video_labels))):
+        gain = (video_labels & ~seen).sum(axis=1) * (video_labels.shape[1] + 1) + video_labels.sum(axis=1)
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
         seen |= video_labels[chosen[-1]]
     return chosen
 
@@ -180,7 +181,7 @@ def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
 def clip_scores(
     model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Frame and video probabilities of every clip, by its index. Ranks share the clips; the main rank gets them all."""
+    """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
     batches = eval_loader(clips, batch_size, settings.data.workers, device)
     progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=distributed.no_bar())
@@ -189,7 +190,7 @@ def clip_scores(
 
 
 def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device) -> float:
-    """Classification mAP, in percent, of clips of which only the video-level labels are looked at; on the main rank."""
+    """Classification mAP in percent. It needs only the clips' video-level labels. NaN on all ranks but the main one."""
     scores = clip_scores(model, clips, settings, device)
     if not distributed.is_main():
         return float("nan")
@@ -198,11 +199,11 @@ def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation's figures for an epoch's row; figures that are not defined are left out."""
-    at = {f"mAP@{tiou:g}": value for tiou, value in zip(evaluation.tious, evaluation.map_at, strict=True)}
+    """The figures of an evaluation that metrics.jsonl keeps. Undefined AP values are left out."""
+    at = {f"mAP@{tiou:g}": float(value) for tiou, value in zip(evaluation.tious, evaluation.map_at, strict=True)}
     return {
         "mAP": evaluation.average_map,
-        **{name: float(value) for name, value in at.items()},
+        **at,
         "classification_mAP": evaluation.classification_map,
         "frame_accuracy": evaluation.frame_accuracy,
         **evaluation.f1_at,
@@ -213,14 +214,14 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 def oracle_epoch(
     history: list[dict[str, Any]], last_epoch: int, evaluations: tuple[Evaluation, Evaluation]
 ) -> dict[str, Any]:
-    """The row of the epoch with the best validation mAP. Not a fair result: the labels that score it chose it."""
+    """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
-    scored.append({"epoch": last_epoch, "corrected": summary(evaluations[0])})  # where the last row has no scores
+    scored.append({"epoch": last_epoch, "corrected": summary(evaluations[0])})  # not in `history` of a finished run
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 
 
 def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> None:
-    """Say which classes cannot be learnt, and which cannot be scored."""
+    """Print which classes cannot be learnt or scored, because no clip has them."""
     for data, what in ((clips, "cannot be learnt"), (validation, "is left out of every mean")):
         for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
             if not present:

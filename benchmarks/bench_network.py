@@ -1,32 +1,36 @@
-"""The network against the plain one (benchmarks/plain.py), and the evaluation against going frame by frame.
+"""The network against the plain one (benchmarks/plain.py), and the evaluation against plain loops over frames.
 
-Both networks run on the GPU when there is one, and are held against its roofline (benchmarks/roofline.py).
+Both networks run on the GPU when there is one. Both are computed in the same precision, and both are compiled or
+neither. Ours is also compared with the roofline of the device (benchmarks/roofline.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from benchmarks.measure import Result, in_turn
+from benchmarks.measure import Result, gpu_memory, in_turn
 from benchmarks.plain import PlainLocalizer
 from benchmarks.plain_localization import localize_plainly
 from benchmarks.roofline import Roofline
 from evaluation.localization import Detections, ground_truth, localize
 from evaluation.metrics import detection_map
-from feeders.batches import TrainBatches
-from model.localizer import Localizer, Output
+from feeders.batches import Batch, TrainBatches
+from feeders.micro_batches import COMPILED_FRAMES
+from model.inference import for_inference
+from model.localizer import Localizer
 from model.losses import objective
-from model.mil_head import View
 from utils import config
-from utils.device import choose_device
+from utils.device import choose_device, set_matrix_precision
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 4
+PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "TF32", "bfloat16")}
 Segment = tuple[int, int, int]  # clip, start, end
 # Frames of 24 clips at even ranks among real_mocap's training clips of at most 1,000
 LENGTHS = (139, 182, 201, 225, 243, 255, 277, 309, 325, 348, 379, 399, 421, 438, 460, 482, 500, 520, 537, 551, 570, 591)
@@ -34,96 +38,103 @@ LENGTHS += (602, 687)
 
 
 def train(repeats: int) -> Iterator[Result]:
-    """Real frames through forward, loss, backward and step, at real_mocap's clip lengths; float32 where not said."""
-    faithful, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
+    """Real frames through forward, loss, backward and step, at real_mocap's clip lengths.
+
+    Identical batches: both networks get the same random batches and count all frames. Bucketed: ours has its default
+    settings and bucketed batches. On a GPU the bucketed rows come again with both networks compiled.
+    """
+    released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
     lengths = np.array(LENGTHS)
-    settings = ours.data
-    random, bucketed = (
-        list(TrainBatches(lengths, 8, 5, b, settings.bucket_mix, drop_last=False)) for b in (False, True)
-    )
-    torch.manual_seed(5)
-    plain, same = PlainLocalizer(CLASSES).to(device), Localizer(CLASSES, faithful.model).to(device)
-    fast, rough = (Localizer(CLASSES, ours.model).in_precision(name).to(device) for name in ("float32", "bfloat16"))
+    orders = [TrainBatches(lengths, 8, 5, b, ours.data.bucket_mix, drop_last=False).of_epoch(0) for b in (False, True)]
+    random, bucketed = ([random_batch(lengths[batch], device) for batch in order] for order in orders)
+    rounded = [random_batch(lengths[batch], device, COMPILED_FRAMES) for batch in orders[1]]
+    frames, unit = int(lengths.sum()), "real frames/s"
 
-    def plain_forward(joints: torch.Tensor, _: torch.Tensor) -> Output:
-        views = tuple(View(*outputs) for outputs in plain(joints))
-        return Output(views, joints)
+    for precision, roofline in in_each_precision(device):
+        torch.manual_seed(5)
+        networks = PlainLocalizer(CLASSES), Localizer(CLASSES, released.model), Localizer(CLASSES, ours.model)
+        plain, same, fast = (network.in_precision(precision).to(device) for network in networks)
+        works = epoch(plain, random, released), epoch(same, random, released), epoch(fast, bucketed, ours)
+        slow, equal, quick = in_turn(repeats, *works)
+        memory = gpu_memory(*works)
+        for name, seconds, place in (("identical batches", equal, 1), ("bucketed", quick, 2)):
+            taken = memory and (memory[place], memory[0])
+            yield Result(f"train, {name}, {precision}", unit, frames / seconds, frames / slow, taken)
+        yield against_roofline(f"train, bucketed, {precision}", unit, frames, works[2], quick, roofline)
+        if device.type == "cuda":
+            torch.compiler.reset()  # nothing compiled for another precision is tried first
+            plain, fast = (torch.compile(network, dynamic=True) for network in (plain, fast))
+            works = epoch(fast, rounded, ours), epoch(plain, random, released)
+            quick, slow = in_turn(repeats, *works)
+            name = f"train, bucketed, {precision}, both compiled"
+            yield Result(name, unit, frames / quick, frames / slow, gpu_memory(*works))
 
-    def epoch(
-        forward: Callable[..., Output], model: torch.nn.Module, batches: list[list[int]], chosen: config.Settings
-    ) -> Callable[[], None]:
-        adam = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=1e-4)
 
-        def run() -> None:
-            for batch in batches:
-                data = random_batch(lengths[batch], device)
-                terms = objective(forward(*data[:2]), data[2], data[1], None, chosen)
-                adam.zero_grad(set_to_none=True)
-                terms["total"].backward()
-                adam.step()
+def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
+    """The precisions that a device is measured in, and its roofline in each. Only "TF32" allows TF32."""
+    for precision in PRECISIONS[device.type]:
+        set_matrix_precision("high" if precision == "TF32" else "highest")
+        yield precision, Roofline.measure(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    set_matrix_precision("highest")
 
-        return run
 
-    exact, low = epoch(fast, fast, bucketed, ours), epoch(rough, rough, bucketed, ours)
-    slow, equal, quick, quickest = in_turn(
-        repeats, epoch(plain_forward, plain, random, faithful), epoch(same, same, random, faithful), exact, low
-    )
-    frames = lengths.sum()
-    yield Result("train, identical batches", "real frames/s", frames / equal, frames / slow)
-    yield Result("train, bucketed", "real frames/s", frames / quick, frames / slow)
-    yield Result("train, bucketed, bfloat16", "real frames/s", frames / quickest, frames / slow)
-    for name, work, seconds, dtype in (
-        ("train, bucketed", exact, quick, torch.float32),
-        ("train, bucketed, bfloat16", low, quickest, torch.bfloat16),
-    ):
-        yield against_roofline(name, "real frames/s", frames, work, seconds, Roofline.measure(device, dtype))
+def epoch(network: nn.Module, batches: Iterable[Batch], settings: config.Settings) -> Callable[[], None]:
+    """A step of training on each batch, as work that can be timed."""
+    fused = next(network.parameters()).is_cuda
+    adam = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4, fused=fused)
+    network.train()
+
+    def run() -> None:
+        for batch in batches:
+            output = network(batch.joints, batch.mask, batch.lengths)
+            loss = objective(output, batch.video_labels, batch.mask, None, settings)["total"]
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+
+    return run
 
 
 def infer(repeats: int) -> Iterator[Result]:
-    """One long clip, and many short ones clip by clip against batches of 8; the baseline is float32."""
-    ours, device = config.load(), choose_device(None)
-    plain, fast, rough = (PlainLocalizer(CLASSES), *(Localizer(CLASSES, ours.model) for _ in range(2)))
-    rough.in_precision("bfloat16")
-    for network in (plain, fast, rough):
-        network.eval().to(device)
+    """One long clip, and short clips: one by one through the plain network, in a batch of 8 through ours."""
+    settings, device = config.load().model, choose_device(None)
     long, short = random_batch([4000], device), random_batch([90] * 8, device)
-    exact, low = (Roofline.measure(device, dtype) for dtype in (torch.float32, torch.bfloat16))
 
     @torch.inference_mode()
-    def by_clip(batch: tuple[torch.Tensor, ...]) -> None:
-        for clip in batch[0].split(1):
-            plain(clip)
+    def one_by_one(network: nn.Module, batch: Batch) -> None:
+        for clip in zip(batch.joints.split(1), batch.mask.split(1), batch.lengths.split(1), strict=True):
+            network(*clip)
 
     @torch.inference_mode()
-    def at_once(model: Localizer, batch: tuple[torch.Tensor, ...]) -> None:
-        model(*batch[:2])
+    def at_once(network: nn.Module, batch: Batch) -> None:
+        network(batch.joints, batch.mask, batch.lengths)
 
-    for name, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
-        ways = (partial(at_once, fast, batch), partial(at_once, rough, batch), partial(by_clip, batch))
-        quick, quickest, slow = in_turn(repeats, *ways)
-        frames = int(batch[1].sum())
-        yield Result(f"infer, {name}", "frames/s", frames / quick, frames / slow)
-        yield Result(f"infer, {name}, bfloat16", "frames/s", frames / quickest, frames / slow)
-        yield against_roofline(f"infer, {name}", "frames/s", frames, ways[0], quick, exact)
-        yield against_roofline(f"infer, {name}, bfloat16", "frames/s", frames, ways[1], quickest, low)
+    for precision, roofline in in_each_precision(device):
+        plain = PlainLocalizer(CLASSES).in_precision(precision).to(device).eval()
+        fast = for_inference(Localizer(CLASSES, settings).in_precision(precision).to(device))
+        for clips, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
+            name, frames = f"infer, {clips}, {precision}", int(batch.lengths.sum())
+            works = partial(at_once, fast, batch), partial(one_by_one, plain, batch)
+            quick, slow = in_turn(repeats, *works)
+            yield Result(name, "frames/s", frames / quick, frames / slow, gpu_memory(*works))
+            yield against_roofline(name, "frames/s", frames, works[0], quick, roofline)
 
 
 def against_roofline(
     name: str, unit: str, frames: int, work: Callable[[], object], seconds: float, roofline: Roofline
 ) -> Result:
-    """Frames a second as measured, and at the roofline."""
+    """Frames per second as measured, and as the roofline allows."""
     return Result(f"{name}, against its roofline", unit, frames / seconds, frames / roofline.seconds(work))
 
 
-def random_batch(
-    lengths: np.ndarray | list[int], device: torch.device | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Joints, mask and video labels of clips of these lengths, padded."""
+def random_batch(lengths: Iterable[int], device: torch.device, multiple: int = 1) -> Batch:
+    """A batch of random clips of these lengths, padded to a multiple of `multiple` frames."""
     lengths = torch.as_tensor(lengths)
-    mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
-    joints = torch.randn(len(lengths), 3, mask.shape[1], 25, 1) * mask.view(len(lengths), 1, -1, 1, 1)
-    labels = torch.eye(CLASSES)[torch.arange(len(lengths)) % CLASSES]
-    return joints.to(device), mask.to(device), labels.to(device)
+    N, T = len(lengths), -(-int(lengths.max()) // multiple) * multiple
+    mask = torch.arange(T) < lengths.unsqueeze(1)
+    joints = torch.randn(N, 3, T, 25, 1) * mask.view(N, 1, T, 1, 1)
+    video_labels = torch.eye(CLASSES)[torch.arange(N) % CLASSES]
+    return Batch(joints, mask, lengths, video_labels, torch.arange(N)).to(device)
 
 
 def evaluate(repeats: int) -> Iterator[Result]:
@@ -133,10 +144,8 @@ def evaluate(repeats: int) -> Iterator[Result]:
     row searches for these segments among those of all 2,000 clips, the second row among those of the 20 clips.
     """
     clips, classes, sample = 2000, 20, 20
-    rng, settings = np.random.default_rng(0), config.load().eval
-    scores = [rng.normal(0, 1, (int(t), classes + 1)).cumsum(0) / 6 for t in rng.integers(60, 900, clips)]
-    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
-    labels = [p[:, :classes] > 0.3 for p in probs]
+    settings = config.load().eval
+    probs, labels = random_scores(np.random.default_rng(0).integers(60, 900, clips), classes)
     video = np.full((clips, classes + 1), 0.5)
 
     def fast() -> None:
@@ -155,6 +164,14 @@ def evaluate(repeats: int) -> Iterator[Result]:
     what = f"evaluate {clips:,} clips x {classes} classes"
     yield Result(f"{what}, all true segments searched", "clips/s", clips / ours, sample / plain)
     yield Result(f"{what}, only those of the sample", "clips/s", clips / ours, sample / known)
+
+
+def random_scores(lengths: np.ndarray, classes: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Smooth frame probabilities (T, K+1) of clips of these lengths, and frame labels (T, K) that fit them."""
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(0, 1, (length, classes + 1)).cumsum(0) / 6 for length in lengths]
+    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
+    return probs, [p[:, :classes] > 0.3 for p in probs]
 
 
 def _by_class(truth: Detections, classes: int) -> list[list[Segment]]:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from benchmarks.bench_motion import write_takes
-from benchmarks.bench_network import CLASSES, random_batch
+from benchmarks.bench_network import CLASSES, epoch, random_batch, random_scores
 from benchmarks.measure import Result, in_turn
 from evaluation.localization import ground_truth, localize
 from evaluation.metrics import detection_map
+from model.inference import for_inference
 from model.localizer import Localizer
-from model.losses import objective
 from prepare.build import build
 from utils import config
 from utils.skeleton import FPS, NUM_JOINTS
@@ -29,6 +29,7 @@ from utils.store import Clip, write_split, write_store
 ROOT = Path(__file__).parents[1]
 BABEL = 12_660, 366  # takes, and frames of their mean: 43 hours
 SIZES = (1, 4, 16)
+CPU = torch.device("cpu")
 # Runs train.py until Adam's first step; prints the seconds since its imports, and the MB that memory grew by (Linux).
 FIRST_STEP = """
 import re, time, torch, torch._dynamo, train  # Adam imports the third
@@ -107,24 +108,18 @@ def scale(repeats: int) -> Iterator[Result]:
 
     settings = config.load(assignments=["model.width=16"])
     model = Localizer(CLASSES, settings.model)
-    clips = {size: random_batch([250 * size]) for size in SIZES}
-    batches = {size: random_batch([100 * size] * 4) for size in SIZES}
+    trained = for_inference(model)
+    clips = {size: random_batch([250 * size], CPU) for size in SIZES}
+    steps = {size: epoch(model, [random_batch([100 * size] * 4, CPU)], settings) for size in SIZES}
 
     @torch.inference_mode()
     def infer(size: int) -> None:
-        model.eval()(*clips[size][:2])
-
-    def train(size: int) -> None:
-        joints, mask, video_labels = batches[size]
-        objective(model.train()(joints, mask), video_labels, mask, None, settings)["total"].backward()
+        trained(clips[size].joints, clips[size].mask, clips[size].lengths)
 
     yield _slope("infer, a clip of 250, 1,000, 4,000 frames", repeats, infer)
-    yield _slope("train, 4 clips of 100, 400, 1,600 frames", repeats, train)
+    yield _slope("train, 4 clips of 100, 400, 1,600 frames", repeats, lambda size: steps[size]())
 
-    rng = np.random.default_rng(0)
-    scores = [rng.normal(0, 1, (400, 21)).cumsum(0) / 6 for _ in range(100 * SIZES[-1])]
-    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
-    labels = [p[:, :20] > 0.3 for p in probs]
+    probs, labels = random_scores(np.full(100 * SIZES[-1], 400), 20)
 
     def evaluate(size: int) -> None:
         some = slice(100 * size)

@@ -1,4 +1,4 @@
-"""How things are timed: against a baseline in turn, by medians."""
+"""Timing against a baseline: both run in turn, and medians count."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import torch
 
 
 class Result(NamedTuple):
-    """One line of the table: what is counted, by ours and by the baseline; more is better unless `unit` says less."""
+    """One row of the table.
+
+    ours, baseline: amounts of `unit`. More is better, unless `unit` says less.
+    memory: GiB of GPU memory at most, of ours and of the baseline; None where no GPU was used.
+    """
 
     name: str
     unit: str
     ours: float
     baseline: float
+    memory: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -24,14 +29,27 @@ class Result(NamedTuple):
 
 
 def in_turn(repeats: int, *works: Callable[[], object]) -> list[float]:
-    """Median seconds of each piece of work, run in turn after one round of warming up."""
+    """Median seconds of each piece of work. They run in turn, after one round that is not timed."""
     seconds: list[list[float]] = [[] for _ in works]
     for repeat in range(repeats + 1):
         for work, taken in zip(works, seconds, strict=True):
             began = time.perf_counter()
             work()
             if torch.cuda.is_initialized():
-                torch.cuda.synchronize()  # a GPU works on after it was told to
+                torch.cuda.synchronize()  # a GPU is still busy when the call returns
             if repeat:
                 taken.append(time.perf_counter() - began)
     return [statistics.median(taken) for taken in seconds]
+
+
+def gpu_memory(*works: Callable[[], object]) -> tuple[float, ...] | None:
+    """The most GPU memory that tensors take while each piece of work runs once, in GiB; None without a GPU."""
+    if not torch.cuda.is_initialized():
+        return None
+    peaks = []
+    for work in works:
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        torch.cuda.synchronize()
+        peaks.append(torch.cuda.max_memory_allocated() / 2**30)
+    return tuple(peaks)

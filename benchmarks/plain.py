@@ -1,7 +1,7 @@
-"""The network written as plainly as its description goes: what `model/` is timed against, and held against in tests.
+"""The network written plainly: the baseline of the benchmarks, and the oracle of the tests.
 
-Channels-first (N·M, C, T, V), the three graph subsets one after another, padding counted like real frames. State names
-are those of the released code, so that `model.released` moves weights between the two.
+Features are channels-first (N·M, C, T, V). The three graph subsets are computed one after another. Padding counts like
+real frames. State names are those of the released code, so that `model.released` moves weights between the two.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.graph import adjacency
+from model.localizer import Output
+from model.mil_head import View
 
 CHANNELS = ((3, 64, 1), (64, 64, 2), (64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 128, 1))
 CHANNELS += ((128, 256, 2), (256, 256, 1), (256, 256, 1))  # in, out, stride of each block
@@ -55,8 +57,8 @@ class PlainGraphConv(nn.Module):
         for i in range(3):
             theta = self.conv_a[i](x).permute(0, 3, 1, 2).reshape(B, V, -1)
             phi = self.conv_b[i](x).reshape(B, -1, V)
-            alike = (theta @ phi / theta.shape[-1]).softmax(dim=1)
-            graph = self.A[i] + self.PA[i] + alike
+            affinity = (theta @ phi / theta.shape[-1]).softmax(dim=1)
+            graph = self.A[i] + self.PA[i] + affinity
             y = y + self.conv_d[i]((x.reshape(B, C * T, V) @ graph).view(B, C, T, V))
         return F.relu(self.bn(y) + self.down(x))
 
@@ -100,16 +102,16 @@ class PlainHead(nn.Module):
         self.ac_center = nn.Parameter(torch.empty(classes + 1, channels))
         nn.init.xavier_uniform_(self.ac_center)
 
-    def forward(self, features: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, frames: int) -> View:
         """Features (N, T', C) → video logits (N, K+1) and frame scores (N, T, K+1)."""
         scores = SCALE * F.normalize(features, dim=-1) @ F.normalize(self.ac_center, dim=-1).T
         pooled = [((tau * scores).softmax(dim=1) * scores).sum(dim=1) for tau in TEMPERATURES]
         fine = F.interpolate(scores.transpose(1, 2), size=frames, mode="linear", align_corners=True)
-        return 2 * sum(pooled) / len(TEMPERATURES), fine.transpose(1, 2)
+        return View(2 * sum(pooled) / len(TEMPERATURES), fine.transpose(1, 2))
 
 
 class PlainLocalizer(nn.Module):
-    """Ten blocks and two heads; the second sees detached features."""
+    """Ten blocks and two heads; the second sees detached features. It is called as `Localizer` is."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -117,12 +119,21 @@ class PlainLocalizer(nn.Module):
             self.add_module(f"l{number}", PlainBlock(in_channels, out_channels, stride, number > 1))
         self.classifier_1 = PlainHead(256, classes)
         self.classifier_2 = PlainHead(256, classes)
+        self.autocast = False
 
-    def forward(self, joints: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """joints (N, C, T, V, M) → (video logits, frame scores) of both views."""
+    def in_precision(self, name: str) -> PlainLocalizer:
+        """Run the blocks in bfloat16 by torch.autocast, if that is the name."""
+        self.autocast = name == "bfloat16"
+        return self
+
+    def forward(self, joints: Tensor, *_: Tensor) -> Output:
+        """joints (N, C, T, V, M) → both views and the features (N, T', C). Mask and lengths are ignored."""
         N, C, T, V, M = joints.shape
         x = joints.permute(0, 4, 1, 2, 3).reshape(N * M, C, T, V)
-        for number in range(1, len(CHANNELS) + 1):
-            x = getattr(self, f"l{number}")(x)
-        features = x.mean(dim=3).view(N, M, x.shape[1], x.shape[2]).mean(dim=1).transpose(1, 2)  # (N, T', C)
-        return self.classifier_1(features, T), self.classifier_2(features.detach(), T)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            for number in range(1, len(CHANNELS) + 1):
+                x = getattr(self, f"l{number}")(x)
+        x = x.to(joints.dtype).mean(dim=3).view(N, M, x.shape[1], x.shape[2]).mean(dim=1)
+        features = x.transpose(1, 2)  # (N, T', C)
+        views = self.classifier_1(features, T), self.classifier_2(features.detach(), T)
+        return Output(views, features)

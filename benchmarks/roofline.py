@@ -1,8 +1,8 @@
-"""What the machine could do at best: operations and bytes of a piece of work against the rates that it reaches.
+"""The least time that the hardware allows for a piece of work (Williams et al. 2009, Roofline).
 
-An operation takes no less than its arithmetic at the rate of a large matrix product, and no less than its operands and
-result at the rate of a copy (Williams et al. 2009, Roofline). On a CPU the copy stays in the cache, so that what is
-found there is not counted as slower than it is; that makes the bound too low where tensors do not fit.
+An operation takes at least its arithmetic at the rate of the device, and at least its operands and result at the rate
+of a copy. Convolutions are rated by a large convolution, all other operations by a large matrix product. On a CPU the
+copy stays in the cache, so work that stays there is rated correctly. For tensors that do not fit, the bound is too low.
 """
 
 from __future__ import annotations
@@ -12,37 +12,50 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.measure import in_turn
-from prepare.skeletons.smplh import one_thread
 
 aten = torch.ops.aten
 FLOPS = {**flop_registry, aten.addmm_: flop_registry[aten.addmm], aten.baddbmm_: flop_registry[aten.baddbmm]}
+CONVOLUTIONS = {aten.convolution, aten.convolution_backward}
 UNMOVED = {aten.empty, aten.empty_like, aten.new_empty, aten.empty_strided}  # allocate and move nothing
 SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices multiplied
+CLIPS = {"cpu": 1, "cuda": 64}  # of 256 frames, convolved
 COPIED = {"cpu": 2**22, "cuda": 2**30}  # bytes
+CHANNELS, TAPS, FRAMES, JOINTS = 128, 9, 256, 25
 
 
 class Roofline(NamedTuple):
-    """Rates of a device, and the least time that they allow.
+    """Rates of a device.
 
-    operations: a second, in a large matrix product.
-    bandwidth:  bytes a second, read and written.
+    products: operations a second in a large matrix product.
+    convolutions: operations a second in a large temporal convolution.
+    bandwidth: bytes a second, read and written.
     """
 
-    operations: float
+    products: float
+    convolutions: float
     bandwidth: float
 
     @classmethod
     def measure(cls, device: torch.device, dtype: torch.dtype) -> Roofline:
-        """Of a device, for products in `dtype`."""
+        """Measure the rates of a device, the arithmetic in `dtype`."""
         side, numbers, times = SIDE[device.type], COPIED[device.type] // 4, 10
         a, b, product = torch.randn(3, side, side, device=device).to(dtype)
+        clips = torch.randn(CLIPS[device.type], FRAMES, JOINTS, CHANNELS, device=device).to(dtype)
+        features = clips.permute(0, 3, 1, 2)  # (N, C, T, V), channels-last in memory
+        weight = torch.randn(CHANNELS, CHANNELS, TAPS, 1, device=device).to(dtype, memory_format=torch.channels_last)
         here, there = torch.zeros(2, numbers, device=device)
+
+        @torch.inference_mode()
+        def convolve() -> None:
+            for _ in range(times):
+                F.conv2d(features, weight, padding=(TAPS // 2, 0))
 
         def multiply() -> None:
             for _ in range(times):
@@ -52,37 +65,47 @@ class Roofline(NamedTuple):
             for _ in range(times):
                 there.copy_(here)
 
-        of_products, of_copies = in_turn(3, multiply, copy)
-        return cls(times * 2 * side**3 / of_products, times * 2 * COPIED[device.type] / of_copies)
+        of_products, of_convolutions, of_copies = in_turn(3, multiply, convolve, copy)
+        return cls(
+            times * 2 * side**3 / of_products,
+            times * 2 * clips.numel() * CHANNELS * TAPS / of_convolutions,
+            times * 2 * COPIED[device.type] / of_copies,
+        )
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """The least that `work` could take, run once and its operations looked at one by one."""
-        with one_thread(), _Tally() as tally:  # the mode sees this thread alone
+        """The least seconds that `work` could take. Runs it once and adds up the bounds of its operations."""
+        with torch.autograd.set_multithreading_enabled(False), Tally() as tally:  # the mode sees this thread alone
             work()
-        return sum(max(flops / self.operations, moved / self.bandwidth) for flops, moved in tally.found)
+        return sum(
+            max(flops / (self.convolutions if op in CONVOLUTIONS else self.products), moved / self.bandwidth)
+            for op, flops, moved in tally.found
+        )
 
 
-class _Tally(TorchDispatchMode):
+class Tally(TorchDispatchMode):
+    """Lists the operations that run inside it: each one's name, floating-point operations and bytes."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[int, int]] = []  # operations and bytes of each
+        self.found: list[tuple[Any, int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         given = kwargs or {}
         with self:
-            parts = func.decompose(*args, **given)  # in inference mode composite operations come whole
+            parts = func.decompose(*args, **given)  # in inference mode composite operations arrive whole
         if parts is not NotImplemented:
             return parts
         result = func(*args, **given)
-        if not func.is_view and func.overloadpacket not in UNMOVED:
-            count = FLOPS.get(func.overloadpacket)
+        op = func.overloadpacket
+        if not func.is_view and op not in UNMOVED:
+            flops = FLOPS[op](*args, **given, out_val=result) if op in FLOPS else 0
             tensors = {id(leaf): leaf for leaf in tree_leaves((args, given, result)) if isinstance(leaf, Tensor)}
-            self.found.append((count(*args, **given, out_val=result) if count else 0, _bytes(tensors.values())))
+            self.found.append((op, flops, _bytes(tensors.values())))
         return result
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    """Of what differs: an expanded dimension is read once."""
+    """Bytes of tensors in memory. An expanded dimension counts once."""
     return sum(
         t.element_size() * math.prod(size for size, step in zip(t.shape, t.stride(), strict=True) if step)
         for t in tensors

@@ -1,12 +1,16 @@
 """Speed against plain baselines measured in the same minute.
 
     python benchmarks/run.py
-    python benchmarks/run.py --only train infer --repeats 3 --json speed.json
+    python benchmarks/run.py --only joints train infer                # everything that uses a GPU
+    python benchmarks/run.py --only evaluate --repeats 3 --json speed.json
 
-Each benchmark runs ours and the baseline in turn, N times, in a process of its own, and reports medians, their ratio
-and the largest memory of that process, for both. The baselines are plain: smplx's full mesh, `benchmarks/plain.py`
-(the network as its description goes), localization frame by frame, and reading the same files with numpy. On a machine
-with a GPU, train and infer run there, baseline included; CUDA_VISIBLE_DEVICES= keeps them on the CPU.
+Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
+ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), localization frame by
+frame, and reading the same files with numpy.
+
+On a machine with a GPU, joints, train and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps them on the
+CPU. Memory is then that of the GPU's tensors, of ours and of the baseline. Otherwise it is the most that the process
+has held so far, for both.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import multiprocessing
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
@@ -24,7 +29,6 @@ import torch
 from benchmarks.bench_motion import joints, prepare
 from benchmarks.bench_network import evaluate, infer, train
 from benchmarks.bench_scale import scale, start
-from benchmarks.measure import Result
 from utils.atomic import write_json
 from utils.errors import run_command
 from utils.run import provenance
@@ -45,26 +49,29 @@ def main() -> int:
     if args.repeats < 1:
         parser.error(f"--repeats is {args.repeats}: expected 1 or more")
     stored = []
-    print("| benchmark | unit | ours | baseline | ratio | peak memory |\n|---|---|---|---|---|---|", flush=True)
+    print("| benchmark | unit | ours | baseline | ratio | memory |\n|---|---|---|---|---|---|", flush=True)
     for name in args.only:
         with multiprocessing.get_context("spawn").Pool(1) as own:
-            results, peak = own.apply(measured, (name, args.repeats))
-        for result in results:
-            figures = " | ".join(f"{number:,.3g}" if number < 100 else f"{number:,.0f}" for number in result[2:])
-            print(f"| {result.name} | {result.unit} | {figures} | {result.ratio:.2g} | {peak:.1f} GiB |", flush=True)
-            stored.append({**result._asdict(), "ratio": result.ratio, "peak_GiB": peak})
+            stored += own.apply(measured, (name, args.repeats))
     machine = {**provenance(), "threads": torch.get_num_threads()}
-    print(f"\n{machine['machine']}, {machine['threads']} threads, torch {torch.__version__}, {machine['commit']}")
+    where = f"{machine['machine']}, {machine['threads']} threads, {machine['accelerator'] or 'no GPU'}"
+    print(f"\n{where}, torch {torch.__version__}, {machine['commit']}")
     if args.json:
         write_json(args.json, {"results": stored, **machine})
     return 0
 
 
-def measured(name: str, repeats: int) -> tuple[list[Result], float]:
-    """A benchmark's results, and the most memory that this process ever held, on the GPU where it used one, in GiB."""
-    results = list(BENCHMARKS[name](repeats))
-    of_gpu = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_initialized() else 0.0
-    return results, of_gpu or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def measured(name: str, repeats: int) -> list[dict[str, Any]]:
+    """A benchmark's results. Each row is printed as soon as it is measured."""
+    stored = []
+    for result in BENCHMARKS[name](repeats):
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        memory = "{:.1f} and {:.1f} GiB of GPU".format(*result.memory) if result.memory else f"{held:.1f} GiB"
+        figures = (f"{number:,.3g}" if number < 100 else f"{number:,.0f}" for number in (result.ours, result.baseline))
+        row = (result.name, result.unit, *figures, f"{result.ratio:.2g}", memory)
+        print(f"| {' | '.join(row)} |", flush=True)
+        stored.append({**result._asdict(), "ratio": result.ratio, "process_GiB": held})
+    return stored
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Augmentation: training clips are changed a little each epoch, in ways that change no label."""
+"""Augmentation: every epoch changes the training clips a little, in ways that change no label."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,26 +11,19 @@ import torch
 from feeders.batches import Batch
 from utils.skeleton import JOINT_NAMES
 
-OTHER = {"left": "right", "right": "left"}
-
-
-def _mirrored(name: str) -> int:
-    """The joint at the same place on the other side of the body."""
-    side, _, part = name.partition("_")
-    return JOINT_NAMES.index(f"{OTHER[side]}_{part}" if side in OTHER else name)
-
-
-MIRRORED = [_mirrored(name) for name in JOINT_NAMES]
+OTHER_SIDE = {"left": "right", "right": "left"}
+# For each joint, the index of the same joint on the other side of the body.
+MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[0]], name)) for name in JOINT_NAMES]
 
 
 def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) -> Batch:
-    """Mirror some clips, left and right exchanged, and make every body larger or smaller.
+    """Exchange left and right in some clips, and change the size of every body.
 
-    What happens to a clip depends on seed, epoch and its index alone, not on its batch or rank.
+    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank.
 
     Args:
-        mirror: probability that a clip is mirrored: x becomes -x, which normalisation has made left to right.
-        scale: bodies grow or shrink by up to this share of their size.
+        mirror: probability that a clip is mirrored. After normalisation x points from left to right, so x becomes -x.
+        scale: largest change of body size, as a fraction.
     """
     if not mirror and not scale:
         return batch

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from feeders.dataset import PERSONS, Sample, SkeletonClips
 from utils import distributed
@@ -19,14 +19,14 @@ from utils.skeleton import NUM_JOINTS
 
 @dataclass
 class Batch:
-    """What a model and a feeder agree on.
+    """What the network receives from the feeders.
 
     Attributes:
         joints: (N, C, T, V, M) float32 metres, zeros in the padding.
         mask: (N, T) bool, real frames first.
         lengths: (N,) int64, real frames of each clip.
         video_labels: (N, K) float32.
-        index: (N,) int64, places in the dataset. Stays on the CPU.
+        index: (N,) int64, indices in the dataset; always on the CPU.
         pseudo: pseudo-labels (N, T, K+1) float32 and which clips have any, (N,) bool; None before refinement starts.
     """
 
@@ -38,24 +38,26 @@ class Batch:
     pseudo: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on `device`, all but the index; the program does not wait for copies to a GPU."""
+        """The batch on `device`. Copies to a GPU run in the background."""
         batch = self.pin_memory() if device.type == "cuda" else self
-        tensors = (batch.joints, batch.mask, batch.lengths, batch.video_labels, *(batch.pseudo or ()))
-        joints, mask, lengths, video_labels, *pseudo = (x.to(device, non_blocking=True) for x in tensors)
-        return Batch(joints, mask, lengths, video_labels, self.index, tuple(pseudo) or None)
+        return batch._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, from which a GPU copies by itself; costs nothing a second time."""
-        tensors = (self.joints, self.mask, self.lengths, self.video_labels, *(self.pseudo or ()))
-        joints, mask, lengths, video_labels, *pseudo = (x.pin_memory() for x in tensors)
-        return Batch(joints, mask, lengths, video_labels, self.index, tuple(pseudo) or None)
+        """The batch in page-locked memory, which background copies to a GPU need."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        pseudo = tuple(map(move, self.pseudo)) if self.pseudo else None
+        moved = map(move, (self.joints, self.mask, self.lengths, self.video_labels))
+        return Batch(*moved, index=self.index, pseudo=pseudo)
 
 
 def collate(samples: list[Sample], classes: int, frames: int | None = None) -> Batch:
-    """Pad clips with zeros to T frames: those of the longest clip, or `frames`, which an empty list needs.
+    """Make one batch of clips, padded with zeros to T frames.
 
     Args:
         classes: number K of action classes.
+        frames: T; None: the length of the longest clip. Without samples it must be given.
     """
     N, C = len(samples), 3
     lengths = torch.tensor([sample.joints.shape[1] for sample in samples], dtype=torch.int64)
@@ -69,18 +71,19 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
 
 
 class TrainBatches:
-    """Every clip once an epoch, in random batches. Seed and epoch alone decide the order.
+    """Random batches of all clips for every epoch. Seed and epoch alone decide them.
 
-    With bucketing, clips of similar length share a batch. The clips are sorted by length. Each one then moves up or
-    down that order by a random number of places. The order is cut into batches, and the batches are shuffled.
+    With bucketing, a batch has clips of similar length: clips are sorted by length, each one is moved up or down that
+    order by a random distance, the order is cut into batches, and the batches are shuffled.
 
     Args:
         lengths: (N,) frames of each clip.
-        mix: a clip moves by up to this share of all clips, and by up to one batch at least. So the batches differ
-            between epochs even when there are few clips.
+        mix: largest distance, as a fraction of all clips. If that is less than a batch, the distance is up to one
+            batch, so that the batches of a small dataset also differ between epochs.
+        drop_last: drop the incomplete last batch.
 
     Raises:
-        UserError: there are fewer clips than one batch, and `drop_last` drops the rest.
+        UserError: no batch is left, because there are fewer clips than one batch has.
     """
 
     def __init__(
@@ -108,28 +111,34 @@ class TrainBatches:
         return [batches[i] for i in rng.permutation(self.count)] if self.bucketing else batches
 
 
-class EvalBatches(Sampler[list[int]]):
-    """Every clip once, the longest first: the batch that needs most memory comes at once. Ranks share the batches."""
-
-    def __init__(self, lengths: np.ndarray, batch_size: int) -> None:
-        order = np.argsort(-lengths, kind="stable").tolist()
-        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        frames = [float(lengths[batch].sum()) for batch in batches]
-        self.batches = [batches[i] for i in distributed.balance(frames, distributed.size())[distributed.rank()]]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-
 def eval_loader(clips: SkeletonClips, batch_size: int, workers: int, device: torch.device) -> DataLoader:
-    """Loads `clips` in `Batch`es of this rank, the longest first."""
+    """Loads this rank's part of `clips` in batches. The longest come first, so a lack of memory shows at once."""
     return DataLoader(
         clips,
-        batch_sampler=EvalBatches(clips.lengths, batch_size),
+        batch_sampler=eval_batches(clips.lengths, batch_size, distributed.rank(), distributed.size()),
         collate_fn=partial(collate, classes=len(clips.classes)),
         num_workers=workers,
         pin_memory=device.type == "cuda",
     )
+
+
+def eval_batches(lengths: np.ndarray, batch_size: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
+    """The evaluation batches of one rank, longest clips first. Together the ranks have every clip once."""
+    order = np.argsort(-lengths, kind="stable").tolist()
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    frames = [float(lengths[batch].sum()) for batch in batches]
+    return [batches[i] for i in balance(frames, ranks)[rank]]
+
+
+def balance(costs: list[float], groups: int) -> list[list[int]]:
+    """Distribute items over groups of about equal cost. Returns the indices in each group, in rising order.
+
+    Items are taken by falling cost; each goes to the group with the lowest cost so far.
+    """
+    members: list[list[int]] = [[] for _ in range(groups)]
+    totals = [0.0] * groups
+    for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        least = min(range(groups), key=lambda group: (totals[group], len(members[group]), group))
+        members[least].append(i)
+        totals[least] += costs[i]
+    return [sorted(group) for group in members]

@@ -1,4 +1,4 @@
-"""The clips of a split as the network sees them. Label policy and normalisation are applied on loading."""
+"""The clips of a split, as the network receives them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PERSONS = 1  # M
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip: joints (C, T, V, M) float32 metres, video_labels (K,) float32, index among the dataset's clips."""
+    """One clip: joints (C, T, V, M) float32 in metres, video_labels (K,) float32, index in the dataset."""
 
     joints: Tensor
     video_labels: Tensor
@@ -27,18 +27,16 @@ class Sample:
 
 
 class SkeletonClips(Dataset):
-    """The clips of one subset of a split under a label policy, in the split's order, memory-mapped.
+    """The clips of one subset of a split under a label policy, in the order of the split. Joints are memory-mapped.
 
     Args:
-        split: an open split.
         subset: "train" or "val".
-        policy: for labels.
         normalization: "upright" or "released" (`feeders.normalize`).
         clip_ids: only these of the subset's clips, in this order; None: all.
 
     Attributes:
-        clip_ids: list of N names; a clip's place in it is its index.
-        classes: list of K names.
+        clip_ids: list of N ids; the index of a clip is its place in this list.
+        classes: tuple of K names.
         lengths: (N,) int64 frames.
         video_labels: (N, K) bool.
 
@@ -52,45 +50,46 @@ class SkeletonClips(Dataset):
         self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
         self.classes = split.classes
         wanted = split.clip_ids(subset) if clip_ids is None else clip_ids
-        kept = [(sid, policy.apply(split.labels(sid), split.annotated(sid))) for sid in wanted]
-        kept = [(sid, labels) for sid, labels in kept if labels is not None]
-        if not kept:
+        labels = {sid: policy.apply(split.labels(sid), split.annotated(sid)) for sid in wanted}
+        self.clip_ids = [sid for sid in wanted if labels[sid] is not None]
+        if not self.clip_ids:
             raise UserError(
                 f"{split.folder}: no {subset} clip has a label of {', '.join(split.classes)} within "
                 f"data.max_frames = {policy.max_frames} frames; look at its split.json for what was left out and why"
             )
-        self.clip_ids = [sid for sid, _ in kept]
-        self.lengths = np.array([len(labels) for _, labels in kept])
-        self.video_labels = np.stack([labels.any(axis=0) for _, labels in kept])
+        self.lengths = np.array([len(labels[sid]) for sid in self.clip_ids])
+        self.video_labels = np.stack([labels[sid].any(axis=0) for sid in self.clip_ids])
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
     def __getitem__(self, index: int) -> Sample:
         joints = self.split.store.joints(self.clip_ids[index])[: self.lengths[index]]
-        return Sample(
-            network_input(joints, self.normalization), torch.from_numpy(self.video_labels[index]).float(), index
-        )
+        video_labels = torch.from_numpy(self.video_labels[index]).float()
+        return Sample(network_input(joints, self.normalization), video_labels, index)
 
     def frame_labels(self, index: int) -> np.ndarray:
-        """Frame labels (T, K) bool of a clip. Only evaluation and the fully-supervised bound may ask for them."""
+        """Frame labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only."""
         sid = self.clip_ids[index]
         return self.policy.apply(self.split.labels(sid), self.split.annotated(sid))
 
     def only(self, indices: np.ndarray) -> SkeletonClips:
-        """A dataset of these clips alone, renumbered from 0."""
+        """A dataset of these clips alone; indices start from 0 again."""
         clip_ids = [self.clip_ids[i] for i in indices]
         return SkeletonClips(self.split, self.subset, self.policy, self.normalization, clip_ids)
 
 
 def network_input(joints: np.ndarray, normalization: str) -> Tensor:
-    """Joints (T, V, C) of one clip as the network sees them: normalised, (C, T, V, M) float32."""
+    """Normalise the joints (T, V, C) of one clip. Returns (C, T, V, M) float32."""
     joints = normalize(np.asarray(joints, dtype=np.float64), normalization)
     return torch.from_numpy(joints.astype(np.float32)).permute(2, 0, 1).unsqueeze(-1)
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """Split off a random share of the clips, at least one and never all; None when the share is 0.
+    """Split the clips at random into a training part and a held-out part.
+
+    Args:
+        share: held-out fraction of the clips. 0: nothing is held out. Otherwise both parts have at least one clip.
 
     Raises:
         UserError: there is only one clip.

@@ -1,4 +1,4 @@
-"""How overlapping labels, un-annotated frames and long clips are treated."""
+"""Label policy: how overlapping labels, un-annotated frames and long clips are treated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.config import DataSettings
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """How overlapping labels, un-annotated frames and long clips are treated: settings of the group `data`."""
+    """Which clips and labels are used. The fields are settings of the group `data`."""
 
     overlaps: str
     gaps: str
@@ -20,22 +20,21 @@ class LabelPolicy:
 
     @classmethod
     def of(cls, data: DataSettings) -> LabelPolicy:
-        """The policy that the settings name."""
+        """The policy in the settings."""
         return cls(data.overlaps, data.gaps, data.max_frames, data.length_counts)
 
     def corrected(self) -> LabelPolicy:
-        """The policy of the corrected evaluation: every label counts, at its own place. Only `max_frames` is kept."""
+        """The policy of the corrected evaluation: all labels, unshifted. Only `max_frames` stays as it is."""
         return LabelPolicy("all", "background", self.max_frames, "clip")
 
     def apply(self, labels: np.ndarray, annotated: np.ndarray) -> np.ndarray | None:
-        """The labels (T', K) bool that a clip gets; None if the clip is left out.
+        """Labels (T, K) bool of a clip → its labels (T', K) under this policy; None if the clip is left out.
 
         `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does.
-        So labels after a gap move to earlier frames, and the clip is cut to the length of its labels.
+        So labels after a gap move to earlier frames, and the clip is cut to the length T' of its labels.
 
         Args:
-            labels: dense labels (T, K) bool.
-            annotated: frames (T,) bool that any annotation covers.
+            annotated: (T,) bool, frames that any annotation covers.
         """
         counted = annotated.sum() if self.length_counts == "annotated" else len(labels)
         if counted > self.max_frames:

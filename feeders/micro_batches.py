@@ -1,7 +1,7 @@
-"""Training batches split into micro-batches, one for each rank and each pass, with the weights of their losses.
+"""Micro-batches: the parts of a training batch, and the weights of their losses.
 
-A step of the optimizer sees one batch. Its clips are distributed over the ranks, and on each rank over
-`train.accumulate` passes. A micro-batch is what one rank computes in one pass.
+Each optimizer step sees one batch. Its clips are distributed over the ranks, and on each rank over `train.accumulate`
+passes. A micro-batch is what one rank computes in one pass.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from feeders.augment import augment
-from feeders.batches import Batch, TrainBatches, collate
+from feeders.batches import Batch, TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
 from utils import distributed
 from utils.config import Settings
-from utils.distributed import LossWeights, balance
+from utils.distributed import LossWeights
 
-COMPILED_FRAMES = 64  # T is a multiple of it where the network is compiled, so that few shapes occur
+COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that few shapes are compiled
 
 
 class MicroBatch(NamedTuple):
-    """What to load, and what training needs to know of the other ranks' clips.
+    """The clips of a micro-batch, and what training needs to know about those of other ranks.
 
     Attributes:
-        epoch: index of the epoch.
-        local: this rank's clips, as places in the dataset; there may be none.
-        padded: frames T to which they are padded.
-        weights: of this rank's losses in those of the step.
+        local: indices of this rank's clips in the dataset; may be empty.
+        padded: T to which these clips are padded.
+        weights: of this rank's losses.
         frames: real frames of all ranks in this pass.
         last: whether the optimizer steps after this pass.
     """
@@ -44,14 +43,14 @@ class MicroBatch(NamedTuple):
 
 
 class MicroBatches(Sampler[MicroBatch]):
-    """The micro-batches of one rank; all ranks have equally many. Those of one pass have about as many frames.
+    """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames.
 
     Args:
-        batches: the batches of the optimizer's steps.
-        accumulate: passes of a step.
-        mask_padding: whether padded frames are left out of the losses. Where they count, all clips of a step are
-            padded to the same length.
-        multiple: T is rounded up to a multiple of it, where padding is masked.
+        batches: the batches of the optimizer steps.
+        accumulate: passes in a step.
+        mask_padding: padded frames do not count in the losses. If they count, all clips of a step are padded to the
+            same length.
+        multiple: T is rounded up to a multiple of this, if padding is masked.
     """
 
     def __init__(
@@ -69,12 +68,11 @@ class MicroBatches(Sampler[MicroBatch]):
         self.start_epoch(0, np.ones(len(self.lengths), bool))
 
     def start_epoch(self, epoch: int, labelled: np.ndarray) -> None:
-        """Choose the epoch that is loaded next; `labelled` (N,) bool: the clips that have pseudo-labels."""
+        """Choose the epoch to load next. `labelled` (N,) bool: which clips have pseudo-labels."""
         self.epoch, self.labelled = epoch, labelled
 
     def __len__(self) -> int:
-        batches = self.batches.of_epoch(self.epoch)
-        return sum(min(self.accumulate, -(-len(step) // self.ranks)) for step in batches)
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[MicroBatch]:
         for step in self.batches.of_epoch(self.epoch):
@@ -86,10 +84,10 @@ class MicroBatches(Sampler[MicroBatch]):
                 yield self._micro_batch(world, step, last=i == len(passes) - 1)
 
     def _micro_batch(self, world: list[list[int]], step: list[int], last: bool) -> MicroBatch:
-        """This rank's micro-batch of a pass in which the ranks have the clips `world`, for the clips of a step."""
+        """This rank's micro-batch. `world`: the clips of each rank in this pass; `step`: the clips of the batch."""
         local, together = world[self.rank], sum(world, [])
         padded = [self._padded(clips, step) for clips in world]  # T of each rank
-        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)  # then all clips are T frames long
+        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)  # else all clips are T frames long
         with_labels = self.lengths * self.labelled
         weights = LossWeights(
             clips=len(local) / len(step),
@@ -109,7 +107,7 @@ class MicroBatches(Sampler[MicroBatch]):
 
 
 class TrainingClips(Dataset):
-    """Loads a micro-batch, with its clips augmented. The micro-batch comes back beside it."""
+    """Maps a micro-batch to the batch of its augmented clips, and returns both."""
 
     def __init__(self, clips: SkeletonClips, mirror: float, scale: float, seed: int) -> None:
         self.clips, self.mirror, self.scale, self.seed = clips, mirror, scale, seed
@@ -120,23 +118,17 @@ class TrainingClips(Dataset):
 
 
 def train_loader(clips: SkeletonClips, settings: Settings, device: torch.device) -> DataLoader:
-    """Loads the micro-batches of this rank; `loader.sampler` chooses the epoch."""
+    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` chose."""
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
     multiple = COMPILED_FRAMES if train.compile else 1
-    sampler = MicroBatches(
-        batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
-    )
     return DataLoader(
         TrainingClips(clips, data.mirror, data.scale, train.seed),
-        sampler=sampler,
-        batch_size=None,  # the sampler's micro-batches are whole batches
-        collate_fn=_as_loaded,
+        sampler=MicroBatches(
+            batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
+        ),
+        batch_size=None,  # a micro-batch is a whole batch already
         num_workers=data.workers,
         pin_memory=device.type == "cuda",
         persistent_workers=data.workers > 0,
     )
-
-
-def _as_loaded(loaded: tuple[Batch, MicroBatch]) -> tuple[Batch, MicroBatch]:
-    return loaded

@@ -1,4 +1,4 @@
-"""Place and turn a skeleton sequence so that where and which way a person stands does not matter."""
+"""Normalisation: removes where a person stands and which way the person faces."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from utils.skeleton import LEFT_SHOULDER, PELVIS, RIGHT_SHOULDER, SPINE
 
-SMALL = 1e-6  # below it a vector has no direction, and an angle is no turn
+SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
 
 
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
-    """Joints (T, V, 3), z up → centred on the spine in every frame and turned as a whole, same shape.
+    """Centre every frame on the spine joint and rotate the whole clip. (T, V, 3) → the same shape; z points up.
 
-    method "upright": turned about the vertical axis alone, so that the first frame's left→right shoulder
-        points along +x. Standing, lying and leaning stay what they are.
-    method "released": as the released code does, by two smallest rotations: pelvis→spine onto +z, then
-        left→right shoulder onto +x. The second tilts whoever does not happen to face the right way.
+    method "upright": one rotation about z. It brings left → right shoulder of the first frame to +x. Whether a person
+        stands, lies or leans does not change.
+    method "released": as in the released code, two rotations, each by the smallest angle. The first brings pelvis →
+        spine of the first frame to +z, the second left → right shoulder to +x. Where the shoulders point away from
+        +x, the second one can tilt the body, even upside down.
     """
     joints = joints - joints[:, SPINE : SPINE + 1]
     if method == "upright":
@@ -25,7 +26,7 @@ def normalize(joints: np.ndarray, method: str) -> np.ndarray:
 
 
 def turn_about_z(direction: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3) about z that brings a direction's horizontal part to +x; none if it is vertical."""
+    """Rotation (3, 3) about z that turns the horizontal part of `direction` to +x; none if `direction` is vertical."""
     x, y = direction[:2]
     length = np.hypot(x, y)
     if length < SMALL:
@@ -35,15 +36,15 @@ def turn_about_z(direction: np.ndarray) -> np.ndarray:
 
 
 def smallest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3) by the smallest angle from one direction to another (Rodrigues' formula).
+    """Rotation (3, 3) by the smallest angle from `source` to `target` (Rodrigues' formula).
 
-    Parallel, opposite or zero vectors give no rotation, as in the released code.
+    As in the released code, there is no rotation between parallel, opposite or zero vectors.
     """
     axis = np.cross(source, target)
-    sine, cosine = np.linalg.norm(axis), np.dot(source, target)
-    if np.abs(axis).sum() < SMALL or abs(np.arctan2(sine, cosine)) < SMALL:
+    sine = np.linalg.norm(axis)
+    angle = np.arctan2(sine, np.dot(source, target))
+    if np.abs(axis).sum() < SMALL or abs(angle) < SMALL:
         return np.eye(3)
     x, y, z = axis / sine
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.arctan2(sine, cosine)
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

@@ -192,7 +192,8 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     check_contents(checkpoint, Weights, path)
-    settings, classes = config.of_weights(checkpoint["settings"], str(path)), tuple(checkpoint["classes"])
+    settings = config.of_checkpoint(checkpoint["settings"], str(path), trained=True)
+    classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
     weights = of_earlier_version(checkpoint["model"])
     refuse_misfit(weights, model.state_dict(), str(path))

@@ -1,10 +1,10 @@
 """Animate a clip's skeleton as .gif or .mp4, with its true labels and, if given, its detections.
 
-    python -m reporting.animation --data dataset/processed_data --split split1 --clip 4321 --out clip.gif
-    python -m reporting.animation --split split1 --clip 4321 --detections work_dir/split1/detections.json --out clip.mp4
+The store holds bodies without translation, so the pelvis stays in place: a body that squats lifts its feet. The floor
+lies below the lowest foot of the whole clip.
 
-The body is shown as the store holds it: upright, with its pelvis in place. The floor lies below the lowest foot of the
-whole clip. Because the pelvis does not move, a body that squats lifts its feet.
+    python -m reporting.animation --split split1 --clip 4321 --out clip.gif
+    python -m reporting.animation --split split1 --clip 4321 --detections work_dir/split1/detections.json --out clip.mp4
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ from utils.skeleton import FPS
 from utils.store import SUBSETS, Split
 from utils.text import printable
 
-WIDTH, BODY = 480, 400  # pixels: width of the picture, height of the skeleton's part of it
-TITLE, LINE, FOOT = 26, 22, 14  # pixels: height of the title, of a label line, and of the foot with the progress bar
-MARGIN = 12  # pixels
+# All in pixels: width of a picture, and heights of its title, of a line of its label, of its skeleton and of its foot.
+WIDTH, TITLE, LINE, BODY, FOOT = 480, 26, 22, 400, 14
+MARGIN = 12  # pixels at the left and right
 MAX_LINES = 4  # of a label
 MAX_FOUND = 3  # detected classes named in one frame
 GIF_RATE = 50  # pictures per second; browsers slow down faster GIFs
@@ -38,13 +39,11 @@ GIF_PICTURES = 1000  # Pillow holds all pictures of a GIF in memory
 
 
 def animate(path: Path, joints: np.ndarray, fps: float, labels: Sequence[str], title: str, step: int = 1) -> None:
-    """Write the motion as .gif or .mp4, as the path's suffix says. It plays at the clip's own speed.
-
-    The file is written whole or not at all.
+    """Write the motion as .gif or .mp4, by the path's suffix. It plays at the clip's own speed.
 
     Args:
         joints: (T, 25, 3) metres, z up, at `fps` frames per second. The body may travel.
-        labels: the text above the body for each of the T frames; newlines separate lines.
+        labels: the text above the body, for each of the T frames. Newlines separate lines.
         step: draw every step-th frame. A GIF takes a larger step if it would have more than GIF_PICTURES pictures, or
             more than GIF_RATE per second.
 
@@ -52,22 +51,20 @@ def animate(path: Path, joints: np.ndarray, fps: float, labels: Sequence[str], t
         UserError: the suffix is neither, or the encoder of .mp4 is not installed.
         ValueError: `joints` has another shape or a value that is not finite.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".gif", ".mp4"):
-        raise UserError(f"{path}: an animation is a .gif or an .mp4; name the file so")
-    if suffix == ".gif":
+    if path.suffix.lower() == ".mp4":
+        _write_mp4(path, draw_pictures(joints, fps, labels, title, step), fps / step)
+    elif path.suffix.lower() == ".gif":
         step = max(step, math.ceil(fps / GIF_RATE), math.ceil(len(joints) / GIF_PICTURES))
-    pictures = draw_pictures(joints, fps, labels, title, step)
-    if suffix == ".gif":
-        _write_gif(path, pictures, fps / step, count=math.ceil(len(joints) / step))
+        count = math.ceil(len(joints) / step)
+        _write_gif(path, draw_pictures(joints, fps, labels, title, step), fps / step, count)
     else:
-        _write_mp4(path, pictures, fps / step)
+        raise UserError(f"{path}: an animation is a .gif or an .mp4; choose a name that ends so")
 
 
 def draw_pictures(
     joints: np.ndarray, fps: float, labels: Sequence[str], title: str, step: int
 ) -> Iterator[Image.Image]:
-    """The pictures of an animation: RGB images of one size, one for every step-th frame."""
+    """Draw every step-th frame: RGB images of one size with title, time, label, skeleton and progress bar."""
     joints = np.asarray(joints, np.float64)
     view = SkeletonView(joints, (WIDTH, BODY))
     lines = [labels[frame].split("\n")[:MAX_LINES] for frame in range(0, len(joints), step)]
@@ -87,35 +84,29 @@ def draw_pictures(
             draw.text((MARGIN, TITLE + LINE * row), text, INK, font(16, bold=True))
         progress = (frame + 1) / len(joints)
         draw.rectangle([0, image.height - 5, progress * WIDTH, image.height], FAINT)
-        _draw_key(draw, image.height - FOOT - 8)
+        x, y = MARGIN, image.height - FOOT - 8
+        for side, colour in (("left", LEFT), ("right", RIGHT)):
+            draw.line([x, y, x + 16, y], colour, 5)
+            draw.text((x + 22, y), side, FAINT, font(12), anchor="lm")
+            x += 30 + round(font(12).getlength(side))
         yield image
 
 
-def _draw_key(draw: ImageDraw.ImageDraw, y: int) -> None:
-    """Draw which colour is the body's left side, and which its right."""
-    x = MARGIN
-    for name, colour in (("left", LEFT), ("right", RIGHT)):
-        draw.line([x, y, x + 16, y], colour, 5)
-        draw.text((x + 22, y), name, FAINT, font(12), anchor="lm")
-        x += 30 + round(font(12).getlength(name))
-
-
 def _write_gif(path: Path, pictures: Iterator[Image.Image], rate: float, count: int) -> None:
-    # GIF durations are hundredths of a second. Rounding the start times, not the durations, keeps the clip's speed.
+    # A GIF counts time in hundredths of a second. Rounding start times, not durations, keeps the clip's speed.
     starts = [round(100 * number / rate) for number in range(count + 1)]
     durations = [10 * hundredths for hundredths in np.diff(starts).tolist()]  # milliseconds
-    few = (picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures)
+    small = (picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures)
     with whole_file(path) as file:
-        next(few).save(file, "GIF", save_all=True, append_images=few, duration=durations, loop=0, disposal=1)
+        next(small).save(file, "GIF", save_all=True, append_images=small, duration=durations, loop=0, disposal=1)
 
 
 def _write_mp4(path: Path, pictures: Iterator[Image.Image], rate: float) -> None:
     try:
-        import av  # here, because everything else works without it
+        import av  # imported here, because a .gif does not need it
     except ImportError as error:
-        raise UserError(
-            f"{path}: .mp4 needs the package av ({error}): install requirements.txt, or write a .gif"
-        ) from None
+        hint = "install requirements.txt, or write a .gif"
+        raise UserError(f"{path}: .mp4 needs the package av ({error}): {hint}") from None
     with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         stream.pix_fmt = "yuv420p"  # the format that every player knows
@@ -130,22 +121,27 @@ def _write_mp4(path: Path, pictures: Iterator[Image.Image], rate: float) -> None
 def clip_texts(split: Split, sid: str, found: Detections | None = None) -> list[str]:
     """The text of each frame of a clip: its true classes and, if given, the best detections that cover it."""
     true = [
-        ", ".join(np.array(split.classes)[row]) or ("background" if annotated else "not annotated")
+        ", ".join(compress(split.classes, row)) or ("background" if annotated else "not annotated")
         for row, annotated in zip(split.labels(sid), split.annotated(sid), strict=True)
     ]
     if found is None:
         return true
-    scores = np.full((len(true), len(split.classes)), -np.inf)
+    best = found_texts(found, len(true), split.classes, MAX_FOUND)
+    return [f"true: {text}\nfound: {names or 'nothing'}" for text, names in zip(true, best, strict=True)]
+
+
+def found_texts(found: Detections, frames: int, classes: Sequence[str], most: int = 1) -> list[str]:
+    """Classes and scores of the `most` best detections that cover each of the `frames`, or an empty text."""
+    scores = np.full((frames, len(classes)), -np.inf)
     for label, (start, end), score in zip(found.label, found.segments, found.scores, strict=True):
         # A detection covers a frame if it covers the frame's middle.
         covered = scores[max(0, math.floor(start + 0.5)) : math.floor(end + 0.5), label]
         np.maximum(covered, score, out=covered)
-    return [f"true: {text}\nfound: {_best(row, split.classes)}" for text, row in zip(true, scores, strict=True)]
-
-
-def _best(scores: np.ndarray, classes: Sequence[str]) -> str:
-    order = [label for label in np.argsort(-scores, kind="stable")[:MAX_FOUND] if scores[label] > -np.inf]
-    return ", ".join(f"{classes[label]} {scores[label]:.2f}" for label in order) or "nothing"
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
+    return [
+        ", ".join(f"{classes[label]} {row[label]:.2f}" for label in best if row[label] > -np.inf)
+        for row, best in zip(scores, order, strict=True)
+    ]
 
 
 def main() -> None:
@@ -156,9 +152,9 @@ def main() -> None:
     add = parser.add_argument
     add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    add("--clip", required=True, metavar="ID", help="the clip's BABEL id, as in the split")
+    add("--clip", required=True, metavar="ID", help="the clip's id in BABEL")
     add("--out", type=Path, required=True, metavar="FILE", help="the animation, .gif or .mp4")
-    add("--detections", type=Path, metavar="FILE", help="a run's detections.json, to show what was found")
+    add("--detections", type=Path, metavar="FILE", help="a run's detections.json, shown below the true labels")
     add("--step", type=int, default=1, metavar="N", help="draw every N-th frame, for smaller files (default: 1)")
     args = parser.parse_args()
     if args.step < 1:
@@ -175,8 +171,8 @@ def main() -> None:
     if not np.isfinite(joints).all():
         raise UserError(f"{split.store.folder}: clip {args.clip} has joints that are not finite; prepare it again")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{split.name}, clip {args.clip}"
-    animate(args.out, joints, FPS, clip_texts(split, args.clip, found), title, args.step)
+    labels = clip_texts(split, args.clip, found)
+    animate(args.out, joints, FPS, labels, f"{split.name}, clip {args.clip}", args.step)
     print(f"written: {args.out}")
 
 

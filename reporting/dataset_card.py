@@ -1,42 +1,65 @@
-"""Write the dataset card of a split: a page with its statistics, its classes, what was left out, and a few clips.
-
-    python -m reporting.dataset_card --data dataset/processed_data --split split1
+"""Write the dataset card of a split: a page with its statistics, classes, left-out clips and some example clips.
 
 Preparation writes it as card.html beside the split's split.json. The page needs no other file.
+
+    python -m reporting.dataset_card --data dataset/processed_data --split split1
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from reporting.animation import clip_texts
-from reporting.dataset_figures import class_minutes, clip_lengths
-from reporting.dataset_stats import (
-    SubsetStats,
-    example_clips,
-    pose_stats,
-    subset_stats,
-    warnings,
-)
+from reporting.figures import class_minutes, clip_lengths
 from reporting.skeleton_view import pose_strip
 from reporting.templates import render
 from utils import config
 from utils.atomic import write_whole
 from utils.errors import run_command
-from utils.skeleton import FPS
+from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
-CARD = "card.html"
 EXAMPLES, POSES = 8, 8  # clips shown, and poses of each
-MATRIX = 12  # classes whose overlaps are shown as a matrix; of more classes the largest overlaps are listed
-LISTED = 20  # rows of a list
+MATRIX = 12  # classes; overlaps of more classes are shown as a list of the largest, not as a matrix
+LISTED = 20  # rows shown of a long table
+MAX_NAMED = 8  # classes or clips named in one warning
+LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, but less often
+HEIGHTS = (0.8, 2.2)  # metres; expected range of the median distance from foot to head
+FOOT = JOINT_NAMES.index("left_foot")
 
 Rows = list[list]
+
+
+@dataclass(frozen=True)
+class SubsetStats:
+    """Counts of a subset's clips and frames. K classes."""
+
+    lengths: np.ndarray  # (clips,) frames
+    clips: np.ndarray  # (K,) clips that have the class
+    overlap: np.ndarray  # (K, K) frames that have both classes; frames of one class on the diagonal
+    unannotated: int  # frames that no annotation covers
+    several: int  # frames that have several classes
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Frames that have the class, (K,)."""
+        return self.overlap.diagonal()
+
+
+@dataclass(frozen=True)
+class PoseStats:
+    """Statistics of the bodies in the middle frames of all clips. NaN without clips."""
+
+    upright: float  # fraction of clips with the head above the pelvis
+    height: float  # metres; median distance from foot to head
+    broken: list[str]  # clips with joints that are not finite
 
 
 def write_card(split: Split) -> Path:
@@ -44,8 +67,8 @@ def write_card(split: Split) -> Path:
     stats = {subset: subset_stats(split, subset) for subset in SUBSETS}
     poses = pose_stats(split)
     max_frames = config.load().data.max_frames
-    minutes = {subset: s.frames / FPS / 60 for subset, s in stats.items()}
     seconds = {subset: s.lengths / FPS for subset, s in stats.items()}
+    percentiles = {s: np.percentile(v if len(v) else np.nan, (0, 5, 50, 95, 100)) for s, v in seconds.items()}
     page = render(
         "card.html",
         split=split,
@@ -55,19 +78,81 @@ def write_card(split: Split) -> Path:
         max_frames=max_frames,
         poses=poses,
         warnings=warnings(split, stats, poses),
-        class_minutes=class_minutes(split.classes, minutes),
+        class_minutes=class_minutes(split.classes, {subset: s.frames / FPS / 60 for subset, s in stats.items()}),
         classes=_class_rows(split, stats),
         clip_lengths=clip_lengths(seconds, max_frames / FPS),
-        lengths=[[subset, *_percentiles(values)] for subset, values in seconds.items()],
+        lengths=[[subset, *values] for subset, values in percentiles.items()],
         overlaps=_overlaps(split, sum(s.overlap for s in stats.values())),
         left_out=_left_out(split),
         reasons=_reasons(split),
         most_reasons=LISTED,
-        examples=[_example(split, name, sid) for name, sid in example_clips(split, EXAMPLES)],
+        examples=[(name, split.store.clips[sid], _pose_strip(split, sid)) for name, sid in example_clips(split)],
     )
-    path = split.folder / CARD
+    path = split.folder / "card.html"
     write_whole(path, page.encode())
     return path
+
+
+def subset_stats(split: Split, subset: str) -> SubsetStats:
+    """Count a subset's clips, frames and labels."""
+    ids, classes = split.clip_ids(subset), len(split.classes)
+    clips, overlap = np.zeros(classes, np.int64), np.zeros((classes, classes), np.int64)
+    unannotated = several = 0
+    for sid in ids:
+        labels = split.labels(sid)
+        numbers = labels.astype(np.float32)  # matrix products of floats are fast, and exact up to 16 million frames
+        clips += labels.any(axis=0)
+        overlap += (numbers.T @ numbers).astype(np.int64)
+        several += int((labels.sum(axis=1) > 1).sum())
+        unannotated += int((~split.annotated(sid)).sum())
+    lengths = np.array([len(split.labels(sid)) for sid in ids], np.int64)
+    return SubsetStats(lengths, clips, overlap, unannotated, several)
+
+
+def pose_stats(split: Split) -> PoseStats:
+    """Examine the middle frame of every clip."""
+    ids = [sid for subset in SUBSETS for sid in split.clip_ids(subset)]
+    middle = [split.store.joints(sid)[split.store.clips[sid].frames // 2] for sid in ids]
+    poses = np.array(middle, np.float64).reshape(-1, NUM_JOINTS, 3)
+    finite = np.isfinite(poses).all(axis=(1, 2))
+    broken = [ids[index] for index in np.flatnonzero(~finite)]
+    if not finite.any():
+        return PoseStats(float("nan"), float("nan"), broken)
+    head, pelvis, foot = poses[finite][:, [HEAD, PELVIS, FOOT]].swapaxes(0, 1)
+    height = float(np.median(np.linalg.norm(head - foot, axis=1)))
+    return PoseStats(float((head[:, 2] > pelvis[:, 2]).mean()), height, broken)
+
+
+def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> list[str]:
+    """What looks wrong, one sentence each."""
+    found = []
+    for subset, use in (("train", "learnt"), ("val", "scored")):
+        empty = [name for name, clips in zip(split.classes, stats[subset].clips, strict=True) if not clips]
+        if empty:
+            found.append(f"No {subset} clip has {_listed(empty)}: that cannot be {use}.")
+    if poses.upright < LEAST_UPRIGHT:
+        found.append(f"Only {poses.upright:.0%} of the bodies are upright: is z the vertical axis of the motion?")
+    if poses.height < HEIGHTS[0] or poses.height > HEIGHTS[1]:
+        found.append(f"Bodies are {poses.height:.2f} m from foot to head: are the joints in metres?")
+    if poses.broken:
+        found.append(f"Joints that are not finite are in the clips {_listed(poses.broken)}.")
+    missing, stored = len(split.store.manifest.left_out), len(split.store.clips)
+    if missing > stored:
+        found.append(f"More clips are missing from the store ({missing:,}) than are in it ({stored:,}).")
+    return found
+
+
+def example_clips(split: Split, count: int = EXAMPLES) -> list[tuple[str, str]]:
+    """(class, clip id) for the `count` most frequent classes: a training clip of median length, no clip twice."""
+    ids = split.clip_ids("train") or split.clip_ids("val")
+    present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
+    chosen: dict[str, str] = {}  # clip id: class
+    for label in np.argsort(-present.sum(axis=0), kind="stable")[:count]:
+        free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]
+        free.sort(key=lambda sid: len(split.labels(sid)))
+        if free:
+            chosen[free[len(free) // 2]] = split.classes[label]
+    return [(name, sid) for sid, name in chosen.items()]
 
 
 def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> Rows:
@@ -75,15 +160,14 @@ def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> Rows:
     columns = []
     for s in stats.values():
         columns += [s.clips, s.frames, 100 * s.frames / max(1, s.lengths.sum())]
-    return [[name, *numbers] for name, *numbers in zip(split.classes, *columns, strict=True)]
-
-
-def _percentiles(values: np.ndarray) -> list[float]:
-    return np.percentile(values if len(values) else np.nan, (0, 5, 50, 95, 100)).tolist()
+    return [list(row) for row in zip(split.classes, *columns, strict=True)]
 
 
 def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
-    """The percentage of each class's frames that have another class too, or for many classes the largest overlaps."""
+    """For each pair of classes, the percentage of the first one's frames that also have the second.
+
+    For more than MATRIX classes: the pairs with most common frames, and the number of pairs that have any.
+    """
     names, frames = split.classes, overlap.diagonal()
     if len(names) <= MATRIX:
         percent = 100 * overlap / np.where(frames > 0, frames, np.nan)[:, None]
@@ -95,30 +179,28 @@ def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
     return {"classes": None, "rows": rows, "pairs": len(pairs)}
 
 
-def _left_out(split: Split) -> Rows | None:
-    """For each reason: clips of BABEL that are not in the split, by subset. None if the manifest does not say."""
-    recorded = split.manifest.left_out
-    if not recorded:
-        return None
-    reasons: dict[str, list[int]] = {}
-    for place, subset in enumerate(SUBSETS):
-        for reason, clips in recorded.get(subset, {}).items():
-            reasons.setdefault(reason, [0, 0])[place] = clips
-    return [[reason, *clips] for reason, clips in sorted(reasons.items())]
+def _left_out(split: Split) -> Rows:
+    """For each reason: clips of BABEL that are not in the split, by subset."""
+    counts = [split.manifest.left_out.get(subset, {}) for subset in SUBSETS]
+    return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted({r for c in counts for r in c})]
 
 
 def _reasons(split: Split) -> Rows:
     """Why clips are not in the store, the most frequent reason first."""
     reasons = split.store.manifest.left_out.values()
-    counts = Counter("its take is missing" if reason == "missing" else reason for reason in reasons)
-    return [[reason[:200], clips] for reason, clips in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    counts = Counter(sorted("its take is missing" if reason == "missing" else reason for reason in reasons))
+    return [[reason[:200], clips] for reason, clips in counts.most_common()]
 
 
-def _example(split: Split, name: str, sid: str) -> dict[str, Any]:
+def _pose_strip(split: Split, sid: str) -> Image.Image | None:
+    """Some poses of a clip. None if its joints are not finite."""
     joints = split.store.joints(sid)
-    facts = {"name": name, "clip": sid, "seconds": len(joints) / FPS, "file": split.store.clips[sid].feat_p}
-    finite = np.isfinite(joints).all()
-    return {**facts, "strip": pose_strip(joints, FPS, POSES, clip_texts(split, sid)) if finite else None}
+    return pose_strip(joints, FPS, POSES, clip_texts(split, sid)) if np.isfinite(joints).all() else None
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(map(repr, names[:MAX_NAMED])) + rest
 
 
 def main() -> None:

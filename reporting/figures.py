@@ -1,30 +1,40 @@
-"""Figures of an evaluation and of a training: kinds of errors, confusion of classes, curves over epochs."""
+"""Figures of an evaluation, of a training and of a dataset. Time lines of clips are in time_lines.py."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
 from reporting.style import BLUE, COLOURS, GREEN, LINES, ORANGE, PINK, RED, SKY, new_figure, plain_axes
 from utils.text import printable
 
-Curve = list[tuple[int, float]]  # (epoch, value)
-
 KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
-MOST_CONFUSED = 24  # classes shown: those with most frames
-NUMBERS_UP_TO = 12  # a matrix of more classes has no room for numbers
-MAX_NAME = 22  # characters of a class name on an axis
+MOST_CONFUSED = 24  # classes in a confusion matrix: those with most frames
+NUMBERS_UP_TO = 12  # classes; a larger matrix has no room for numbers
+MAX_NAME = 22  # characters of a class name in a matrix
+SCORES = {  # group and name in an epoch's row
+    "mAP, corrected": ("corrected", "mAP"),
+    "mAP, released": ("released", "mAP"),
+    "classification mAP": ("corrected", "classification_mAP"),
+    "frame accuracy": ("corrected", "frame_accuracy"),
+}
+BAR = {"edgecolor": "black", "linewidth": 0.5}
+SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
+MOST_CLASSES = 40  # whose minutes are shown
+SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # ticks of clip lengths
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
-    """Kinds of the k·G best detections, mAP if each kind of error were fixed, percentage of missed true segments."""
+    """Kinds of errors among the best detections, mAP if each kind were fixed, and missed true segments."""
     figure = new_figure(11.5, 7.4)
     upper, lower = figure.subplots(2, 2, width_ratios=[1.25, 1])
     _best_detections(upper[0], diagnosis)
@@ -59,8 +69,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
         for (row, column), value in np.ndenumerate(percent):
             ink = "white" if value > 55 else "black"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_xlabel("most probable class")
-    axes.set_ylabel("true class (frames)")
+    axes.set(xlabel="most probable class", ylabel="true class (frames)")
     hidden = background - len(most)
     axes.set_title(f"% of frames{f' ({hidden} more classes not shown)' if hidden else ''}", loc="left", fontsize=10)
     figure.colorbar(picture, ax=axes, shrink=0.8, pad=0.02)
@@ -68,24 +77,24 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
 
 
 def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Figure:
-    """Loss terms, and scores on the validation clips, over the epochs of metrics.jsonl."""
+    """Loss terms, and scores on the validation clips, over the epochs.
+
+    Args:
+        history: the rows of metrics.jsonl.
+        refine_start: the first epoch with pseudo-labels.
+    """
     figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
-    terms = dict.fromkeys(name for row in history for name in _numbers(row, "loss"))
-    _curves(losses, {name: _curve(history, "loss", name) for name in terms})
-    _curves(
-        scores,
-        {
-            "mAP, corrected": _curve(history, "corrected", "mAP"),
-            "mAP, released": _curve(history, "released", "mAP"),
-            "classification mAP": _curve(history, "corrected", "classification_mAP"),
-            "frame accuracy": _curve(history, "corrected", "frame_accuracy"),
-        },
-    )
-    losses.set_ylim(bottom=0)
-    losses.set_ylabel("loss")
-    scores.set_ylim(0, 100)
-    scores.set_ylabel("%")
+    curves = defaultdict(list)  # (epoch, value) of each number, by group and name
+    for row in history:
+        for group, entries in row.items():
+            for name, value in entries.items() if isinstance(entries, dict) else ():
+                if isinstance(value, int | float):  # an edited file may hold other things
+                    curves[group, name].append((row["epoch"], value))
+    _draw_curves(losses, {name: points for (group, name), points in curves.items() if group == "loss"})
+    _draw_curves(scores, {name: curves[key] for name, key in SCORES.items()})
+    losses.set(ylim=(0, None), ylabel="loss")
+    scores.set(ylim=(0, 100), ylabel="%")
     for axes in (losses, scores):
         plain_axes(axes)
         if 0 < refine_start <= max((row["epoch"] for row in history), default=0):
@@ -97,6 +106,41 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     return figure
 
 
+def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
+    """Minutes of each class in each subset, the most frequent classes first, at most MOST_CLASSES."""
+    order = np.argsort(-sum(minutes.values()), kind="stable")
+    shown = order[:MOST_CLASSES]
+    figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
+    axes = figure.subplots()
+    for place, (subset, values) in enumerate(minutes.items()):
+        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])
+    axes.set_yticks(range(len(shown)), [printable(classes[label], 28) for label in shown], parse_math=False)
+    rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
+    axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
+    plain_axes(axes, grid="x")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
+    """Histogram of the clips' lengths on a logarithmic axis, with the benchmark's limit in seconds."""
+    everything = np.concatenate([*seconds.values(), [limit]])
+    edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 30)
+    figure = new_figure(9, 3, dpi=130)
+    axes = figure.subplots()
+    for place, (subset, values) in enumerate(seconds.items()):
+        axes.hist(values, edges, label=subset, alpha=0.85, zorder=2 + place, **SUBSET_STYLES[subset])
+    axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks([tick for tick in SECONDS if edges[0] <= tick <= edges[-1]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(xlabel="seconds", ylabel="clips")
+    plain_axes(axes, grid="y")
+    axes.legend(frameon=False)
+    return figure
+
+
 def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
     ks = range(1, MOST_G + 1)
     percent = 100 * diagnosis.profile.T / (np.array(ks) * max(1, diagnosis.true_segments))  # (kinds, MOST_G)
@@ -105,8 +149,7 @@ def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
         axes.bar(ks, values, 0.8, bottom, color=colour, edgecolor="white", linewidth=0.4, hatch=hatch, label=kind)
         bottom += values
     axes.set_xticks(ks, [f"{k}G" for k in ks])
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("% of the k·G best")
+    axes.set(ylim=(0, 100), ylabel="% of the k·G best")
     axes.set_title(f"The best detections (G = {diagnosis.true_segments:,} true segments)", loc="left", fontsize=10)
     axes.legend(reverse=True, loc="upper right", fontsize=8, framealpha=0.9)
 
@@ -119,9 +162,7 @@ def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     axes.bar_label(bars, [f"{value:.1f}  (+{value - diagnosis.map:.1f})" for value in values], padding=3, fontsize=8)
     axes.axvline(diagnosis.map, color="black", linewidth=1)
     axes.set_yticks(range(len(names)), [*names[:-1], "all of these"])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 128)  # room for the numbers
-    axes.set_xticks(range(0, 101, 20))
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 128), xticks=range(0, 101, 20))  # leaves room for the numbers
     axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {diagnosis.map:.1f})", loc="left", fontsize=10)
 
 
@@ -131,13 +172,12 @@ def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:
     labels = [f"{group.missed} of\n{group.segments}" if group.segments else "none" for group in groups]
     axes.bar_label(bars, labels, padding=2, fontsize=8)
     axes.set_xticks(range(len(groups)), [group.group for group in groups], fontsize=8)
-    axes.set_ylim(0, 122)
-    axes.set_yticks(range(0, 101, 25))
-    axes.set_ylabel("% missed")
+    axes.set(ylim=(0, 122), yticks=range(0, 101, 25), ylabel="% missed")  # leaves room for the numbers
     axes.set_title(f"True segments missed, by {by}", loc="left", fontsize=10)
 
 
-def _curves(axes: Axes, curves: dict[str, Curve]) -> None:
+def _draw_curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None:
+    """Draw curves of (epoch, value) by name. A curve without points still uses up a colour, so others keep theirs."""
     for number, (name, points) in enumerate(curves.items()):
         if points:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
@@ -147,13 +187,3 @@ def _curves(axes: Axes, curves: dict[str, Curve]) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     if axes.lines:
         axes.legend(loc="best", fontsize=8, frameon=False)
-
-
-def _curve(history: Sequence[dict[str, Any]], group: str, name: str) -> Curve:
-    return [(row["epoch"], _numbers(row, group)[name]) for row in history if name in _numbers(row, group)]
-
-
-def _numbers(row: dict[str, Any], group: str) -> dict[str, float]:
-    """The numbers of a group in a row. A file may hold anything else there."""
-    entries = row.get(group)
-    return {k: v for k, v in entries.items() if isinstance(v, int | float)} if isinstance(entries, dict) else {}

@@ -1,11 +1,6 @@
-"""The files that prediction writes for a recording, and how a later run knows that they are complete.
+"""The files that prediction writes for a recording, and the check that they are complete and up to date.
 
-segments.json    ActivityNet's format, seconds      scores.npz       frame and video probabilities
-segments.csv     the same as a table                features.npy     backbone features, one row a frame
-time_line.png    what was found, and when           animation.gif    the skeleton with what it does; or .mp4
-prediction.json  what the other files were made from
-
-With several people in a recording, each has pictures, scores and features of its own: person2_time_line.png.
+docs/predict.md lists the files. prediction.json is written last and says what the others were made from.
 """
 
 from __future__ import annotations
@@ -15,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -25,13 +20,14 @@ from evaluation.localization import Detections
 from utils.atomic import whole_file, write_json, write_whole
 from utils.skeleton import FPS
 
-FORMAT = 1  # of these files; results of another format are made anew
-MARK = "prediction.json"
+FORMAT = 1  # of these files; files of another format are written again
+PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
+Model = TypeVar("Model", bound=BaseModel)
 Results = dict[str, list[dict[str, Any]]]  # segments of each recording, or of each person in it
 
 
-class Mark(BaseModel):
+class PredictionFile(BaseModel):
     """prediction.json. made_from: options and inputs of a recording's files; files: the names of these files."""
 
     made_from: dict[str, Any] = {}
@@ -39,40 +35,41 @@ class Mark(BaseModel):
 
 
 class SegmentsFile(BaseModel):
-    """segments.json, as far as it is read again."""
+    """The part of segments.json that is read again."""
 
-    results: Results
+    results: Results | None = None
 
 
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
-    """The segments in a recording's folder, if it is complete and was made from the same `facts`; else None."""
-    mark = _read_mark(folder)
-    if not mark.files or mark.made_from != facts or not all((folder / name).is_file() for name in mark.files):
+    """The segments in a recording's folder. None if it is incomplete or was made from other `facts`."""
+    made = _read(folder / PREDICTION, PredictionFile)
+    if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
-    try:
-        return SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
-    except (OSError, ValidationError):
-        return None
+    return _read(folder / "segments.json", SegmentsFile).results
 
 
 @contextmanager
 def complete(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
-    """A folder for a recording's files. The caller appends the names of the files to the list.
+    """Prepare a folder for a recording's files. The caller appends the name of each file to the list.
 
-    The mark is written at the end. Files of an earlier run that this one did not write are deleted then.
+    At the end, prediction.json is written, and files of an earlier run that are not in the list are deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = _read_mark(folder).files
-    (folder / MARK).unlink(missing_ok=True)
+    before = _read(folder / PREDICTION, PredictionFile).files
+    (folder / PREDICTION).unlink(missing_ok=True)
     files: list[str] = []
     yield files
-    write_json(folder / MARK, {"made_from": facts, "files": files})
+    write_json(folder / PREDICTION, {"made_from": facts, "files": files})
     for name in set(before) - set(files):
         (folder / name).unlink(missing_ok=True)
 
 
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
-    """Write detections in the recordings or people `names` as JSON and CSV, best first; returns the JSON's results."""
+    """Write segments.json and segments.csv, best segments first. Returns the segments by name.
+
+    Args:
+        names: recordings, or people in a recording, in the order of the clip indices in `found`.
+    """
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
     detections.write(folder / "segments.json", best, names, classes)
     results = SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
@@ -98,7 +95,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, classes: Sequence[str]) -> None:
-    """Write class activation sequence and video probabilities, background last, with class names and frame rate."""
+    """Write scores.npz: class activation sequence, video probabilities, class names (background last), frame rate."""
     names = np.array([*classes, "background"])
     with whole_file(path) as file:
         np.savez(file, frame_probs=frame_probs, video_probs=video_probs, classes=names, fps=np.float64(FPS))
@@ -106,25 +103,16 @@ def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, c
 
 @contextmanager
 def row_file(path: Path, rows: int, columns: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """An .npy file (rows, columns) float32 that is written some rows at a time, so that its length costs no memory."""
+    """Write an .npy file (rows, columns) float32 a few rows at a time, so that memory does not grow with its length."""
     with whole_file(path) as file:
         shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
         np.lib.format.write_array_header_1_0(file, shape)
         yield lambda some: file.write(np.ascontiguousarray(some, "<f4").tobytes())
 
 
-def running_labels(found: Detections, frames: int, classes: Sequence[str]) -> list[str]:
-    """For each of `frames` the class and score of the best detection that covers it, or an empty text."""
-    texts = [""] * frames
-    for i in np.argsort(found.scores, kind="stable"):  # better ones overwrite
-        start, end = found.segments[i].astype(np.int64)
-        texts[start:end] = [f"{classes[found.label[i]]} {found.scores[i]:.2f}"] * len(texts[start:end])
-    return texts
-
-
-def _read_mark(folder: Path) -> Mark:
-    """A recording's mark; an empty one when it is missing or damaged."""
+def _read(path: Path, model: type[Model]) -> Model:
+    """The file's content, or the model's defaults when the file is missing or damaged."""
     try:
-        return Mark.model_validate_json((folder / MARK).read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        return Mark()
+        return model()

@@ -1,4 +1,4 @@
-"""The evaluation of a model on one page: results, errors, training, best and worst clips, settings, origin."""
+"""The report: the evaluation of a model on one HTML page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def report_html(
     Args:
         results: the content of results.json.
         clips: the clips of the corrected evaluation.
-        history: the rows of metrics.jsonl; empty if the training of the model is not known.
+        history: the rows of metrics.jsonl; empty if the training is not known.
         time_line: draws the time line of a clip, given its index.
     """
     settings = results["settings"]
@@ -45,6 +45,7 @@ def report_html(
     return render(
         "report.html",
         clips=len(clips),
+        fps=FPS,
         tious=[f"{tiou:g}" for tiou in corrected.tious],
         results=results,
         corrected=corrected,
@@ -64,18 +65,18 @@ def report_html(
 
 
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
-    """Write a diagnosis as diagnosis.json and diagnosis.png into an existing folder."""
+    """Write diagnosis.json and diagnosis.png into an existing folder."""
     write_json(folder / "diagnosis.json", diagnosis.to_dict())
     save_figure(folder / "diagnosis.png", diagnosis_figure(diagnosis))
 
 
 def clip_ap(evaluation: Evaluation) -> np.ndarray:
-    """AP of each clip in percent, (N,): its detections of all classes are ranked together. The mean over the tIoUs.
+    """AP of each clip in percent, averaged over the tIoUs, (N,). NaN for a clip without true segments.
 
-    A detection can only match a true segment of its own class. NaN for a clip without true segments.
+    Detections of all classes are ranked together. Each can only match a true segment of its own class.
     """
     number = len(evaluation.classes)
-    found, true = (  # clips become classes, and each class of a clip becomes a clip
+    found, true = (  # detection_map ranks by class and matches by clip: pass clips as classes, (clip, class) as clips
         replace(some, clip=some.clip * number + some.label, label=some.clip)
         for some in (evaluation.detections, evaluation.truth)
     )
@@ -84,34 +85,26 @@ def clip_ap(evaluation: Evaluation) -> np.ndarray:
 
 def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
     """For each class: AP at each tIoU, their mean, classification AP, true segments, missed ones."""
-    missed = {group.group: group for group in diagnosis.missed["class"]}
-    rows = []
-    for k, name in enumerate(evaluation.classes):
-        counts = (missed[name].segments, missed[name].missed) if name in missed else (0, None)
-        rows.append([name, *evaluation.ap[:, k], evaluation.ap[:, k].mean(), evaluation.classification_ap[k], *counts])
-    return rows
+    missed = {group.group: (group.segments, group.missed) for group in diagnosis.missed["class"]}
+    columns = zip(evaluation.classes, evaluation.ap.T, evaluation.classification_ap, strict=True)
+    return [[name, *ap, ap.mean(), clip_level, *missed.get(name, (0, None))] for name, ap, clip_level in columns]
 
 
 def _clips(clips: Sequence[ClipResult], evaluation: Evaluation, time_line: Callable[[int], Figure]) -> dict[str, Any]:
-    """The clips with the best and with the worst AP, with their time lines, and the quartiles of all."""
-    scores = clip_ap(evaluation)
+    """Best and worst clips, each with AP, number of true segments and time line; quartiles of the AP of all clips."""
+    ap = clip_ap(evaluation)
     segments = np.bincount(evaluation.truth.clip, minlength=len(clips))
     scored = np.flatnonzero(segments)
-    best = scored[np.lexsort((-segments[scored], -scores[scored]))]
-    worst = scored[np.lexsort((-segments[scored], scores[scored]))]
     shown = min(MOST_CLIPS, (len(scored) + 1) // 2)
-
-    def details(index: int) -> dict[str, Any]:
-        name, seconds = clips[index].name, len(clips[index].labels) / FPS
-        facts = {"name": name, "ap": scores[index], "segments": segments[index], "seconds": seconds}
-        return {**facts, "picture": time_line(index)}
-
-    examples = {"Best": [details(i) for i in best[:shown]], "Worst": [details(i) for i in worst[:shown]]}
-    return {"examples": examples, "quartiles": [f"{q:.0f}" for q in np.percentile(scores[scored], [25, 50, 75])]}
+    examples = {}
+    for heading, sign in (("Best", -1), ("Worst", 1)):
+        order = scored[np.lexsort((-segments[scored], sign * ap[scored]))][:shown]
+        examples[heading] = [(clips[i], ap[i], segments[i], time_line(i)) for i in order]
+    return {"examples": examples, "quartiles": np.percentile(ap[scored], [25, 50, 75])}
 
 
 def _changed_settings(settings: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The settings that differ from config/base.yaml: name, value, value there."""
+    """The settings that differ from config/base.yaml: name, value, value in that file."""
     base = config.load().model_dump()
     return [
         (f"{group}.{name}", _setting(value), _setting(base[group].get(name)))

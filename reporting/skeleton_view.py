@@ -1,4 +1,4 @@
-"""Pictures of the skeleton: upright on a floor, seen by one camera that shows the whole motion."""
+"""Pictures of the skeleton on a floor, seen by a fixed camera that shows the whole motion."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from reporting.style import BLUE, ORANGE
 from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NUM_JOINTS, RIGHT_SHOULDER
 from utils.text import printable
 
-# Left, right and trunk also differ in grey.
+# Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
 PAPER, FLOOR, GRID, SHADOW, INK, FAINT = "#FFFFFF", "#EFEFEF", "#DADADA", "#C9C9C9", "#111111", "#666666"
-SCALE = 2  # pictures are drawn this many times larger and then reduced, which smooths their edges
+SCALE = 2  # pictures are drawn this many times larger, then reduced: this smooths the edges
 HEAD_RADIUS = 0.1  # metres
 SOLE = 0.02  # metres from the lowest joint to the floor
 REACH = 0.15  # metres of floor beyond the outermost joint
 TILE = 0.5  # metres between lines on the floor
-TURN, LIFT = np.deg2rad(35), np.deg2rad(12)  # the camera's angles beside the facing direction and above the horizon
+TURN, LIFT = np.deg2rad(35), np.deg2rad(12)  # the camera's angles to the body's side and above the horizon
 NECK = JOINT_NAMES.index("neck")
 
 
 class SkeletonView:
-    """Draws bodies as seen by a fixed camera that shows every frame of `joints`.
+    """Draws bodies as seen by a camera that has every frame of `joints` in view.
 
     Args:
         joints: (T, 25, 3) metres, z up. The body may travel.
@@ -48,7 +48,7 @@ class SkeletonView:
         self._radius = np.linalg.norm(joints[..., :2] - self.floor_centre[:2], axis=-1).max() + REACH  # of the floor
         angles = np.linspace(0, 2 * np.pi, 128, endpoint=False)
         rim = self.floor_centre + self._radius * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)
-        # Scale and origin such that bodies, heads and floor lie within the picture.
+        # Choose scale and origin so that bodies, heads and floor lie within the picture.
         self._axes = _camera(joints)
         heads = _head_centre(joints) @ self._axes.T
         points = [joints.reshape(-1, 3) @ self._axes.T, rim @ self._axes.T, heads - HEAD_RADIUS, heads + HEAD_RADIUS]
@@ -63,10 +63,10 @@ class SkeletonView:
         return self._origin + self._metre * (points @ self._axes.T) * [1, -1]
 
     def draw(self, joints: np.ndarray) -> Image.Image:
-        """One frame's body, joints (25, 3), on the floor."""
+        """Draw the body of one frame, joints (25, 3)."""
         image = self._floor.copy()
         draw = ImageDraw.Draw(image)
-        on_floor = np.concatenate([joints[:, :2], np.full((NUM_JOINTS, 1), self.floor_centre[2])], axis=1)
+        on_floor = np.where([True, True, False], joints, self.floor_centre)
         shadow, points = self.project(on_floor), self.project(joints)
         depth = joints @ np.cross(self._axes[0], self._axes[1])  # towards the camera
         width = max(3.0, 0.055 * self._metre)
@@ -74,18 +74,20 @@ class SkeletonView:
             _line(draw, shadow[[child, parent]], width, SHADOW)
         for child, parent in sorted(BONES, key=lambda bone: depth[bone[0]] + depth[bone[1]]):
             ends = points[[child, parent]]
-            # A white border separates a bone from those behind it. It leaves out the joints, where bones meet.
+            # A white border separates a bone from those behind it. The border ends before the joints, where bones meet.
             border = ends + (ends[::-1] - ends) * 0.2
-            draw.line([tuple(end) for end in border], PAPER, round(width + 0.03 * self._metre))
-            _line(draw, ends, width, _colour(child))
+            draw.line(border.ravel().tolist(), PAPER, round(width + 0.03 * self._metre))
+            name = JOINT_NAMES[child]
+            colour = LEFT if name.startswith("left") else RIGHT if name.startswith("right") else TRUNK
+            _line(draw, ends, width, colour)
             if child == HEAD:
-                _disc(draw, self.project(_head_centre(joints)), HEAD_RADIUS * self._metre, TRUNK)
+                draw.circle(self.project(_head_centre(joints)).tolist(), HEAD_RADIUS * self._metre, TRUNK)
         return image.reduce(SCALE)
 
     def _draw_floor(self, area: np.ndarray, rim: np.ndarray) -> Image.Image:
         image = Image.new("RGB", tuple(area.tolist()), PAPER)
         draw = ImageDraw.Draw(image)
-        draw.polygon([tuple(point) for point in self.project(rim)], fill=FLOOR)
+        draw.polygon(self.project(rim).ravel().tolist(), fill=FLOOR)
         tile = TILE * max(1, round(self._radius / 4))  # a large floor has large tiles
         for offset in np.arange(-np.floor(self._radius / tile), self._radius / tile) * tile:
             half = np.sqrt(max(0.0, self._radius**2 - offset**2))
@@ -97,17 +99,16 @@ class SkeletonView:
 def pose_strip(
     joints: np.ndarray, fps: float, count: int, labels: Sequence[str], height: int = 190, width: int = 120
 ) -> Image.Image:
-    """`count` poses of a clip side by side, evenly spread over its time. A shorter clip shows each frame once.
+    """Draw `count` poses of a clip side by side, at even intervals of time. A shorter clip shows each frame once.
 
     Args:
-        joints: (T, 25, 3) metres, z up. Each pose is drawn in its own place, even if the body travels.
-        labels: the text below each pose, for each of the T frames.
+        joints: (T, 25, 3) metres, z up. Every pose stands in the middle of its place, even if the body travels.
+        labels: the text below the pose, for each of the T frames.
         height, width: pixels of each pose with its time and label.
     """
     count = min(count, len(joints))
     frames = ((np.arange(count) + 0.5) * len(joints) / count).astype(int)
-    poses = np.asarray(joints[frames], np.float64)
-    poses = poses - poses[:, :1] * [1, 1, 0]
+    poses = joints[frames] - joints[frames, :1] * np.array([1.0, 1.0, 0.0])
     view = SkeletonView(poses, (width, height - 36))
     strip = Image.new("RGB", (count * width, height), PAPER)
     draw = ImageDraw.Draw(strip)
@@ -121,7 +122,7 @@ def pose_strip(
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The font that matplotlib brings, so that pictures are the same on every machine."""
+    """The font that comes with matplotlib, so that pictures are the same on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / name, size)
 
@@ -137,35 +138,24 @@ def fit_text(text: str, width: float, size: int, bold: bool = False) -> str:
 
 
 def _camera(joints: np.ndarray) -> np.ndarray:
-    """The picture's right and up as unit vectors, (2, 3). The camera stands in front, to one side and above."""
+    """The picture's right and up as unit vectors, (2, 3), for a camera in front of the body, to its side and above."""
     left = (joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER]).mean(axis=0)
-    facing = np.arctan2(-left[0], left[1])  # the mean horizontal angle; 0 is along x
-    side = facing + TURN
+    side = np.arctan2(-left[0], left[1]) + TURN  # horizontal angle from the body to the camera; 0 is along x
     to_camera = np.array([np.cos(side) * np.cos(LIFT), np.sin(side) * np.cos(LIFT), np.sin(LIFT)])
     right = np.array([-np.sin(side), np.cos(side), 0.0])
     return np.stack([right, np.cross(to_camera, right)])
 
 
 def _head_centre(joints: np.ndarray) -> np.ndarray:
-    """The centre of the head, (..., 3). The head joint lies where the neck ends, so the centre is a little beyond."""
+    """The centre of the head, (..., 3). It lies a little beyond the head joint, which is at the end of the neck."""
     along = joints[..., HEAD, :] - joints[..., NECK, :]
     length = np.linalg.norm(along, axis=-1, keepdims=True)
     return joints[..., HEAD, :] + 0.6 * HEAD_RADIUS * along / np.maximum(length, 1e-6)
 
 
-def _colour(child: int) -> str:
-    """The colour of the bone that ends in this joint."""
-    name = JOINT_NAMES[child]
-    return LEFT if name.startswith("left") else RIGHT if name.startswith("right") else TRUNK
-
-
 def _line(draw: ImageDraw.ImageDraw, ends: np.ndarray, width: float, colour: str) -> None:
-    """A line with round ends."""
-    draw.line([tuple(end) for end in ends], colour, round(width))
+    """Draw a line with round ends between two points (2, 2)."""
+    draw.line(ends.ravel().tolist(), colour, round(width))
     if width > 2 * SCALE:
-        for end in ends:
-            _disc(draw, end, width / 2, colour)
-
-
-def _disc(draw: ImageDraw.ImageDraw, centre: np.ndarray, radius: float, colour: str) -> None:
-    draw.ellipse([*(centre - radius), *(centre + radius)], colour)
+        for end in ends.tolist():
+            draw.circle(end, width / 2, colour)

@@ -1,7 +1,7 @@
 """HTML pages from the Jinja2 templates in `templates/`.
 
-A page needs nothing beside it: no network, no script, pictures within. Names of classes and clips come from strangers'
-files, so every value is escaped, and characters that cannot be printed become replacement characters.
+A page is one file: its pictures are embedded, and it loads and runs nothing. Names of classes and clips come from
+untrusted files, so every value is escaped, and characters that cannot be printed become replacement characters.
 """
 
 from __future__ import annotations
@@ -19,20 +19,17 @@ from PIL import Image
 
 from reporting.style import write_png
 
-Cell = str | int | float | None
-Rows = Sequence[Sequence[Cell]]
-
 
 def render(template: str, **values: Any) -> str:
-    """The page that a template makes of these values. A value that the template needs and lacks is an error."""
+    """Fill a template. Raises jinja2.UndefinedError when a value that it needs is missing."""
     return ENVIRONMENT.get_template(template).render(values)
 
 
 def show(value: Any) -> str:
     """A value as pages show it: whole numbers with thousands separators, others with one decimal, "–" for none."""
-    if hasattr(value, "__html__"):  # the output of a macro
+    if hasattr(value, "__html__"):  # HTML from a macro
         return value
-    if value is None or value != value:  # not a number
+    if value is None or value != value:  # only NaN differs from itself
         return "–"
     if isinstance(value, Integral):
         return f"{int(value):,}"
@@ -41,13 +38,13 @@ def show(value: Any) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
-def number_columns(rows: Rows) -> list[bool]:
-    """Which columns of a table hold numbers: at least one, besides cells that are None."""
+def number_columns(rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """Whether each column of a table holds numbers."""
     return [any(isinstance(cell, Number) for cell in column) for column in zip(*rows, strict=True)]
 
 
 def data_uri(picture: Figure | Image.Image) -> str:
-    """A figure or an image as a PNG within the page."""
+    """A figure or an image as a data URI: a PNG that is embedded in the page."""
     buffer = io.BytesIO()
     if isinstance(picture, Figure):
         write_png(picture, buffer)

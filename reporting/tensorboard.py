@@ -1,4 +1,4 @@
-"""Writes a run for TensorBoard: curves, pictures, histograms, precision-recall curves, and the settings (HParams)."""
+"""Write a run for TensorBoard: curves, pictures, histograms, precision-recall curves, and the settings (HParams)."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from utils.atomic import naming
 from utils.config import Settings
 
 RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
-NO_HYPER_PARAMETERS = {"data.root", "data.workers", "train.timeout"}  # settings that change no result
+NO_HYPER_PARAMETERS = {"data.root", "data.workers", "train.timeout"}  # settings that do not affect results
 BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
 DESCRIPTIONS = {  # by the first part of a tag
     "loss": "Mean of this loss term over the epoch's batches.",
     "corrected": "Validation clips by the corrected evaluation, in percent. mAP is the mean over the tIoUs.",
     "released": "Validation clips by the released code's evaluation, in percent, for comparison with published tables.",
     "time_line": "A validation clip, the same in each epoch: true segments (hatched), detections, frame probabilities.",
-    "confusion": "Percentage of each true class's frames in the validation clips, by their most probable class.",
-    "precision_recall": "Precision against recall over thresholds on the frame probability: frames of the validation "
-    "clips, this class against the rest.",
+    "confusion": "Validation clips: percentage of each true class's frames (rows), by most probable class (columns).",
+    "precision_recall": "Precision and recall of this class on all frames of the validation clips, at thresholds on "
+    "the frame probability.",
     "pseudo-label confidence": "The highest class probability of each training frame's pseudo-label.",
 }
 
 
 class TensorBoardWriter:
-    """Writes one step per epoch into a run's folder. A resumed run hides what was written from `first_epoch` on.
+    """Writes one step per epoch into a run's folder. Every method raises OSError when it cannot write.
 
-    Raises:
-        OSError: the disk is full, or the folder cannot be written.
+    A run that resumes at `first_epoch` hides the later epochs in its earlier files.
     """
 
     def __init__(self, folder: Path, settings: Settings, first_epoch: int) -> None:
@@ -43,19 +42,19 @@ class TensorBoardWriter:
         threading.excepthook = _report_thread_error
         with naming(self.name):
             self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
-        given, usual = _hyper_parameters(settings), _hyper_parameters(config.load())
-        experiment, start, self._end = summary.hparams(given, dict.fromkeys(RESULTS, 0))
-        # TensorBoard's table shows the settings marked as differing in its first columns.
+        values, defaults = _hyper_parameters(settings), _hyper_parameters(config.load())
+        experiment, start, self._end = summary.hparams(values, dict.fromkeys(RESULTS, 0))
+        # Mark the settings that differ from the defaults. TensorBoard shows them in the first columns of its table.
         plugin_data = experiment.value[0].metadata.plugin_data
         content = HParamsPluginData.FromString(plugin_data.content)
         for info in content.experiment.hparam_infos:
-            info.differs = given[info.name] != usual[info.name]
+            info.differs = values[info.name] != defaults[info.name]
         plugin_data.content = content.SerializeToString()
         self._add(experiment)
         self._add(start)
 
     def scalars(self, row: dict[str, Any]) -> None:
-        """Add every number of an epoch's row, under its keys joined by "/"; `row["epoch"]` is the step."""
+        """Add every number of an epoch's row. Its tag is the path to it, such as loss/total."""
         for tag, value in _flat(row, "/"):
             if tag != "epoch" and isinstance(value, int | float):
                 self._add(summary.scalar(tag, value), row["epoch"])
@@ -74,7 +73,7 @@ class TensorBoardWriter:
         self._add(summary.pr_curve(tag, labels, probs), epoch)
 
     def close(self) -> None:
-        """Note that the run is complete, and close the file."""
+        """Mark the run as complete and close the file."""
         self._add(self._end)
         self.writer.close()
 
@@ -83,7 +82,7 @@ class TensorBoardWriter:
             value.metadata.summary_description = DESCRIPTIONS.get(value.tag.split("/")[0], "")
         with naming(self.name):
             self.writer.file_writer.add_summary(what, epoch)
-            self.writer.flush()  # a finished epoch is in the file, and a full disk is noticed at once
+            self.writer.flush()  # so that the file holds every finished epoch, and a full disk raises here
 
 
 def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
@@ -92,7 +91,7 @@ def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
 
 
 def _flat(entries: dict[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
-    """The values of nested dictionaries, under their keys joined by the separator."""
+    """(path, value) of every value in nested dictionaries. A path is keys joined by the separator."""
     for key, value in entries.items():
         if isinstance(value, dict):
             yield from ((f"{key}{separator}{rest}", inner) for rest, inner in _flat(value, separator))
@@ -101,6 +100,6 @@ def _flat(entries: dict[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
 
 
 def _report_thread_error(error: threading.ExceptHookArgs) -> None:
-    """Print a thread's error, but not if it is from SummaryWriter's thread: SummaryWriter itself raises it again."""
+    """Print a thread's error, except that of SummaryWriter's thread, which the next `flush` raises again."""
     if not type(error.thread).__module__.startswith("tensorboard."):
         threading.__excepthook__(error)

@@ -1,4 +1,4 @@
-"""The time line of one clip: true segments, detections, and the class activation sequence that led to them."""
+"""The time line of one clip: its true segments, detections and class activation sequence."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reporting.style import COLOURS, LINES, new_figure, plain_axes
 from utils.skeleton import FPS
 from utils.text import printable
 
-MAX_BAND = 0.2  # a wider band from the lowest to the highest threshold would hide the curves
+MAX_BAND = 0.2  # difference of highest and lowest threshold; a wider band would hide the curves
 MAX_ROWS = 8  # classes shown
 MAX_NAME, MAX_TITLE = 28, 60  # characters
-TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)  # of the curves; the square-root axis gives low probabilities more room
-FEW_TICKS = (0, 0.05, 0.4, 1)  # of curves in a panel of their own
-MAX_CURVES = 4  # in one panel
-LONG = 2000  # frames of a clip whose curves are drawn thin
+TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)  # of the shared panel; the square-root axis gives low probabilities more room
+FEW_TICKS = (0, 0.05, 0.4, 1)  # of a panel for one class, which is lower
+MAX_CURVES = 4  # in the shared panel
+LONG = 2000  # frames; curves of longer clips are thin and have a panel each
 MAX_BARS = 40  # detections shown for each class: the best ones
 TRUTH = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
 DETECTED = Patch(facecolor="0.8", edgecolor="black", label="detected")
@@ -40,15 +40,15 @@ def time_line(
 ) -> Figure:
     """Draw true segments and detections of one clip, class by class, above the class activation sequence, in seconds.
 
-    At most MAX_ROWS classes are shown: those that occur first, then those with the best detections. The number on a
-    detection is its score, and a fainter colour means a lower score. Classes share one panel of curves. Each has its
-    own panel if there are more than MAX_CURVES classes, or if the clip is LONG.
+    At most MAX_ROWS classes are shown: first those that occur, then those with the best detections. A detection shows
+    its score as a number and as the strength of its colour. The curves of all classes share one panel. If there are
+    more than MAX_CURVES classes, or if the clip is LONG, each class has a panel.
 
     Args:
         labels: (T, K) bool, or None if the true segments are unknown.
         detections: of this clip only.
         frame_probs: (T, K+1), background last.
-        thresholds: those of the proposals, drawn among the curves.
+        thresholds: the thresholds of the proposals.
     """
     true = np.zeros((len(frame_probs), len(classes)), bool) if labels is None else labels
     shown, hidden = _shown_classes(true, detections)
@@ -62,14 +62,17 @@ def time_line(
     for row, label, _ in rows:
         _draw_bars(bars, row, lane, true[:, label], detections.of_class(label))
     bars.set_yticks(range(len(rows)), [text for *_, text in rows], parse_math=False)
-    bars.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    bars.set_xlim(0, max(1, len(true)) / FPS)
+    bars.set(ylim=(max(1, len(rows)) - 0.5, -0.5), xlim=(0, max(1, len(true)) / FPS))
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
     bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
     for axes, panel in zip(curves, panels, strict=True):
-        _draw_curves(axes, frame_probs, panel, thresholds)
-        _add_legend(axes, first=axes is curves[0], separate=separate)
+        _draw_curves(axes, frame_probs, panel, thresholds, ticks=FEW_TICKS if separate else TICKS)
+        entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+        if axes is not curves[0]:
+            entries = entries[1:-1]  # background and thresholds are explained in the first panel
+        for text in axes.legend(*zip(*entries, strict=True), **LEGEND).get_texts():
+            text.set_parse_math(False)  # a class name is never a formula
     place = {"y": 1, "ha": "right"} if separate else {}
     curves[0].set_ylabel("frame probability\n(square-root axis)", **place)
     curves[-1].set_xlabel("seconds")
@@ -79,7 +82,7 @@ def time_line(
 
 
 def _shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]:
-    """The classes to show, and how many more there would be."""
+    """The classes to show, and the number of further classes that occur or are detected."""
     best = np.full(labels.shape[1], -np.inf)
     np.maximum.at(best, detections.label, detections.scores)
     present = labels.any(axis=0)
@@ -89,7 +92,7 @@ def _shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int
 
 
 def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections) -> None:
-    """Draw the true segments in the upper part of a class's row, and its detections `lane` below the middle."""
+    """Draw a class's true segments in the upper part of its row, and its detections `lane` below the row's middle."""
     colour = COLOURS[row % len(COLOURS)]
     spans = [(start, end - start) for start, end in runs(labels) / FPS]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
@@ -104,8 +107,10 @@ def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections
         text.set_visible(end - start > 0.045 * len(labels) / FPS)  # shorter bars have no room for it
 
 
-def _draw_curves(axes: Axes, frame_probs: np.ndarray, rows: list[Row], thresholds: Sequence[float]) -> None:
-    """Draw the probabilities of classes and of background over time, with the thresholds as a band."""
+def _draw_curves(
+    axes: Axes, frame_probs: np.ndarray, rows: list[Row], thresholds: Sequence[float], ticks: Sequence[float]
+) -> None:
+    """Draw the probabilities of classes and of background over time, and the thresholds as a band."""
     seconds = (np.arange(len(frame_probs)) + 0.5) / FPS  # the middle of each frame
     marker = "o" if len(frame_probs) == 1 else None
     axes.plot(seconds, frame_probs[:, -1], color="0.65", linewidth=1, marker=marker, label="background")
@@ -125,14 +130,4 @@ def _draw_curves(axes: Axes, frame_probs: np.ndarray, rows: list[Row], threshold
     axes.plot([], [], color="0.5", linewidth=4, label=f"thresholds\n{span}")
     axes.set_yscale("function", functions=(lambda p: np.sqrt(np.maximum(p, 0)), np.square))
     axes.set_ylim(0, 1.02)
-
-
-def _add_legend(axes: Axes, first: bool, separate: bool) -> None:
-    """Add ticks and a legend. Background and thresholds are explained in the first panel only."""
-    ticks = FEW_TICKS if separate else TICKS
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    handles, names = axes.get_legend_handles_labels()
-    if not first:
-        handles, names = handles[1:-1], names[1:-1]
-    for text in axes.legend(handles, names, **LEGEND).get_texts():
-        text.set_parse_math(False)  # a class name is never a formula

@@ -240,10 +240,9 @@ def test_bfloat16_scores_are_near_those_of_float32(
 def test_an_animation_is_written_when_asked_for(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    animation = pytest.importorskip("reporting.animation")
     asked = []
-    original = animation.animate
-    monkeypatch.setattr(animation, "animate", lambda *given, **named: asked.append(given) or original(*given, **named))
+    original = predict.animation.animate
+    monkeypatch.setattr(predict.animation, "animate", lambda *given: asked.append(given) or original(*given))
     arguments = [motion / "e.skeleton", "--weights", weights, "--out", tmp_path, "--animate", "gif"]
     assert run(monkeypatch, *arguments) == 0
     for n, frames in ((1, 90), (2, 60)):
@@ -291,13 +290,13 @@ def test_a_full_disk_gives_one_message(
     ("changes", "message"),
     [
         ({"--weights": "nowhere.pt"}, "nowhere.pt: no such file"),
-        ({"--weights": "bare.pt"}, "holds bare weights, without classes and settings"),
+        ({"--weights": "bare.pt"}, "are bare weights, without classes and settings"),
         ({"--joint-map": "nowhere.yaml"}, "nowhere.yaml: cannot be read as a joint map"),
         ({"--body": "nowhere.pkl"}, "the body model nowhere.pkl does not exist"),
         ({"--body": "stand-in"}, "--body stand-in has a new name: --body synthetic"),
-        ({"--fps": "0"}, "argument --fps: 0 is not between 1 and 2000"),
-        ({"--fps": "nan"}, "argument --fps: nan is not between"),
-        ({"--scale": "0"}, "argument --scale: 0 is not between"),
+        ({"--fps": "0"}, "--fps is 0: expected 1 to 2000"),
+        ({"--fps": "nan"}, "--fps is nan: expected 1 to 2000"),
+        ({"--scale": "0"}, "--scale is 0: expected 1e-06 to 1e+06"),
         ({"--scale": "cm"}, "argument --scale: invalid"),
         ({"--person": "0"}, "--person is 0: expected 1 or more"),
         ({"--window": "3"}, "--window is 3: expected 30 or more"),

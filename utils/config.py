@@ -1,4 +1,4 @@
-"""Settings: `config/base.yaml` holds every default; this file holds types and ranges, and puts layers together."""
+"""Settings: their types and ranges, and how config files are combined. `config/base.yaml` holds every default."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
-MOST = 1_000_000  # a larger number is a typing error, and float32 becomes inexact
+MOST = 1_000_000  # larger numbers are most likely typing errors
 PROBLEMS_SHOWN = 12
 
-RENAMED = {"data.bucket_noise": "data.bucket_mix"}  # old name: new name; the old value has no meaning any more
-# Settings that checkpoints of earlier versions lack; the defaults do what those versions did, but for the batches.
-ADDED = (
-    "data.bucket_mix",
-    "train.matrix_precision",
-    "train.compile",
-    "train.timeout",
-)  # not in the checkpoints of earlier versions, which behave like the defaults
+RENAMED = {"data.bucket_noise": "data.bucket_mix"}  # old name: new name; the old value means nothing to the new setting
+# Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
+ADDED = ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout")
+TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +29,6 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=MOST)]
 Count = Annotated[int, Field(ge=1, le=MOST)]
-Index = Annotated[int, Field(ge=0, le=MOST)]
 
 
 def _plain(name: str) -> str:
@@ -60,13 +55,13 @@ def _rising_list(of: type) -> type:
 
 
 class Group(BaseModel):
-    """A group of settings: typed, no unknown key, unchangeable once read."""
+    """A group of settings: exact types, no unknown key, read-only."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class DataSettings(Group):
-    """Which clips, and how they reach the network."""
+    """The clips, their labels, and how they are batched."""
 
     root: Annotated[str, Field(min_length=1)]
     split: Annotated[str, AfterValidator(_plain)]
@@ -85,7 +80,7 @@ class DataSettings(Group):
 
 
 class ModelSettings(Group):
-    """The network's shape, and the two faults of the released code inside it."""
+    """The network, and two switches that bring back faults of the released code."""
 
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     cosine_scale: Positive
@@ -106,7 +101,7 @@ class LossSettings(Group):
 class RefineSettings(Group):
     """Frame-level label refinement."""
 
-    start: Annotated[Index, AfterValidator(_after_an_epoch)]
+    start: Annotated[int, Field(ge=0, le=MOST), AfterValidator(_after_an_epoch)]
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
     balance: bool
@@ -115,7 +110,7 @@ class RefineSettings(Group):
 
 
 class TrainSettings(Group):
-    """The loop."""
+    """Optimizer and training loop."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count
@@ -133,7 +128,7 @@ class TrainSettings(Group):
 
 
 class EvalSettings(Group):
-    """From frame probabilities to detections, and their scores."""
+    """From frame probabilities to detections, and their evaluation."""
 
     every: Count
     batch_size: Count
@@ -147,11 +142,8 @@ class EvalSettings(Group):
     tious: _rising_list(PositiveShare)
 
 
-TRAINING = ("loss", "refine", "train")  # groups on which trained weights do not depend any more
-
-
 class Settings(Group):
-    """All groups. Read with `load`; never built by hand."""
+    """All groups of settings. `load` builds them."""
 
     data: DataSettings
     model: ModelSettings
@@ -162,15 +154,18 @@ class Settings(Group):
 
 
 def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
-    """Settings from base.yaml, the layers `paths` and the `group.name=value` assignments, later ones winning.
+    """Settings of base.yaml, changed by the config files `paths`, then by assignments such as "train.epochs=20".
+
+    Later files and assignments win.
 
     Raises:
-        UserError: a file that is missing or no YAML mapping; a key or value that does not fit.
+        UserError: a file is missing or is no YAML mapping; a key is unknown; a value has a wrong type or range.
     """
     merged = _read(BASE)
-    source = {}  # dotted key -> where its value came from
-    for path, layer in (found for given in paths for found in _layers(Path(given))):
-        _merge(merged, layer, str(path), source)
+    source = {}  # "group.name": where its value came from
+    for given in paths:
+        for path, layer in _layers(Path(given)):
+            _merge(merged, layer, str(path), source)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or key.count(".") != 1:
@@ -183,7 +178,11 @@ def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
 def from_dict(
     values: dict[str, Any], source: dict[str, str] | None = None, origin: str = "config/base.yaml"
 ) -> Settings:
-    """Validate a full dictionary of settings; `source` says where each dotted key came from, else `origin`."""
+    """Check a dictionary of all settings. Messages name where a setting came from: its `source`, or else `origin`.
+
+    Raises:
+        UserError: a setting is missing or unknown, or its value has a wrong type or range.
+    """
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -191,44 +190,39 @@ def from_dict(
         raise UserError("\n       ".join(lines)) from None
 
 
-def of_checkpoint(values: dict[str, Any], origin: str) -> Settings:
-    """The settings of a checkpoint, written by this version or an earlier one."""
-    base, groups = _read(BASE), {}
-    for group, entries in values.items():
-        if isinstance(entries, dict):
-            added = {name: value for name, value in base.get(group, {}).items() if f"{group}.{name}" in ADDED}
-            entries = added | {name: value for name, value in entries.items() if f"{group}.{name}" not in RENAMED}
-        groups[group] = entries
+def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
+    """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
+
+    Args:
+        trained: the network is not trained further. So missing settings of training get their defaults, and unknown
+            ones are dropped.
+    """
+    groups = dict(values)
+    for group, defaults in _read(BASE).items():
+        entries = values.get(group)
+        if not isinstance(entries, dict):
+            continue
+        if trained and group in TRAINING:
+            groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
+        else:
+            added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}
+            groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in RENAMED}
     return from_dict(groups, origin=origin)
 
 
-def of_weights(values: dict[str, Any], origin: str) -> Settings:
-    """The settings that weights were trained with, from the checkpoint `origin`, for anything but more training.
-
-    Settings of training that this version does not know are dropped, and missing ones are those of config/base.yaml:
-    trained weights do not depend on them any more.
-    """
-    training = {
-        group: {name: values[group].get(name, default) for name, default in defaults.items()}
-        for group, defaults in _read(BASE).items()
-        if group in TRAINING and isinstance(values.get(group), dict)
-    }
-    return of_checkpoint({**values, **training}, origin)
-
-
 def to_yaml(settings: Settings) -> str:
-    """The resolved settings as a config file that `load` reads back to the same."""
+    """The settings as a config file, from which `load` reads equal settings."""
     return yaml.safe_dump(settings.model_dump(), sort_keys=False)
 
 
-def _layers(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A config file, after the files beside it that its key `layers` names."""
+def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A config file and, before it, the files in the same folder that its key `layers` names."""
     groups = _read(path)
     for name in groups.pop("layers", []):
-        below = path.parent / name
-        if below in (*above, path):
-            raise UserError(f"{path}: its layers lead back to {below}; remove one of them")
-        yield from _layers(below, (*above, path))
+        layer = path.parent / name
+        if layer in (*parents, path):
+            raise UserError(f"{path}: its layers lead back to {layer}; remove one of them")
+        yield from _layers(layer, (*parents, path))
     yield path, groups
 
 
@@ -251,26 +245,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> None:
+    known = [f"{group}.{name}" for group in merged for name in merged[group]]
     for group, entries in layer.items():
         if group not in merged:
             raise UserError(f"{origin}: unknown group {shown(group)}; {nearest(str(group)[:100], list(merged))}")
         for name, value in entries.items():
+            key = f"{group}.{name}"[:100]
+            if key in RENAMED:
+                raise UserError(f"{origin}: {key} is now {RENAMED[key]}; see its comment in {BASE.name}")
             if name not in merged[group]:
-                known = [f"{g}.{n}" for g in merged for n in merged[g]]
-                unknown = f"{group}.{name}"[:100]
-                if unknown in RENAMED:
-                    raise UserError(f"{origin}: {unknown} is now {RENAMED[unknown]}; see its comment in {BASE.name}")
-                raise UserError(f"{origin}: unknown setting {unknown!r}; {nearest(unknown, known)}")
+                raise UserError(f"{origin}: unknown setting {key!r}; {nearest(key, known)}")
             merged[group][name] = value
-            source[f"{group}.{name}"] = origin
+            source[key] = origin
 
 
 def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
-    """One line about one setting: the file, what was found, what was expected."""
+    """One line about a wrong setting: where it stands, what was found, what was expected."""
     key = ".".join(str(part) for part in problem["loc"][:2])
+    where = source.get(key, origin)
     if problem["type"] == "missing":
-        return f"{source.get(key, origin)}: has no {key}; it was written by another version of this project"
+        return f"{where}: has no {key}; it was written by another version of this project"
     if problem["type"] == "extra_forbidden":
-        return f"{source.get(key, origin)}: has {key}, which this version of the project does not know"
+        return f"{where}: has {key}, which this version of the project does not know"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{source.get(key, origin)}: {key} is {shown(problem['input'])}; {message}"
+    return f"{where}: {key} is {shown(problem['input'])}; {message}"

@@ -2,18 +2,16 @@
 
     torchrun --nproc_per_node 4 train.py --config …
 
-torchrun tells each process its rank in environment variables. Rank 0, the main rank, writes and prints for all ranks.
+torchrun tells each process its rank in environment variables. Rank 0 is the main rank: it alone writes and prints.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from datetime import timedelta
@@ -23,31 +21,32 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from utils.errors import UserError
 
-# What PyTorch's messages contain when a rank has died or does not answer.
+# PyTorch's messages contain one of these when a rank has died or does not answer.
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 PATIENCE = 10  # seconds that a rank waits for torchrun to stop it after another rank has failed
 _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK, _SIZE = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE")) if _LAUNCHED else (0, 1)
-_store: dist.Store | None = None  # shared by all ranks; torchrun keeps it, so it outlives each of them
+_store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
 
 
 class LossWeights(NamedTuple):
     """Weights that turn this rank's mean losses into its contribution to the mean over the full optimizer step.
 
-    The defaults are those of a single process that computes the whole batch at once.
+    The defaults are for a single process that computes the whole batch at once.
 
     Attributes:
-        clips: this rank's clips as a share of the step's clips.
-        labelled_frames: this rank's frames with pseudo-labels as a share of the step's.
-        multi_view: the frames of all ranks in this pass as a share of the step's. The multi-view loss chooses its
-            frames among those of all ranks.
-        frames: number of these frames of all ranks; None: as many as the mask holds.
-        rows: padded frames N·T of the rank that has most, so that each rank can send as many; None: this rank's.
+        clips: clips of this rank / clips of the step.
+        labelled_frames: frames with pseudo-labels of this rank / of the step.
+        multi_view: frames of all ranks in this pass / frames of the step. The multi-view loss chooses its frames among
+            those of all ranks.
+        frames: number of frames of all ranks in this pass; None: count the mask.
+        rows: largest N·T of a rank. Every rank sends that many values. None: this rank's N·T.
     """
 
     clips: float = 1.0
@@ -58,22 +57,22 @@ class LossWeights(NamedTuple):
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """Number of this process, from 0."""
     return _RANK
 
 
 def size() -> int:
-    """How many processes train together; 1 without torchrun."""
+    """Number of processes that train together; 1 without torchrun."""
     return _SIZE
 
 
 def is_main() -> bool:
-    """Whether this process writes and prints for all."""
+    """Whether this process writes and prints for all ranks."""
     return rank() == 0
 
 
 def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
-    """Let `main` run as one of torchrun's ranks. Of several ranks that fail, only the first one says why."""
+    """`main`, ready to run as one of torchrun's ranks. If several ranks fail, only the first one prints its error."""
 
     @functools.wraps(main)
     def run() -> int:
@@ -82,24 +81,35 @@ def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
             return main()
         _store = next(rendezvous("env://"))[0]
         try:
-            with nullcontext() if is_main() else _silent(stderr=False):
+            with main_rank_only(stderr=False):
                 status = main()
-        except SystemExit as end:  # of argparse, on all ranks alike
+        except SystemExit as end:  # raised by argparse on all ranks
             if not is_main() and end.code:
                 _wait_to_be_stopped()
             raise
         except (Exception, KeyboardInterrupt) as error:
             if not is_first_to_fail():
                 _wait_to_be_stopped()
-            _report_to_torchrun(error)
+            if isinstance(error, Exception):
+                _report_to_torchrun(error)
             raise
         if status:
             sys.stdout.flush()
-            os._exit(status)  # destroying the group would wait for ranks that may be gone
+            os._exit(status)  # destroy_process_group would wait for ranks that may have died
         dist.destroy_process_group()
         return status
 
     return run
+
+
+@contextmanager
+def main_rank_only(stderr: bool = True) -> Iterator[None]:
+    """Let only the main rank print to stdout and, if `stderr`, to stderr."""
+    if is_main():
+        yield
+        return
+    with Path(os.devnull).open("w") as null, redirect_stdout(null), redirect_stderr(null if stderr else sys.stderr):
+        yield
 
 
 def connect(timeout: float) -> None:
@@ -112,10 +122,10 @@ def connect(timeout: float) -> None:
 
 
 def is_first_to_fail() -> bool:
-    """Whether no other rank has failed before; a rank that fails asks once. True for a single process."""
+    """Whether no other rank has failed before. A rank that fails calls this once. True for a single process."""
     try:
         return _store is None or _store.add("failed", 1) == 1
-    except (RuntimeError, ValueError):  # the machine that keeps the store is gone
+    except (RuntimeError, ValueError):  # the machine of the key-value store is gone
         return True
 
 
@@ -124,21 +134,16 @@ def is_loss_of_a_rank(error: BaseException) -> bool:
     return size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in LOST)
 
 
-def main_rank_only() -> AbstractContextManager:
-    """Let only the main rank print; for messages that are the same on all ranks."""
-    return nullcontext() if is_main() else _silent()
-
-
 def no_bar() -> bool | None:
-    """tqdm's `disable`: the main rank leaves it to tqdm, the others show no progress bar."""
+    """Value for tqdm's `disable`. Only the main rank shows a progress bar, and only on a terminal (None)."""
     return None if is_main() else True
 
 
 def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Module:
-    """`model` in the form that training calls: its gradients are the mean over ranks.
+    """`model` for training: its gradients are averaged over ranks.
 
     Args:
-        own_statistics: each rank has batch-norm statistics of its own; those of the main rank are kept.
+        own_statistics: each rank has its own batch-norm statistics; all ranks then continue with the main rank's.
     """
     if size() == 1:
         return model
@@ -147,19 +152,19 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
 
 
 def gradients(network: nn.Module, exchange: bool) -> AbstractContextManager:
-    """Around a forward and a backward pass: whether the ranks then exchange the gradients that they accumulated."""
+    """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `exchange`."""
     return nullcontext() if exchange or size() == 1 else network.no_sync()
 
 
 def add_up(x: Tensor) -> Tensor:
-    """The sum over ranks, in place and without a gradient."""
+    """Sum over ranks (all-reduce), in place and without a gradient."""
     if size() > 1:
         dist.all_reduce(x)
     return x
 
 
 def stack(x: Tensor) -> Tensor:
-    """(…) of each rank, all of one shape → (ranks, …), without a gradient."""
+    """The tensors `x` of all ranks (all-gather), stacked: (ranks, …). All have the same shape; no gradient."""
     if size() == 1:
         return x.unsqueeze(0)
     everyone = x.new_empty(size(), *x.shape)
@@ -168,7 +173,7 @@ def stack(x: Tensor) -> Tensor:
 
 
 def gather(value: Any) -> list[Any]:
-    """The objects of all ranks by rank, on the main rank; [] on the others."""
+    """On the main rank: the objects `value` of all ranks, by rank. On other ranks: []."""
     if size() == 1:
         return [value]
     everyone = [None] * size() if is_main() else None
@@ -177,50 +182,24 @@ def gather(value: Any) -> list[Any]:
 
 
 def from_main(value: Any) -> Any:
-    """The main rank's `value`, on all ranks."""
+    """The main rank's `value`, on all ranks (broadcast)."""
     box = [value]
     if size() > 1:
         dist.broadcast_object_list(box)
     return box[0]
 
 
-def balance(costs: list[float], groups: int) -> list[list[int]]:
-    """Distribute items over groups of about equal cost. Returns the indices of each group, in rising order.
-
-    The largest item comes first; each item goes to the group whose cost is lowest so far.
-    """
-    members: list[list[int]] = [[] for _ in range(groups)]
-    totals = [0.0] * groups
-    for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        least = min(range(groups), key=lambda group: (totals[group], len(members[group]), group))
-        members[least].append(i)
-        totals[least] += costs[i]
-    return [sorted(group) for group in members]
-
-
-def _report_to_torchrun(error: BaseException) -> None:
-    """Let torchrun's summary show this error as the cause; PyTorch's own `record` would add a traceback to it."""
-    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if path and isinstance(error, Exception):
-        known = isinstance(error, UserError | OSError)
-        text = f"error: {error}" if known else "".join(traceback.format_exception(error))
-        details = {"py_callstack": text, "timestamp": str(int(time.time()))}
-        Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": details}}))
+def _report_to_torchrun(error: Exception) -> None:
+    """Show `error` as the root cause in torchrun's summary; a traceback only where the user needs one."""
+    if isinstance(error, UserError | OSError):
+        error.__traceback__ = error.__cause__ = None
+        error.__suppress_context__ = True
+    get_error_handler().record_exception(error)
 
 
 def _wait_to_be_stopped() -> NoReturn:
-    """Wait for torchrun to stop this rank, so that the first rank that failed has the time to say why."""
+    """Wait for torchrun to stop this rank. Meanwhile the rank that failed first prints its error."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     time.sleep(PATIENCE)
     os._exit(1)
-
-
-@contextmanager
-def _silent(stderr: bool = True) -> Iterator[None]:
-    with (
-        Path(os.devnull).open("w") as nowhere,
-        redirect_stdout(nowhere),
-        redirect_stderr(nowhere if stderr else sys.stderr),
-    ):
-        yield

@@ -1,4 +1,4 @@
-"""The one exception whose message is for the user, and how a command reports it."""
+"""The exception for mistakes that the user can correct, and helpers for its messages."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 100
+
 
 class UserError(Exception):
-    """Something in the user's files, settings or paths that the user has to correct.
+    """A mistake in the user's files, settings or paths.
 
-    The message is complete: the file, what was found, what was expected and what to do.
+    The message says all that the user needs: the file, what was found, what was expected and what to do.
     """
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and exit with its status; with 2 and one message after a `UserError` or an `OSError`."""
+    """Run a command's `main` and exit with its status. A `UserError` or `OSError` prints one line and exits with 2."""
     try:
         status = main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
-    except OSError as error:
-        named = f"{error.filename}: " if error.filename else ""
-        print(f"error: {named}{error.strerror or error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"error: {error if isinstance(error, UserError) else reason(error)}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -35,16 +35,21 @@ def run_command(main: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
+def reason(error: OSError) -> str:
+    """The file of an OSError, if it has one, and what went wrong."""
+    return f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
+
+
 def shown(value: Any) -> str:
-    """A value in the form that messages show: short, however much is nested in it."""
+    """A short form of `value` for messages. Long or deeply nested values are shortened."""
     try:
         return _SHORT.repr(value)
-    except ValueError:  # Python prints no whole number of many thousand digits
+    except ValueError:  # Python does not print integers of more than some thousand digits
         return f"a {type(value).__name__} that is too long to show"
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing that a pydantic model refused, such as "clips.0.fps is nan, expected a finite number"."""
+    """The first problem in a pydantic error, such as "clips.0.fps is nan, expected a finite number"."""
     problem = error.errors(include_url=False, include_context=False)[0]
     place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
@@ -55,11 +60,6 @@ def first_problem(error: ValidationError) -> str:
     found = f"{place or 'the file'} is {shown(problem['input'])}"
     expected = message.removeprefix("Input should be ")
     return f"{found}: {message}" if expected == message else f"{found}, expected {expected}"
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel = 3
-_SHORT.maxstring = _SHORT.maxother = 100
 
 
 def nearest(name: str, known: list[str]) -> str:

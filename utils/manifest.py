@@ -1,4 +1,4 @@
-"""The JSON files of prepared data, store.json and split.json: their formats, checked as they are read."""
+"""Formats of the JSON files of prepared data: store.json and split.json. They are checked when they are read."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from utils.skeleton import FPS
 FORMAT = 1
 MAX_JSON_BYTES = 1 << 30
 PREPARE = "bash prepare/generate_dataset.sh"
-PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # of one file or folder
+PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # cannot lead to another folder
 
 _ARRAY_NAME = re.compile(r"(joints|labels|annotated)-[0-9a-f]{12}\.npy")
 
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
-IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict: JSON has lists in place of tuples
+IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict, because JSON has lists for tuples
 Seconds = Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Entries(BaseModel):
-    """Entries of a JSON file: exact types, no unknown entry, unchangeable once read."""
+    """Entries of a JSON file: exact types, no unknown entry, read-only."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -43,28 +43,28 @@ class Clip(Entries):
     feat_p: str  # BABEL's path of the take
     start: int
     frames: PositiveInt  # at 30 fps
-    fps: Rate  # of the take itself
-    duration: Seconds  # as BABEL gives it
-    source: dict[str, Any]  # the take: `file` below the AMASS folder, its `bytes` and `sha256`; empty for imports
+    fps: Rate  # of the take, before it was brought to 30 fps
+    duration: Seconds  # according to BABEL
+    source: dict[str, Any]  # the take: `file` in the AMASS folder, its `bytes` and `sha256`; empty for imports
 
 
 class Manifest(Entries):
-    """What store.json and split.json have in common."""
+    """Entries that store.json and split.json have in common."""
 
     format: Literal[FORMAT]
     checksum: str  # SHA-256 of all other entries
     babel: dict[str, str] = {}  # SHA-256 of BABEL's files
-    imported: dict[str, str] = {}  # in place of BABEL: the pickle of each subset
+    imported: dict[str, str] = {}  # of data that do not come from BABEL: the imported pickle of each subset
 
 
 class StoreManifest(Manifest):
-    """store.json: the clips of a store in the order of their joints, and what they were made from."""
+    """store.json: the clips of a store, in the order of their joints, and their sources."""
 
     fps: Literal[FPS]
     joints_file: str
     digest: str = Field(pattern="^[0-9a-f]{64}$")  # SHA-256 of the joints file
     clips: Annotated[list[Clip], FailFast()]
-    settings: dict[str, Any] = {}  # method and body that joints were computed with
+    settings: dict[str, Any] = {}  # how joints were computed, and from which body
     versions: dict[str, str] = {}  # of packages
     left_out: dict[str, str] = {}  # why a clip of BABEL is not in the store, by its id
 
@@ -82,12 +82,12 @@ class StoreManifest(Manifest):
 
 
 class SplitManifest(Manifest):
-    """split.json: one label set over a store, and its clips in the order of their frames' labels."""
+    """split.json: one label set over a store, and its clips in the order of their labels."""
 
     name: str
     classes: list[str] = Field(min_length=1)  # by index
-    skeletons: str = Field(pattern=f"^{PLAIN_NAME}$")  # folder of the store, beside the split's
-    skeletons_digest: str = ""  # of the store when the split was made
+    skeletons: str = Field(pattern=f"^{PLAIN_NAME}$")  # folder of the store; lies in the same folder as the split's
+    skeletons_digest: str = ""  # digest of the store when the split was made
     labels_file: str = Field(pattern=r"^labels-[0-9a-f]{12}\.npy$")
     annotated_file: str = Field(pattern=r"^annotated-[0-9a-f]{12}\.npy$")
     clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)
@@ -101,7 +101,7 @@ class SplitManifest(Manifest):
         return self
 
     def clips_in_order(self) -> Iterator[tuple[Subset, str, int]]:
-        """Subset, id and frames of every clip, in the order of their frames' labels."""
+        """Subset, id and frames of every clip, in the order of their labels."""
         return ((subset, sid, frames) for subset in SUBSETS for sid, frames in self.clips[subset])
 
 
@@ -127,7 +127,7 @@ def read_manifest(path: Path, model: type[Model]) -> Model:
 
 
 def write_manifest(path: Path, entries: dict[str, Any]) -> None:
-    """Write a manifest whole, with its format and checksum, and remove the arrays that it no longer names."""
+    """Write a manifest with its format and checksum. Delete arrays in its folder that it does not name."""
     content = {"format": FORMAT, **entries}
     write_json(path, {**content, "checksum": _checksum(content)})
     for array in path.parent.glob("*.npy"):
@@ -136,7 +136,7 @@ def write_manifest(path: Path, entries: dict[str, Any]) -> None:
 
 
 def plain_name(name: str, what: str) -> str:
-    """`name`, if it can only be the name of one file or folder. Raises UserError otherwise."""
+    """`name`, if it is safe as the name of a file or folder. Raises UserError otherwise, calling it `what`."""
     if not isinstance(name, str) or not re.fullmatch(PLAIN_NAME, name):
         raise UserError(
             f"{what} {shown(name)} is not a plain name: letters, digits, '_', '-' and '.', "
@@ -146,12 +146,12 @@ def plain_name(name: str, what: str) -> str:
 
 
 def array_name(stem: str, digest: str) -> str:
-    """File name of an array whose file has this SHA-256."""
+    """Name of the .npy file with this SHA-256."""
     return f"{stem}-{digest[:12]}.npy"
 
 
 def unusable(path: Path, why: str) -> UserError:
-    """The error about a file of prepared data that is damaged or of another format."""
+    """The error for a file of prepared data that is damaged or of another format."""
     return UserError(f"{path} cannot be used: {why}. Delete {path.parent} and make it again with `{PREPARE}`")
 
 

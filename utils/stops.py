@@ -1,4 +1,4 @@
-"""How a training that is stopped from outside ends: in one message that says how to continue."""
+"""Ends an interrupted training with one message, which says how to continue."""
 
 from __future__ import annotations
 
@@ -13,47 +13,45 @@ from pathlib import Path
 
 from utils import distributed
 from utils.device import is_out_of_memory
-from utils.errors import UserError
+from utils.errors import UserError, reason
 
-PATIENCE = 5  # seconds that a signal waits for the main thread, which may hang in an exchange with another rank
+PATIENCE = 5  # seconds from a signal until the process is stopped by force
 
 
 def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) -> int:
-    """Run a training. What a user can do something about becomes a UserError that says how to continue.
+    """Run a training. Errors that the user can correct become a UserError that says how to continue.
 
     Args:
         folder: of the run.
         timeout: minutes that the ranks wait for each other.
 
     Returns:
-        `train`'s exit status, or 130 if a signal stopped it.
+        The exit status of `train`, or 130 if a signal stopped it.
     """
     _listen_to_signals(folder)
     try:
         return train()
     except KeyboardInterrupt:
-        if distributed.is_first_to_fail():  # otherwise torchrun stops this process because of another one
-            print(f"\nstopped; {how_to_continue(folder)}", file=sys.stderr)
+        if distributed.is_first_to_fail():  # otherwise torchrun sent the signal because another rank failed
+            print(f"\nstopped; {_how_to_continue(folder)}", file=sys.stderr)
         return 130
-    except OSError as error:  # a full disk, most likely
-        named = f"{error.filename}: " if error.filename else ""
-        raise UserError(f"{named}{error.strerror or error}; {how_to_continue(folder)}") from error
+    except OSError as error:  # most likely a full disk
+        raise UserError(f"{reason(error)}; {_how_to_continue(folder)}") from error
     except (MemoryError, RuntimeError) as error:
         if distributed.is_loss_of_a_rank(error):
             raise UserError(
                 "another process of this training was killed, lost its machine, or did not answer for "
-                f"{timeout:g} minutes (train.timeout); {how_to_continue(folder)}"
+                f"{timeout:g} minutes (train.timeout); {_how_to_continue(folder)}"
             ) from error
         if not is_out_of_memory(error):
             raise
         raise UserError(
             f"out of memory ({str(error).splitlines()[0]}); data.workers=0 needs less, and so does "
-            f"train.accumulate=2 or a smaller train.batch_size in another --work-dir; {how_to_continue(folder)}"
+            f"train.accumulate=2 or a smaller train.batch_size in another --work-dir; {_how_to_continue(folder)}"
         ) from error
 
 
-def how_to_continue(folder: Path) -> str:
-    """The end of a message about a training that stopped."""
+def _how_to_continue(folder: Path) -> str:
     again = shlex.join(argument for argument in sys.argv if argument != "--resume")
     by = f"torchrun --nproc_per_node {distributed.size()}" if distributed.size() > 1 else "python"
     if not (folder / "config.yaml").exists():
@@ -62,7 +60,7 @@ def how_to_continue(folder: Path) -> str:
 
 
 def _listen_to_signals(folder: Path) -> None:
-    """Treat SIGTERM, a cluster's "stop", like Ctrl-C; ranks other than the main one end without a message."""
+    """Treat SIGTERM, by which clusters stop a job, like Ctrl-C. Only the main rank prints a message."""
     stop = signal.default_int_handler if distributed.is_main() else signal.SIG_DFL
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -74,9 +72,9 @@ def _listen_to_signals(folder: Path) -> None:
 
 
 def _stop_hanging(signals: int, folder: Path) -> None:
-    """Stop the process after a signal if Python does not get to: it cannot while PyTorch waits for another rank."""
-    while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):  # a loader process that ends is a signal too
+    """Stop the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
+    while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):  # SIGCHLD: a worker of the DataLoader ended
         pass
     time.sleep(PATIENCE)
-    print(f"\nstopped; {how_to_continue(folder)}", file=sys.stderr, flush=True)
+    print(f"\nstopped; {_how_to_continue(folder)}", file=sys.stderr, flush=True)
     os._exit(130)

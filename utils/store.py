@@ -3,19 +3,21 @@
     <root>/skeletons-<key>/   store.json, joints-<digest>.npy                             every annotated clip
     <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     one label set over a store
 
-A JSON file is written last and names its arrays by their content. So a reader never mixes the files of two
-preparations, even if one of them was killed.
+A .npy file has a digest of its content in its name. The JSON file is written last and names the .npy files. So a reader
+never mixes the files of two preparations, even if one of them was killed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from utils.arrays import map_array, write_array
+from utils.atomic import sync_folder, whole_file
 from utils.errors import UserError, nearest, shown
 from utils.manifest import (
     PREPARE,
@@ -38,7 +40,7 @@ class SkeletonStore:
     """The joints of all annotated clips: metres, z up, neither translated nor normalised, 30 fps."""
 
     def __init__(self, folder: Path, manifest: StoreManifest):
-        """Map the joints of a checked manifest. Raises UserError when their file is damaged."""
+        """Memory-map the joints. Raises UserError when their file is damaged."""
         self.folder = folder
         self.manifest = manifest
         self.digest = manifest.digest
@@ -68,13 +70,12 @@ class Split:
     """One label set over a store: the clips that have any of its classes, and their frame labels."""
 
     def __init__(self, folder: Path, manifest: SplitManifest, store: SkeletonStore):
-        """Map the labels of a checked manifest. Raises UserError when a file of them is damaged."""
+        """Memory-map the labels. Raises UserError when one of their files is damaged."""
         self.folder = folder
         self.name = manifest.name
         self.manifest = manifest
         self.classes = tuple(manifest.classes)
         self.store = store
-        self._ids = {subset: [sid for sid, _ in manifest.clips[subset]] for subset in SUBSETS}
         self._rows: dict[str, slice] = {}  # of each clip in labels and annotated
         start = 0
         for _, sid, frames in manifest.clips_in_order():
@@ -85,25 +86,29 @@ class Split:
 
     @classmethod
     def open(cls, root: Path | str, name: str) -> Split:
-        """Read and check the split `name` under `root`, and the store that it points to.
+        """Read and check the split `name` under `root`, and the store that it refers to.
 
         Raises UserError when either is missing, damaged or of another format, or when the store was changed later.
         """
         root = Path(root)
         folder = root / plain_name(name, "split")
         path = folder / "split.json"
+        options = "" if name in ("split1", "split2", "split3") else f" --actions FILE --name {name}"
+        command = f"`{PREPARE}{options} --out {root}`"
         if not path.is_file():
-            raise _no_split(root, name)
+            known = list_splits(root)
+            there = nearest(name, known) if known else "no split is there yet"
+            raise UserError(f"{root} holds no split {name!r} ({there}): make it with {command}")
         manifest = read_manifest(path, SplitManifest)
         if manifest.name != name:
             raise unusable(path, f"it is named {shown(manifest.name)}")
         store = SkeletonStore.open(root / manifest.skeletons)
         stored = {(clip.subset, clip.sid, clip.frames) for clip in store.clips.values()}
-        for subset, sid, frames in manifest.clips_in_order():
-            if (subset, sid, frames) not in stored:
+        for clip in manifest.clips_in_order():
+            if clip not in stored:
                 raise UserError(
-                    f"{path}: clip {shown(sid)} is not the same as in {store.folder.name}, which was changed later. "
-                    f"Make the split again with {_command(root, name)}"
+                    f"{path}: clip {shown(clip[1])} is not the same as in {store.folder.name}, which was changed "
+                    f"later. Make the split again with {command}"
                 )
         return cls(folder, manifest, store)
 
@@ -111,23 +116,21 @@ class Split:
         return Split.open, (self.folder.parent, self.name)
 
     def clip_ids(self, subset: str) -> list[str]:
-        """Clip ids of `train` or `val`, in the order of the manifest."""
-        return self._ids[subset]
+        """Ids of the clips in `train` or `val`, in the order of the manifest."""
+        return [sid for sid, _ in self.manifest.clips[subset]]
 
     def labels(self, sid: str) -> np.ndarray:
-        """Which classes each frame has, (T, K) bool, several at once where actions overlap."""
+        """Classes of each frame of a clip, (T, K) bool. A frame has several where actions overlap."""
         return self._labels[self._rows[sid]]
 
     def annotated(self, sid: str) -> np.ndarray:
-        """Which frames any annotation covers, (T,) bool; the others are background in `labels`."""
+        """Whether any annotation covers a frame, (T,) bool. Frames without one have no class in `labels`."""
         return self._annotated[self._rows[sid]]
 
 
 def list_splits(root: Path) -> list[str]:
     """Names of the splits under `root`, sorted."""
-    if not root.is_dir():
-        return []
-    return sorted(folder.name for folder in root.iterdir() if (folder / "split.json").is_file())
+    return sorted(path.parent.name for path in root.glob("*/split.json") if path.is_file())
 
 
 def write_store(folder: Path, clips: list[Clip], blocks: Iterable[np.ndarray], facts: dict[str, Any]) -> None:
@@ -150,7 +153,7 @@ def write_split(
     Args:
         clips: id and frames of each clip, by subset.
         labels, annotated: (T, K) and (T,) bool of each clip, train first.
-        facts: further manifest entries; `name`, `classes` and `skeletons` are needed.
+        facts: further manifest entries; `name`, `classes` and `skeletons` are required.
     """
     folder.mkdir(parents=True, exist_ok=True)
     frames = sum(count for subset in SUBSETS for _, count in clips[subset])
@@ -161,12 +164,38 @@ def write_split(
     write_manifest(folder / "split.json", {**facts, **files, "clips": clips})
 
 
-def _command(root: Path, name: str) -> str:
-    own = "" if name in ("split1", "split2", "split3") else f" --actions FILE --name {name}"
-    return f"`{PREPARE}{own} --out {root}`"
+def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, blocks: Iterable[Any]) -> str:
+    """Write an array of `shape`, given as `blocks` of its rows, to a .npy file with its digest in the name.
+
+    Returns the SHA-256 of the file in hexadecimal. Raises ValueError when the blocks have another size in all.
+    """
+    unnamed = folder / f"{stem}.npy"
+    with whole_file(unnamed) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        for block in blocks:
+            file.write(np.asarray(block, dtype).tobytes())
+        if file.tell() - start != math.prod(shape) * np.dtype(dtype).itemsize:
+            raise ValueError(f"{stem}: {file.tell() - start} bytes were given for an array of shape {shape}")
+    with unnamed.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    unnamed.replace(folder / array_name(stem, digest))
+    sync_folder(folder)
+    return digest
 
 
-def _no_split(root: Path, name: str) -> UserError:
-    known = list_splits(root)
-    there = nearest(name, known) if known else "no split is there yet"
-    return UserError(f"{root} holds no split {name!r} ({there}): make it with {_command(root, name)}")
+def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Memory-map a .npy file, read-only. Raises UserError when it does not hold exactly this array."""
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")  # opening a pipe would wait for ever
+        array = np.lib.format.open_memmap(path, mode="r")
+        size = path.stat().st_size
+    except Exception as error:  # numpy raises many kinds of errors on a hostile header
+        raise unusable(path, f"it is not a whole .npy array ({str(error)[:200]})") from error
+    found = (array.shape, str(array.dtype), "C" if array.flags.c_contiguous else "Fortran", size)
+    expected = (shape, np.dtype(dtype).name, "C", array.offset + array.nbytes)
+    if found != expected:
+        raise unusable(path, f"it has shape, type, order and bytes {found}, expected {expected}")
+    return np.asarray(array)

@@ -1,12 +1,12 @@
-"""Text from files of others, made fit to be shown."""
+"""Makes text from users' files printable."""
 
 from __future__ import annotations
 
 
 def printable(text: str, most: int = 500) -> str:
-    """The text on one line, at most `most` characters long.
+    """`text` on one line of at most `most` characters.
 
-    Replaces what cannot be printed: control characters, lone surrogates, marks that change the writing direction.
+    Control characters, lone surrogates and marks that change the writing direction are replaced.
     """
     line = " ".join(text[: 10 * most].split())
     line = line if len(line) <= most else line[: most - 1] + "…"

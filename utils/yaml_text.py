@@ -1,4 +1,4 @@
-"""YAML from users' files and command lines, as plain values."""
+"""Reads YAML from users' files and command lines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from utils.errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number (YAML 1.1 wants 1.0e-3) and refuses a key that stands twice."""
+    """A SafeLoader that reads 1e-3 as a number (YAML 1.1 wants 1.0e-3) and refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+                problem = f"the key {key!r} stands twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -31,8 +30,8 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Plain values from YAML. Raises UserError that names the `source`: no valid YAML, or a key that stands twice."""
+    """The values in a YAML text. Raises UserError, which names `source`: it is not valid YAML or repeats a key."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except Exception as error:  # yaml raises nearly anything where a tag does not fit its text
+    except Exception as error:  # yaml raises many kinds of errors where a tag does not fit its text
         raise UserError(f"{source}: is not valid YAML: {' '.join(str(error).split())}") from None

@@ -1,4 +1,4 @@
-"""Augmentation: bodies that are mirrored and resized, by seed, epoch and clip alone."""
+"""Augmentation: mirrored and resized bodies, which depend only on seed, epoch and clip."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from feeders.batches import EvalBatches, TrainBatches, collate, eval_loader
+from feeders.batches import TrainBatches, collate, eval_batches, eval_loader
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
@@ -90,7 +90,7 @@ def test_the_batches_differ_between_epochs_even_among_few_clips() -> None:
 
 
 def test_evaluation_sees_every_clip_longest_first() -> None:
-    batches = list(EvalBatches(LENGTHS, 10))
+    batches = eval_batches(LENGTHS, 10)
     assert sorted(sum(batches, [])) == list(range(101))
     assert [LENGTHS[i] for batch in batches for i in batch] == sorted(LENGTHS, reverse=True)
 

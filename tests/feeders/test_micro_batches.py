@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from feeders.batches import TrainBatches, collate
+from feeders.batches import TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import MicroBatch, MicroBatches, TrainingClips
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
-from utils.distributed import balance
 
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
 POLICY = LabelPolicy("all", "background", 1000, "clip")
@@ -56,7 +55,7 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
 
 
 def test_one_pass_on_one_rank_is_the_batch_as_it_is() -> None:
-    assert [micro.local for micro in MicroBatches(order(), 1, mask_padding=True)] == order().of_epoch(0)
+    assert [micro.local for micro in MicroBatches(order(), 1, mask_padding=True, multiple=1)] == order().of_epoch(0)
 
 
 def test_ranks_have_about_as_many_frames() -> None:
@@ -92,7 +91,7 @@ def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
     sums, steps = np.zeros(3), 0
     for world in of_ranks(order(), 3, 2, mask_padding, labelled=np.arange(len(LENGTHS)) % 3 > 0):
         sums[:2] += sum(np.array(micro.weights[:2]) for micro in world)
-        sums[2] += world[0].weights.multi_view  # is of all ranks of a pass
+        sums[2] += world[0].weights.multi_view  # the same on all ranks
         steps += world[0].last
     assert sums == pytest.approx([steps] * 3)
 
@@ -100,7 +99,7 @@ def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
 @pytest.mark.parametrize("mask_padding", [True, False])
 @pytest.mark.parametrize("refining", [False, True])
 def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_padding: bool, refining: bool) -> None:
-    """With batch norm's statistics fixed, and a multi-view loss of all frames: both depend on the pass."""
+    """Batch-norm statistics and the frames of the multi-view loss depend on the pass, so both are fixed here."""
     settings = config.load(
         assignments=["model.width=4", f"model.mask_padding={str(mask_padding).lower()}", "loss.multi_view_share=1.0"]
     )

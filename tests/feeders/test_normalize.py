@@ -1,4 +1,4 @@
-"""Normalisation: what both ways must keep (parity.py holds the released one against its numbers)."""
+"""Normalisation: what both methods preserve. parity.py compares the released method with its golden numbers."""
 
 from __future__ import annotations
 

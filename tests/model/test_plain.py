@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from benchmarks.plain import PlainLocalizer
-from model.localizer import Localizer, Output
+from model.localizer import Localizer
 from model.losses import objective
-from model.mil_head import View
 from model.released import load_released, places
 from utils import config
 
@@ -30,8 +29,7 @@ def test_loss_and_every_gradient_are_those_of_the_plain_network(kernels: bool, m
     joints = torch.randn(3, 3, 45, 25, 1, dtype=torch.float64) * mask.view(3, 1, 45, 1, 1)
     video_labels = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1]])
 
-    views = tuple(View(*outputs) for outputs in plain(joints))
-    outputs = (model(joints, mask, lengths), Output(views, features=joints))
+    outputs = [network(joints, mask, lengths) for network in (model, plain)]
     losses = [objective(output, video_labels, mask, None, FAITHFUL)["total"] for output in outputs]
     for loss in losses:
         loss.backward()

@@ -14,7 +14,7 @@ from PIL import Image
 from evaluation import detections
 from evaluation.localization import Detections
 from reporting import animation
-from reporting.animation import animate, clip_texts, draw_pictures, main
+from reporting.animation import animate, clip_texts, draw_pictures, found_texts, main
 from reporting.skeleton_view import SkeletonView
 from utils.errors import UserError
 from utils.store import Split, write_split, write_store
@@ -138,6 +138,12 @@ def test_detections_are_named_below_the_true_classes_best_first(split: Split) ->
     lines = [text.split("\n")[1] for text in clip_texts(split, "val0", found)]
     none, both = "found: nothing", "found: wave 0.75, walk 0.50"
     assert lines == [none, "found: walk 0.50", both, "found: walk 0.25", none, none]
+
+
+def test_the_label_of_a_frame_is_its_best_detection() -> None:
+    found = Detections.of(0, [0, 1, 0], [[0, 6], [4, 8], [5, 7]], [0.5, 0.9, 0.1])
+    assert found_texts(found, 10, ("walk", "wave")) == ["walk 0.50"] * 4 + ["wave 0.90"] * 4 + [""] * 2
+    assert found_texts(Detections.concatenate([]), 2, ("walk", "wave")) == ["", ""]
 
 
 def command(monkeypatch: pytest.MonkeyPatch, split: Split, *arguments: str) -> None:

@@ -14,8 +14,7 @@ import pytest
 
 from prepare import build
 from reporting import dataset_card as card
-from reporting.dataset_card import write_card
-from reporting.dataset_stats import FOOT, example_clips, pose_stats, subset_stats
+from reporting.dataset_card import FOOT, example_clips, pose_stats, subset_stats, write_card
 from tests.reporting.test_skeleton_view import star
 from utils.errors import UserError
 from utils.store import SUBSETS, Split, write_split, write_store

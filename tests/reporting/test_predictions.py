@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evaluation.localization import Detections
-from reporting.predictions import MARK, complete, finished, row_file, running_labels, write_rows, write_segments
+from reporting.predictions import PREDICTION, complete, finished, row_file, write_rows, write_segments
 
 CLASSES = ("walk", "wave")
 FACTS = {"weights": "abc", "window": 1000, "fps": None}
@@ -51,7 +51,7 @@ def test_a_folder_is_finished_only_for_the_facts_that_it_was_made_from(tmp_path:
     assert finished(tmp_path / "nowhere", FACTS) is None
 
 
-@pytest.mark.parametrize("name", ["time_line.png", "segments.json", "segments.csv", MARK])
+@pytest.mark.parametrize("name", ["time_line.png", "segments.json", "segments.csv", PREDICTION])
 def test_a_folder_without_one_of_its_files_is_not_finished(name: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "r" / name).unlink()
@@ -61,7 +61,7 @@ def test_a_folder_without_one_of_its_files_is_not_finished(name: str, tmp_path: 
 @pytest.mark.parametrize(
     "content", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"made_from": {}}', "\x00", '{"results": [3]}']
 )
-@pytest.mark.parametrize("name", ["segments.json", MARK])
+@pytest.mark.parametrize("name", ["segments.json", PREDICTION])
 def test_a_folder_with_a_damaged_file_is_not_finished_and_is_made_anew(name: str, content: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "r" / name).write_text(content)
@@ -82,14 +82,14 @@ def test_outdated_files_of_an_earlier_run_are_deleted_and_those_of_others_stay(t
     (tmp_path / "r" / "notes.txt").touch()
     write(tmp_path / "r", "person1_time_line.png")
     left = {path.name for path in (tmp_path / "r").iterdir()}
-    assert left == {"person1_time_line.png", "segments.json", "segments.csv", MARK, "notes.txt"}
+    assert left == {"person1_time_line.png", "segments.json", "segments.csv", PREDICTION, "notes.txt"}
 
 
-def test_a_false_mark_deletes_nothing_outside_its_folder(tmp_path: Path) -> None:
+def test_a_false_prediction_file_deletes_nothing_outside_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "precious").touch()
     mark = {"made_from": {}, "files": ["../precious"]}
-    (tmp_path / "r" / MARK).write_text(json.dumps(mark))
+    (tmp_path / "r" / PREDICTION).write_text(json.dumps(mark))
     write(tmp_path / "r", "time_line.png")
     assert (tmp_path / "precious").exists()
 
@@ -100,12 +100,6 @@ def test_rows_written_in_parts_make_one_array(tmp_path: Path) -> None:
         for part in (rows[:3], rows[3:3], rows[3:]):
             write_some(part)
     np.testing.assert_array_equal(np.load(tmp_path / "f.npy"), rows)
-
-
-def test_the_label_of_a_frame_is_its_best_detection() -> None:
-    found = Detections.of(0, [0, 1, 0], [[0, 6], [4, 8], [5, 7]], [0.5, 0.9, 0.1])
-    assert running_labels(found, 10, CLASSES) == ["walk 0.50"] * 4 + ["wave 0.90"] * 4 + [""] * 2
-    assert running_labels(Detections.concatenate([]), 2, CLASSES) == ["", ""]
 
 
 def test_a_table_keeps_commas_and_quotes(tmp_path: Path) -> None:

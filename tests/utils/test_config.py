@@ -1,4 +1,4 @@
-"""Settings: every shipped file loads, layers join in order, and each mistake is named."""
+"""Settings: every shipped file loads, later layers win, and messages name each mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's folder: nothing is overwritten, and what was cut off is found again."""
+"""A run's folder: nothing is overwritten, and an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.checkpoint import last_good, load_checkpoint
 from utils import config
 from utils.atomic import whole_file, write_whole
 from utils.errors import UserError, run_command
-from utils.run import Run, write_checkpoint
+from utils.run import Run, read_history, write_checkpoint
 
 SETTINGS = config.load()
 DATA = {"classes": ["walk"], "store": "0", "clips": 3}
@@ -51,7 +51,7 @@ def test_a_run_is_never_overwritten(run: Run) -> None:
 
 def test_a_resumed_run_goes_on_from_the_last_epoch(run: Run) -> None:
     assert again(run)[1]["epoch"] == 2
-    assert [row["epoch"] for row in again(run)[0].history()] == [0, 1, 2]
+    assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [0, 1, 2]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pytest.CaptureFixture) -> None:
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pyt
     last.write_bytes(last.read_bytes()[:-200])
     resumed, checkpoint = again(run)
     assert checkpoint["epoch"] == 1
-    assert [row["epoch"] for row in resumed.history()] == [0, 1]
+    assert [row["epoch"] for row in read_history(resumed.folder)] == [0, 1]
     assert "last.pt: cannot be read as a checkpoint" in capsys.readouterr().err
 
 
@@ -77,7 +77,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(run: Run) -> None:
 def test_a_line_that_was_cut_off_is_forgotten(run: Run) -> None:
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "lo')
-    assert [row["epoch"] for row in again(run)[0].history()] == [0, 1, 2]
+    assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [0, 1, 2]
 
 
 def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Stores from strangers and from damaged disks: refused in one message, or what they were; nothing is run."""
+"""A damaged or hostile store is refused with one message, and no code in it runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def paths(root: Path) -> dict[str, Path]:
 
 
 def edit(path: Path, change: Change, seal: bool = True) -> None:
-    """Change a manifest; as a stranger would with its checksum, as a damaged disk would without."""
+    """Change a manifest: with a new checksum, as a hostile file, or without one, as on a damaged disk."""
     manifest = json.loads(path.read_text())
     change(manifest)
     if seal:
@@ -48,7 +48,7 @@ def edit(path: Path, change: Change, seal: bool = True) -> None:
 
 
 def everything(root: Path) -> list[Any]:
-    """All that a training reads of a split and its store."""
+    """All that training reads from a split and its store."""
     split = Split.open(root, "tiny")
     found: list[Any] = [split.name, split.classes, split.store.digest, split.store.clips]
     for subset in ("train", "val"):
@@ -211,7 +211,7 @@ def test_any_json_anywhere_in_a_sealed_manifest_is_refused_or_consistent(
 
     try:
         edit(path, change)
-        everything(root)  # where it opens, every clip has as many rows of each array as frames
+        everything(root)  # if it opens, each clip has as many rows in every array as it has frames
     except UserError as error:
         assert len(str(error)) < 2000
     finally:

@@ -1,4 +1,4 @@
-"""A store whose arrays are not what its manifest says: refused, without running what they hold or taking memory."""
+"""A store whose arrays differ from its manifest is refused. No code in it runs, and it takes no memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from utils.arrays import write_array
 from utils.errors import UserError
-from utils.store import Split
+from utils.store import Split, write_array
 
 FRAMES = 12  # of the store below
 STEMS = ("joints", "labels", "annotated")
@@ -45,7 +44,7 @@ def read(arrays: dict[str, Path]) -> list[bytes]:
 
 
 def header(text: str) -> bytes:
-    """A header of .npy 1.0, whatever `text` claims."""
+    """A .npy 1.0 header that holds `text`."""
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin-1")
 
 
@@ -60,7 +59,7 @@ def test_pickled_objects_in_an_array_are_not_made(arrays: dict[str, Path], tmp_p
         read(arrays)
     assert not (tmp_path / "payload").exists()
     np.load(arrays[stem], allow_pickle=True)
-    assert (tmp_path / "payload").exists()  # it was a real one
+    assert (tmp_path / "payload").exists()  # the payload works when it is unpickled
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -77,7 +76,7 @@ def test_an_array_that_claims_a_terabyte_takes_no_memory(arrays: dict[str, Path]
 def test_a_terabyte_that_is_really_there_is_not_read(arrays: dict[str, Path]) -> None:
     text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3700000000, 25, 3), }"
     arrays["joints"].write_bytes(header(text))
-    os.truncate(arrays["joints"], arrays["joints"].stat().st_size + 3700000000 * 25 * 3 * 4)  # a hole in the disk
+    os.truncate(arrays["joints"], arrays["joints"].stat().st_size + 3700000000 * 25 * 3 * 4)  # a sparse file
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=r"bytes \(\(3700000000, 25, 3\).*, expected \(\(12, 25, 3\)"):
         read(arrays)
@@ -153,7 +152,7 @@ def test_an_array_with_more_bytes_than_its_shape_is_refused(arrays: dict[str, Pa
 def test_a_split_in_a_worker_process_maps_the_same_files(arrays: dict[str, Path]) -> None:
     split = Split.open(arrays["labels"].parents[1], "tiny")
     sent = pickle.dumps(split)
-    assert len(sent) < 500  # no array is in it
+    assert len(sent) < 500  # it contains no array
     there = pickle.loads(sent)
     assert np.array_equal(there.store.joints("val0"), split.store.joints("val0"))
     assert np.array_equal(there.labels("val0"), split.labels("val0"))
