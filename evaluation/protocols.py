@@ -34,16 +34,16 @@ class Evaluation:
     """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined."""
 
     protocol: str
-    names: list[str]  # of the clips
     classes: tuple[str, ...]
     tious: tuple[float, ...]
-    detections: Detections
-    truth: Detections  # as the protocol reads it
     ap: np.ndarray  # (n_tious, K) detection AP
-    whole_clip_ap: np.ndarray  # (n_tious, K) of the whole-clip baseline
     classification_ap: np.ndarray  # (K,)
     frame_accuracy: float
     f1: np.ndarray  # (3, K) segmental F1 at F1_TIOUS
+    whole_clip_ap: np.ndarray  # (n_tious, K) detection AP of the whole-clip baseline
+    detections: Detections
+    names: list[str]  # of the clips
+    truth: Detections  # as the protocol reads it
 
     @property
     def map_at(self) -> np.ndarray:
