@@ -41,6 +41,8 @@ class Pointwise(nn.Conv2d):
 class Shortcut(nn.Module):
     """The residual connection where the shape changes: strided 1×1 convolution and batch norm."""
 
+    bn_follows = "conv"  # for_inference folds the batch norm into this layer
+
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
@@ -93,6 +95,8 @@ class JointMixing(nn.Module):
 class GraphConv(nn.Module):
     """Adaptive graph convolution: fixed + learned + clip-dependent adjacency (2s-AGCN, equation 3)."""
 
+    bn_follows = "mix"  # for_inference folds the batch norm into this layer
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.register_buffer("fixed", torch.tensor(adjacency(), dtype=torch.float32), persistent=False)
@@ -125,6 +129,8 @@ class TemporalConv(nn.Conv2d):
 
 class Block(nn.Module):
     """Graph convolution, temporal convolution, and a residual connection around both."""
+
+    bn_follows = "tcn"  # for_inference folds the batch norm into this layer
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
         super().__init__()

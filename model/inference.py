@@ -12,22 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.agcn import Block, GraphConv, Shortcut
 from model.localizer import Localizer
 from model.mil_head import interpolate
 
-NORMALIZED = {GraphConv: "mix", Block: "tcn", Shortcut: "conv"}  # the layer whose output the module's `bn` normalizes
 OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed window
 
 
 def for_inference(model: Localizer) -> Localizer:
     """A copy of a network for evaluation only, with every batch norm folded into the layer before it.
 
-    In evaluation a batch norm is a linear map of each channel. The scores are the same up to rounding.
+    In evaluation a batch norm is a linear map of each channel. The scores are the same up to rounding. A module names
+    the layer before its `bn` in `bn_follows`. A module without this attribute stays as it is.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     for parent in list(folded.modules()):
-        if name := NORMALIZED.get(type(parent)):
+        if name := getattr(parent, "bn_follows", None):
             layer, bn = getattr(parent, name), parent.bn
             layer.weight, layer.bias = fuse_conv_bn_weights(
                 layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias

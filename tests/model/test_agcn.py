@@ -34,7 +34,9 @@ class FrameByFrame(nn.Module):
         return masked_relu(self.conv(x), kept), kept
 
 
-def test_a_users_own_block_takes_the_place_of_block_and_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_block_takes_the_place_of_block_and_is_trained_and_evaluated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(agcn, "Block", FrameByFrame)
     torch.manual_seed(0)
     model = Localizer(3, SMALL).train()
@@ -48,6 +50,8 @@ def test_a_users_own_block_takes_the_place_of_block_and_trains(monkeypatch: pyte
         adam.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+    ours, expected = for_inference(model)(*batch).views[0], model.eval()(*batch).views[0]
+    torch.testing.assert_close(ours.frame_scores, expected.frame_scores)
     assert all((new != old).any() for new, old in zip(model.backbone.parameters(), before, strict=True))
 
 
