@@ -230,8 +230,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--window", type=int, metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
     add("--features", action="store_true", help="also write features.npy and scores.npz (default: no)")
     add("--animate", choices=("gif", "mp4"), help="also write the moving skeleton (default: no)")
-    precision = "bfloat16 is less exact, and faster on some hardware (default: float32)"
-    add("--precision", choices=("float32", "bfloat16"), default="float32", help=precision)
+    precision = "float32, or bfloat16, which is less exact and faster on some hardware (default: float32)"
+    add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
     args = parser.parse_args()
     for name, (least, most) in LIMITS.items():

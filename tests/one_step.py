@@ -16,8 +16,7 @@ from benchmarks.plain import PlainLocalizer
 from model.localizer import Localizer
 from utils import config
 
-if __name__ == "__main__":
-    device = torch.device("cuda")
-    settings = config.load([ROOT / "config" / "original.yaml"])
-    network = PlainLocalizer(CLASSES) if sys.argv[1] == "plain" else Localizer(CLASSES, settings.model)
-    epoch(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()
+device = torch.device("cuda")
+settings = config.load([ROOT / "config" / "original.yaml"])
+network = PlainLocalizer(CLASSES) if sys.argv[1] == "plain" else Localizer(CLASSES, settings.model)
+epoch(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()

@@ -66,8 +66,6 @@ class Transforms(NamedTuple):
     back: Tensor
 
 
-@lru_cache
-@torch.inference_mode(mode=False)  # a tensor made in inference mode could not be used in training later
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
@@ -76,6 +74,11 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     u + iv = Σ w·(c + is), because neural networks convolve with reversed weights. Gauss: (a + ib)(u + iv) =
     k1 − k3 + i(k1 + k2), where k1 = (a + b)·u, k2 = a·(v − u), k3 = b·(u + v).
     """
+    return Transforms(*(torch.tensor(matrix, dtype=dtype) for matrix in _matrices(taps)))
+
+
+@lru_cache
+def _matrices(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     length = TILE + taps - 1
     frequency = np.arange(1, length // 2 + 1)[:, None]
     angle = 2 * np.pi / length * (frequency * np.arange(length) % length)
@@ -84,7 +87,7 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     tile = np.concatenate([one, c - s, c, -s])
     weights = np.concatenate([one, c, s - c, c + s])[:, :taps]
     back = np.concatenate([one, 2 * (c - s), -2 * s, -2 * c])[:, :TILE].T / length
-    return Transforms(*(torch.tensor(matrix, dtype=dtype) for matrix in (tile, weights, back)))
+    return tile, weights, back
 
 
 @lru_cache(maxsize=64)
