@@ -67,7 +67,7 @@ class Transforms(NamedTuple):
 
 
 @lru_cache
-@torch.inference_mode(mode=False)  # a tensor made in inference mode could not be used in training later
+@torch.autograd.inference_mode(mode=False)  # a tensor made in inference mode could not be used in training later
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
