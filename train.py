@@ -108,9 +108,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
     last_epoch = max(first_epoch, settings.train.epochs) - 1
-    # Features are channels-last already, and inductor's own choice of layouts fails on strided symbolic lengths.
-    compiler = partial(torch.compile, dynamic=True, options={"layout_optimization": False})
-    network = compiler(model) if settings.train.compile else model
+    network = model
+    if settings.train.compile:  # features are channels-last already; inductor's choice fails on strided dynamic lengths
+        network = torch.compile(model, dynamic=True, options={"layout_optimization": False})
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch) if run else None
 
