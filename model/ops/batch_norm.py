@@ -28,13 +28,17 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         if not len(x) and not self.over_ranks:  # a rank without clips has no statistics, but takes part in the step
             return x * self.weight[:, None, None] + self.bias[:, None, None]
-        count, mean, var = moments(x, mask)
+        compiling = torch.compiler.is_compiling() and not self.over_ranks
+        count, mean, var = plain_moments(x, mask) if compiling else moments(x, mask)
         if self.over_ranks:
             count, mean, var = pooled(*distributed.stack(torch.stack([count.expand_as(mean), mean, var])).unbind(1))
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+        if compiling:  # the compiler differentiates and joins the operations
+            scale = self.weight * (var + self.eps).rsqrt()
+            return ((x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
         return _Normalize.apply(x, self.weight, self.bias, (count, mean, var), mask, self.eps, self.over_ranks)
 
 
@@ -43,6 +47,15 @@ def synchronize_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, MaskedBatchNorm):
             module.over_ranks = distributed.size() > 1
+
+
+def plain_moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The same as `moments` in a few differentiable operations, for torch.compile."""
+    real = torch.ones_like(x[:, :1]) if mask is None else mask[:, None, :, None].expand(-1, -1, -1, x.shape[3])
+    real = real.to(torch.promote_types(x.dtype, torch.float32))
+    count = real.sum()
+    mean = (x * real).sum((0, 2, 3)) / count
+    return count, mean, ((x - mean[:, None, None]).square() * real).sum((0, 2, 3)) / count
 
 
 @torch.no_grad()
