@@ -36,7 +36,7 @@ from reporting.tensorboard import TensorBoardWriter
 from utils import config, distributed
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, set_matrix_precision
-from utils.errors import run_command
+from utils.errors import UserError, run_command
 from utils.run import Run, read_history, seed_everything
 from utils.stops import run_until_stopped
 from utils.store import Split
@@ -109,6 +109,10 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         first_epoch = resumed["epoch"] + 1
     last_epoch = max(first_epoch, settings.train.epochs) - 1
     network = model
+    if settings.train.compile and distributed.size() > 1 and settings.train.sync_batch_norm:
+        raise UserError(
+            "train.compile=true: batch norm over several ranks is not compiled; set train.sync_batch_norm=false"
+        )
     if settings.train.compile:  # features are channels-last already; inductor's choice fails on strided dynamic lengths
         network = torch.compile(model, dynamic=True, options={"layout_optimization": False})
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)

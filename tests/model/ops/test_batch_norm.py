@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.ops.batch_norm import MaskedBatchNorm, moments, synchronize_batch_norm
+from model.ops.batch_norm import MaskedBatchNorm, moments, plain_moments, synchronize_batch_norm
 from utils import distributed
 
 LENGTHS = [9, 1, 6]
@@ -115,3 +115,10 @@ def test_a_rank_without_clips_keeps_its_own_statistics() -> None:
     assert y.shape == (0, 4, 11, 5)
     torch.testing.assert_close(list(norm.buffers()), before)
     assert not norm.weight.grad.any()
+
+
+def test_the_moments_for_compilers_are_the_same() -> None:
+    torch.manual_seed(0)
+    x = features(3, 11)
+    for ours, expected in zip(plain_moments(x, MASK), moments(x, MASK), strict=True):
+        torch.testing.assert_close(ours, expected, **EXACT)
