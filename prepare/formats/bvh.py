@@ -16,6 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from utils.atomic import whole_file
 
 BLOCK_FRAMES = 1024
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
@@ -53,7 +54,14 @@ class Bvh:
     def positions(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """Positions of all nodes in the `wanted` frames (rising indices), in blocks (T, nodes, 3).
 
-        Units and axes are the file's. Raises TakeError, also from the iterator, when a frame is missing or damaged.
+        Units and axes are the file's. Raises TakeError as `values`.
+        """
+        return (forward(self.nodes, block) for block in self.values(wanted))
+
+    def values(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """Values of all channels in the `wanted` frames (rising indices), in blocks (T, channels).
+
+        Raises TakeError, from the iterator, when a frame is missing or damaged.
         """
         chosen, last = set(wanted.tolist()), int(wanted[-1])
         width = sum(len(node.channels or ()) for node in self.nodes)
@@ -66,8 +74,16 @@ class Bvh:
             if frame in chosen:
                 rows.append(_numbers(text.split(), width, f"one for each of its {width} channels", line))
             if len(rows) == BLOCK_FRAMES or frame == last:
-                yield forward(self.nodes, np.stack(rows))
+                yield np.stack(rows)
                 rows = []
+
+
+def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> None:
+    """Write a BVH file with the skeleton of the file `skeleton` and these values (T, channels)."""
+    header = "".join(iter(skeleton.open(encoding="utf-8").readline, "MOTION\n"))
+    with whole_file(path) as file:
+        file.write(f"{header}MOTION\nFrames: {len(values)}\nFrame Time: {1 / fps:.8f}\n".encode())
+        np.savetxt(file, values, fmt="%.3f")
 
 
 def read_bvh(path: Path) -> Bvh:

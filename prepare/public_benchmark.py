@@ -1,0 +1,237 @@
+"""Build a public benchmark of untrimmed recordings from the Bandai-Namco Research Motion dataset.
+
+    git clone https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset CLONE
+    bash prepare/public_benchmark.sh --source CLONE
+
+Anyone can download that data set (Kobayashi et al. 2023, CC BY-NC 4.0) without registration. Each of its BVH files shows
+one action. A recording of the benchmark is a sequence of such files of one actor. Each file begins where the one before
+ends, with a short blend between them. So the times of all actions are known exactly.
+
+Two splits label the same recordings. `public` has all actors in training and validation, and no file in both.
+`public_actors` validates on two actors whom training does not have. The seed is fixed: every build gives the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+from tqdm import tqdm
+
+#OWN from prepare import own_data
+from prepare.formats.annotations import write_csv
+from prepare.formats.bvh import Bvh, read_bvh, write_bvh
+from prepare.formats.errors import TakeError
+from prepare.formats.folders import walk
+from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
+from utils.atomic import write_json
+from utils.errors import UserError, run_command
+from utils.skeleton import FPS
+
+ROOT = Path(__file__).parents[1]
+PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
+VERSION = 1  # with another version the recordings are others, and results can't be compared
+FILES = 991  # that `is_used` chooses from the whole data set
+FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
+ACTIONS = {  # the classes of each action in a file's name; files of other actions are background
+    "walk": ("walk",),
+    "walk-back": ("walk",),
+    "walk-left": ("walk",),
+    "walk-right": ("walk",),
+    "walk-turn-left": ("walk", "turn"),
+    "walk-turn-right": ("walk", "turn"),
+    "run": ("run",),
+    "dash": ("run",),
+    "wave-both-hands": ("wave",),
+    "wave-left-hand": ("wave",),
+    "wave-right-hand": ("wave",),
+    "raise-up-both-hands": ("raise arms",),
+    "raise-up-left-hand": ("raise arms",),
+    "raise-up-right-hand": ("raise arms",),
+}
+AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
+NEW_ACTORS = ("c26294", "121d43")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
+FEWEST_FILES = 20  # of an actor; others are not used
+VAL_SHARE = 4  # every fourth file is a validation file
+SECONDS = (10.0, 30.0)  # of a recording; the last file may go past the end
+KINDS = (0.2, 0.4, 0.4)  # shares of recordings with files of one, two and three kinds
+BACKGROUND = 0.15  # probability that a background file comes next
+BLEND = (12, 30)  # fewest and most frames of a blend
+TURNING = (0.1, 0.9)  # part of a file's change of heading that is labelled "turn"
+STRIDE = 31  # frames; the hips swing with each step, and a mean over so many frames shows the heading
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the data set."""
+
+    path: Path
+    actor: str  # SHA-256 of the skeleton; each actor has a skeleton of his own
+    action: str
+
+    @property
+    def kind(self) -> str | None:
+        """The last of its classes; None for background."""
+        return ACTIONS.get(self.action, (None,))[-1]
+
+
+@dataclass
+class Sequence:
+    """Files of one actor that are joined to a recording."""
+
+    files: list[str] = field(default_factory=list)
+    parts: list[Motion] = field(default_factory=list)
+    labels: list[tuple[str, int, int]] = field(default_factory=list)  # class, first frame, frame after the last
+    frames: int = 0
+
+    def append(self, file: Source, blend: int) -> None:
+        """Add a file behind the others, after `blend` frames. Raises UserError when it is damaged."""
+        bvh, motion = read_source(file.path)
+        nodes = {node.name: node for node in bvh.nodes}
+        sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
+        if self.parts:
+            between, motion = join(self.parts[-1], motion, blend, sideways)
+            self._add(lifted(between, (self.parts[-1].frames(-1, None), motion.frames(0, 1)), bvh.nodes))
+        for name in ACTIONS.get(file.action, ()):
+            first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
+            self.labels.append((name, self.frames + first, self.frames + end))
+        self._add(motion)
+        self.files.append(file.path.name)
+
+    def _add(self, part: Motion) -> None:
+        self.parts.append(part)
+        self.frames += len(part.positions)
+
+
+def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[str, Path]]:
+    """Write the recordings and, for each split, its annotations. Returns their folder, and the annotations by split.
+
+    Raises UserError when `source` has not the `expected` number of files of the benchmark, or when one is damaged.
+    """
+    pools: dict[str, dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
+    for file in find_sources(source, expected):
+        subset = "train" if (number_of(file.path.name) // 100) % VAL_SHARE else "val"
+        pools[file.actor][subset].append(file)
+    folder = out / "recordings"
+    folder.mkdir(parents=True, exist_ok=True)
+    used: dict[str, list[str]] = {}
+    rows: dict[str, list[tuple[str, ...]]] = {"public": [], "public_actors": []}
+    for actor, subsets in tqdm(sorted(pools.items()), desc="actors", unit="actor", disable=None):
+        if sum(map(len, subsets.values())) < FEWEST_FILES:
+            continue
+        for subset, files in sorted(subsets.items()):
+            for number, sequence in enumerate(sequences(files, f"{actor} {subset}"), start=1):
+                name = f"{actor[:4]}_{subset}_{number:03}"
+                write_bvh(folder / f"{name}.bvh", files[0].path, concatenate(sequence.parts).channels(), FPS)
+                used[name] = sequence.files
+                rows["public"] += annotation_rows(name, subset, sequence)
+                other = "val" if actor.startswith(NEW_ACTORS) else "train"
+                rows["public_actors"] += annotation_rows(name, other, sequence)
+    write_json(out / "sources.json", {"version": VERSION, "page": PAGE, "files": used})
+    tables = {split: out / f"{split}.csv" for split in rows}
+    for split, table in tables.items():
+        write_csv(table, rows[split])
+    return folder, tables
+
+
+def find_sources(folder: Path, expected: int) -> list[Source]:
+    """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build`."""
+    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_used(path.name)}
+    if len(found) != expected:
+        raise UserError(
+            f"{folder}: holds {len(found)} of the {expected} files that the benchmark uses. Name a whole clone of {PAGE}"
+        )
+    actions = {name: FILE_NAME.fullmatch(name)["action"] for name in sorted(found)}
+    used = {name: action for name, action in actions.items() if action not in AMBIGUOUS}
+    return [Source(found[name], skeleton_digest(found[name]), action) for name, action in used.items()]
+
+
+def number_of(name: str) -> int:
+    """The SHA-256 of a name as a number."""
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16)
+
+
+def is_used(name: str) -> bool:
+    """Whether the benchmark uses the file of this name. The rule chooses about a sixth of the data set."""
+    return number_of(name) % 100 < 30
+
+
+def skeleton_digest(path: Path) -> str:
+    """SHA-256 of the part of a BVH file before its motion."""
+    with path.open("rb") as file:
+        return hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n"))).hexdigest()
+
+
+def read_source(path: Path) -> tuple[Bvh, Motion]:
+    """A file's skeleton and its motion. Raises UserError when it is damaged."""
+    try:
+        bvh = read_bvh(path)
+        if any(node.channels not in ([], CHANNELS) for node in bvh.nodes):
+            raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
+        return bvh, Motion.of_channels(np.concatenate(list(bvh.values(np.arange(bvh.frames)))))
+    except TakeError as error:
+        raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
+
+
+def sequences(files: list[Source], seed: str) -> Iterator[Sequence]:
+    """Recordings made of the files of one actor and subset. No file is used twice, and a few are left over."""
+    rng = np.random.default_rng(number_of(f"{VERSION} {seed}"))
+    left: dict[str | None, list[Source]] = defaultdict(list)
+    for index in rng.permutation(len(files)):
+        left[files[index].kind].append(files[index])
+    while kinds := sorted(kind for kind in left if kind and left[kind]):
+        kinds = rng.permutation(kinds)[: rng.choice(len(KINDS), p=KINDS) + 1].tolist()
+        frames = FPS * rng.uniform(*SECONDS)
+        sequence = Sequence()
+        while sequence.frames < frames and any(left[kind] for kind in kinds):
+            kinds = [kind for kind in kinds[1:] + kinds[:1] if left[kind]]  # one kind after the other
+            background = left[None] and rng.random() < BACKGROUND
+            sequence.append(left[None if background else kinds[0]].pop(), int(rng.integers(*BLEND, endpoint=True)))
+        if sequence.frames >= FPS * SECONDS[0]:
+            yield sequence
+
+
+def turning(headings: np.ndarray) -> tuple[int, int]:
+    """First frame of a turn and the frame after its last, from the headings (T,) in radians of a file with one turn."""
+    smooth = uniform_filter1d(headings, STRIDE, mode="nearest")
+    share = (smooth - smooth[0]) / (smooth[-1] - smooth[0])
+    first, last = (int(np.argmax(share > bound)) for bound in TURNING)
+    return first, last + 1
+
+
+def annotation_rows(name: str, subset: str, sequence: Sequence) -> Iterator[tuple[str, ...]]:
+    """Rows of a table of annotations. Times lie half a frame before the frame, so no rounding moves a label."""
+    for label, first, end in sequence.labels:
+        yield name, subset, label, *(f"{max(frame - 0.5, 0) / FPS:.4f}" for frame in (first, end))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="bash prepare/public_benchmark.sh",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
+    folder = {"type": Path, "metavar": "DIR"}
+    recordings, prepared = ROOT / "dataset/public_benchmark", ROOT / "dataset/processed_data"
+    text = "where the recordings and annotations go (default: dataset/public_benchmark)"
+    parser.add_argument("--recordings", **folder, default=recordings, help=text)
+    text = "where the stores and the two splits go (default: dataset/processed_data)"
+    parser.add_argument("--out", **folder, default=prepared, help=text)
+    args = parser.parse_args()
+    written, tables = build(args.source, args.recordings)
+    for split, table in tables.items():
+        own_data.prepare(written, table, split, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

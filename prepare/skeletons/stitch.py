@@ -1,0 +1,97 @@
+"""Join pieces of motion of one skeleton: each begins at the place and heading where the one before ends.
+
+The frames between two pieces are a cubic Hermite curve, of positions and of rotations. So they continue the velocity of
+the piece before and lead into the velocity of the piece after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from prepare.formats.bvh import Node, forward
+
+ORDER = "ZXY"  # of the rotation channels
+CHANNELS = ["xposition", "yposition", "zposition", *(f"{axis.lower()}rotation" for axis in ORDER)]  # of each joint
+HIPS = 1  # the joint that moves through the room; its parent stays at the origin
+UP, GROUND = 1, [0, 2]  # the vertical axis, and the axes of the floor
+
+
+@dataclass(frozen=True)
+class Motion:
+    """J joints relative to their parents: rotations as quaternions (T, J, 4), positions (T, J, 3) in the file's units."""
+
+    quaternions: np.ndarray
+    positions: np.ndarray
+
+    @classmethod
+    def of_channels(cls, values: np.ndarray) -> Motion:
+        """From the channels (T, 6J) of a BVH file whose joints all have CHANNELS."""
+        values = values.reshape(len(values), -1, len(CHANNELS))
+        return cls(Rotation.from_euler(ORDER, values[..., 3:], degrees=True).as_quat(), values[..., :3])
+
+    def channels(self) -> np.ndarray:
+        """The channels (T, 6J) of a BVH file."""
+        angles = Rotation.from_quat(self.quaternions).as_euler(ORDER, degrees=True, suppress_warnings=True)
+        return np.concatenate([self.positions, angles], axis=-1).reshape(len(self.positions), -1)
+
+    def headings(self, sideways: np.ndarray) -> np.ndarray:
+        """Angle of the body about the vertical axis in each frame, (T,) radians.
+
+        sideways: (3,) the direction from the right to the left hip, in the axes of the hips.
+        """
+        left = Rotation.from_quat(self.quaternions[:, HIPS]).apply(sideways)
+        return np.unwrap(np.arctan2(left[:, 0], left[:, 2]))
+
+    def frames(self, first: int | None, end: int | None) -> Motion:
+        """The frames [first, end)."""
+        return Motion(self.quaternions[first:end], self.positions[first:end])
+
+    def placed(self, angle: float, shift: np.ndarray) -> Motion:
+        """The motion turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
+        turn, quaternions, positions = Rotation.from_rotvec([0, angle, 0]), self.quaternions.copy(), self.positions.copy()
+        quaternions[:, HIPS] = (turn * Rotation.from_quat(quaternions[:, HIPS])).as_quat()
+        positions[:, HIPS] = turn.apply(positions[:, HIPS])
+        positions[:, HIPS, GROUND] += shift
+        return Motion(quaternions, positions)
+
+
+def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tuple[Motion, Motion]:
+    """The `frames` between two pieces of two frames or more, and the second piece at its place behind them.
+
+    sideways: as in `Motion.headings`.
+    """
+    after = after.placed(before.headings(sideways)[-1] - after.headings(sideways)[0], np.zeros(2))
+    start, end = before.positions[-1], after.positions[0]
+    start_velocity, end_velocity = start - before.positions[-2], after.positions[1] - end
+    steps = frames + 1
+    travelled = steps * (start_velocity + end_velocity) / 2
+    after = after.placed(0.0, (start + travelled - end)[HIPS, GROUND])
+    end = after.positions[0]
+
+    share = np.arange(1, steps)[:, None, None] / steps
+    weight = share**2 * (3 - 2 * share)  # of the end
+    push, pull = steps * share * (1 - share) ** 2, -steps * share**2 * (1 - share)  # frames of the two velocities
+    positions = (1 - weight) * start + weight * end + push * start_velocity + pull * end_velocity
+
+    second_last, last = (Rotation.from_quat(q) for q in before.quaternions[-2:])
+    first, second = (Rotation.from_quat(q) for q in after.quaternions[:2])
+    pushed = last * Rotation.from_rotvec(push * (second_last.inv() * last).as_rotvec())
+    pulled = first * Rotation.from_rotvec(pull * (first.inv() * second).as_rotvec())
+    rotations = pushed * Rotation.from_rotvec(weight * (pushed.inv() * pulled).as_rotvec())
+    return Motion(rotations.as_quat(), positions), after
+
+
+def lifted(between: Motion, ends: tuple[Motion, Motion], nodes: list[Node]) -> Motion:
+    """The frames between two pieces, raised where a foot would be lower than at the `ends`, so that none sinks in."""
+    heights = [forward(nodes, piece.channels())[:, HIPS:, UP].min(axis=1) for piece in (*ends, between)]
+    positions = between.positions.copy()
+    positions[:, HIPS, UP] += np.maximum(min(heights[0][-1], heights[1][0]) - heights[2], 0)
+    return Motion(between.quaternions, positions)
+
+
+def concatenate(parts: list[Motion]) -> Motion:
+    """The parts, one after another."""
+    return Motion(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("quaternions", "positions")))
