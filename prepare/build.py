@@ -21,9 +21,10 @@ from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import load_body
 from prepare.store.splits import write_label_set
 from prepare.store.summary import print_rates, print_takes
-from prepare.store.update import lock_folder, store_name, update_store
+from prepare.store.update import store_name, update_store
 from reporting.dataset_card import write_card
 from utils.errors import run_command
+from utils.lock import lock_folder
 from utils.manifest import plain_name
 from utils.store import SUBSETS, Split
 
@@ -61,7 +62,7 @@ def build(
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit)
     out.mkdir(parents=True, exist_ok=True)
-    with lock_folder(out):
+    with lock_folder(out, "preparation", "choose another --out"):
         folder = out / store_name(babel, body)
         store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
