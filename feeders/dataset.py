@@ -50,7 +50,7 @@ class SkeletonClips(Dataset):
         self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
         self.classes = split.classes
         wanted = split.clip_ids(subset) if clip_ids is None else clip_ids
-        labels = {sid: policy.apply(split.labels(sid), split.annotated(sid)) for sid in wanted}
+        labels = {sid: self._labels(sid) for sid in wanted}
         self.clip_ids = [sid for sid in wanted if labels[sid] is not None]
         if not self.clip_ids:
             raise UserError(
@@ -58,7 +58,7 @@ class SkeletonClips(Dataset):
                 f"data.max_frames = {policy.max_frames} frames; look at its split.json for what was left out and why"
             )
         self.lengths = np.array([len(labels[sid]) for sid in self.clip_ids])
-        self.video_labels = np.stack([labels[sid].any(axis=0) for sid in self.clip_ids])
+        self.video_labels = np.stack([labels[sid].any(axis=0) | split.untimed(sid) for sid in self.clip_ids])
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -70,8 +70,10 @@ class SkeletonClips(Dataset):
 
     def frame_labels(self, index: int) -> np.ndarray:
         """Frame labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only."""
-        sid = self.clip_ids[index]
-        return self.policy.apply(self.split.labels(sid), self.split.annotated(sid))
+        return self._labels(self.clip_ids[index])
+
+    def _labels(self, sid: str) -> np.ndarray | None:
+        return self.policy.apply(self.split.labels(sid), self.split.annotated(sid), self.split.untimed(sid))
 
     def only(self, indices: np.ndarray) -> SkeletonClips:
         """A dataset of these clips alone; indices start from 0 again."""

@@ -27,7 +27,9 @@ class LabelPolicy:
         """The policy of the corrected evaluation: all labels, unshifted. Only `max_frames` stays as it is."""
         return LabelPolicy("all", "background", self.max_frames, "clip")
 
-    def apply(self, labels: np.ndarray, annotated: np.ndarray) -> np.ndarray | None:
+    def apply(
+        self, labels: np.ndarray, annotated: np.ndarray, untimed: np.ndarray | None = None
+    ) -> np.ndarray | None:
         """Labels (T, K) bool of a clip → its labels (T', K) under this policy; None if the clip is left out.
 
         `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does.
@@ -35,6 +37,7 @@ class LabelPolicy:
 
         Args:
             annotated: (T,) bool, frames that any annotation covers.
+            untimed: (K,) bool, classes of the clip whose times are not known. A clip that has one is not left out.
         """
         counted = annotated.sum() if self.length_counts == "annotated" else len(labels)
         if counted > self.max_frames:
@@ -43,4 +46,4 @@ class LabelPolicy:
             labels = labels[annotated]
         if self.overlaps == "lowest":
             labels = labels & (labels.cumsum(axis=1) == 1)
-        return labels if labels.any() else None
+        return labels if labels.any() or np.any(untimed) else None

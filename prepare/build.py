@@ -18,10 +18,11 @@ from pathlib import Path
 from prepare.formats.amass import AmassIndex
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.errors import TakeError
-from prepare.formats.smplh_body import load_body
+from prepare.formats.smplh_body import body_digest, load_body
+from prepare.skeletons.smplh import SmplhJoints, read_joints
 from prepare.store.splits import write_label_set
 from prepare.store.summary import print_rates, print_takes
-from prepare.store.update import store_name, update_store
+from prepare.store.update import METHOD, Takes, update_store
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
@@ -63,12 +64,15 @@ def build(
     wanted = choose(babel.clips, places, classes, limit)
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        folder = out / store_name(babel, body)
-        store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
+        facts = {"settings": {"method": METHOD, "body": body_digest(body)}, "babel": babel.hashes}
+        joints_of = SmplhJoints(body)
+        takes = Takes(amass, lambda path, limit: read_joints(path, joints_of, limit), facts)
+        folder = out / takes.store_name()
+        store, left_out = update_store(folder, takes, babel.clips, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
         print_rates(babel_code, store)
         for name, members in label_sets.items():
-            write_label_set(out / name, members, babel, store)
+            write_label_set(out / name, members, babel.clips, store, {"babel": babel.hashes}, babel.unlabelled)
     print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
 
 

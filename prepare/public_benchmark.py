@@ -25,7 +25,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-#OWN from prepare import own_data
+from prepare import own_data
 from prepare.formats.annotations import write_csv
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
 from prepare.formats.errors import TakeError

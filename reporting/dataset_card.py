@@ -101,7 +101,7 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
     for sid in ids:
         labels = split.labels(sid)
         numbers = labels.astype(np.float32)  # matrix products of floats are fast, and exact up to 16 million frames
-        clips += labels.any(axis=0)
+        clips += labels.any(axis=0) | split.untimed(sid)
         overlap += (numbers.T @ numbers).astype(np.int64)
         several += int((labels.sum(axis=1) > 1).sum())
         unannotated += int((~split.annotated(sid)).sum())

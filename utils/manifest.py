@@ -91,6 +91,7 @@ class SplitManifest(Manifest):
     labels_file: str = Field(pattern=r"^labels-[0-9a-f]{12}\.npy$")
     annotated_file: str = Field(pattern=r"^annotated-[0-9a-f]{12}\.npy$")
     clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)
+    untimed: dict[str, list[int]] = {}  # classes of a training clip whose times are not known, by clip id
     counts: dict[str, dict[str, Any]] = {}  # clips and frames by subset
     left_out: dict[str, dict[str, int]] = {}  # clips of BABEL that are not in the split, by subset and reason
 
@@ -98,6 +99,8 @@ class SplitManifest(Manifest):
     def _is_consistent(self) -> SplitManifest:
         _refuse_repeated(self.classes, "class")
         _refuse_repeated([sid for _, sid, _ in self.clips_in_order()], "clip")
+        if not {k for labels in self.untimed.values() for k in labels} <= set(range(len(self.classes))):
+            raise ValueError("untimed names a class that is not in classes")
         return self
 
     def clips_in_order(self) -> Iterator[tuple[Subset, str, int]]:

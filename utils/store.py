@@ -123,6 +123,10 @@ class Split:
         """Classes of each frame of a clip, (T, K) bool. A frame has several where actions overlap."""
         return self._labels[self._rows[sid]]
 
+    def untimed(self, sid: str) -> np.ndarray:
+        """Classes of a clip whose times are not known, (K,) bool. They are not in `labels`."""
+        return np.isin(np.arange(len(self.classes)), self.manifest.untimed.get(sid, []))
+
     def annotated(self, sid: str) -> np.ndarray:
         """Whether any annotation covers a frame, (T,) bool. Frames without one have no class in `labels`."""
         return self._annotated[self._rows[sid]]

@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from prepare.formats.errors import MAX_FRAMES
 from utils.errors import UserError, first_problem, nearest, shown
 from utils.manifest import MAX_JSON_BYTES
 from utils.skeleton import FPS
@@ -66,17 +67,18 @@ ACTIONS = TypeAdapter(dict[str, int], config=ConfigDict(strict=True))  # a label
 
 @dataclass(frozen=True)
 class Annotation:
-    """One clip with frame labels: its id, take (`feat_p`), seconds, and segments in BABEL's order."""
+    """One annotated clip: its id, take (`feat_p`), seconds if they are known, and segments in the file's order."""
 
     sid: str
     subset: str
     feat_p: str
-    duration: float
+    duration: float | None
     segments: list[Segment]
+    untimed: tuple[str, ...] = ()  # video-level labels: actions of the clip whose times are not known
 
     def frame_limit(self) -> int:
         """Frames at 30 fps within the duration. 1e-6 is added because 30 * 16.4 gives 491.99999999999994."""
-        return math.floor(FPS * self.duration + 1e-6)
+        return MAX_FRAMES if self.duration is None else math.floor(FPS * self.duration + 1e-6)
 
 
 @dataclass(frozen=True)

@@ -8,32 +8,50 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import Babel, dense_labels
+from prepare.formats.babel import Annotation, dense_labels
 from utils.store import SUBSETS, SkeletonStore, write_split
 
 BENCHMARK_FRAMES = 1000  # default of data.max_frames; longer clips are stored and left out when data are loaded
 
 
-def write_label_set(folder: Path, classes: list[str], babel: Babel, store: SkeletonStore) -> None:
-    """Write the split `folder` of these classes over the clips of `store`, and print what is in it."""
+def write_label_set(
+    folder: Path,
+    classes: list[str],
+    annotations: list[Annotation],
+    store: SkeletonStore,
+    origin: dict[str, Any],
+    unlabelled: dict[str, int],
+) -> None:
+    """Write the split `folder` of these classes over the clips of `store`, and print what is in it.
+
+    Args:
+        origin: entries of the manifest that say where the annotations come from.
+        unlabelled: clips without frame labels, by subset.
+    """
     clips: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {subset: {} for subset in SUBSETS}
-    left_out = {subset: Counter({"without frame labels": babel.unlabelled[subset]}) for subset in SUBSETS}
-    for clip in babel.clips:
+    untimed: dict[str, list[int]] = {}
+    left_out = {subset: Counter({"without frame labels": unlabelled[subset]}) for subset in SUBSETS}
+    for clip in annotations:
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1
             continue
         labels, annotated = dense_labels(clip.segments, classes, store.clips[clip.sid].frames)
-        if labels.any():
+        indices = [index for index, name in enumerate(classes) if name in clip.untimed]
+        if indices:
+            untimed[clip.sid] = indices
+            annotated[:] = True  # the action may be in any frame
+        if labels.any() or indices:
             clips[clip.subset][clip.sid] = labels, annotated
         else:
             left_out[clip.subset]["without a chosen class"] += 1
-    counts = {subset: _counts(list(clips[subset].values()), classes) for subset in SUBSETS}
+    counts = {subset: _counts(clips[subset], classes, untimed) for subset in SUBSETS}
     facts = {
         "name": folder.name,
         "classes": classes,
         "skeletons": store.folder.name,
         "skeletons_digest": store.digest,
-        "babel": babel.hashes,
+        **origin,
+        "untimed": untimed,
         "counts": counts,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
@@ -43,10 +61,14 @@ def write_label_set(folder: Path, classes: list[str], babel: Babel, store: Skele
     _print(folder.name, classes, counts)
 
 
-def _counts(clips: list[tuple[np.ndarray, np.ndarray]], classes: list[str]) -> dict[str, Any]:
+def _counts(
+    by_id: dict[str, tuple[np.ndarray, np.ndarray]], classes: list[str], untimed: dict[str, list[int]]
+) -> dict[str, Any]:
     """Clips and frames of one subset, given (T, K) labels and (T,) annotated frames of each clip."""
-    none = np.zeros(len(classes), int)
-    present = sum((labels.any(axis=0) for labels, _ in clips), none)
+    clips, none = list(by_id.values()), np.zeros(len(classes), int)
+    present = none.copy()
+    for sid, (labels, _) in by_id.items():
+        present += labels.any(axis=0) | np.isin(np.arange(len(classes)), untimed.get(sid, []))
     frames = sum((labels.sum(axis=0) for labels, _ in clips), none)
     return {
         "clips": len(clips),

@@ -1,4 +1,4 @@
-"""The skeleton store of one body and one release of BABEL: computed from takes, and updated when takes change."""
+"""A skeleton store: computed from takes (motion files), and updated when takes change."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import Annotation, Babel
+from prepare.formats.babel import Annotation
 from prepare.formats.errors import TakeError
-from prepare.formats.smplh_body import Body, body_digest
-from prepare.skeletons.smplh import SmplhJoints
-from prepare.store.workers import Job, Outcome, Part, Source, compute_parts, read_part
+from prepare.store.workers import Job, Outcome, Part, Reader, Source, compute_parts, read_part
 from utils.atomic import write_json
 from utils.errors import UserError
 from utils.manifest import FORMAT
+from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 METHOD = 1  # version of the computation from poses to joints; another version makes another store
@@ -26,17 +27,24 @@ PARTS = "parts"  # folder of computed takes, until the store is written from the
 SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves time
 
 
-def store_name(babel: Babel, body: Body) -> str:
-    """Folder name of the store of these labels and this body. Other labels or another body give another name."""
-    settings = {"format": FORMAT, "method": METHOD, "body": body_digest(body), "babel": babel.hashes}
-    return STORE_PREFIX + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+@dataclass(frozen=True)
+class Takes:
+    """Where the joints of a store come from."""
+
+    folder: Path
+    read: Reader
+    facts: dict[str, Any]  # entries of the manifest; `settings` holds all that decides the joints besides the takes
+
+    def store_name(self) -> str:
+        """Folder name of the store. Other settings, or other labels of BABEL, give another name."""
+        settings = {"format": FORMAT, **self.facts["settings"], "babel": self.facts.get("babel", {})}
+        return STORE_PREFIX + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def update_store(
     folder: Path,
-    amass: Path,
-    babel: Babel,
-    body: Body,
+    takes: Takes,
+    clips: list[Annotation],
     places: dict[str, str],
     problems: dict[str, str],
     wanted: set[str],
@@ -45,7 +53,8 @@ def update_store(
     """Bring the store in `folder` up to date with the takes of the `wanted` clips. Clips in the store stay in it.
 
     Args:
-        places: file below `amass` of each clip's take, by clip id.
+        clips: all that are annotated; the store keeps their order.
+        places: file below `takes.folder` of each clip's take, by clip id.
         problems: why there is none, for the other clips.
 
     Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
@@ -54,25 +63,21 @@ def update_store(
     parts = folder / PARTS
     before = _open_if_usable(folder)
     stored = before.clips if before else {}
-    chosen = [clip for clip in babel.clips if clip.sid in wanted or clip.sid in stored]
+    chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
     jobs = _jobs(chosen, places, stored, _read_seen(folder))
-    computed = compute_parts(amass, parts, SmplhJoints(body), list(jobs.values()), workers)
+    computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
-    clips, failed = _clips(chosen, stored, outcomes)
-    there = {clip.sid for clip in clips}
+    made, failed = _clips(chosen, stored, outcomes)
+    there = {clip.sid for clip in made}
     left_out = {sid: why for sid, why in sorted((problems | failed).items()) if sid not in there}
-    if not clips:
-        some = "; ".join(f"{clip.feat_p} {left_out[clip.sid]}" for clip in babel.clips[:5] if clip.sid in left_out)
-        raise UserError(f"{amass}: none of the takes of BABEL's clips could be used: {some}")
+    if not made:
+        some = "; ".join(f"{clip.feat_p} {left_out[clip.sid]}" for clip in clips[:5] if clip.sid in left_out)
+        raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
     fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
-    if fresh or before is None or (clips, left_out) != (before.manifest.clips, before.manifest.left_out):
-        facts = {
-            "settings": {"method": METHOD, "body": body_digest(body)},
-            "babel": babel.hashes,
-            "versions": {name: version(name) for name in ("numpy", "torch", "smplx")},
-            "left_out": left_out,
-        }
-        write_store(folder, clips, _joints(clips, fresh, parts, before), facts)
+    if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
+        versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
+        facts = {**takes.facts, "versions": versions, "left_out": left_out}
+        write_store(folder, made, _joints(made, fresh, parts, before), facts)
     _write_seen(folder, outcomes)
     shutil.rmtree(parts, ignore_errors=True)
     return SkeletonStore.open(folder), left_out
@@ -116,7 +121,7 @@ def _jobs(
 def _clips(
     chosen: list[Annotation], stored: dict[str, Clip], outcomes: dict[str, Outcome]
 ) -> tuple[list[Clip], dict[str, str]]:
-    """The store's clips in BABEL's order, and why others are left out."""
+    """The store's clips in the order of the annotations, and why others are left out."""
     clips: list[Clip] = []
     problems: dict[str, str] = {}
     start = 0
@@ -126,11 +131,12 @@ def _clips(
                 problems[clip.sid] = str(error)
                 continue
             case Part(frames=0):
-                problems[clip.sid] = f"has no frame within BABEL's {clip.duration:g} s"
+                problems[clip.sid] = f"has no frame within the annotated {clip.duration:g} s"
                 continue
             case Part(take, fps, frames):
                 source = {"file": take.file, "bytes": take.bytes, "sha256": take.sha256}
-                facts = {"feat_p": clip.feat_p, "fps": fps, "duration": clip.duration, "source": source}
+                seconds = clip.duration or frames / FPS
+                facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
                 made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, **facts)
             case _:  # the take is unchanged, or it is gone and its joints stay
                 made = stored[clip.sid].model_copy(update={"start": start})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,17 +19,19 @@ import numpy as np
 from tqdm import tqdm
 
 from prepare.formats.errors import TakeError
-from prepare.skeletons.smplh import SmplhJoints, one_thread, read_joints
+from prepare.skeletons.smplh import one_thread
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
+# Reads a motion file, at most so many frames at 30 fps. Returns the file's frame rate and joints (T, 25, 3) in metres.
+Reader = Callable[[Path, int], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Source:
     """The file of a take as it was read."""
 
-    file: str  # path below the AMASS folder
+    file: str  # path below the folder of takes
     bytes: int
     mtime_ns: int
     sha256: str
@@ -39,7 +41,7 @@ class Source:
 class Job:
     """A take to compute."""
 
-    file: str  # path below the AMASS folder
+    file: str  # path below the folder of takes
     limit: int  # frames at 30 fps that are needed
     seen: Source | None = None  # the file as a run before has read it
     stored: str | None = None  # SHA-256 of the file from which the joints in the store were computed
@@ -57,8 +59,8 @@ class Part:
 Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; why it cannot be used
 
 
-def compute_parts(amass: Path, folder: Path, joints: SmplhJoints, jobs: list[Job], workers: int) -> Iterator[Outcome]:
-    """Compute each job's part in `folder`; yields outcomes in the order of the jobs.
+def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
+    """Compute each job's part in `folder` from a file below `takes`; yields outcomes in the order of the jobs.
 
     The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
     joints do not depend on the number of workers. Finished parts stay when the caller stops.
@@ -67,7 +69,7 @@ def compute_parts(amass: Path, folder: Path, joints: SmplhJoints, jobs: list[Job
     pool = ThreadPoolExecutor(workers)
     try:
         with one_thread():
-            outcomes = pool.map(partial(_outcome, amass, folder, joints), jobs)
+            outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
             yield from tqdm(outcomes, total=len(jobs), desc="takes", unit="take", smoothing=0.05, disable=None)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -100,17 +102,17 @@ def _part_path(folder: Path, job: Job) -> Path:
     return folder / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
 
 
-def _outcome(amass: Path, folder: Path, joints: SmplhJoints, job: Job) -> Outcome:
+def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
     """Compute one part, unless its take is unchanged since it was stored or since the part was computed."""
     try:
         found = read_part(folder, job)
-        source = _source(amass, job.file, found[0].source if found else job.seen)
+        source = _source(takes, job.file, found[0].source if found else job.seen)
         if source.sha256 == job.stored:
             return source
         if found and source.sha256 == found[0].source.sha256:
             return found[0]
-        fps, made = read_joints(amass / job.file, joints, job.limit)
-        if _source(amass, job.file, source) != source:
+        fps, made = read(takes / job.file, job.limit)
+        if _source(takes, job.file, source) != source:
             raise TakeError("was changed while it was read")
     except TakeError as error:
         return error
@@ -121,12 +123,12 @@ def _outcome(amass: Path, folder: Path, joints: SmplhJoints, job: Job) -> Outcom
     return part
 
 
-def _source(amass: Path, file: str, known: Source | None) -> Source:
+def _source(takes: Path, file: str, known: Source | None) -> Source:
     """The take as it is now. It is not hashed again if it has the size and time of a known state."""
-    status = (amass / file).stat()
+    status = (takes / file).stat()
     if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known
-    return Source(file, status.st_size, status.st_mtime_ns, _hash(amass / file))
+    return Source(file, status.st_size, status.st_mtime_ns, _hash(takes / file))
 
 
 def _hash(path: Path) -> str:

@@ -1,0 +1,223 @@
+"""Make a skeleton store and a split from your own recordings and annotations.
+
+    bash prepare/own_data.sh --recordings motion/ --annotations labels.csv --name mine
+    python train.py --config config/own_actions.yaml --set data.split=mine
+
+Recordings are .bvh, .npy, .npz and .skeleton files, in any folders below --recordings. Annotations are a CSV table with
+the columns recording,subset,label,start,end (seconds), or ActivityNet's ground-truth JSON. A recording is named by its
+path below --recordings, or by its file name if that is unique, with or without suffix. A label without times is a
+video-level label; only training recordings may have them. A repeated run reads only recordings that are new or changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections import Counter, defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from prepare.formats.annotations import Recording, read_annotations
+from prepare.formats.babel import Annotation, Segment, read_actions
+from prepare.formats.folders import walk
+from prepare.skeletons import recordings
+from prepare.skeletons.recordings import SUFFIXES, WITHOUT_MOTION, ReadOptions, read_recording
+from prepare.store.splits import write_label_set
+from prepare.store.update import METHOD, Takes, update_store
+from reporting.dataset_card import write_card
+from utils.atomic import write_whole
+from utils.errors import UserError, nearest, run_command, shown
+from utils.lock import lock_folder
+from utils.manifest import plain_name
+from utils.skeleton import FPS
+from utils.store import SUBSETS, SkeletonStore, Split
+
+ROOT = Path(__file__).parents[1]
+Findings = dict[str, list[str]]  # entries by what they are
+SHOWN = 5  # entries of a list that are printed; report.txt has all
+SHORTEST = 3  # frames; the default of eval.min_length, below which no detection can be
+BEYOND = 0.1  # seconds that a segment may end after its recording without being reported
+
+
+def prepare(
+    folder_of_recordings: Path,
+    annotations: Path,
+    name: str,
+    out: Path,
+    options: ReadOptions | None = None,
+    classes: list[str] | None = None,
+    workers: int = 1,
+) -> Path:
+    """Bring the store and the split `name` in `out` up to date, and write the split's card. Returns the split's folder.
+
+    Args:
+        options: how recordings are read.
+        classes: class names by index. None: all labels, in alphabetical order.
+
+    Raises UserError when an input is missing or not as expected, or when no recording could be used.
+    """
+    folder = out / plain_name(name, "--name")
+    options = options or ReadOptions(str(ROOT / "human_model"))
+    annotated, tests = read_annotations(annotations)
+    labels = sorted({label.name for recording in annotated for label in recording.labels})
+    unknown = [name for name in classes or () if name not in labels]
+    if unknown:
+        raise UserError(f"{annotations}: has no label {unknown[0]!r}; {nearest(unknown[0], labels)}")
+    files = find_recordings(folder_of_recordings)
+    places, problems = match(annotated, files, annotations)
+    clips = [as_clip(recording) for recording in annotated]
+
+    def read(path: Path, limit: int) -> tuple[float, np.ndarray]:
+        person = read_recording(path, options)[0]
+        still = np.repeat(person.joints[:1], person.first, axis=0)  # until the person appears
+        return FPS, np.concatenate([still, person.joints])[:limit]
+
+    out.mkdir(parents=True, exist_ok=True)
+    with lock_folder(out, "preparation", "choose another --out"):
+        facts = {"settings": {"method": METHOD, "name": name, "options": repr(options)}}
+        takes = Takes(folder_of_recordings, read, {**facts, "imported": {"annotations": annotations.name}})
+        store, left_out = update_store(
+            out / takes.store_name(), takes, clips, places, problems, set(places), workers
+        )
+        report = check_times(annotated, store, annotations)
+        origin = {"imported": {"annotations": annotations.name}}
+        write_label_set(folder, classes or labels, clips, store, origin, dict.fromkeys(SUBSETS, 0))
+        report["annotated recordings without a file"] = [sid for sid, why in left_out.items() if why == "missing"]
+        unusable = [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"]
+        report["recordings that cannot be used"] = unusable
+        report["recordings without annotation"] = sorted(set(files) - set(places.values()))
+        report["labels that look alike, kept apart"] = alike(classes or labels)
+        lines = [f"{what} ({len(entries)}): {entry}\n" for what, entries in report.items() for entry in entries]
+        write_whole(folder / "report.txt", "".join(lines).encode())
+    print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
+    for what, entries in report.items():
+        more = f"; and {len(entries) - SHOWN} more in {folder / 'report.txt'}" if len(entries) > SHOWN else ""
+        if entries:
+            print(f"{what} ({len(entries)}): {'; '.join(entries[:SHOWN])}{more}")
+    print(f"look: {write_card(Split.open(out, name))}")
+    return folder
+
+
+def find_recordings(folder: Path) -> list[str]:
+    """Paths of all recordings below a folder, relative to it. Raises UserError when there is none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; name the folder of your recordings by --recordings")
+    files = [path.relative_to(folder).as_posix() for path in walk(folder)]
+    found = [file for file in files if file.lower().endswith(SUFFIXES) and not file.lower().endswith(WITHOUT_MOTION)]
+    if not found:
+        raise UserError(f"{folder}: contains no recording; expected {', '.join(SUFFIXES)}")
+    return found
+
+
+def match(annotated: list[Recording], files: list[str], annotations: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The file of each annotated recording by its name, and for the others why there is none.
+
+    Raises UserError when a name fits several files, or two names the same file.
+    """
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        path = PurePosixPath(file)
+        for name in (file, str(path.with_suffix("")), path.name, path.stem):
+            by_name[name].add(file)
+    places: dict[str, str] = {}
+    problems = {}
+    for name in (recording.name for recording in annotated):
+        fitting = {name} if name in files else by_name.get(name, set())
+        if len(fitting) > 1:
+            raise UserError(f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path")
+        if not fitting:
+            problems[name] = "missing"
+            continue
+        (places[name],) = fitting
+    for file, count in Counter(places.values()).most_common(1):
+        if count > 1:
+            names = ", ".join(shown(name) for name in places if places[name] == file)
+            raise UserError(f"{annotations}: {names} are all the recording {file}; use one name")
+    return places, problems
+
+
+def as_clip(recording: Recording) -> Annotation:
+    """A recording's annotations as those of a BABEL clip."""
+    timed = [Segment(start_t=x.start, end_t=x.end, act_cat=[x.name]) for x in recording.labels if x.start is not None]
+    untimed = tuple({label.name for label in recording.labels if label.start is None})
+    return Annotation(recording.name, recording.subset, recording.name, recording.duration, timed, untimed)
+
+
+def check_times(annotated: list[Recording], store: SkeletonStore, annotations: Path) -> Findings:
+    """Segments that are outside their recording, too short or doubled, as lists of where they are.
+
+    Raises UserError when most segments begin after the end of their recording: their times are not seconds.
+    """
+    found: Findings = defaultdict(list)
+    segments = 0
+    for recording in annotated:
+        if recording.name not in store.clips:
+            continue
+        seconds = store.clips[recording.name].frames / FPS
+        timed = [label for label in recording.labels if label.start is not None]
+        segments += len(timed)
+        for label in timed:
+            text = f"{label.place} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
+            if label.start >= seconds:
+                found["segments after the end of their recording, not used"].append(text)
+            elif label.end > seconds + BEYOND:
+                found["segments that end after their recording, cut off there"].append(text)
+            if (min(label.end, seconds) - label.start) * FPS < SHORTEST:
+                found[f"segments of less than {SHORTEST} frames, too short to be detected"].append(text)
+        for (name, start, end), count in Counter((x.name, x.start, x.end) for x in timed).items():
+            if count > 1:
+                text = f"{shown(recording.name)}: {shown(name)}, {start:g} to {end:g} s, {count} times"
+                found["segments that are there more than once, used once"].append(text)
+    outside = found["segments after the end of their recording, not used"]
+    if 2 * len(outside) > segments:
+        raise UserError(
+            f"{annotations}: most segments begin after the end of their recording, such as {outside[0]}. If the times "
+            "are frames, divide them by the frame rate"
+        )
+    return found
+
+
+def alike(labels: list[str]) -> list[str]:
+    """Labels that differ only in case, spaces or punctuation."""
+    groups = defaultdict(list)
+    for label in labels:
+        groups[re.sub(r"[\W_]+", " ", label.casefold()).strip()].append(label)
+    return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bash prepare/own_data.sh",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--recordings", type=Path, required=True, metavar="DIR", help="folder of the recordings")
+    add("--annotations", type=Path, required=True, metavar="FILE", help="a .csv table, or ActivityNet's .json")
+    add("--name", required=True, help="name of the split")
+    add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
+    folder = ROOT / "dataset" / "processed_data"
+    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    recordings.add_read_options(parser)
+    args = parser.parse_args()
+    if args.workers < 1:
+        parser.error(f"--workers is {args.workers}: expected 1 or more")
+    return args
+
+
+def main() -> int:
+    args = parse_arguments()
+    classes = read_actions(args.actions) if args.actions else None
+    options = recordings.read_options(args, ROOT / "human_model")
+    prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers)
+    root = [] if args.out.resolve() == (ROOT / "dataset/processed_data").resolve() else [f"data.root={args.out}"]
+    print(" ".join(["next: python train.py --config config/own_actions.yaml --set", f"data.split={args.name}", *root]))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

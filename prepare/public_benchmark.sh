@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The public benchmark: recordings, annotations, skeletons and two splits, from a clone of the Bandai-Namco Research
+# Motion dataset.
+#   bash prepare/public_benchmark.sh --source CLONE [--help] [options of prepare/public_benchmark.py]
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/prepare/environment.sh"
+ensure_python "$root/requirements.txt"
+exec "$PYTHON" -m prepare.public_benchmark "$@"
