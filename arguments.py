@@ -6,16 +6,12 @@ import argparse
 import math
 from pathlib import Path
 
-from prepare.formats.errors import MAX_RATE, MIN_RATE
 from prepare.formats.folders import SUFFIXES
+from prepare.skeletons.options import LIMITS, add_read_options, check_limits
 from utils import config
 from utils.command_line import argument_parser
 from utils.config import Settings
 from utils.errors import UserError
-
-UPWARD_AXES = ("x", "y", "z")
-# Lowest and highest value of options
-LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.inf), "window": (30, math.inf)}
 
 
 def train(doc: str) -> tuple[argparse.Namespace, Settings]:
@@ -47,14 +43,7 @@ def predict(doc: str) -> argparse.Namespace:
     add("inputs", nargs="+", type=Path, metavar="INPUT", help=f"a recording ({formats}), or a folder of them")
     add("--weights", type=Path, required=True, metavar="FILE", help="a best.pt or last.pt of train.py")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of results; nothing is written elsewhere")
-    body = "for AMASS takes: SMPL-H model (.pkl, .npz), folder with one, or synthetic (default: human_model)"
-    add("--body", metavar="FILE", help=body)
-    add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
-    axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
-    add("--up", choices=UPWARD_AXES, help=axis)
-    add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
-    add("--joint-map", type=Path, metavar="FILE", help="for .bvh (default: the one in config/joint_maps that fits)")
-    add("--person", type=int, metavar="N", help="only the Nth person of a recording, from 1 (default: all)")
+    add_read_options(parser)
     longest = "frames at 30 fps that are scored at once; longer recordings are scored in overlapping windows"
     add("--window", type=int, metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
     add("--features", action="store_true", help="also write features.npy and scores.npz (default: no)")
@@ -63,11 +52,7 @@ def predict(doc: str) -> argparse.Namespace:
     add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
     args = parser.parse_args()
-    for name, (least, most) in LIMITS.items():
-        value = getattr(args, name)
-        if value is not None and not least <= value <= most:
-            expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
-            parser.error(f"--{name} is {value:g}: expected {expected}")
+    check_limits(parser, args, {**LIMITS, "window": (30, math.inf)})
     if args.out.exists() and not args.out.is_dir():
         parser.error(f"--out is {args.out}: expected a folder, this is a file")
     _require_weights(args.weights)

@@ -39,7 +39,7 @@ from model.inference import for_inference, score_windows
 from model.localizer import Localizer
 from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
-from prepare.skeletons.joint_map import read_map
+from prepare.skeletons.options import ReadOptions
 from reporting import animation, predictions
 from reporting.predictions import Results
 from reporting.style import save_figure
@@ -50,7 +50,6 @@ from utils.device import choose_device, is_out_of_memory
 from utils.errors import run_command
 from utils.skeleton import FPS
 
-BODY = Path(__file__).parent / "human_model"
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 SHOWN = 6  # segments of a recording that are printed
 GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
@@ -79,10 +78,9 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate)
-    joint_map = read_map(args.joint_map) if args.joint_map else None
     if args.body:
         recordings.smplh_joints(args.body)  # a wrong body is an error now, before anything is written
-    options = recordings.ReadOptions(args.body or str(BODY), args.fps, args.up, args.scale, joint_map, args.person)
+    options = ReadOptions.of(args)
     inputs = recordings.find_inputs(args.inputs, args.out, predictions.PREDICTION)
     made_with = command_facts(args, window)
 

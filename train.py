@@ -205,7 +205,9 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
     if settings.train.supervised:
         untimed = [sid for sid in clips.clip_ids if clips.split.untimed(sid).any()]
         if untimed:
-            raise UserError(f"train.supervised=true: {len(untimed)} clips have labels without times, such as {untimed[0]}")
+            raise UserError(
+                f"train.supervised=true: {len(untimed)} clips have labels without times, such as {untimed[0]}"
+            )
         labels = [torch.from_numpy(clips.frame_labels(i).copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine)

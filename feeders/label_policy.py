@@ -27,9 +27,7 @@ class LabelPolicy:
         """The policy of the corrected evaluation: all labels, unshifted. Only `max_frames` stays as it is."""
         return LabelPolicy("all", "background", self.max_frames, "clip")
 
-    def apply(
-        self, labels: np.ndarray, annotated: np.ndarray, untimed: np.ndarray | None = None
-    ) -> np.ndarray | None:
+    def apply(self, labels: np.ndarray, annotated: np.ndarray, untimed: np.ndarray | None = None) -> np.ndarray | None:
         """Labels (T, K) bool of a clip → its labels (T', K) under this policy; None if the clip is left out.
 
         `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does.

@@ -12,18 +12,42 @@ video-level label; only training recordings may have them. A repeated run reads 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
 
+from prepare.skeletons.options import BODY, LIMITS, ReadOptions, add_read_options, check_limits
+from utils.command_line import argument_parser, check_first
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "bash prepare/own_data.sh")
+    add, folder = parser.add_argument, ROOT / "dataset" / "processed_data"
+    add("--recordings", type=Path, required=True, metavar="DIR", help="folder of the recordings")
+    add("--annotations", type=Path, required=True, metavar="FILE", help="a .csv table, or ActivityNet's .json")
+    add("--name", required=True, help="name of the split")
+    add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
+    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    add_read_options(parser)
+    args = parser.parse_args()
+    check_limits(parser, args, {**LIMITS, "workers": (1, math.inf)})
+    return args
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 
 from prepare.formats.annotations import Recording, read_annotations
 from prepare.formats.babel import Annotation, Segment, read_actions
-from prepare.formats.folders import walk
-from prepare.skeletons import recordings
-from prepare.skeletons.recordings import SUFFIXES, WITHOUT_MOTION, ReadOptions, read_recording
+from prepare.formats.folders import SUFFIXES, walk
+from prepare.skeletons.recordings import WITHOUT_MOTION, read_recording
 from prepare.store.splits import write_label_set
 from prepare.store.update import METHOD, Takes, update_store
 from reporting.dataset_card import write_card
@@ -34,7 +58,6 @@ from utils.manifest import plain_name
 from utils.skeleton import FPS
 from utils.store import SUBSETS, SkeletonStore, Split
 
-ROOT = Path(__file__).parents[1]
 Findings = dict[str, list[str]]  # entries by what they are
 SHOWN = 5  # entries of a list that are printed; report.txt has all
 SHORTEST = 3  # frames; the default of eval.min_length, below which no detection can be
@@ -46,7 +69,7 @@ def prepare(
     annotations: Path,
     name: str,
     out: Path,
-    options: ReadOptions | None = None,
+    options: ReadOptions = ReadOptions(str(BODY)),  # noqa: B008
     classes: list[str] | None = None,
     workers: int = 1,
 ) -> Path:
@@ -59,7 +82,6 @@ def prepare(
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
     folder = out / plain_name(name, "--name")
-    options = options or ReadOptions(str(ROOT / "human_model"))
     annotated, tests = read_annotations(annotations)
     labels = sorted({label.name for recording in annotated for label in recording.labels})
     unknown = [name for name in classes or () if name not in labels]
@@ -78,9 +100,7 @@ def prepare(
     with lock_folder(out, "preparation", "choose another --out"):
         facts = {"settings": {"method": METHOD, "name": name, "options": repr(options)}}
         takes = Takes(folder_of_recordings, read, {**facts, "imported": {"annotations": annotations.name}})
-        store, left_out = update_store(
-            out / takes.store_name(), takes, clips, places, problems, set(places), workers
-        )
+        store, left_out = update_store(out / takes.store_name(), takes, clips, places, problems, set(places), workers)
         report = check_times(annotated, store, annotations)
         origin = {"imported": {"annotations": annotations.name}}
         write_label_set(folder, classes or labels, clips, store, origin, dict.fromkeys(SUBSETS, 0))
@@ -126,7 +146,9 @@ def match(annotated: list[Recording], files: list[str], annotations: Path) -> tu
     for name in (recording.name for recording in annotated):
         fitting = {name} if name in files else by_name.get(name, set())
         if len(fitting) > 1:
-            raise UserError(f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path")
+            raise UserError(
+                f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"
+            )
         if not fitting:
             problems[name] = "missing"
             continue
@@ -187,33 +209,10 @@ def alike(labels: list[str]) -> list[str]:
     return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bash prepare/own_data.sh",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--recordings", type=Path, required=True, metavar="DIR", help="folder of the recordings")
-    add("--annotations", type=Path, required=True, metavar="FILE", help="a .csv table, or ActivityNet's .json")
-    add("--name", required=True, help="name of the split")
-    add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
-    folder = ROOT / "dataset" / "processed_data"
-    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
-    recordings.add_read_options(parser)
-    args = parser.parse_args()
-    if args.workers < 1:
-        parser.error(f"--workers is {args.workers}: expected 1 or more")
-    return args
-
-
 def main() -> int:
     args = parse_arguments()
     classes = read_actions(args.actions) if args.actions else None
-    options = recordings.read_options(args, ROOT / "human_model")
-    prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers)
+    prepare(args.recordings, args.annotations, args.name, args.out, ReadOptions.of(args), classes, args.workers)
     root = [] if args.out.resolve() == (ROOT / "dataset/processed_data").resolve() else [f"data.root={args.out}"]
     print(" ".join(["next: python train.py --config config/own_actions.yaml --set", f"data.split={args.name}", *root]))
     return 0

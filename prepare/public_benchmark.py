@@ -3,23 +3,44 @@
     git clone https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset CLONE
     bash prepare/public_benchmark.sh --source CLONE
 
-Anyone can download that data set (Kobayashi et al. 2023, CC BY-NC 4.0) without registration. Each of its BVH files shows
-one action. A recording of the benchmark is a sequence of such files of one actor. Each file begins where the one before
-ends, with a short blend between them. So the times of all actions are known exactly.
+Anyone can download that data set (Kobayashi et al. 2023, CC BY-NC 4.0) without registration. Each of its BVH files
+shows one action. A recording of the benchmark is a sequence of such files of one actor. Each file begins where the one
+before ends, with a short blend between them. So the times of all actions are known exactly.
 
 Two splits label the same recordings. `public` has all actors in training and validation, and no file in both.
-`public_actors` validates on two actors whom training does not have. The seed is fixed: every build gives the same files.
+`public_actors` validates on two actors whom training does not have. The seed is fixed, so every build gives the same
+files.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from utils.command_line import argument_parser, check_first
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "bash prepare/public_benchmark.sh")
+    add = parser.add_argument
+    add("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
+    text = "where the recordings and annotations go (default: dataset/public_benchmark)"
+    add("--recordings", type=Path, default=ROOT / "dataset" / "public_benchmark", metavar="DIR", help=text)
+    text = "where the stores and the splits go (default: dataset/processed_data)"
+    add("--out", type=Path, default=ROOT / "dataset" / "processed_data", metavar="DIR", help=text)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -35,7 +56,6 @@ from utils.atomic import write_json
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS
 
-ROOT = Path(__file__).parents[1]
 PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
 VERSION = 1  # with another version the recordings are others, and results can't be compared
 FILES = 991  # that `is_used` chooses from the whole data set
@@ -146,7 +166,7 @@ def find_sources(folder: Path, expected: int) -> list[Source]:
     found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_used(path.name)}
     if len(found) != expected:
         raise UserError(
-            f"{folder}: holds {len(found)} of the {expected} files that the benchmark uses. Name a whole clone of {PAGE}"
+            f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
         )
     actions = {name: FILE_NAME.fullmatch(name)["action"] for name in sorted(found)}
     used = {name: action for name, action in actions.items() if action not in AMBIGUOUS}
@@ -213,23 +233,12 @@ def annotation_rows(name: str, subset: str, sequence: Sequence) -> Iterator[tupl
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="bash prepare/public_benchmark.sh",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
-    folder = {"type": Path, "metavar": "DIR"}
-    recordings, prepared = ROOT / "dataset/public_benchmark", ROOT / "dataset/processed_data"
-    text = "where the recordings and annotations go (default: dataset/public_benchmark)"
-    parser.add_argument("--recordings", **folder, default=recordings, help=text)
-    text = "where the stores and the two splits go (default: dataset/processed_data)"
-    parser.add_argument("--out", **folder, default=prepared, help=text)
-    args = parser.parse_args()
-    written, tables = build(args.source, args.recordings)
+    args = parse_arguments()
+    folder, tables = build(args.source, args.recordings)
     for split, table in tables.items():
-        own_data.prepare(written, table, split, args.out)
+        own_data.prepare(folder, table, split, args.out, workers=os.cpu_count() or 1)
+    root = [] if args.out.resolve() == (ROOT / "dataset/processed_data").resolve() else [f"data.root={args.out}"]
+    print(" ".join(["next: python train.py --config config/best.yaml --set", "data.split=public", *root]))
     return 0
 
 

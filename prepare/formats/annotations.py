@@ -1,4 +1,4 @@
-"""Annotations of any recordings: a CSV table, or the ground-truth JSON of ActivityNet (Caba Heilbron et al., CVPR 2015).
+"""Annotations of any recordings: a CSV table, or ActivityNet's ground-truth JSON (Caba Heilbron et al., CVPR 2015).
 
 A table has the columns recording, subset, label, start and end. Times are seconds. A row without times is a video-level
 label: the recording has the action, nobody says when.
@@ -129,7 +129,9 @@ def _check(label: Label, recording: Recording, path: Path) -> None:
             f"{shown(label.name)} without times. Validation compares times: add them, or move the recording to train"
         )
     if label.start is not None and label.end <= label.start:
-        raise UserError(f"{path}: {label.place}: the segment ends at {label.end:g} s, before its start {label.start:g} s")
+        raise UserError(
+            f"{path}: {label.place}: the segment ends at {label.end:g} s, before its start {label.start:g} s"
+        )
 
 
 Rows = Iterator[tuple[str, str, float | None, list[Label]]]

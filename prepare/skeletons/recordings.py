@@ -23,34 +23,14 @@ from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
 from prepare.formats.smplh_body import load_body
 from prepare.skeletons.checks import check_person
-from prepare.skeletons.joint_map import JointMap, choose_map
+from prepare.skeletons.joint_map import choose_map
+from prepare.skeletons.options import AXIS_ROTATIONS, ReadOptions
 from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
 from utils.skeleton import FPS, NUM_JOINTS
 
 BLOCK_FRAMES = 4096
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
-# From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
-AXIS_ROTATIONS = {
-    "z": np.eye(3),
-    "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
-    "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
-}
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """The user's options. None means the file's own value, or the usual one of its format.
-
-    AMASS takes use only `body` and `person`.
-    """
-
-    body: str  # as in `load_body`
-    fps: float | None = None
-    up: str | None = None  # the axis that points up
-    scale: float | None = None  # metres in a unit of the file
-    joint_map: JointMap | None = None  # for BVH files
-    person: int | None = None  # number of the only person to read, from 1
 
 
 @dataclass(frozen=True)

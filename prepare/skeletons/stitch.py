@@ -21,7 +21,7 @@ UP, GROUND = 1, [0, 2]  # the vertical axis, and the axes of the floor
 
 @dataclass(frozen=True)
 class Motion:
-    """J joints relative to their parents: rotations as quaternions (T, J, 4), positions (T, J, 3) in the file's units."""
+    """J joints relative to their parents: quaternions (T, J, 4), and positions (T, J, 3) in the file's units."""
 
     quaternions: np.ndarray
     positions: np.ndarray
@@ -51,7 +51,11 @@ class Motion:
 
     def placed(self, angle: float, shift: np.ndarray) -> Motion:
         """The motion turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
-        turn, quaternions, positions = Rotation.from_rotvec([0, angle, 0]), self.quaternions.copy(), self.positions.copy()
+        turn, quaternions, positions = (
+            Rotation.from_rotvec([0, angle, 0]),
+            self.quaternions.copy(),
+            self.positions.copy(),
+        )
         quaternions[:, HIPS] = (turn * Rotation.from_quat(quaternions[:, HIPS])).as_quat()
         positions[:, HIPS] = turn.apply(positions[:, HIPS])
         positions[:, HIPS, GROUND] += shift

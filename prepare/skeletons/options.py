@@ -1,0 +1,67 @@
+"""How recordings are read: the options that commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prepare.formats.errors import MAX_RATE, MIN_RATE
+from prepare.skeletons.joint_map import JointMap, read_map
+
+BODY = Path(__file__).parents[2] / "human_model"
+# From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
+AXIS_ROTATIONS = {
+    "z": np.eye(3),
+    "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
+}
+LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.inf)}  # lowest and highest values
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """The user's options. None means the file's own value, or the usual one of its format.
+
+    AMASS takes use only `body` and `person`.
+    """
+
+    body: str  # as in `load_body`
+    fps: float | None = None
+    up: str | None = None  # the axis that points up
+    scale: float | None = None  # metres in a unit of the file
+    joint_map: JointMap | None = None  # for BVH files
+    person: int | None = None  # number of the only person to read, from 1
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> ReadOptions:
+        """The options in a command's arguments. Raises UserError when the joint map has an error."""
+        joint_map = read_map(args.joint_map) if args.joint_map else None
+        return cls(args.body or str(BODY), args.fps, args.up, args.scale, joint_map, args.person)
+
+
+def add_read_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a command's parser."""
+    add = parser.add_argument
+    body = "for AMASS takes: SMPL-H model (.pkl, .npz), folder with one, or synthetic (default: human_model)"
+    add("--body", metavar="FILE", help=body)
+    add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
+    axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
+    add("--up", choices=sorted(AXIS_ROTATIONS), help=axis)
+    add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
+    add("--joint-map", type=Path, metavar="FILE", help="for .bvh (default: the one in config/joint_maps that fits)")
+    add("--person", type=int, metavar="N", help="only the Nth person of a recording, from 1 (default: all)")
+
+
+def check_limits(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, limits: dict[str, tuple[float, float]]
+) -> None:
+    """End the command with a message when an option is outside its limits."""
+    for name, (least, most) in limits.items():
+        value = getattr(args, name)
+        if value is not None and not least <= value <= most:
+            expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+            parser.error(f"--{name} is {value:g}: expected {expected}")
