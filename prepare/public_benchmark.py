@@ -77,8 +77,8 @@ ACTIONS = {  # the classes of each action in a file's name; files of other actio
     "raise-up-right-hand": ("raise arms",),
 }
 AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
-NEW_ACTORS = ("c26294", "121d43")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
-FEWEST_FILES = 20  # of an actor; others are not used
+NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
+FEWEST_FILES = 10  # of an actor; others are not used
 VAL_SHARE = 4  # every fourth file is a validation file
 SECONDS = (10.0, 30.0)  # of a recording; the last file may go past the end
 KINDS = (0.2, 0.4, 0.4)  # shares of recordings with files of one, two and three kinds
