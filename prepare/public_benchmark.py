@@ -118,7 +118,7 @@ class Sequence:
         sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
         if self.parts:
             between, motion = join(self.parts[-1], motion, blend, sideways)
-            self._add(lifted(between, (self.parts[-1].frames(-1, None), motion.frames(0, 1)), bvh.nodes))
+            self._add(lifted(between, self.parts[-1], motion, bvh.nodes))
         for name in ACTIONS.get(file.action, ()):
             first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
             self.labels.append((name, self.frames + first, self.frames + end))

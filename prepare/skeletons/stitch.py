@@ -45,10 +45,6 @@ class Motion:
         left = Rotation.from_quat(self.quaternions[:, HIPS]).apply(sideways)
         return np.unwrap(np.arctan2(left[:, 0], left[:, 2]))
 
-    def frames(self, first: int | None, end: int | None) -> Motion:
-        """The frames [first, end)."""
-        return Motion(self.quaternions[first:end], self.positions[first:end])
-
     def placed(self, angle: float, shift: np.ndarray) -> Motion:
         """The motion turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
         turn, quaternions, positions = (
@@ -82,17 +78,24 @@ def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tu
 
     second_last, last = (Rotation.from_quat(q) for q in before.quaternions[-2:])
     first, second = (Rotation.from_quat(q) for q in after.quaternions[:2])
-    pushed = last * Rotation.from_rotvec(push * (second_last.inv() * last).as_rotvec())
-    pulled = first * Rotation.from_rotvec(pull * (first.inv() * second).as_rotvec())
-    rotations = pushed * Rotation.from_rotvec(weight * (pushed.inv() * pulled).as_rotvec())
+    turns = (  # from the last frame before to the first frame after; each factor is the identity at one end or both
+        push * (second_last.inv() * last).as_rotvec(),
+        weight * (last.inv() * first).as_rotvec(),
+        pull * (first.inv() * second).as_rotvec(),
+    )
+    rotations = last * Rotation.from_rotvec(turns[0]) * Rotation.from_rotvec(turns[1]) * Rotation.from_rotvec(turns[2])
     return Motion(rotations.as_quat(), positions), after
 
 
-def lifted(between: Motion, ends: tuple[Motion, Motion], nodes: list[Node]) -> Motion:
-    """The frames between two pieces, raised where a foot would be lower than at the `ends`, so that none sinks in."""
-    heights = [forward(nodes, piece.channels())[:, HIPS:, UP].min(axis=1) for piece in (*ends, between)]
+def lifted(between: Motion, before: Motion, after: Motion, nodes: list[Node]) -> Motion:
+    """The frames between two pieces, raised where a foot would be lower than in the frames beside them."""
+    before, after = (Motion(m.quaternions[i], m.positions[i]) for m, i in ((before, [-1]), (after, [0])))
+    ends, heights = (
+        forward(nodes, motion.channels())[:, HIPS:, UP].min(axis=1)
+        for motion in (concatenate([before, after]), between)
+    )
     positions = between.positions.copy()
-    positions[:, HIPS, UP] += np.maximum(min(heights[0][-1], heights[1][0]) - heights[2], 0)
+    positions[:, HIPS, UP] += np.maximum(ends.min() - heights, 0)
     return Motion(between.quaternions, positions)
 
 

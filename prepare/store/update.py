@@ -139,7 +139,7 @@ def _clips(
                 facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
                 made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, **facts)
             case _:  # the take is unchanged, or it is gone and its joints stay
-                made = stored[clip.sid].model_copy(update={"start": start})
+                made = stored[clip.sid].model_copy(update={"start": start, "subset": clip.subset})
         clips.append(made)
         start += made.frames
     return clips, problems

@@ -1,0 +1,109 @@
+"""Annotations of any recordings: the two formats say the same, and a mistake is told with its row and remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prepare.formats.annotations import COLUMNS, Recording, read_annotations, write_csv
+from utils.errors import UserError
+
+HEADER = ",".join(COLUMNS)
+
+
+def read(path: Path, text: str) -> list[Recording]:
+    path.write_text(text, encoding="utf-8")
+    return read_annotations(path)[0]
+
+
+def facts(recordings: list[Recording]) -> list[tuple]:
+    return [(r.name, r.subset, [(x.name, x.start, x.end) for x in r.labels]) for r in recordings]
+
+
+def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
+    table = f"{HEADER}\na/one,train,walk,0.5,3.2\na/one,Training,Übung\u00a0x,1,2\nb,train,wave,,\nc,val,walk,0,1\nd,test,walk,,\n"
+    entries = {
+        "a/one": {"subset": "training", "annotations": [{"label": "walk", "segment": [0.5, 3.2]}]},
+        "b": {"subset": "training", "duration": 9.5, "annotations": [{"label": "wave"}], "url": "ignored"},
+        "c": {"subset": "validation", "annotations": [{"label": "walk", "segment": [0, 1]}]},
+        "d": {"subset": "testing"},
+    }
+    entries["a/one"]["annotations"].append({"label": "Übung\u00a0x", "segment": [1.0, 2.0]})
+    found = read(tmp_path / "a.csv", "\ufeff" + table)  # as spreadsheets begin a file in UTF-8
+    assert facts(found) == facts(read(tmp_path / "a.json", json.dumps({"version": "1", "database": entries})))
+    assert facts(found)[1] == ("b", "train", [("wave", None, None)])
+    assert read_annotations(tmp_path / "a.csv")[1] == read_annotations(tmp_path / "a.json")[1] == 1  # of the test set
+    assert read_annotations(tmp_path / "a.json")[0][1].duration == 9.5
+
+
+def test_a_written_table_is_read_again(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [("x", "train", 'says "hi", waves', "0.0000", "1.5000")])
+    (recording,) = read_annotations(tmp_path / "a.csv")[0]
+    assert (recording.labels[0].name, recording.labels[0].end) == ('says "hi", waves', 1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["first row is ''", HEADER]),
+        ("recording,subset,label,begin,end\n", ["first row", "begin", HEADER]),
+        (HEADER.replace(",", ";") + "\na;train;walk;0;1\n", ["not separated by commas"]),
+        (f"{HEADER}\na,train,walk,0,5,3,2\n", ["row 2 has 7 cells", "0.5 instead of 0,5"]),
+        (f'{HEADER}\na,train,walk,"0,5",3\n', ["row 2: start is '0,5'", "as a point"]),
+        (f"{HEADER}\na,train,walk,nan,3\n", ["row 2: start is nan", "0 to"]),
+        (f"{HEADER}\na,train,walk,-1,3\n", ["row 2: start is -1"]),
+        (f"{HEADER}\na,train,walk,one,3\n", ["row 2: start is 'one'", "seconds such as"]),
+        (f"{HEADER}\na,train,walk,3,\n", ["row 2", "only one of start and end"]),
+        (f"{HEADER}\na,train,walk,3,3\n", ["row 2", "ends at 3 s", "start 3 s"]),
+        (f"{HEADER}\na,train,,1,3\n", ["row 2: the label is empty"]),
+        (f"{HEADER}\n\n,train,walk,1,3\n", ["row 3: the recording is empty"]),
+        (f"{HEADER}\na,dev,walk,1,3\n", ["row 2", "subset is 'dev'", "train or val"]),
+        (f"{HEADER}\na,train,walk,1,3\na,val,walk,4,5\n", ["row 3", "'a' is in train and in val"]),
+        (f"{HEADER}\na,val,walk,,\n", ["row 2", "'walk' without times", "move the recording to train"]),
+        (f"{HEADER}\na,test,walk,1,2\n", ["no training or validation recording"]),
+        (f'{HEADER}\na,train,"walk,1,2\n', ["row 2", "no row of a CSV table"]),
+    ],
+)
+def test_a_mistake_in_a_table_is_told_with_row_and_remedy(text: str, parts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "a.csv", text)
+    assert str(error.value).startswith(str(tmp_path / "a.csv"))
+    assert "\n" not in str(error.value)
+    assert all(part in str(error.value) for part in parts), error.value
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "in JSON"),
+        ("[" * 100_000, "in JSON"),
+        ("[]", 'no entry "database"'),
+        ('{"database": {"a": {"annotations": []}}}', "a.subset is missing"),
+        ('{"database": {"a": {"subset": "training"}, "a": {"subset": "training"}}}', "'a' is named twice"),
+        ('{"database": {"a": {"subset": "training", "annotations": [{"label": "x", "segment": [1]}]}}}', "segment"),
+        (
+            '{"database": {"a": {"subset": "training", "annotations": [{"label": "x", "segment": [1, NaN]}]}}}',
+            "segment",
+        ),
+        (
+            '{"database": {"a": {"subset": "training", "annotations": [{"label": "x", "segment": [2, 1]}]}}}',
+            "ends at 1 s",
+        ),
+        ('{"database": {"a": {"subset": "training", "duration": -3}}}', "duration"),
+    ],
+)
+def test_a_mistake_in_json_is_told(text: str, part: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "a.json", text)
+    assert part in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_annotations(tmp_path / "a.csv")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_annotations(tmp_path / "b.csv")

@@ -1,0 +1,161 @@
+"""Own recordings and annotations become a store and a split, and nothing that does not fit is kept silent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import motions
+import numpy as np
+import pytest
+
+import runs
+import train
+from feeders.dataset import SkeletonClips
+from feeders.label_policy import LabelPolicy
+from prepare import own_data
+from prepare.skeletons.options import ReadOptions
+from utils import config
+from utils.errors import UserError
+from utils.store import Split
+
+HEADER = "recording,subset,label,start,end"
+OPTIONS = ReadOptions(body="synthetic")
+ROWS = [
+    "bvh/one,train,walk,0.5,2",
+    "two.npz,train,Walk ,0,1",
+    "two.npz,train,wave,1,9",
+    "three,train,wave,,",
+    "four,val,walk,0,1",
+    "four,val,walk,0,1",
+    "four,val,wave,1,1.05",
+    "four,val,wave,7,8",
+    "nowhere,val,wave,0,1",
+    "damaged,train,wave,0,1",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a recording of 3 s in each format, a damaged one, and one that is not annotated."""
+    folder = tmp_path / "motion"
+    (folder / "bvh").mkdir(parents=True)
+    poses = motions.poses(3.0)
+    joints = motions.joints_of(poses)
+    motions.write_body_bvh(folder / "bvh" / "one.bvh", poses, mixamo=True)
+    np.savez(folder / "two.npz", joints=joints, fps=30)
+    np.savez(folder / "three.npz", poses=poses, mocap_framerate=np.array(30.0))
+    motions.write_ntu(folder / "four.skeleton", len(joints), {"7": (list(range(10, len(joints))), joints[10:])})
+    (folder / "damaged.npz").write_bytes(b"PK\x03\x04")
+    np.savez(folder / "spare.npz", joints=joints, fps=30)
+    return folder
+
+
+def prepare(folder: Path, rows: list[str], **more) -> Split:
+    table = folder.parent / "labels.csv"
+    table.write_text("\n".join([HEADER, *rows]) + "\n")
+    out = folder.parent / "out"
+    own_data.prepare(folder, table, "mine", out, OPTIONS, **more)
+    return Split.open(out, "mine")
+
+
+def test_recordings_of_every_format_become_a_split(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    split = prepare(folder, ROWS)
+    assert split.classes == ("Walk", "walk", "wave")
+    assert split.clip_ids("train") == ["bvh/one", "two.npz", "three"]
+    assert split.clip_ids("val") == ["four"]
+    assert np.flatnonzero(split.labels("bvh/one")[:, 1]).tolist() == list(range(15, 60))
+    expected = motions.joints_of(motions.poses(3.0))
+    np.testing.assert_allclose(split.store.joints("three"), expected, atol=1e-6)
+    np.testing.assert_allclose(split.store.joints("four")[:11], np.repeat(expected[10:11], 11, axis=0), atol=1e-5)
+    report = (split.folder / "report.txt").read_text()
+    for text in (
+        "annotated recordings without a file (1): nowhere",
+        "recordings that cannot be used (1): damaged ",
+        "recordings without annotation (1): spare.npz",
+        "look alike, kept apart (1): 'Walk' and 'walk'",
+        "cut off there (1): row 4 ('wave', 1 to 9 of 3.00 s)",
+        "not used (1): row 9 ('wave', 7 to 8",
+        "too short to be detected (2): row 8",
+        "used once (1): 'four': 'walk', 0 to 1 s, 2 times",
+    ):
+        assert text in report, report
+    printed = capsys.readouterr().out
+    assert "4 of 6 recordings are stored" in printed
+    assert (split.folder / "card.html").is_file()
+
+
+def test_a_repeated_run_reads_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, opened = own_data.read_recording, []
+    monkeypatch.setattr(own_data, "read_recording", lambda path, o: opened.append(path.name) or read(path, o))
+    first = prepare(folder, ROWS[:3])
+    assert sorted(opened) == ["one.bvh", "two.npz"]
+    opened.clear()
+    np.savez(folder / "two.npz", joints=motions.joints_of(motions.poses(2.0)), fps=30)
+    again = prepare(folder, [*ROWS[:3], "three,val,wave,0,2"])
+    assert sorted(opened) == ["three.npz", "two.npz"]
+    assert again.store.folder == first.store.folder
+    assert again.store.clips["two.npz"].frames == 60
+    opened.clear()
+    assert prepare(folder, ["bvh/one,val,walk,0.5,2", *ROWS[1:3], "three,val,wave,0,2"]).clip_ids("train") == [
+        "two.npz"
+    ]
+    assert not opened  # another subset or label needs no joints
+
+
+def test_a_label_without_times_is_enough_for_training(folder: Path) -> None:
+    split = prepare(folder, ["bvh/one,train,walk,,", "two,train,wave,,", "three,train,wave,0,1", "four,val,walk,0,1",
+                             "four,val,wave,1,2"])  # fmt: skip
+    settings = config.load().data
+    for gaps in ("background", "removed"):
+        policy = LabelPolicy(settings.overlaps, gaps, settings.max_frames, settings.length_counts)
+        clips = SkeletonClips(split, "train", policy, settings.normalization)
+        assert clips.clip_ids == ["bvh/one", "two", "three"]
+        assert clips.video_labels.tolist() == [[True, False], [False, True], [False, True]]
+        assert not clips.frame_labels(0).any()
+        assert clips.lengths[0] == 90
+    assert split.manifest.counts["train"]["clips by class"] == {"walk": 1, "wave": 2}
+    with pytest.raises(UserError, match="2 clips have labels without times, such as bvh/one"):
+        train.make_pseudo_labels(clips, config.load([], ["train.supervised=true"]))
+
+
+@pytest.mark.slow
+def test_training_on_own_recordings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = prepare(folder, ["bvh/one,train,walk,,", "two,train,wave,0,1", "four,val,walk,0,1", "four,val,wave,1,2"])
+    small = runs.small(split.folder.parent, folder.parent / "run", "data.split=mine")
+    assert runs.run(monkeypatch, "--config", str(runs.ROOT / "config/own_actions.yaml"), *small) == 0
+    assert (folder.parent / "run" / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["two,train,walk,15,60", "four,val,walk,30,45"], "If the times are frames, divide them"),
+        (["one.bvh,train,walk,0,1", "bvh/one,train,walk,0,1"], "'one.bvh', 'bvh/one' are all the recording"),
+        (["zero,train,walk,0,1"], "none of the takes of the annotated clips could be used: zero missing"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_writes_no_split(folder: Path, rows: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        prepare(folder, rows)
+    assert not (folder.parent / "out" / "mine" / "split.json").exists()
+
+
+def test_a_name_that_fits_two_files_is_refused(folder: Path) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "one.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="'one' may be bvh/one.bvh or other/one.npy"):
+        prepare(folder, ["one,train,walk,0,1"])
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_any_number_of_classes(folder: Path, count: int) -> None:
+    rows = [f"two,train,action {k:03},0,1" for k in range(count)]
+    split = prepare(folder, [*rows, "four,val,action 000,0,1"])
+    assert len(split.classes) == count
+    assert split.labels("two")[:30].all()
+
+
+def test_chosen_classes_must_be_labels(folder: Path) -> None:
+    with pytest.raises(UserError, match="has no label 'wlak'; did you mean 'walk'"):
+        prepare(folder, ROWS, classes=["wlak"])
+    assert prepare(folder, ROWS, classes=["wave"]).classes == ("wave",)
