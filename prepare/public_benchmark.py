@@ -44,7 +44,6 @@ if __name__ == "__main__":
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
-from tqdm import tqdm
 
 from prepare import own_data
 from prepare.formats.annotations import write_csv
@@ -54,6 +53,7 @@ from prepare.formats.folders import walk
 from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
+from utils.progress import progress
 from utils.skeleton import FPS
 
 PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
@@ -143,7 +143,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     folder.mkdir(parents=True, exist_ok=True)
     used: dict[str, list[str]] = {}
     rows: dict[str, list[tuple[str, ...]]] = {"public": [], "public_actors": []}
-    for actor, subsets in tqdm(sorted(pools.items()), desc="actors", unit="actor", disable=None):
+    for actor, subsets in progress(sorted(pools.items()), "actors", "actor"):
         if sum(map(len, subsets.values())) < FEWEST_FILES:
             continue
         for subset, files in sorted(subsets.items()):

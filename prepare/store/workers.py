@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from prepare.formats.errors import TakeError
 from prepare.skeletons.smplh import one_thread
+from utils.progress import progress
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
@@ -70,7 +70,7 @@ def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], work
     try:
         with one_thread():
             outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
-            yield from tqdm(outcomes, total=len(jobs), desc="takes", unit="take", smoothing=0.05, disable=None)
+            yield from progress(outcomes, "takes", "take", len(jobs))
     finally:
         pool.shutdown(cancel_futures=True)
 
