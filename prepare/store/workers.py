@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from prepare.formats.amass import check_duration
 from prepare.formats.errors import TakeError
 from prepare.skeletons.smplh import SmplhJoints, one_thread, read_joints
+from utils.regular import regular_file
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
@@ -41,6 +43,7 @@ class Job:
 
     file: str  # path below the AMASS folder
     limit: int  # frames at 30 fps that are needed
+    seconds: float  # duration in BABEL
     seen: Source | None = None  # the file as a run before has read it
     stored: str | None = None  # SHA-256 of the file from which the joints in the store were computed
 
@@ -109,6 +112,7 @@ def _outcome(amass: Path, folder: Path, joints: SmplhJoints, job: Job) -> Outcom
             return source
         if found and source.sha256 == found[0].source.sha256:
             return found[0]
+        check_duration(amass / job.file, job.seconds)
         fps, made = read_joints(amass / job.file, joints, job.limit)
         if _source(amass, job.file, source) != source:
             raise TakeError("was changed while it was read")
@@ -123,7 +127,7 @@ def _outcome(amass: Path, folder: Path, joints: SmplhJoints, job: Job) -> Outcom
 
 def _source(amass: Path, file: str, known: Source | None) -> Source:
     """The take as it is now. It is not hashed again if it has the size and time of a known state."""
-    status = (amass / file).stat()
+    status = regular_file(amass / file)
     if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known
     return Source(file, status.st_size, status.st_mtime_ns, _hash(amass / file))

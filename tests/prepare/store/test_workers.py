@@ -22,7 +22,9 @@ def computed(amass: Path, folder: Path, job: Job) -> Outcome:
 @pytest.fixture()
 def job(synthetic: Path) -> Job:
     take = min((synthetic / "amass").rglob("*.npz"))
-    return Job(str(take.relative_to(synthetic / "amass")), 20, None)
+    with np.load(take) as arrays:
+        seconds = len(arrays["poses"]) / next(arrays[name] for name in arrays if name.startswith("mocap_frame"))
+    return Job(str(take.relative_to(synthetic / "amass")), 20, seconds)
 
 
 def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Path, tmp_path: Path, job: Job) -> None:
@@ -65,7 +67,7 @@ def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tm
             synthetic / "amass",
             tmp_path,
             SmplhJoints(load_body("synthetic")),
-            [Job("gone.npz", 20, None), job],
+            [Job("gone.npz", 20, 1.0), job],
             workers=2,
         )
     )
