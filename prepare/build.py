@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
+    add("--replace", action="store_true", help="replace a split of this name that has other classes")
     add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
@@ -54,13 +55,12 @@ from prepare.formats.amass import AmassIndex
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import load_body
-from prepare.store.splits import write_label_set
+from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import print_rates, print_takes
 from prepare.store.update import store_name, update_store
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
-from utils.manifest import plain_name
 from utils.store import SUBSETS, Split
 
 
@@ -73,6 +73,7 @@ def build(
     workers: int = 1,
     limit: int | None = None,
     babel_code: Path | None = None,
+    replace: bool = False,
 ) -> None:
     """Bring the store and the splits in `out` up to date.
 
@@ -82,13 +83,15 @@ def build(
         label_sets: class names by index, by the name of the split.
         limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
         babel_code: a clone of BABEL's code; its table of frame rates is compared with the rates of the takes.
+        replace: a split that exists with other classes is replaced.
 
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)
     known = babel.categories()
     for name, classes in label_sets.items():
-        check_actions(classes, known, f"label set {plain_name(name, '--name')!r}")
+        check_split(out, name, classes, replace)
+        check_actions(classes, known, f"label set {name!r}")
     body = load_body(body_file)
     index = AmassIndex(amass, {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1})
     places, problems = find_takes(index, babel)
@@ -135,7 +138,10 @@ def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     try:
-        build(args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code)
+        build(
+            args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code,
+            args.replace,
+        )  # fmt: skip
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
