@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 from evaluation.localization import Detections
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, shown
+from utils.json_text import parse_json
+from utils.regular import regular_file
 from utils.skeleton import FPS
 
 MAX_BYTES = 1 << 30
@@ -84,7 +85,8 @@ def _read_results(path: Path) -> dict[str, list[Detection]]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path}: has {size} bytes; a detections file of more than {MAX_BYTES} is not read")
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_refuse_repeated_keys)
+        regular_file(path)
+        content = parse_json(path.read_text(encoding="utf-8"))
         return DetectionsFile.model_validate(content).results
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a detections file") from None
@@ -92,15 +94,6 @@ def _read_results(path: Path) -> dict[str, list[Detection]]:
         raise UserError(f"{path}: {_first_problem(error, content)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({str(error)[:200]}); expected ActivityNet's detection format") from None
-
-
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise ValueError(f"the key {shown(key)} stands twice in one object")
-        content[key] = value
-    return content
 
 
 def _first_problem(error: ValidationError, content: Any) -> str:

@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
+    add("--replace", action="store_true", help="replace a split of this name that has other classes")
     add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
@@ -50,18 +51,20 @@ def parse_arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     check_first(parse_arguments)  # now, because the imports below take seconds
 
-from prepare.formats.amass import AmassIndex
+import numpy as np
+
+from prepare.formats.amass import AmassIndex, check_duration
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.errors import TakeError
-from prepare.formats.smplh_body import body_digest, load_body
+from prepare.formats.smplh_body import Body, body_digest, load_body
 from prepare.skeletons.smplh import SmplhJoints, read_joints
-from prepare.store.splits import write_label_set
+from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import print_rates, print_takes
 from prepare.store.update import METHOD, Takes, update_store
+from prepare.store.workers import Job, Reader
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
-from utils.manifest import plain_name
 from utils.store import SUBSETS, Split
 
 
@@ -74,6 +77,7 @@ def build(
     workers: int = 1,
     limit: int | None = None,
     babel_code: Path | None = None,
+    replace: bool = False,
 ) -> None:
     """Bring the store and the splits in `out` up to date.
 
@@ -83,13 +87,15 @@ def build(
         label_sets: class names by index, by the name of the split.
         limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
         babel_code: a clone of BABEL's code; its table of frame rates is compared with the rates of the takes.
+        replace: a split that exists with other classes is replaced.
 
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)
     known = babel.categories()
     for name, classes in label_sets.items():
-        check_actions(classes, known, f"label set {plain_name(name, '--name')!r}")
+        check_split(out, name, classes, replace)
+        check_actions(classes, known, f"label set {name!r}")
     body = load_body(body_file)
     index = AmassIndex(amass, {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1})
     places, problems = find_takes(index, babel)
@@ -98,8 +104,7 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
         facts = {"settings": {"method": METHOD, "body": body_digest(body)}, "babel": babel.hashes}
-        joints_of = SmplhJoints(body)
-        takes = Takes(amass, lambda path, limit: read_joints(path, joints_of, limit), facts)
+        takes = Takes(amass, take_reader(body), facts)
         folder = out / takes.store_name()
         store, left_out = update_store(folder, takes, babel.clips, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
@@ -107,6 +112,17 @@ def build(
         for name, members in label_sets.items():
             write_label_set(out / name, members, babel.clips, store, {"babel": babel.hashes}, babel.unlabelled)
     print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
+
+
+def take_reader(body: Body) -> Reader:
+    """Reads AMASS takes on a body."""
+    joints_of = SmplhJoints(body)
+
+    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
+        check_duration(path, job.seconds)
+        return read_joints(path, joints_of, job.limit)
+
+    return read
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
@@ -139,7 +155,10 @@ def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     try:
-        build(args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code)
+        build(
+            args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code,
+            args.replace,
+        )  # fmt: skip
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130

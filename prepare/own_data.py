@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--annotations", type=Path, required=True, metavar="FILE", help="a .csv table, or ActivityNet's .json")
     add("--name", required=True, help="name of the split")
     add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
+    add("--replace", action="store_true", help="replace a split of this name that has other labels")
     add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
     add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
     add_read_options(parser)
@@ -48,13 +49,13 @@ from prepare.formats.annotations import Recording, read_annotations
 from prepare.formats.babel import Annotation, Segment, read_actions
 from prepare.formats.folders import SUFFIXES, walk
 from prepare.skeletons.recordings import WITHOUT_MOTION, read_recording
-from prepare.store.splits import write_label_set
+from prepare.store.splits import check_split, write_label_set
 from prepare.store.update import METHOD, Takes, update_store
+from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.atomic import write_whole
 from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
-from utils.manifest import plain_name
 from utils.skeleton import FPS
 from utils.store import SUBSETS, SkeletonStore, Split
 
@@ -72,29 +73,31 @@ def prepare(
     options: ReadOptions = ReadOptions(str(BODY)),  # noqa: B008
     classes: list[str] | None = None,
     workers: int = 1,
+    replace: bool = False,
 ) -> Path:
     """Bring the store and the split `name` in `out` up to date, and write the split's card. Returns the split's folder.
 
     Args:
         options: how recordings are read.
         classes: class names by index. None: all labels, in alphabetical order.
+        replace: a split that exists with other classes is replaced.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
-    folder = out / plain_name(name, "--name")
     annotated, tests = read_annotations(annotations)
     labels = sorted({label.name for recording in annotated for label in recording.labels})
     unknown = [name for name in classes or () if name not in labels]
     if unknown:
         raise UserError(f"{annotations}: has no label {unknown[0]!r}; {nearest(unknown[0], labels)}")
+    check_split(out, name, classes or labels, replace, ("annotations",))
     files = find_recordings(folder_of_recordings)
     places, problems = match(annotated, files, annotations)
     clips = [as_clip(recording) for recording in annotated]
 
-    def read(path: Path, limit: int) -> tuple[float, np.ndarray]:
+    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
         still = np.repeat(person.joints[:1], person.first, axis=0)  # until the person appears
-        return FPS, np.concatenate([still, person.joints])[:limit]
+        return FPS, np.concatenate([still, person.joints])[: job.limit]
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
@@ -103,6 +106,7 @@ def prepare(
         store, left_out = update_store(out / takes.store_name(), takes, clips, places, problems, set(places), workers)
         report = check_times(annotated, store, annotations)
         origin = {"imported": {"annotations": annotations.name}}
+        folder = out / name
         write_label_set(folder, classes or labels, clips, store, origin, dict.fromkeys(SUBSETS, 0))
         report["annotated recordings without a file"] = [sid for sid, why in left_out.items() if why == "missing"]
         unusable = [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"]
@@ -187,7 +191,8 @@ def check_times(annotated: list[Recording], store: SkeletonStore, annotations: P
             text = f"{label.place} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
             if label.start >= seconds:
                 found["segments after the end of their recording, not used"].append(text)
-            elif label.end > seconds + BEYOND:
+                continue
+            if label.end > seconds + BEYOND:
                 found["segments that end after their recording, cut off there"].append(text)
             if (min(label.end, seconds) - label.start) * FPS < SHORTEST:
                 found[f"segments of less than {SHORTEST} frames, too short to be detected"].append(text)
@@ -215,7 +220,8 @@ def alike(labels: list[str]) -> list[str]:
 def main() -> int:
     args = parse_arguments()
     classes = read_actions(args.actions) if args.actions else None
-    prepare(args.recordings, args.annotations, args.name, args.out, ReadOptions.of(args), classes, args.workers)
+    options = ReadOptions.of(args)
+    prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers, args.replace)
     root = [] if args.out.resolve() == (ROOT / "dataset/processed_data").resolve() else [f"data.root={args.out}"]
     print(" ".join(["next: python train.py --config config/own_actions.yaml --set", f"data.split={args.name}", *root]))
     return 0

@@ -38,6 +38,7 @@ from reporting.skeleton_view import pose_strip
 from reporting.templates import render
 from utils.atomic import write_whole
 from utils.errors import run_command
+from utils.manifest import OTHER_DURATION
 from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
@@ -151,6 +152,9 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
         found.append(f"Bodies are {poses.height:.2f} m from foot to head: are the joints in metres?")
     if poses.broken:
         found.append(f"Joints that are not finite are in the clips {_listed(poses.broken)}.")
+    unusable = sum(reason != "missing" for reason in split.store.manifest.left_out.values())
+    if unusable:
+        found.append(f"{unusable:,} clips are left out because their takes cannot be used. The reasons are below.")
     missing, stored = len(split.store.manifest.left_out), len(split.store.clips)
     if missing > stored:
         found.append(f"More clips are missing from the store ({missing:,}) than are in it ({stored:,}).")
@@ -202,8 +206,13 @@ def _left_out(split: Split) -> Rows:
 
 def _reasons(split: Split) -> Rows:
     """Why clips are not in the store, the most frequent reason first."""
-    reasons = split.store.manifest.left_out.values()
-    counts = Counter(sorted("its take is missing" if reason == "missing" else reason for reason in reasons))
+
+    def short(reason: str) -> str:
+        if reason == "missing":
+            return "its take is missing"
+        return OTHER_DURATION if reason.startswith(OTHER_DURATION) else reason
+
+    counts = Counter(sorted(short(reason) for reason in split.store.manifest.left_out.values()))
     return [[reason[:200], clips] for reason, clips in counts.most_common()]
 
 

@@ -25,7 +25,8 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and exit with its status, or as `one_message` does."""
+    """Run a command's `main` and exit with its status, or as `one_message` does. SIGTERM acts like Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout.reconfigure(line_buffering=True)  # a log file gets each line at once, as a terminal does

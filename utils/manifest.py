@@ -19,6 +19,7 @@ from utils.skeleton import FPS
 FORMAT = 1
 MAX_JSON_BYTES = 1 << 30
 PREPARE = "bash prepare/generate_dataset.sh"
+OTHER_DURATION = "does not last as long as BABEL says"  # why a take cannot be used; followed by the durations
 PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # cannot lead to another folder
 
 _ARRAY_NAME = re.compile(r"(joints|labels|annotated)-[0-9a-f]{12}\.npy")

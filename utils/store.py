@@ -9,15 +9,13 @@ never mixes the files of two preparations, even if one of them was killed.
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from utils.atomic import sync_folder, whole_file
+from utils.arrays import map_array, write_array
 from utils.errors import UserError, nearest, shown
 from utils.manifest import (
     PREPARE,
@@ -166,40 +164,3 @@ def write_split(
     files = {"labels_file": array_name("labels", labels_digest)}
     files |= {"annotated_file": array_name("annotated", annotated_digest)}
     write_manifest(folder / "split.json", {**facts, **files, "clips": clips})
-
-
-def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, blocks: Iterable[Any]) -> str:
-    """Write an array of `shape`, given as `blocks` of its rows, to a .npy file with its digest in the name.
-
-    Returns the SHA-256 of the file in hexadecimal. Raises ValueError when the blocks have another size in all.
-    """
-    unnamed = folder / f"{stem}.npy"
-    with whole_file(unnamed) as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        start = file.tell()
-        for block in blocks:
-            file.write(np.asarray(block, dtype).tobytes())
-        if file.tell() - start != math.prod(shape) * np.dtype(dtype).itemsize:
-            raise ValueError(f"{stem}: {file.tell() - start} bytes were given for an array of shape {shape}")
-    with unnamed.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    unnamed.replace(folder / array_name(stem, digest))
-    sync_folder(folder)
-    return digest
-
-
-def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Memory-map a .npy file, read-only. Raises UserError when it does not hold exactly this array."""
-    try:
-        if not path.is_file():
-            raise ValueError("it is no file")  # opening a pipe would wait for ever
-        array = np.lib.format.open_memmap(path, mode="r")
-        size = path.stat().st_size
-    except Exception as error:  # numpy raises many kinds of errors on a hostile header
-        raise unusable(path, f"it is not a whole .npy array ({str(error)[:200]})") from error
-    found = (array.shape, str(array.dtype), "C" if array.flags.c_contiguous else "Fortran", size)
-    expected = (shape, np.dtype(dtype).name, "C", array.offset + array.nbytes)
-    if found != expected:
-        raise unusable(path, f"it has shape, type, order and bytes {found}, expected {expected}")
-    return np.asarray(array)

@@ -6,7 +6,6 @@ In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds with one or
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from prepare.formats.errors import MAX_FRAMES
 from utils.errors import UserError, first_problem, nearest, shown
+from utils.json_text import parse_json
 from utils.manifest import MAX_JSON_BYTES
+from utils.regular import regular_file
 from utils.skeleton import FPS
 from utils.store import SUBSETS
 
@@ -33,6 +34,18 @@ MAX_CLASSES = 10_000
 Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # no clip lasts 30 years
 
 
+def _encodable(text: str) -> str:
+    """`text`, unless it has half a surrogate pair, which JSON can hold and no file can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{shown(text)} is not valid Unicode") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
 class Entries(BaseModel):
     """The entries of BABEL's files that are used; others are ignored."""
 
@@ -44,7 +57,7 @@ class Segment(Entries):
 
     start_t: Seconds
     end_t: Seconds
-    act_cat: list[str] | None = None
+    act_cat: list[Text] | None = None
 
 
 class FrameLabels(Entries):
@@ -61,7 +74,7 @@ class Clip(Entries):
     frame_ann: FrameLabels | None
 
 
-CLIPS = TypeAdapter(dict[str, Clip])
+CLIPS = TypeAdapter(dict[Text, Clip])
 ACTIONS = TypeAdapter(dict[str, int], config=ConfigDict(strict=True))  # a label set
 
 
@@ -148,11 +161,13 @@ def read_actions(path: Path) -> list[str]:
     """Class names by index from a JSON file {name: index}. Raises UserError unless the indices are 0 … K-1."""
     expected = 'expected JSON {name: index} such as {"walk": 0, "wave": 1}'
     try:
-        actions = ACTIONS.validate_python(json.loads(path.read_text(encoding="utf-8")))
+        regular_file(path)
+        actions = ACTIONS.validate_python(parse_json(path.read_bytes()))
     except ValidationError as error:
         raise UserError(f"{path}: is no label set ({first_problem(error)}); {expected}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as a label set ({error}); {expected}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read as a label set ({why}); {expected}") from None
     if not 0 < len(actions) <= MAX_CLASSES or sorted(actions.values()) != list(range(len(actions))):
         raise UserError(f"{path}: expected names with the indices 0, 1, 2, …, found {str(actions)[:200]}")
     return sorted(actions, key=actions.__getitem__)
@@ -168,10 +183,10 @@ def check_actions(classes: list[str], known: list[str], origin: str) -> None:
 def _read_clips(path: Path) -> tuple[dict[str, Clip], str]:
     """Clips of a file by id, and the file's SHA-256."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        if regular_file(path).st_size > MAX_JSON_BYTES:
             raise UserError(f"{path}: is larger than a gigabyte, so it is not BABEL's; download it from {BABEL_PAGE}")
         content = path.read_bytes()
-        return CLIPS.validate_python(json.loads(content)), hashlib.sha256(content).hexdigest()
+        return CLIPS.validate_python(parse_json(content)), hashlib.sha256(content).hexdigest()
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): download BABEL from {BABEL_PAGE} and unpack it there"
@@ -182,5 +197,5 @@ def _read_clips(path: Path) -> tuple[dict[str, Clip], str]:
         extra = ", as in BABEL's extra_ files" if problem.endswith("frame_ann is missing") else ""
         what = f"{clip}{problem}{extra}"
     except (ValueError, RecursionError) as error:
-        what = f"it is not JSON ({error})"
+        what = f"it cannot be read as JSON ({error})"
     raise UserError(f"{path} is not BABEL's: {what}. Download it from {BABEL_PAGE}, unpack it and name it by --babel")

@@ -21,9 +21,9 @@ def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
-    entered = {leave_out.resolve()} if leave_out else set()
+    entered = {os.path.realpath(leave_out)} if leave_out else set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        place = Path(folder).resolve()
+        place = os.path.realpath(folder)  # unlike resolve, it accepts a loop of links
         if place in entered or mark in files:
             folders.clear()
             continue

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
+from utils.regular import regular_file
 
 # Names in pickles of numpy's arrays, numbers and types. At protocol 2 Python itself uses _codecs.encode for bytes.
 _NUMPY = r"numpy\.(dtype|ndarray|core\.multiarray\.(_reconstruct|scalar)|core\.numeric\._frombuffer)|_codecs\.encode"
@@ -48,6 +49,7 @@ def read_pickle(path: Path, what: str, also: str | None = None) -> Any:
     UserError when the file cannot be read, is no whole pickle, or contains any other name.
     """
     try:
+        regular_file(path)
         return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}" if also else _NUMPY).load()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

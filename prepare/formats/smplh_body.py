@@ -17,6 +17,7 @@ from prepare.formats.errors import TakeError
 from prepare.formats.npz import finite_float32, open_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
+from utils.regular import regular_file
 
 SMPLH_JOINTS = 52
 SMPLH_VERTICES = 6890
@@ -62,10 +63,15 @@ def read_body(path: Path) -> Body:
     Missing hand means become zero. Raises UserError when the file is missing, damaged or another body model, or when it
     is a pickle with anything but arrays.
     """
-    if not path.is_file():
-        raise UserError(f"the body model {path} does not exist: download it from {_PAGE}; see human_model/README.md")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise UserError(f"{path} has {path.stat().st_size} bytes, more than any SMPL-H body model")
+    try:
+        size = regular_file(path).st_size
+    except FileNotFoundError:
+        where = f"download it from {_PAGE}; see human_model/README.md"
+        raise UserError(f"the body model {path} does not exist: {where}") from None
+    except OSError as error:
+        raise UserError(f"the body model {path} cannot be read ({error.strerror})") from None
+    if size > MAX_FILE_BYTES:
+        raise UserError(f"{path} has {size} bytes, more than any SMPL-H body model")
     if path.suffix == ".npz":
         try:
             with open_npz(path) as file:

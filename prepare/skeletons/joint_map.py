@@ -22,6 +22,7 @@ import numpy as np
 from prepare.formats.errors import TakeError
 from utils.config import parse_yaml
 from utils.errors import UserError, nearest, shown
+from utils.regular import regular_file
 from utils.skeleton import JOINT_NAMES
 
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
@@ -57,6 +58,7 @@ class JointMap:
 def read_map(path: Path) -> JointMap:
     """Read a joint map. Raises UserError for the first error in it."""
     try:
+        regular_file(path)
         content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file"

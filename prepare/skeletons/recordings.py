@@ -7,6 +7,7 @@ that cannot belong to a person are refused.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from prepare.skeletons.joint_map import choose_map
 from prepare.skeletons.options import AXIS_ROTATIONS, ReadOptions
 from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
+from utils.regular import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 
 BLOCK_FRAMES = 4096
@@ -57,7 +59,7 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
                     f"{out / name}: is a file, but results need a folder of this name; choose another --out"
                 )
             other = found.setdefault(name, file)
-            if other.resolve() != file.resolve():
+            if os.path.realpath(other) != os.path.realpath(file):
                 raise UserError(
                     f"{other} and {file} would both be written as {name}: give the folder that holds both, or run twice"
                 )
@@ -72,6 +74,7 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
     Raises TakeError when the file cannot be read, is damaged or incomplete, or its joints cannot be a person's.
     """
     try:
+        regular_file(path)
         people = _READERS[path.suffix.lower()](path, options)
     except OSError as error:
         raise TakeError(f"cannot be read ({error.strerror or error})") from error
@@ -96,12 +99,12 @@ def smplh_joints(body: str) -> SmplhJoints:
 
 def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
     """Name and path of the recording `path`, or of each recording below the folder `path`."""
-    if path.resolve() == out.resolve():
+    if os.path.realpath(path) == os.path.realpath(out):  # unlike resolve, it accepts a loop of links
         raise UserError(f"{path}: is both an input and --out; name another folder by --out")
     if path.is_dir():
         files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(WITHOUT_MOTION)]
         return [(f.relative_to(path).as_posix(), f) for f in files if f.suffix.lower() in SUFFIXES]
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: is no recording; expected a name in {', '.join(SUFFIXES)}, or a folder")

@@ -49,10 +49,10 @@ import numpy as np
 from feeders.label_policy import LabelPolicy
 from prepare.formats.babel import read_actions
 from prepare.formats.pickles import Stub, as_array, read_pickle
+from prepare.store.splits import check_split
 from reporting.dataset_card import write_card
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command, shown
-from utils.manifest import plain_name
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
@@ -88,7 +88,8 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
     Raises UserError when the split exists, or when a file holds anything but plain containers and numpy arrays or does
     not have the released layout.
     """
-    if (out / plain_name(name, "--name")).exists():
+    check_split(out, name, classes, replace=True)
+    if (out / name).exists():
         raise UserError(f"{out / name}: is there already; choose another --name")
     clips: list[Clip] = []
     joints, labels = [], []

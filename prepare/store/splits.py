@@ -8,10 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import Annotation, dense_labels
-from utils.store import SUBSETS, SkeletonStore, write_split
+from prepare.formats.babel import LABEL_SETS, Annotation, dense_labels
+from utils.errors import UserError, shown
+from utils.manifest import SplitManifest, plain_name, read_manifest
+from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, write_split
 
 BENCHMARK_FRAMES = 1000  # default of data.max_frames; longer clips are stored and left out when data are loaded
+
+
+def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
+    """Raise UserError unless the split `name` below `root` may be written with these classes.
+
+    It may not have the name of a store or, with other classes, that of a split of the paper. A split that exists with
+    other classes, or with labels from elsewhere, may be written only with `replace`.
+
+    origin: the keys of the manifest's `imported`; empty for BABEL's labels.
+    """
+    folder = root / plain_name(name, "--name")
+    if name.lower().startswith(STORE_PREFIX):
+        raise UserError(f"--name {name}: names that begin with {STORE_PREFIX!r} are those of stores; choose another")
+    if LABEL_SETS.get(name, classes) != classes:
+        raise UserError(f"--name {name}: is the split of the paper with {_listed(LABEL_SETS[name])}; choose another")
+    if replace or not (folder / "split.json").exists():
+        return
+    try:
+        old = read_manifest(folder / "split.json", SplitManifest)
+    except UserError as error:
+        print(f"made anew: {error}")
+        return
+    if tuple(old.imported) != origin or old.classes != classes:
+        labels = "imported labels of" if old.imported else "labels of"
+        raise UserError(f"{folder}: has {labels} {_listed(old.classes)}; choose another --name, or give --replace")
 
 
 def write_label_set(
@@ -79,6 +106,10 @@ def _counts(
         "clips by class": dict(zip(classes, present.tolist(), strict=True)),
         "frames by class": dict(zip(classes, frames.tolist(), strict=True)),
     }
+
+
+def _listed(classes: list[str]) -> str:
+    return shown(", ".join(classes))[1:-1]
 
 
 def _print(name: str, classes: list[str], counts: dict[str, Any]) -> None:

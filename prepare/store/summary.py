@@ -8,7 +8,9 @@ from pathlib import Path
 
 from prepare.formats.amass import AMASS_PAGE, RELEASE, download_name
 from prepare.formats.babel import Annotation
+from utils.regular import regular_file
 from utils.store import SkeletonStore
+from utils.text import printable
 
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
@@ -16,7 +18,7 @@ RATE_TOLERANCE = 0.01  # frames per second
 
 
 def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, limit: int | None) -> None:
-    """Print how many clips of each AMASS folder are stored, missing or unreadable, and which download is needed.
+    """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
 
     left_out: why a clip is not stored, by its id; "missing" where there is no file.
     """
@@ -24,23 +26,23 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
     for clip in clips:
         state = "stored" if clip.sid in store.clips else "later"
         if clip.sid in left_out:
-            state = "missing" if left_out[clip.sid] == "missing" else "unreadable"
+            state = "missing" if left_out[clip.sid] == "missing" else "unusable"
         parts = clip.feat_p.split("/")
-        table.setdefault(parts[1] if len(parts) > 2 else "(no folder)", Counter())[state] += 1
-    columns = ["stored", "missing", "unreadable"] + (["later"] if limit else [])
+        table.setdefault(printable(parts[1], 60) if len(parts) > 2 else "(no folder)", Counter())[state] += 1
+    columns = ["stored", "missing", "unusable"] + (["later"] if limit else [])
     width = max(22, *(len(folder) for folder in table))
     print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{column:>12}" for column in columns) + "  download")
     for folder, counts in sorted(table.items()):
         name = download_name(folder)
-        wanted = f"  {name or 'unknown to this project'}" if counts["missing"] + counts["unreadable"] else ""
+        wanted = f"  {name or 'unknown to this project'}" if counts["missing"] + counts["unusable"] else ""
         print(f"{folder:<{width}}" + "".join(f"{counts[column]:>12,}" for column in columns) + wanted)
-    unusable = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
-    for clip in unusable[:SHOWN]:
-        print(f"unreadable: {clip.feat_p} {left_out[clip.sid]}")
-    if len(unusable) > SHOWN:
-        print(f"… and {len(unusable) - SHOWN} more; {store.folder / 'store.json'} names all")
+    failed = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
+    for clip in failed[:SHOWN]:
+        print(f"unusable: {printable(clip.feat_p)} {left_out[clip.sid]}")
+    if len(failed) > SHOWN:
+        print(f"… and {len(failed) - SHOWN} more; {store.folder / 'store.json'} names all")
     if left_out:
-        print(f"missing or unreadable: download {RELEASE!r} of the data sets named on the right from {AMASS_PAGE}")
+        print(f"missing or unusable: download {RELEASE!r} of the data sets named on the right from {AMASS_PAGE}")
     if limit:
         print("later: left for a run without --limit")
 
@@ -51,6 +53,7 @@ def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
     if path is None:
         return
     try:
+        regular_file(path)
         rates = {feat_p: float(rate) for feat_p, rate in json.loads(path.read_bytes()).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         print(f"warning: {path} cannot be read as a table of frame rates ({error}); the takes' own rates are used")

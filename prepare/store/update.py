@@ -21,8 +21,9 @@ from utils.errors import UserError
 from utils.manifest import FORMAT
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
+from utils.text import printable
 
-METHOD = 1  # version of the computation from poses to joints; another version makes another store
+METHOD = 2  # version of the checks of takes and of the computation of joints; another version makes another store
 PARTS = "parts"  # folder of computed takes, until the store is written from them
 SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves time
 
@@ -71,7 +72,7 @@ def update_store(
     there = {clip.sid for clip in made}
     left_out = {sid: why for sid, why in sorted((problems | failed).items()) if sid not in there}
     if not made:
-        some = "; ".join(f"{clip.feat_p} {left_out[clip.sid]}" for clip in clips[:5] if clip.sid in left_out)
+        some = "; ".join(f"{printable(c.feat_p)} {left_out[c.sid]}" for c in clips[:5] if c.sid in left_out)
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
     fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
@@ -114,7 +115,7 @@ def _jobs(
         if file := places.get(clip.sid):
             source = stored[clip.sid].source if clip.sid in stored else {}
             digest = source.get("sha256") if source.get("file") == file else None
-            jobs[clip.sid] = Job(file, clip.frame_limit(), seen.get(file), digest)
+            jobs[clip.sid] = Job(file, clip.frame_limit(), clip.duration, seen.get(file), digest)
     return jobs
 
 

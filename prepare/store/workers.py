@@ -20,11 +20,10 @@ import numpy as np
 from prepare.formats.errors import TakeError
 from prepare.skeletons.smplh import one_thread
 from utils.progress import progress
+from utils.regular import regular_file
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
-# Reads a motion file, at most so many frames at 30 fps. Returns the file's frame rate and joints (T, 25, 3) in metres.
-Reader = Callable[[Path, int], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Job:
 
     file: str  # path below the folder of takes
     limit: int  # frames at 30 fps that are needed
+    seconds: float | None  # annotated duration
     seen: Source | None = None  # the file as a run before has read it
     stored: str | None = None  # SHA-256 of the file from which the joints in the store were computed
 
@@ -56,6 +56,8 @@ class Part:
     frames: int  # at 30 fps, at most the job's limit
 
 
+# Reads the motion file of a job: returns its frame rate, and joints (T, 25, 3) in metres at 30 fps. Raises TakeError.
+Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
 Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; why it cannot be used
 
 
@@ -111,7 +113,7 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
             return source
         if found and source.sha256 == found[0].source.sha256:
             return found[0]
-        fps, made = read(takes / job.file, job.limit)
+        fps, made = read(takes / job.file, job)
         if _source(takes, job.file, source) != source:
             raise TakeError("was changed while it was read")
     except TakeError as error:
@@ -125,7 +127,7 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
 
 def _source(takes: Path, file: str, known: Source | None) -> Source:
     """The take as it is now. It is not hashed again if it has the size and time of a known state."""
-    status = (takes / file).stat()
+    status = regular_file(takes / file)
     if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known
     return Source(file, status.st_size, status.st_mtime_ns, _hash(takes / file))

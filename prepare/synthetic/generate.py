@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     add("--val-share", type=float, default=VAL_SHARE, help="share of validation clips (default: %(default)s)")
     add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: %(default)s)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -78,12 +78,16 @@ def write_synthetic(
         return False
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent)
-    with scratch, ProcessPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)  # threads, which end with the process; numpy and zlib release Python's lock
+    with scratch:
         folder = Path(scratch.name) / "data"
         write_body(folder / "SMPLH_male.pkl")
         write = functools.partial(_write_take, folder / "amass", seed, val_share, gap_share)
-        entries = progress(pool.map(write, range(clips), chunksize=4), "synthetic takes", "take", clips)
-        _write_labels(folder / "babel_v1.0_release", list(entries))
+        try:
+            entries = list(progress(pool.map(write, range(clips)), "synthetic takes", "take", clips))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        _write_labels(folder / "babel_v1.0_release", entries)
         write_json(folder / MARKER, facts)
         folder.rename(out)
     return True

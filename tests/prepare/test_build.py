@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from prepare.build import build
+from prepare.build import build, main
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.formats.smplh_body import load_body
 from prepare.skeletons.smplh import SmplhJoints
-from utils.errors import UserError
+from prepare.store.splits import check_split
+from reporting.dataset_card import write_card
+from utils.errors import UserError, run_command
 from utils.lock import lock_folder
+from utils.manifest import OTHER_DURATION
 from utils.store import SkeletonStore, Split
 
 SETS = {"mine": ["walk", "sit", "wave"]}
@@ -48,6 +53,35 @@ def content(out: Path) -> dict[str, bytes]:
 def take_of(data: Path, split: Split, number: int = 0) -> tuple[str, Path]:
     sid = split.clip_ids("train")[number]
     return sid, data / "amass" / split.store.clips[sid].source["file"]
+
+
+def changed(change: Callable[[np.ndarray, float], tuple[np.ndarray, float]]) -> Callable[[Path], None]:
+    """Changes a take's poses and frame rate."""
+
+    def spoil(file: Path) -> None:
+        with np.load(file) as arrays:
+            content = dict(arrays)
+        rate = next(name for name in content if name.startswith("mocap_frame"))
+        content["poses"], content[rate] = change(content["poses"], content[rate])
+        np.savez(file, **content)
+
+    return spoil
+
+
+def linked(target: str) -> Callable[[Path], None]:
+    return lambda file: (file.unlink(), file.symlink_to(target.format(name=file.name)))
+
+
+SPOILS: list[tuple[Callable[[Path], Any], str]] = [  # how a take is spoiled, and what is said of it
+    (lambda file: file.write_bytes(file.read_bytes()[:-99]), "is not a whole .npz file"),
+    (changed(lambda poses, fps: (np.where(np.arange(156) == 7, np.nan, poses), fps)), "has poses that are not finite"),
+    (changed(lambda poses, fps: (poses, 2 * fps)), OTHER_DURATION),
+    (changed(lambda poses, fps: (poses, fps / 2)), OTHER_DURATION),
+    (changed(lambda poses, fps: (poses[: len(poses) // 3], fps)), OTHER_DURATION),
+    (lambda file: (file.unlink(), os.mkfifo(file)), "cannot be read (it is a named pipe, not a regular file)"),
+    (linked("/dev/zero"), "cannot be read (it is a device, not a regular file)"),
+    (linked("{name}"), "cannot be read (Too many levels of symbolic links)"),
+]
 
 
 def test_a_stored_clip_is_its_take_at_30_fps(synthetic: Path, tmp_path: Path) -> None:
@@ -102,27 +136,34 @@ def test_a_run_with_a_limit_is_a_beginning_of_the_whole(synthetic: Path, tmp_pat
     assert content(tmp_path / "grown") == content(tmp_path / "whole")
 
 
-def test_what_is_missing_or_unreadable_is_reported_with_its_download(
+def test_what_is_missing_or_unusable_is_reported_with_its_download(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     whole = prepare(data, tmp_path / "whole")
     shutil.rmtree(data / "amass" / "BMLrub")
-    spoiled = [s for s in whole.clip_ids("train") if not whole.store.clips[s].source["file"].startswith("BMLrub")][:2]
-    for sid, spoil in zip(spoiled, (lambda f: f.write_bytes(f.read_bytes()[:-99]), _with_nan), strict=True):
+    others = [clip for clip in whole.store.clips.values() if not clip.source["file"].startswith("BMLrub")]
+    spoiled = dict(zip([clip.sid for clip in others], SPOILS, strict=False))
+    for sid, (spoil, _) in spoiled.items():
         spoil(data / "amass" / whole.store.clips[sid].source["file"])
     capsys.readouterr()
     left = prepare(data, tmp_path / "left")
     said = capsys.readouterr().out
     lost = {sid for sid, clip in whole.store.clips.items() if "BioMotionLab" in clip.feat_p} | set(spoiled)
+    assert len(spoiled) == len(SPOILS)
     assert lost
     assert set(left.store.clips) == set(whole.store.clips) - lost
     row = next(line for line in said.splitlines() if line.startswith("BioMotionLab_NTroje")).split()
     assert row[1] == "0"
-    assert int(row[2]) >= len(lost) - 2
+    assert int(row[2]) >= len(lost) - len(SPOILS)
     assert row[-1] == "BMLrub"
-    assert "not a whole .npz file" in said
-    assert "poses that are not finite (NaN, infinite or too large for 32 bits)" in said
+    for sid, (_, why) in spoiled.items():
+        assert f"unusable: {whole.store.clips[sid].feat_p} {why}" in said
+        assert left.store.manifest.left_out[sid].startswith(why)
     assert set(left.store.manifest.left_out) >= lost
+    card = write_card(left).read_text()
+    assert f"{len(SPOILS)} clips are left out because their takes cannot be used." in card
+    assert re.search(rf"{OTHER_DURATION}</td>\s*<td[^>]*>3<", card)
+    assert "Nothing looks wrong" not in card
 
 
 def test_what_was_made_of_a_take_stays_when_the_take_is_gone(data: Path, tmp_path: Path) -> None:
@@ -149,6 +190,32 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
     assert content(first.folder) == kept
 
 
+def test_a_split_is_not_replaced_by_one_of_other_classes_without_being_asked(synthetic: Path, tmp_path: Path) -> None:
+    prepare(synthetic, tmp_path, limit=2)
+    before = content(tmp_path)
+    sources = synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic"
+    for classes in (["wave"], ["sit", "walk", "wave"]):
+        with pytest.raises(UserError, match="mine: has labels of walk, sit, wave; choose .*, or give --replace"):
+            build(*sources, tmp_path, {"mine": classes}, limit=2)
+    assert content(tmp_path) == before
+    build(*sources, tmp_path, {"mine": ["wave"]}, limit=2, replace=True)
+    assert Split.open(tmp_path, "mine").classes == ("wave",)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("skeletons-12345678", "names that begin with 'skeletons-' are those of stores"),
+        ("Skeletons-1", "names that begin with"),
+        ("split2", "is the split of the paper with sit, run, stand up, kick; choose another"),
+        ("../mine", "is not a plain name"),
+    ],
+)
+def test_reserved_names_are_refused(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UserError, match=rf"^--name .*{said}"):
+        check_split(tmp_path, name, ["walk"], replace=True)
+
+
 def test_two_runs_at_once_do_not_meet(synthetic: Path, tmp_path: Path) -> None:
     with (
         lock_folder(tmp_path, "preparation", ""),
@@ -158,17 +225,29 @@ def test_two_runs_at_once_do_not_meet(synthetic: Path, tmp_path: Path) -> None:
     prepare(synthetic, tmp_path)
 
 
-@pytest.mark.parametrize("moment", [0.05, *(pytest.param(m, marks=pytest.mark.slow) for m in (0.0, 0.1, 0.2, 0.5))])
-def test_a_killed_run_resumes_to_the_same_bytes(synthetic: Path, prepared: Path, tmp_path: Path, moment: float) -> None:
+@pytest.mark.parametrize(
+    ("moment", "sent"),
+    [
+        (0.05, signal.SIGKILL),
+        *(pytest.param(moment, signal.SIGKILL, marks=pytest.mark.slow) for moment in (0.0, 0.1, 0.2, 0.5)),
+        *(pytest.param(0.05, sent, marks=pytest.mark.slow) for sent in (signal.SIGTERM, signal.SIGINT)),
+    ],
+)
+def test_a_stopped_run_resumes_to_the_same_bytes(
+    synthetic: Path, prepared: Path, tmp_path: Path, moment: float, sent: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
     command += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "2"]
-    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    started = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **output)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("skeletons-*/parts/*.part")) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(moment)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    os.killpg(started.pid, sent)
+    said = started.communicate(timeout=60)[1]
+    if sent != signal.SIGKILL:
+        assert (started.returncode, said.strip()) == (130, "stopped; run the same command again to resume")
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert content(tmp_path) == content(prepared)
@@ -198,18 +277,21 @@ def test_frame_rates_are_compared_with_babels_table(
     assert f"{odd} has {table[odd]:g} fps, BABEL's table says 33" in said
 
 
-def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path) -> None:
+def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = data / "babel_v1.0_release" / "train.json"
     labels = json.loads(path.read_text())
     sids = list(labels)
     labels["../../escaped"] = labels.pop(sids[0])
     labels[sids[1]]["feat_p"] = "A/../../../../etc/passwd"
+    labels[sids[2]]["feat_p"] = "KIT/\ud800/\x1b[31m.npz"  # half a surrogate pair, and a colour of the terminal
     path.write_text(json.dumps(labels))
     inside = {file for file in tmp_path.rglob("*") if "out" not in file.parts}
     store = prepare(data, tmp_path / "out").store
     assert {file for file in tmp_path.rglob("*") if "out" not in file.parts} == inside
-    assert sids[1] not in store.clips
-    assert "no path below the AMASS folder" in store.manifest.left_out[sids[1]]
+    for sid in sids[1:3]:
+        assert sid not in store.clips
+        assert "no path below the AMASS folder" in store.manifest.left_out[sid]
+    assert "unusable: KIT/\N{REPLACEMENT CHARACTER}/\N{REPLACEMENT CHARACTER}[31m.npz has a" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -221,28 +303,32 @@ def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path) 
         (["--body", "nowhere.pkl"], "the body model nowhere.pkl does not exist"),
         (["--actions", "ACTIONS", "--name", "mine"], "no clip has the action 'wakl'; did you mean 'walk'"),
         (["--actions", "ACTIONS", "--name", "../mine"], "--name '../mine' is not a plain name"),
+        (["--actions", "ACTIONS", "--name", "split1"], "is the split of the paper with walk, stand, turn, jump"),
+        (["--actions", "ACTIONS", "--name", "skeletons-1"], "names that begin with 'skeletons-' are those of stores"),
     ],
 )
-def test_a_mistake_is_one_clear_message(synthetic: Path, tmp_path: Path, options: list[str], said: str) -> None:
+def test_a_mistake_is_one_clear_message(
+    synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    options: list[str],
+    said: str,
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "actions.json").write_text('{"wakl": 0}')
     places = {"EMPTY": str(tmp_path / "empty"), "ACTIONS": str(tmp_path / "actions.json")}
-    command = [sys.executable, "-m", "prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
+    command = ["prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
     command += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path / "out")]
-    command += [places.get(option, option) for option in options]
-    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert outcome.returncode == 2
-    assert outcome.stderr.startswith("error: ")
-    assert said in outcome.stderr
-    assert "Traceback" not in outcome.stderr
+    monkeypatch.setattr(sys, "argv", command + [places.get(option, option) for option in options])
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
     assert not (tmp_path / "out").exists()
-
-
-def _with_nan(file: Path) -> None:
-    with np.load(file) as arrays:
-        spoiled = dict(arrays)
-    spoiled["poses"][5, 7] = np.nan
-    np.savez(file, **spoiled)
 
 
 def test_a_store_is_opened_only_as_what_it_is(prepared: Path) -> None:

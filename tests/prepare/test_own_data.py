@@ -7,8 +7,8 @@ from pathlib import Path
 import motions
 import numpy as np
 import pytest
-
 import runs
+
 import train
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
@@ -75,7 +75,7 @@ def test_recordings_of_every_format_become_a_split(folder: Path, capsys: pytest.
         "look alike, kept apart (1): 'Walk' and 'walk'",
         "cut off there (1): row 4 ('wave', 1 to 9 of 3.00 s)",
         "not used (1): row 9 ('wave', 7 to 8",
-        "too short to be detected (2): row 8",
+        "too short to be detected (1): row 8",
         "used once (1): 'four': 'walk', 0 to 1 s, 2 times",
     ):
         assert text in report, report
@@ -159,3 +159,6 @@ def test_chosen_classes_must_be_labels(folder: Path) -> None:
     with pytest.raises(UserError, match="has no label 'wlak'; did you mean 'walk'"):
         prepare(folder, ROWS, classes=["wlak"])
     assert prepare(folder, ROWS, classes=["wave"]).classes == ("wave",)
+    with pytest.raises(UserError, match="has imported labels of wave; choose another --name, or give --replace"):
+        prepare(folder, ROWS)
+    assert len(prepare(folder, ROWS, replace=True).classes) == 3

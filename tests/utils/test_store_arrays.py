@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import utils.arrays
+from utils.arrays import write_array
 from utils.errors import UserError
-from utils.store import Split, write_array
+from utils.store import Split
 
 FRAMES = 12  # of the store below
 STEMS = ("joints", "labels", "annotated")
@@ -112,12 +114,56 @@ def test_an_array_that_was_cut_off_is_refused(arrays: dict[str, Path], stem: str
 @pytest.mark.parametrize("stem", STEMS)
 def test_what_is_no_file_is_refused_without_waiting_for_it(arrays: dict[str, Path], stem: str) -> None:
     arrays[stem].unlink()
-    for make in (lambda: None, lambda: os.mkfifo(arrays[stem])):
+    for make, said in ((lambda: None, "No such file"), (lambda: os.mkfifo(arrays[stem]), "it is a named pipe")):
         make()
-        with pytest.raises(
-            UserError, match=rf"{stem}-\w+\.npy cannot be used: it is not a whole \.npy array \(it is no file\)"
-        ):
+        with pytest.raises(UserError, match=rf"{stem}-\w+\.npy cannot be used: it is not a whole \.npy array \({said}"):
             read(arrays)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_flipped_bytes_are_found_even_if_the_time_of_the_file_is_set_back(arrays: dict[str, Path], stem: str) -> None:
+    honest, before, status = read(arrays), arrays[stem].read_bytes(), arrays[stem].stat()
+    damaged = bytearray(before)
+    for place in (-1, -5, -9):
+        damaged[place] ^= 1
+    arrays[stem].write_bytes(damaged)
+    os.utime(arrays[stem], ns=(status.st_atime_ns, status.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(UserError, match=rf"{stem}-\w+\.npy cannot be used: its content is damaged: .*Delete"):
+            read(arrays)
+    arrays[stem].write_bytes(before)
+    assert read(arrays) == honest
+
+
+def test_an_array_is_verified_once_until_it_changes(arrays: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    read(arrays)
+    seen = _count_digests(monkeypatch)
+    read(arrays)
+    assert not seen
+    os.utime(arrays["labels"])
+    read(arrays)
+    read(arrays)
+    assert seen == [arrays["labels"]]
+
+
+@pytest.mark.parametrize("cache", ["a file", "a file/below"])
+def test_without_a_cache_folder_arrays_are_verified_each_time(
+    arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+    seen = _count_digests(monkeypatch)
+    read(arrays)
+    read(arrays)
+    assert sorted(seen) == sorted([*arrays.values()] * 2)
+
+
+def _count_digests(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files whose digest is computed from now on."""
+    seen: list[Path] = []
+    digest = utils.arrays._digest
+    monkeypatch.setattr("utils.arrays._digest", lambda path: seen.append(path) or digest(path))
+    return seen
 
 
 @given(

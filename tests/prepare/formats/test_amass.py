@@ -16,6 +16,7 @@ from prepare.formats import npz
 from prepare.formats.amass import (
     FOLDER_ALIASES,
     AmassIndex,
+    check_duration,
     download_name,
     read_poses,
     resample_indices,
@@ -23,6 +24,7 @@ from prepare.formats.amass import (
 )
 from prepare.formats.errors import TakeError
 from utils.errors import UserError
+from utils.manifest import OTHER_DURATION
 
 # BABEL's name: other names of the same folder, today's first
 NAMES = {
@@ -99,7 +101,18 @@ def test_a_link_to_a_parent_folder_is_not_followed_for_ever(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "feat_p", ["", "a.npz", "CMU/a.npz", "CMU/../a.npz", "CMU/CMU/../../a.npz", "//a.npz", "a/./b.npz", "a/b\\..\\c/d"]
+    "feat_p",
+    [
+        "",
+        "a.npz",
+        "CMU/a.npz",
+        "CMU/../a.npz",
+        "CMU/CMU/../../a.npz",
+        "//a.npz",
+        "a/./b.npz",
+        "a/b\\..\\c/d",
+        "a/b/\ud800.npz",
+    ],
 )
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, feat_p: str) -> None:
     place(tmp_path, "CMU/01/a_poses.npz")
@@ -164,6 +177,31 @@ def test_poses_equal_those_that_numpy_reads(
     assert np.array_equal(np.concatenate(blocks), expected.astype(np.float32))
     for limit in (0, 1, 9, 1000):
         assert np.array_equal(read(path, limit), expected[:limit].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate", "accepted"),
+    [
+        *((frames, 120.0, True) for frames in (1200, 1177, 1223)),
+        (1199, 120.00004577636719, True),
+        (1200, 240.0, False),
+        (1200, 60.0, False),
+        (1200, 100.0, False),
+        (400, 120.0, False),
+        (1175, 120.0, False),
+        (1225, 120.0, False),
+    ],
+)
+def test_a_take_that_lasts_another_time_than_babel_says_is_refused(
+    tmp_path: Path, frames: int, rate: float, accepted: bool
+) -> None:
+    path = take(tmp_path, poses=np.zeros((frames, 156)), mocap_framerate=np.array(rate))
+    if accepted:
+        check_duration(path, 10.0)
+        return
+    seconds = f"{frames / rate:.2f}"
+    with pytest.raises(TakeError, match=rf"{OTHER_DURATION} \({frames} frames at .* are {seconds} s, BABEL has 10"):
+        check_duration(path, 10.0)
 
 
 def test_the_rate_is_read_under_both_names_and_in_any_form(tmp_path: Path) -> None:

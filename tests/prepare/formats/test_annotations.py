@@ -23,7 +23,14 @@ def facts(recordings: list[Recording]) -> list[tuple]:
 
 
 def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
-    table = f"{HEADER}\na/one,train,walk,0.5,3.2\na/one,Training,Übung\u00a0x,1,2\nb,train,wave,,\nc,val,walk,0,1\nd,test,walk,,\n"
+    rows = [
+        "a/one,train,walk,0.5,3.2",
+        "a/one,Training,Übung\u00a0x,1,2",
+        "b,train,wave,,",
+        "c,val,walk,0,1",
+        "d,test,walk,,",
+    ]
+    table = "\n".join([HEADER, *rows])
     entries = {
         "a/one": {"subset": "training", "annotations": [{"label": "walk", "segment": [0.5, 3.2]}]},
         "b": {"subset": "training", "duration": 9.5, "annotations": [{"label": "wave"}], "url": "ignored"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,16 @@ def test_hashes_tell_files_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (b"{", r"it is not JSON \("),
-        (b"", r"it is not JSON \("),
-        (b"\xff\xfe\xfd", r"it is not JSON \("),
-        (b"[" * 100_000, r"it is not JSON \(.*recursion"),
+        (b"{", r"it cannot be read as JSON \("),
+        (b"", r"it cannot be read as JSON \("),
+        (b"\xff\xfe\xfd", r"it cannot be read as JSON \("),
+        (b'{"7": {}, "8": {}, "7": {}}', r"it cannot be read as JSON \(the key '7' stands twice in one object\)"),
+        (b'{"\\ud800": {}}', r"clip .* '\\ud800' is not valid Unicode"),
+        (
+            {"1": clip(label(categories=["\ud800"]))},
+            r"clip 1\.frame_ann\.labels\.0\.act_cat\.0: '\\ud800' is not valid Unicode",
+        ),
+        (b"[" * 100_000, r"it cannot be read as JSON \(.*recursion"),
         ([], r"the file is \[\], expected a valid dictionary"),
         ({"1": None}, r"clip 1 is None, expected a valid dictionary"),
         (
@@ -191,6 +198,26 @@ def test_a_folder_without_labels_says_what_to_do(tmp_path: Path) -> None:
         read_babel(tmp_path)
     with pytest.raises(UserError, match=r"no clip of train\.json and val\.json has frame labels"):
         babel(tmp_path, {"1": clip(frame_ann=None)})
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ("pipe", "it is a named pipe, not a regular file"),
+        ("/dev/zero", "it is a device"),
+        ("x", "Too many levels"),
+    ],
+)
+def test_only_regular_files_are_read(tmp_path: Path, odd: str, said: str) -> None:
+    babel(tmp_path, {"1": clip()})
+    (tmp_path / "val.json").unlink()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x").symlink_to("x")
+    (tmp_path / "val.json").symlink_to(odd)
+    with pytest.raises(UserError, match=rf"val\.json cannot be read \({said}.*\): download BABEL from"):
+        read_babel(tmp_path)
+    with pytest.raises(UserError, match=rf"val\.json: cannot be read as a label set \({said}.*\); expected JSON"):
+        read_actions(tmp_path / "val.json")
 
 
 JSON = st.recursive(

@@ -260,6 +260,19 @@ def test_a_file_that_is_no_body_gives_one_message(path: Path, light: Structure) 
             read_body(path.with_name(name))
 
 
+@pytest.mark.parametrize("name", ["SMPLH_male.pkl", "model.npz"])
+def test_only_regular_files_are_read(tmp_path: Path, name: str) -> None:
+    for make, said in (
+        (os.mkfifo, "it is a named pipe, not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a regular file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ):
+        make(tmp_path / name)
+        with pytest.raises(UserError, match=rf"^the body model .*{name} cannot be read \({said}\)"):
+            read_body(tmp_path / name)
+        (tmp_path / name).unlink()
+
+
 def test_a_body_is_loaded_from_the_first_known_file_of_a_folder_or_by_the_word_synthetic(
     tmp_path: Path, structure: Structure
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import motions
@@ -268,6 +269,24 @@ def test_recordings_are_named_by_their_paths_below_the_given_folder(tmp_path: Pa
     found = find_inputs(given, tmp_path / "in" / "found", MARK)
     assert list(found) == ["b.npy", "s1/A.BVH", "s1/take_poses.npz", "s1/x.skeleton", "single.npz"]
     assert found["s1/A.BVH"] == tmp_path / "in" / "s1" / "A.BVH"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".bvh", ".skeleton"])
+def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"device{suffix}").symlink_to("/dev/zero")
+    (tmp_path / f"loop{suffix}").symlink_to(f"loop{suffix}")
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    found = find_inputs([tmp_path, tmp_path / f"loop{suffix}"], tmp_path / "out", MARK)
+    said = {}
+    for name, path in found.items():
+        with pytest.raises(TakeError) as caught:
+            read_recording(path, ReadOptions("synthetic", fps=30))
+        said[name.removesuffix(suffix)] = str(caught.value)
+    assert said == {
+        "device": "cannot be read (it is a device, not a regular file)",
+        "loop": "cannot be read (Too many levels of symbolic links)",
+        "pipe": "cannot be read (it is a named pipe, not a regular file)",
+    }
 
 
 def test_two_recordings_with_results_at_one_place_are_refused(tmp_path: Path) -> None:

@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 
 import prepare.skeletons.smplh
+from prepare.build import take_reader
 from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import load_body
-from prepare.skeletons.smplh import SmplhJoints
 from prepare.store.workers import Job, Outcome, Part, compute_parts, read_part
 
 
 def computed(amass: Path, folder: Path, job: Job) -> Outcome:
-    (outcome,) = compute_parts(amass, folder, SmplhJoints(load_body("synthetic")), [job], workers=1)
+    (outcome,) = compute_parts(amass, folder, take_reader(load_body("synthetic")), [job], workers=1)
     return outcome
 
 
 @pytest.fixture()
 def job(synthetic: Path) -> Job:
     take = min((synthetic / "amass").rglob("*.npz"))
-    return Job(str(take.relative_to(synthetic / "amass")), 20, None)
+    with np.load(take) as arrays:
+        seconds = len(arrays["poses"]) / next(arrays[name] for name in arrays if name.startswith("mocap_frame"))
+    return Job(str(take.relative_to(synthetic / "amass")), 20, seconds)
 
 
 def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Path, tmp_path: Path, job: Job) -> None:
@@ -64,8 +66,8 @@ def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tm
         compute_parts(
             synthetic / "amass",
             tmp_path,
-            SmplhJoints(load_body("synthetic")),
-            [Job("gone.npz", 20, None), job],
+            take_reader(load_body("synthetic")),
+            [Job("gone.npz", 20, 1.0), job],
             workers=2,
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.formats.smplh_body import read_body
+from prepare.synthetic import generate
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.body import JOINTS, REST_POINTS
 from prepare.synthetic.generate import write_synthetic
 from prepare.synthetic.take import GROUPS
-from utils.errors import UserError
+from utils.errors import UserError, run_command
 
 CLIPS = 72
 BODY_JOINTS = 22  # before the fingers
@@ -299,6 +301,28 @@ def test_a_second_run_redoes_nothing_and_other_settings_are_refused(tmp_path: Pa
         write_synthetic(out, 5, seed=1)
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_sigterm_stops_at_once_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    begun: list[int] = []
+    write = generate._write_take
+
+    def stop(*facts: Any) -> Any:
+        begun.append(facts[-1])
+        if len(begun) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return write(*facts)
+
+    monkeypatch.setattr(generate, "_write_take", stop)
+    monkeypatch.setattr("sys.argv", ["generate", "--out", str(tmp_path / "data"), "--clips", "900", "--workers", "2"])
+    with pytest.raises(SystemExit) as caught:
+        run_command(generate.main)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == "stopped"
+    assert len(begun) < 20
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 3, "val_share": 1.5}, {"clips": 3, "gap_share": -0.1}])
