@@ -58,6 +58,7 @@ from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
 from utils.skeleton import FPS
 from utils.store import SUBSETS, SkeletonStore, Split
+from utils.text import printable
 
 Findings = dict[str, list[str]]  # entries by what they are
 SHOWN = 5  # entries of a list that are printed; report.txt has all
@@ -113,13 +114,13 @@ def prepare(
         report["recordings that cannot be used"] = unusable
         report["recordings without annotation"] = sorted(set(files) - set(places.values()))
         report["labels that look alike, kept apart"] = alike(classes or labels)
+        report = {what: [printable(entry) for entry in entries] for what, entries in report.items() if entries}
         lines = [f"{what} ({len(entries)}): {entry}\n" for what, entries in report.items() for entry in entries]
         write_whole(folder / "report.txt", "".join(lines).encode())
     print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
     for what, entries in report.items():
         more = f"; and {len(entries) - SHOWN} more in {folder / 'report.txt'}" if len(entries) > SHOWN else ""
-        if entries:
-            print(f"{what} ({len(entries)}): {'; '.join(entries[:SHOWN])}{more}")
+        print(f"{what} ({len(entries)}): {'; '.join(entries[:SHOWN])}{more}")
     print(f"look: {write_card(Split.open(out, name))}")
     return folder
 
