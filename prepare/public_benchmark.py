@@ -20,6 +20,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,7 @@ AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
 NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
 FEWEST_FILES = 10  # of an actor; others are not used
 VAL_SHARE = 4  # every fourth file is a validation file
-SECONDS = (10.0, 30.0)  # of a recording; the last file may go past the end
+SECONDS = (10.0, 30.0)  # of a recording
 KINDS = (0.2, 0.4, 0.4)  # shares of recordings with files of one, two and three kinds
 BACKGROUND = 0.15  # probability that a background file comes next
 BLEND = (12, 30)  # fewest and most frames of a blend
@@ -92,7 +93,7 @@ STRIDE = 31  # frames; the hips swing with each step, and a mean over so many fr
 class Source:
     """A file of the data set."""
 
-    path: Path
+    bvh: Bvh
     actor: str  # SHA-256 of the skeleton; each actor has a skeleton of his own
     action: str
 
@@ -100,6 +101,13 @@ class Source:
     def kind(self) -> str | None:
         """The last of its classes; None for background."""
         return ACTIONS.get(self.action, (None,))[-1]
+
+    def motion(self) -> Motion:
+        """Its motion. Raises UserError when the file is damaged."""
+        with naming(self.bvh.path):
+            if any(node.channels not in ([], CHANNELS) for node in self.bvh.nodes):
+                raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
+            return Motion.of_channels(np.concatenate(list(self.bvh.values(np.arange(self.bvh.frames)))))
 
 
 @dataclass
@@ -113,7 +121,7 @@ class Sequence:
 
     def append(self, file: Source, blend: int) -> None:
         """Add a file behind the others, after `blend` frames. Raises UserError when it is damaged."""
-        bvh, motion = read_source(file.path)
+        bvh, motion = file.bvh, file.motion()
         nodes = {node.name: node for node in bvh.nodes}
         sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
         if self.parts:
@@ -123,7 +131,7 @@ class Sequence:
             first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
             self.labels.append((name, self.frames + first, self.frames + end))
         self._add(motion)
-        self.files.append(file.path.name)
+        self.files.append(bvh.path.name)
 
     def _add(self, part: Motion) -> None:
         self.parts.append(part)
@@ -137,7 +145,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     """
     pools: dict[str, dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
     for file in find_sources(source, expected):
-        subset = "train" if (number_of(file.path.name) // 100) % VAL_SHARE else "val"
+        subset = "train" if (number_of(file.bvh.path.name) // 100) % VAL_SHARE else "val"
         pools[file.actor][subset].append(file)
     folder = out / "recordings"
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +157,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
         for subset, files in sorted(subsets.items()):
             for number, sequence in enumerate(sequences(files, f"{actor} {subset}"), start=1):
                 name = f"{actor[:4]}_{subset}_{number:03}"
-                write_bvh(folder / f"{name}.bvh", files[0].path, concatenate(sequence.parts).channels(), FPS)
+                write_bvh(folder / f"{name}.bvh", files[0].bvh.path, concatenate(sequence.parts).channels(), FPS)
                 used[name] = sequence.files
                 rows["public"] += annotation_rows(name, subset, sequence)
                 other = "val" if actor.startswith(NEW_ACTORS) else "train"
@@ -170,7 +178,14 @@ def find_sources(folder: Path, expected: int) -> list[Source]:
         )
     actions = {name: FILE_NAME.fullmatch(name)["action"] for name in sorted(found)}
     used = {name: action for name, action in actions.items() if action not in AMBIGUOUS}
-    return [Source(found[name], skeleton_digest(found[name]), action) for name, action in used.items()]
+    return [read_source(found[name], action) for name, action in used.items()]
+
+
+def read_source(path: Path, action: str) -> Source:
+    """The header of a file. Raises UserError when it is damaged."""
+    with naming(path), path.open("rb") as file:
+        skeleton = hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n")))
+        return Source(read_bvh(path), skeleton.hexdigest(), action)
 
 
 def number_of(name: str) -> int:
@@ -183,19 +198,11 @@ def is_used(name: str) -> bool:
     return number_of(name) % 100 < 30
 
 
-def skeleton_digest(path: Path) -> str:
-    """SHA-256 of the part of a BVH file before its motion."""
-    with path.open("rb") as file:
-        return hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n"))).hexdigest()
-
-
-def read_source(path: Path) -> tuple[Bvh, Motion]:
-    """A file's skeleton and its motion. Raises UserError when it is damaged."""
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn a TakeError about a file of the data set into a UserError."""
     try:
-        bvh = read_bvh(path)
-        if any(node.channels not in ([], CHANNELS) for node in bvh.nodes):
-            raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
-        return bvh, Motion.of_channels(np.concatenate(list(bvh.values(np.arange(bvh.frames)))))
+        yield
     except TakeError as error:
         raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
 
@@ -213,7 +220,10 @@ def sequences(files: list[Source], seed: str) -> Iterator[Sequence]:
         while sequence.frames < frames and any(left[kind] for kind in kinds):
             kinds = [kind for kind in kinds[1:] + kinds[:1] if left[kind]]  # one kind after the other
             background = left[None] and rng.random() < BACKGROUND
-            sequence.append(left[None if background else kinds[0]].pop(), int(rng.integers(*BLEND, endpoint=True)))
+            file, blend = left[None if background else kinds[0]].pop(), int(rng.integers(*BLEND, endpoint=True))
+            if sequence.frames + blend + file.bvh.frames > FPS * SECONDS[1]:
+                break
+            sequence.append(file, blend)
         if sequence.frames >= FPS * SECONDS[0]:
             yield sequence
 
