@@ -6,6 +6,7 @@ import os
 import pickle
 import resource
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,17 @@ def test_an_array_is_verified_once_until_it_changes(arrays: dict[str, Path], mon
     read(arrays)
     read(arrays)
     assert seen == [arrays["labels"]]
+
+
+def test_only_one_of_several_ranks_reads_an_array_to_verify_it(
+    arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    seen = _count_digests(monkeypatch)
+    with ThreadPoolExecutor(8) as pool:  # the lock is one of open files, so threads exclude each other as processes do
+        contents = list(pool.map(lambda _: read(arrays), range(8)))
+    assert all(content == contents[0] for content in contents)
+    assert sorted(seen) == sorted(arrays.values())
 
 
 @pytest.mark.parametrize("cache", ["a file", "a file/below"])
