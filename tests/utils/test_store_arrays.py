@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_only_one_of_several_ranks_reads_an_array_to_verify_it(
     arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
-    seen = _count_digests(monkeypatch)
+    seen = _count_digests(monkeypatch, seconds=0.02)
     with ThreadPoolExecutor(8) as pool:  # the lock is one of open files, so threads exclude each other as processes do
         contents = list(pool.map(lambda _: read(arrays), range(8)))
     assert all(content == contents[0] for content in contents)
@@ -170,11 +171,11 @@ def test_without_a_cache_folder_arrays_are_verified_each_time(
     assert sorted(seen) == sorted([*arrays.values()] * 2)
 
 
-def _count_digests(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files whose digest is computed from now on."""
+def _count_digests(monkeypatch: pytest.MonkeyPatch, seconds: float = 0) -> list[Path]:
+    """The files whose digest is computed from now on, which takes at least these `seconds`."""
     seen: list[Path] = []
     digest = utils.arrays._digest
-    monkeypatch.setattr("utils.arrays._digest", lambda path: seen.append(path) or digest(path))
+    monkeypatch.setattr("utils.arrays._digest", lambda path: seen.append(path) or time.sleep(seconds) or digest(path))
     return seen
 
 
