@@ -159,11 +159,11 @@ def main() -> int:
             args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code,
             args.replace,
         )  # fmt: skip
+        for name in label_sets:
+            print(f"look: {write_card(Split.open(args.out, name))}")
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
-    for name in label_sets:
-        print(f"look: {write_card(Split.open(args.out, name))}")
     config, changes = "config/train_split1.yaml", []
     if args.actions:
         config, changes = "config/own_actions.yaml", [f"data.split={args.name}"]

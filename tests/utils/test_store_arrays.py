@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,17 @@ def test_an_array_is_verified_once_until_it_changes(arrays: dict[str, Path], mon
     assert seen == [arrays["labels"]]
 
 
+def test_only_one_of_several_ranks_reads_an_array_to_verify_it(
+    arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    seen = _count_digests(monkeypatch, seconds=0.02)
+    with ThreadPoolExecutor(8) as pool:  # the lock is one of open files, so threads exclude each other as processes do
+        contents = list(pool.map(lambda _: read(arrays), range(8)))
+    assert all(content == contents[0] for content in contents)
+    assert sorted(seen) == sorted(arrays.values())
+
+
 @pytest.mark.parametrize("cache", ["a file", "a file/below"])
 def test_without_a_cache_folder_arrays_are_verified_each_time(
     arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
@@ -158,11 +171,11 @@ def test_without_a_cache_folder_arrays_are_verified_each_time(
     assert sorted(seen) == sorted([*arrays.values()] * 2)
 
 
-def _count_digests(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files whose digest is computed from now on."""
+def _count_digests(monkeypatch: pytest.MonkeyPatch, seconds: float = 0) -> list[Path]:
+    """The files whose digest is computed from now on, which takes at least these `seconds`."""
     seen: list[Path] = []
     digest = utils.arrays._digest
-    monkeypatch.setattr("utils.arrays._digest", lambda path: seen.append(path) or digest(path))
+    monkeypatch.setattr("utils.arrays._digest", lambda path: seen.append(path) or time.sleep(seconds) or digest(path))
     return seen
 
 
