@@ -125,7 +125,7 @@ def test_predictions_equal_the_detections_of_evaluation(
 ) -> None:
     travelling = [f"data.normalization={normalization}", "eval.min_video_score=0.4", "eval.thresholds=[0.15]"]
     path = checkpoint(tmp_path / "best.pt", *travelling)
-    here = [f"data.root={prepared}", "data.workers=0", "model.width=4", "eval.batch_size=1", *travelling]
+    here = [f"data.root={prepared}", "model.width=4", "eval.batch_size=1", *travelling]
     settings = config.load([], here)
     split = Split.open(prepared, "split1")
     validation = Validation(split, settings, torch.device("cpu"))
