@@ -196,7 +196,9 @@ def test_a_full_disk_is_one_message_and_the_run_can_go_on(
 
 def test_memory_that_runs_out_is_one_message(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "objective", lambda *_: torch.empty(1 << 50))
-    with pytest.raises(UserError, match=r"out of memory \(.*smaller train\.batch_size in another --work-dir; every"):
+    with pytest.raises(
+        UserError, match=r"out of memory \(.*smaller train\.batch_size in another --work-dir needs less; every"
+    ):
         run(monkeypatch, *arguments(prepared, tmp_path / "run"))
 
 

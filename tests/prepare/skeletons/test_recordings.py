@@ -14,6 +14,7 @@ from prepare.formats.errors import MAX_FRAMES, TakeError
 from prepare.skeletons.joint_map import read_map
 from prepare.skeletons.recordings import ReadOptions, find_inputs, read_recording
 from utils.errors import UserError
+from utils.skeleton import JOINT_NAMES
 
 MARK = "prediction.json"
 
@@ -68,10 +69,20 @@ def test_every_format_gives_the_same_joints(poses: np.ndarray, joints: np.ndarra
 
 
 def test_a_mixamo_skeleton_is_read_by_its_names(poses: np.ndarray, joints: np.ndarray, tmp_path: Path) -> None:
-    motions.write_body_bvh(tmp_path / "motion.bvh", poses, 60.0, mixamo=True)
+    motions.write_body_bvh(tmp_path / "motion.bvh", poses, 60.0, named=motions.mixamo_name)
     found = read(tmp_path / "motion.bvh")
     np.testing.assert_allclose(found[:, :21], joints[:, :21], atol=1e-5)
     np.testing.assert_allclose(found[:, 21:], joints[:, 21:], atol=0.015)  # tips lie beyond the last joints
+
+
+def test_a_skeleton_with_common_names_is_read_by_its_names(
+    poses: np.ndarray, joints: np.ndarray, tmp_path: Path
+) -> None:
+    motions.write_body_bvh(tmp_path / "motion.bvh", poses, 60.0, named=motions.biovision_name)
+    found = read(tmp_path / "motion.bvh")
+    exact = [joint for joint, name in enumerate(JOINT_NAMES) if not name.endswith(("hand", "_tip", "chest"))]
+    np.testing.assert_allclose(found[:, exact], joints[:, exact], atol=1e-5)
+    np.testing.assert_allclose(found, joints, atol=0.12)  # the names have no fingers, and no joint for the chest
 
 
 def test_order_byte_order_and_integers_of_an_array_do_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
