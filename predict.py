@@ -4,8 +4,9 @@
     python predict.py --weights work_dir/split1/best.pt joints.npy --fps 60 --up y --scale 0.001 --out found
 
 Each recording gets a folder below --out with segments.json (ActivityNet's format), segments.csv and time_line.png.
---out itself gets the segments of all recordings, and failed.csv with the recordings that failed and why. The same
-command again processes only recordings that are new, changed or incomplete. docs/predict.md shows more examples.
+--out itself gets the segments of all recordings in it, and failed.csv with those that failed and why. The same command
+again processes only recordings that are new, changed or incomplete, and other commands with the same checkpoint add
+theirs. docs/predict.md shows more examples.
 
 exit status: 0 all recordings are done, 1 some failed, 2 the command cannot run, 130 stopped by Ctrl-C
 """
@@ -41,15 +42,17 @@ from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.options import ReadOptions
 from reporting import animation, predictions
+from reporting.prediction_set import PredictionSet, file_of
 from reporting.predictions import Results
 from reporting.style import save_figure
 from reporting.time_lines import time_line
-from utils.atomic import write_json
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory
-from utils.errors import run_command
+from utils.errors import UserError, run_command
+from utils.lock import lock_folder
 from utils.progress import progress
 from utils.skeleton import FPS
+from utils.text import printable_bytes
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 SHOWN = 6  # segments of a recording that are printed
@@ -75,6 +78,8 @@ def main() -> int:
 
     # 1. The network and the recordings
     model, settings, classes = load_trained(args.weights)
+    if damaged := [name for name, values in model.state_dict().items() if not values.isfinite().all()]:
+        raise UserError(f"{args.weights}: {damaged[0]} holds numbers that are not finite; use another checkpoint")
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
@@ -83,34 +88,47 @@ def main() -> int:
         recordings.smplh_joints(args.body)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
     inputs = recordings.find_inputs(args.inputs, args.out, predictions.PREDICTION)
-    made_with = command_facts(args, window)
 
-    # 2. One recording after another; failures are reported and the others continue
-    results, failed, known = {}, {}, 0
-    for name, path in progress(inputs.items(), "predict", "recording"):
-        status = path.stat() if path.exists() else None  # reading a broken link fails below
-        facts = {**made_with, "recording": status and [status.st_size, status.st_mtime_ns]}
-        done = predictions.finished(args.out / name, facts)
-        known += done is not None
-        if done is None:
-            try:
-                done = predict(predictor, name, recordings.read_recording(path, options), args.out / name, facts)
-            except (TakeError, MemoryError, RuntimeError) as error:
-                if not isinstance(error, TakeError) and not is_out_of_memory(error):
-                    raise
-                failed[name] = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
-                tqdm.write(f"{recordings.as_text(path)}: {failed[name]}", file=sys.stderr)
-                continue
-            if sys.stdout.isatty():
-                tqdm.write(best_segments(done))
-        results |= done
-
-    # 3. All recordings together
+    # 2. The folder of results, for this command alone
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json(args.out / "segments.json", {"version": "1.0", "results": results, "external_data": {}})
-    predictions.write_table(args.out / "segments.csv", results)
-    predictions.write_rows(args.out / "failed.csv", ("recording", "reason"), list(failed.items()))
-    print(summary(len(inputs), known, results, failed, args.out))
+    with lock_folder(args.out, "prediction", "choose another --out"):
+        together = PredictionSet(args.out, command_facts(args, window))
+        return predict_all(predictor, together.names(inputs), options, together)
+
+
+def predict_all(
+    predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, together: PredictionSet
+) -> int:
+    """Process recordings, given by name, one after another, and write the joint files. Returns the exit status.
+
+    A recording that fails is reported, and the others continue.
+    """
+    out, known, failed = together.out, 0, 0
+    try:
+        for name, path in progress(inputs.items(), "predict", "recording"):
+            status = path.stat() if path.exists() else None  # reading a broken link fails below
+            about = {"file": file_of(path), "recording": status and [status.st_size, status.st_mtime_ns]}
+            facts = {**together.made_with, **about}
+            done = predictions.finished(out / name, facts)
+            known += done is not None
+            if done is None:
+                try:
+                    done = predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
+                except (TakeError, MemoryError, RuntimeError) as error:
+                    if not isinstance(error, TakeError) and not is_out_of_memory(error):
+                        raise
+                    reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
+                    together.fail(name, path, reason)
+                    failed += 1
+                    tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
+                    continue
+                if sys.stdout.isatty():
+                    tqdm.write(best_segments(done))
+            together.done(path)
+    except KeyboardInterrupt:
+        together.write_joint_files()
+        raise
+    print(summary(len(inputs), known, failed, together.write_joint_files(), out))
     return 1 if failed else 0
 
 
@@ -180,6 +198,8 @@ def score(
             write_features(window.features)
         kept.append((window.frame_probs, window.gated, window.video_probs))
     frame_probs, gated, video_probs = zip(*kept, strict=True)
+    if not all(np.isfinite(probs).all() for probs in (*frame_probs, *video_probs)):
+        raise TakeError("the network gave probabilities that are not finite; look at its joints, or train again")
     return np.concatenate(frame_probs), np.concatenate(gated), np.max(video_probs, axis=0)
 
 
@@ -204,11 +224,11 @@ def best_segments(results: Results) -> str:
     return "\n".join(lines)
 
 
-def summary(total: int, known: int, results: Results, failed: dict[str, str], out: Path) -> str:
-    """One line: how many recordings are done or failed, and where the results are."""
-    text = f"{total - len(failed)} of {total} recordings done{f' ({known} of them before)' if known else ''}"
-    text += f", {sum(map(len, results.values()))} segments: {out / 'segments.json'}, {out / 'segments.csv'}"
-    return text + (f"; {len(failed)} failed: {out / 'failed.csv'}" if failed else "")
+def summary(total: int, known: int, failed: int, results: Results, out: Path) -> str:
+    """One line: how many recordings are done or failed, and where the results of all recordings in `out` are."""
+    text = f"{total - failed} of {total} recordings done{f' ({known} of them before)' if known else ''}"
+    text += f"; {sum(map(len, results.values()))} segments in all: {out / 'segments.json'}, {out / 'segments.csv'}"
+    return text + (f"; {failed} failed: {out / 'failed.csv'}" if failed else "")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import validate
+from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
@@ -91,7 +91,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
     print(clips.summary())
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
-    batches = train_loader(clips, settings, device)
+    batches = train_loader(clips, settings)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
@@ -157,7 +157,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 
 
 def train_epoch(
-    network: nn.Module, batches: DataLoader, state: TrainingState, settings: Settings, epoch: int, device: torch.device
+    network: nn.Module, batches: Loader, state: TrainingState, settings: Settings, epoch: int, device: torch.device
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
@@ -176,7 +176,7 @@ def train_epoch(
     network.train()
     batches.sampler.start_epoch(epoch, pseudo_labels.labelled().numpy())
     refining = settings.train.supervised or epoch >= settings.refine.start
-    losses, steps, frames = EpochLosses(epoch, batches.dataset.clips.clip_ids), 0, 0
+    losses, steps, frames = EpochLosses(epoch, batches.clips.clip_ids), 0, 0
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
     for batch, micro in progress(batches, title, "batch", silent=not distributed.is_main()):
         if refining:

@@ -181,7 +181,7 @@ def clip_scores(
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
-    batches = eval_loader(clips, batch_size, settings.data.workers, device)
+    batches = eval_loader(clips, batch_size)
     shown = progress(batches, f"score {clips.subset} clips", "batch", silent=not distributed.is_main())
     own = dict(score_clips(model, shown, device))
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}

@@ -57,7 +57,7 @@ def start(repeats: int) -> Iterator[Result]:
 
             def first_step(data: Path = data, measured: list[list[float]] = measured) -> None:
                 arguments = ["--work-dir", data / "run", "--set", f"data.root={data}", "data.split=bench"]
-                arguments += ["model.width=8", "data.workers=0"]  # a small network, to time the loading
+                arguments += ["model.width=8"]  # a small network, to time the loading
                 line = [sys.executable, "-c", FIRST_STEP, *map(str, arguments)]
                 found = subprocess.run(line, check=True, cwd=ROOT, capture_output=True, text=True)
                 said = next(text for text in found.stdout.splitlines() if text.startswith("first step"))

@@ -1,7 +1,8 @@
 """Make the README's time_line.png and animation.gif from a run on synthetic data.
 
-bash prepare/demo.sh                                    # makes the run
-python -m docs.pictures --run work_dir/demo --replace   # replaces the pictures in docs/
+bash prepare/demo.sh                                               # makes the run
+python -m docs.pictures --run work_dir/demo                        # writes to work_dir/demo/pictures
+python -m docs.pictures --run work_dir/demo --out docs --replace   # replaces the pictures of the README
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m docs.pictures")
     add = parser.add_argument
     add("--run", type=Path, default=Path("work_dir/demo"), metavar="FOLDER", help="a run (default: %(default)s)")
-    add("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER", help="where they go (default: docs)")
+    add("--out", type=Path, metavar="FOLDER", help="where they go (default: the folder pictures of the run)")
     add("--replace", action="store_true", help="replace pictures that exist")
     return parser.parse_args()
 
@@ -70,7 +71,7 @@ def _data_settings(run: Path) -> dict[str, Any]:
 
 def main() -> None:
     args = parse_arguments()
-    for path in make_pictures(args.run, args.out, args.replace):
+    for path in make_pictures(args.run, args.out or args.run / "pictures", args.replace):
         print(f"written: {path}, {path.stat().st_size / 1024:.0f} KiB")
 
 

@@ -54,6 +54,11 @@ from reporting.report import write_diagnosis
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
 
+NOTE = (
+    "The file's detections are scored as they are. So the released figures of a run differ a little from those of its "
+    "detections.json: a run also scores and suppresses its proposals by the released rules."
+)
+
 
 def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[float]) -> tuple[Evaluation, ...]:
     """The corrected and the released evaluation of a detections file.
@@ -86,6 +91,7 @@ def main() -> None:
     split = Split.open(args.data, args.split)
     corrected, released = score(args.detections, split, args.subset, args.max_frames, sorted(set(args.tious)))
     print(corrected.table(released, what="detections"))
+    print(NOTE)
     if args.out:
         figures = {"corrected": corrected.to_dict(), "released": released.to_dict()}
         source = {"detections": str(args.detections), "split": split.name, "subset": args.subset}

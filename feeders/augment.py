@@ -28,8 +28,10 @@ def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) ->
     if not mirror and not scale:
         return batch
     drawn = [np.random.default_rng([seed, epoch, index]).random(2) for index in batch.index.tolist()]
-    flips, sizes = torch.from_numpy(np.array(drawn).reshape(-1, 2)).unbind(1)
-    flipped = batch.joints[:, :, :, MIRRORED] * torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1, 1)
-    joints = torch.where((flips < mirror).view(-1, 1, 1, 1, 1), flipped, batch.joints)
-    factors = 1 + scale * (2 * sizes - 1)
-    return replace(batch, joints=joints * factors.to(joints.dtype).view(-1, 1, 1, 1, 1))
+    flips, sizes = np.array(drawn).reshape(-1, 2).T
+    factors = (1 + scale * (2 * sizes - 1)).astype(np.float32)
+    joints = batch.joints.numpy() * factors.reshape(-1, 1, 1, 1, 1)
+    for n in np.flatnonzero(flips < mirror):
+        joints[n] = joints[n][:, :, MIRRORED]
+        joints[n, 0] *= -1
+    return replace(batch, joints=torch.from_numpy(joints))

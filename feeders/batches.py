@@ -1,15 +1,15 @@
-"""Clips of different lengths → padded batches of clips of similar length."""
+"""Clips of different lengths → padded batches of clips of similar length, and the thread that loads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from feeders.dataset import PERSONS, Sample, SkeletonClips
 from utils import distributed
@@ -60,14 +60,44 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
         frames: T; None: the length of the longest clip. Without samples it must be given.
     """
     N, C = len(samples), 3
-    lengths = torch.tensor([sample.joints.shape[1] for sample in samples], dtype=torch.int64)
+    lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
     T = int(lengths.max()) if frames is None else frames
-    joints, video_labels = torch.zeros(N, C, T, NUM_JOINTS, PERSONS), torch.zeros(N, classes)
+    joints = np.zeros((N, C, T, NUM_JOINTS, PERSONS), dtype=np.float32)
+    video_labels = np.zeros((N, classes), dtype=np.float32)
     for n, sample in enumerate(samples):
-        joints[n, :, : lengths[n]] = sample.joints
-        video_labels[n] = sample.video_labels
-    mask = torch.arange(T) < lengths.unsqueeze(1)
-    return Batch(joints, mask, lengths, video_labels, torch.tensor([s.index for s in samples], dtype=torch.int64))
+        joints[n, :, : lengths[n]] = sample.joints.numpy()
+        video_labels[n] = sample.video_labels.numpy()
+    mask, index = np.arange(T) < lengths[:, None], np.array([sample.index for sample in samples], dtype=np.int64)
+    return Batch(*map(torch.from_numpy, (joints, mask, lengths, video_labels, index)))
+
+
+class Loader:
+    """Loads batches in order. One thread loads the next batch while the caller uses the current one.
+
+    Loading uses NumPy only. PyTorch's operations in this thread would start as many threads again as the network has.
+
+    Args:
+        clips: the clips to load.
+        sampler: gives an item for each batch of a pass over the clips.
+        load: makes the batch of an item.
+    """
+
+    def __init__(self, clips: SkeletonClips, sampler: Collection[Any], load: Callable[[Any], Any]) -> None:
+        self.clips, self.sampler, self.load = clips, sampler, load
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        ready: Future | None = None
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            for item in self.sampler:
+                following = thread.submit(self.load, item)
+                if ready:
+                    yield ready.result()
+                ready = following
+            if ready:
+                yield ready.result()
 
 
 class TrainBatches:
@@ -111,15 +141,10 @@ class TrainBatches:
         return [batches[i] for i in rng.permutation(self.count)] if self.bucketing else batches
 
 
-def eval_loader(clips: SkeletonClips, batch_size: int, workers: int, device: torch.device) -> DataLoader:
+def eval_loader(clips: SkeletonClips, batch_size: int) -> Loader:
     """Loads this rank's part of `clips` in batches. The longest come first, so a lack of memory shows at once."""
-    return DataLoader(
-        clips,
-        batch_sampler=eval_batches(clips.lengths, batch_size, distributed.rank(), distributed.size()),
-        collate_fn=partial(collate, classes=len(clips.classes)),
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-    )
+    batches = eval_batches(clips.lengths, batch_size, distributed.rank(), distributed.size())
+    return Loader(clips, batches, lambda batch: collate([clips[i] for i in batch], len(clips.classes)))
 
 
 def eval_batches(lengths: np.ndarray, batch_size: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:

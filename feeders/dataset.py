@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from feeders.label_policy import LabelPolicy
 from feeders.normalize import normalize
@@ -27,7 +26,7 @@ class Sample:
     index: int
 
 
-class SkeletonClips(Dataset):
+class SkeletonClips:
     """The clips of one subset of a split under a label policy, in the order of the split. Joints are memory-mapped.
 
     Args:

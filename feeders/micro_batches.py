@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from feeders.augment import augment
-from feeders.batches import Batch, TrainBatches, balance, collate
+from feeders.batches import Batch, Loader, TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
 from utils import distributed
 from utils.config import Settings
@@ -42,7 +40,7 @@ class MicroBatch(NamedTuple):
     last: bool
 
 
-class MicroBatches(Sampler[MicroBatch]):
+class MicroBatches:
     """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames.
 
     Args:
@@ -106,29 +104,17 @@ class MicroBatches(Sampler[MicroBatch]):
         return -(-longest // self.multiple) * self.multiple
 
 
-class TrainingClips(Dataset):
-    """Maps a micro-batch to the batch of its augmented clips, and returns both."""
-
-    def __init__(self, clips: SkeletonClips, mirror: float, scale: float, seed: int) -> None:
-        self.clips, self.mirror, self.scale, self.seed = clips, mirror, scale, seed
-
-    def __getitem__(self, micro: MicroBatch) -> tuple[Batch, MicroBatch]:
-        batch = collate([self.clips[i] for i in micro.local], len(self.clips.classes), micro.padded)
-        return augment(batch, self.mirror, self.scale, self.seed, micro.epoch), micro
-
-
-def train_loader(clips: SkeletonClips, settings: Settings, device: torch.device) -> DataLoader:
-    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` chose."""
+def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:
+    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` chose, each with its batch."""
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
     multiple = COMPILED_FRAMES if train.compile else 1
-    return DataLoader(
-        TrainingClips(clips, data.mirror, data.scale, train.seed),
-        sampler=MicroBatches(
-            batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
-        ),
-        batch_size=None,  # a micro-batch is a whole batch already
-        num_workers=data.workers,
-        pin_memory=device.type == "cuda",
-        persistent_workers=data.workers > 0,
+    sampler = MicroBatches(
+        batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
     )
+
+    def load(micro: MicroBatch) -> tuple[Batch, MicroBatch]:
+        batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
+        return augment(batch, data.mirror, data.scale, train.seed, micro.epoch), micro
+
+    return Loader(clips, sampler, load)

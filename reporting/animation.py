@@ -44,7 +44,7 @@ from PIL import Image, ImageDraw
 
 from evaluation import detections
 from evaluation.localization import Detections
-from reporting.skeleton_view import FAINT, GRID, INK, LEFT, PAPER, RIGHT, SkeletonView, fit_text, font
+from reporting.skeleton_view import FAINT, GRID, INK, LEFT, PAPER, RIGHT, SkeletonView, font, write_line
 from utils.atomic import whole_file
 from utils.errors import UserError, nearest, run_command
 from utils.skeleton import FPS
@@ -94,7 +94,7 @@ def draw_pictures(
     height = head + BODY + FOOT
     background = Image.new("RGB", (WIDTH, height + height % 2), PAPER)  # video needs even sides
     draw = ImageDraw.Draw(background)
-    draw.text((MARGIN, 8), fit_text(title, WIDTH - 100, 13), FAINT, font(13))
+    write_line(draw, (MARGIN, 8), title, WIDTH - 100, FAINT, 13)
     draw.rectangle([0, background.height - 5, WIDTH, background.height], GRID)
     for frame, texts in zip(range(0, len(joints), step), lines, strict=True):
         image = background.copy()
@@ -102,8 +102,7 @@ def draw_pictures(
         draw = ImageDraw.Draw(image)
         draw.text((WIDTH - MARGIN, 8), f"{frame / fps:.2f} s", FAINT, font(13), anchor="ra")
         for row, text in enumerate(texts):
-            text = fit_text(text, WIDTH - 2 * MARGIN, 16, bold=True)
-            draw.text((MARGIN, TITLE + LINE * row), text, INK, font(16, bold=True))
+            write_line(draw, (MARGIN, TITLE + LINE * row), text, WIDTH - 2 * MARGIN, INK, 16, bold=True)
         progress = (frame + 1) / len(joints)
         draw.rectangle([0, image.height - 5, progress * WIDTH, image.height], FAINT)
         x, y = MARGIN, image.height - FOOT - 8

@@ -13,8 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
-from reporting.style import BLUE, COLOURS, GREEN, LINES, ORANGE, PINK, RED, SKY, new_figure, plain_axes
-from utils.text import printable
+from reporting.style import BLUE, COLOURS, GREEN, LINES, ORANGE, PINK, RED, SKY, drawable, new_figure, plain_axes
 
 KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
@@ -57,7 +56,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
     most = np.sort(np.argsort(-total[:background], kind="stable")[:MOST_CONFUSED])
     shown = np.append(most, background)
     percent = 100 * confusion[shown][:, shown].toarray() / np.where(total > 0, total, 1)[shown, None]
-    names = [*(printable(classes[k], MAX_NAME) for k in most), "background"]
+    names = [*(drawable(classes[k], MAX_NAME) for k in most), "background"]
     size = 2.6 + 0.42 * max(len(shown), 5)
     figure = new_figure(size + 1.2, size)
     axes = figure.subplots()
@@ -114,7 +113,7 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     axes = figure.subplots()
     for place, (subset, values) in enumerate(minutes.items()):
         axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])
-    axes.set_yticks(range(len(shown)), [printable(classes[label], 28) for label in shown], parse_math=False)
+    axes.set_yticks(range(len(shown)), [drawable(classes[label], 28) for label in shown], parse_math=False)
     rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
     plain_axes(axes, grid="x")

@@ -20,7 +20,7 @@ from evaluation.localization import Detections
 from utils.atomic import whole_file, write_json, write_whole
 from utils.skeleton import FPS
 
-FORMAT = 1  # of these files; files of another format are written again
+FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,9 +40,14 @@ class SegmentsFile(BaseModel):
     results: Results | None = None
 
 
+def read_mark(path: Path) -> PredictionFile:
+    """A prediction.json; one without files if it is missing or damaged."""
+    return _read(path, PredictionFile)
+
+
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     """The segments in a recording's folder. None if it is incomplete or was made from other `facts`."""
-    made = _read(folder / PREDICTION, PredictionFile)
+    made = read_mark(folder / PREDICTION)
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
     return _read(folder / "segments.json", SegmentsFile).results
@@ -55,7 +60,7 @@ def complete(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
     At the end, prediction.json is written, and files of an earlier run that are not in the list are deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = _read(folder / PREDICTION, PredictionFile).files
+    before = read_mark(folder / PREDICTION).files
     (folder / PREDICTION).unlink(missing_ok=True)
     files: list[str] = []
     yield files

@@ -7,12 +7,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-from reporting.style import BLUE, ORANGE
+from reporting.style import BLUE, ORANGE, drawable, font_of
 from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NUM_JOINTS, RIGHT_SHOULDER
-from utils.text import printable
 
 # Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
@@ -116,25 +114,34 @@ def pose_strip(
         strip.paste(view.draw(pose), (place * width, 0))
         centre = (place + 0.5) * width
         draw.text((centre, height - 36), f"{frame / fps:.1f} s", FAINT, font(12), anchor="ma")
-        draw.text((centre, height - 17), fit_text(labels[frame], width - 6, 12), INK, font(12), anchor="ma")
+        write_line(draw, (centre, height - 17), labels[frame], width - 6, INK, 12, anchor="ma")
     return strip
 
 
+def write_line(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    text: str,
+    width: float,
+    colour: str,
+    size: int,
+    bold: bool = False,
+    anchor: str = "la",
+) -> None:
+    """Write one line of text, cut to at most `width` pixels."""
+    text = drawable(text)
+    letters = font(size, bold, font_of(text, bold))
+    if letters.getlength(text) > width:
+        while text and letters.getlength(text + "…") > width:
+            text = text[:-1]
+        text = text.rstrip() + "…"
+    draw.text(place, text, colour, letters, anchor=anchor)
+
+
 @cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The font that comes with matplotlib, so that pictures are the same on every machine."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / name, size)
-
-
-def fit_text(text: str, width: float, size: int, bold: bool = False) -> str:
-    """One line of text, cut to at most `width` pixels."""
-    text = printable(text)
-    if font(size, bold).getlength(text) <= width:
-        return text
-    while text and font(size, bold).getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+def font(size: int, bold: bool = False, file: Path | None = None) -> ImageFont.FreeTypeFont:
+    """A font of this size in pixels, from its file or the usual one."""
+    return ImageFont.truetype(file or font_of("", bold), size)
 
 
 def _camera(joints: np.ndarray) -> np.ndarray:

@@ -1,22 +1,54 @@
-"""What all figures share: colours, line styles, axes, and how a figure becomes a picture."""
+"""What all figures share: fonts, colours, line styles, axes, and how a figure becomes a picture."""
 
 from __future__ import annotations
 
-import warnings
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
 from utils.atomic import whole_file
+from utils.text import printable
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart. Line styles and hatches serve grey prints.
 BLUE, RED, GREEN, PINK, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
 LINES = ("-", "--", "-.", ":")
+
+# The first font comes with matplotlib. Those of the others that the system has draw the scripts that it lacks.
+OTHER_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("Droid Sans Fallback", "Microsoft YaHei", "SimHei", "Malgun Gothic", "PingFang SC", "Hiragino Sans GB"),
+    *("Arial Unicode MS", "Unifont", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI"),
+)
+INSTALLED = {font.name for font in fontManager.ttflist}
+FONTS = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in INSTALLED)]
+matplotlib.rcParams["font.family"] = FONTS
+
+
+def drawable(text: str, most: int = 500) -> str:
+    """`text` on one line of at most `most` characters. Escapes such as \\u8dd1 stand for letters that no font has."""
+    return printable("".join(map(_letter, text[: 10 * most])), most)
+
+
+def font_of(text: str, bold: bool = False) -> Path:
+    """The file of the first font that has all letters of a text. If there is none, that of the usual font."""
+    files = [findfont(FontProperties(family=name, weight="bold" if bold else "normal")) for name in FONTS]
+    complete = (file for file in files if all(get_font(file).get_char_index(ord(letter)) for letter in text))
+    return Path(next(complete, files[0]))
+
+
+@cache
+def _letter(letter: str) -> str:
+    fonts = [get_font(findfont(name)) for name in FONTS]
+    has_font = any(font.get_char_index(ord(letter)) for font in fonts)
+    return letter if has_font or not letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def new_figure(width: float, height: float, dpi: int = 100) -> Figure:
@@ -40,9 +72,7 @@ def as_image(figure: Figure) -> np.ndarray:
 
 def write_png(figure: Figure, file: BinaryIO) -> None:
     """Write a figure as PNG; the same figure gives the same bytes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the font lacks some scripts; their letters become boxes
-        figure.savefig(file, format="png", metadata={"Software": None})
+    figure.savefig(file, format="png", metadata={"Software": None})
 
 
 def save_figure(path: Path, figure: Figure) -> None:

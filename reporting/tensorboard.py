@@ -17,7 +17,7 @@ from utils.atomic import naming
 from utils.config import Settings
 
 RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
-NO_HYPER_PARAMETERS = {"data.root", "data.workers", "train.timeout"}  # settings that do not affect results
+NO_HYPER_PARAMETERS = {"data.root", "train.timeout"}  # settings that do not affect results
 BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
 DESCRIPTIONS = {  # by the first part of a tag
     "loss": "Mean of this loss term over the epoch's batches.",

@@ -11,9 +11,8 @@ from matplotlib.patches import Patch
 
 from evaluation.localization import Detections
 from evaluation.segments import runs
-from reporting.style import COLOURS, LINES, new_figure, plain_axes
+from reporting.style import COLOURS, LINES, drawable, new_figure, plain_axes
 from utils.skeleton import FPS
-from utils.text import printable
 
 MAX_BAND = 0.2  # difference of highest and lowest threshold; a wider band would hide the curves
 MAX_ROWS = 8  # classes shown
@@ -52,7 +51,7 @@ def time_line(
     """
     true = np.zeros((len(frame_probs), len(classes)), bool) if labels is None else labels
     shown, hidden = _shown_classes(true, detections)
-    rows = [(row, label, printable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
+    rows = [(row, label, drawable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
     separate = len(rows) > 1 and (len(rows) > MAX_CURVES or len(true) >= LONG)
     panels = [[row] for row in rows] if separate else [rows]
     heights = [0.55 * max(1, len(rows)), *(len(panels) * [0.8 if separate else 2.6])]
@@ -64,7 +63,7 @@ def time_line(
     bars.set_yticks(range(len(rows)), [text for *_, text in rows], parse_math=False)
     bars.set(ylim=(max(1, len(rows)) - 0.5, -0.5), xlim=(0, max(1, len(true)) / FPS))
     rest = f" ({hidden} more classes not shown)" if hidden else ""
-    bars.set_title(printable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
+    bars.set_title(drawable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
     bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
     for axes, panel in zip(curves, panels, strict=True):
         _draw_curves(axes, frame_probs, panel, thresholds, ticks=FEW_TICKS if separate else TICKS)

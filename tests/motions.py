@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +63,9 @@ def write_bvh(
 
 
 def write_body_bvh(
-    path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, mixamo: bool = False
+    path: Path, some_poses: np.ndarray, fps: float = 30.0, unit: float = 0.01, named: Callable[[str], str] = str
 ) -> None:
-    """Write poses of the synthetic body as a BVH file, y up, in `unit`s of metres, with SMPL-H's names or Mixamo's."""
+    """Write poses of the synthetic body as a BVH file, y up, in `unit`s of metres. `named` gives a joint's name."""
     parents = BODY["parents"].tolist()
     rest = np.array([REST_POINTS[name] for name in JOINTS])
     hands = np.concatenate([np.zeros(66), BODY["hands_meanl"], BODY["hands_meanr"]])
@@ -80,7 +80,7 @@ def write_body_bvh(
         offset = (rest[joint] - rest[parents[joint]]) / unit if parent >= 0 else np.zeros(3)
         rotations = ["Zrotation", "Xrotation", "Yrotation"] if joint % 2 else ["Yrotation", "Zrotation", "Xrotation"]
         places = ["Xposition", "Yposition", "Zposition"] if parent < 0 else []
-        nodes.append((mixamo_name(JOINTS[joint]) if mixamo else JOINTS[joint], parent, offset, places + rotations))
+        nodes.append((named(JOINTS[joint]), parent, offset, places + rotations))
         letters = "".join(name[0] for name in rotations)
         if parent < 0:
             numbers.append(np.tile((TO_Y_UP.apply(rest[0])) / unit, (frames, 1)))
@@ -99,6 +99,13 @@ def mixamo_name(joint: str) -> str:
         "ankle": "Foot", "foot": "ToeBase",
     }  # fmt: skip
     return f"mixamorig:{side.capitalize()}{named.get(part) or f'Hand{part.capitalize()}'}"
+
+
+def biovision_name(joint: str) -> str:
+    """Biovision's name of a joint of SMPL-H."""
+    side, _, part = joint.rpartition("_")
+    named = {"pelvis": "Hips", "spine1": "Chest", "spine2": "Chest2", "spine3": "Chest3", "foot": "Toe"}
+    return f"{side.capitalize()}{named.get(part) or part.capitalize()}"
 
 
 def write_smplh_map(path: Path) -> Path:

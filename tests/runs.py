@@ -27,7 +27,6 @@ SMALL = [
     "train.batch_size=4",
     "refine.start=1",
     "refine.history=2",
-    "data.workers=0",
 ]
 
 

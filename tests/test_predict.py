@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from prepare.formats.amass import read_poses
 from prepare.skeletons import recordings
 from utils import config
 from utils.errors import run_command
+from utils.lock import lock_folder
 from utils.run import FORMAT, write_checkpoint
 from utils.store import Split
 from validate import Validation
@@ -61,7 +63,7 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-ALL = ["b.npy", "c.npz", "d.bvh", "e.skeleton:person1", "e.skeleton:person2", "takes/a_poses.npz"]
+ALL = ["b", "c", "d", "e:person1", "e:person2", "takes/a_poses"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -82,7 +84,7 @@ def results(folder: Path) -> dict[str, list]:
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
@@ -100,23 +102,23 @@ def test_all_formats_of_one_motion_are_predicted_alike(
     found = results(out)
     assert list(found) == ALL
     assert all(found.values())
-    for name in ("b.npy", "c.npz", "d.bvh", "e.skeleton:person1"):  # the same motion in other formats
-        theirs, ours = found[name], found["takes/a_poses.npz"]
+    for name in ("b", "c", "d", "e:person1"):  # the same motion in other formats
+        theirs, ours = found[name], found["takes/a_poses"]
         assert [s["label"] for s in theirs] == [s["label"] for s in ours]
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_allclose(one["segment"], other["segment"], atol=0.11)
             assert one["score"] == pytest.approx(other["score"], abs=0.01)
-    assert min(s["segment"][0] for s in found["e.skeleton:person2"]) >= 1.0  # appears after a second
+    assert min(s["segment"][0] for s in found["e:person2"]) >= 1.0  # appears after a second
     read_back = detections.read(out / "segments.json", ALL, CLASSES)  # as any detections file
     rows = list(csv.DictReader((out / "segments.csv").open()))
     assert len(read_back) == len(rows) == sum(map(len, found.values()))
-    files = {path.name for path in (out / "e.skeleton").iterdir()}
+    files = {path.name for path in (out / "e").iterdir()}
     each = {f"person{n}_{what}" for n in (1, 2) for what in ("time_line.png", "features.npy", "scores.npz")}
     assert files == each | {"segments.json", "segments.csv", "prediction.json"}
-    scores = np.load(out / "b.npy" / "scores.npz")
+    scores = np.load(out / "b" / "scores.npz")
     assert scores["frame_probs"].shape == (90, 5)
     assert list(scores["classes"]) == [*CLASSES, "background"]
-    assert np.load(out / "b.npy" / "features.npy").shape == (90, 16)
+    assert np.load(out / "b" / "features.npy").shape == (90, 16)
 
 
 @pytest.mark.parametrize("normalization", ["upright", "released"])
@@ -125,7 +127,7 @@ def test_predictions_equal_the_detections_of_evaluation(
 ) -> None:
     travelling = [f"data.normalization={normalization}", "eval.min_video_score=0.4", "eval.thresholds=[0.15]"]
     path = checkpoint(tmp_path / "best.pt", *travelling)
-    here = [f"data.root={prepared}", "data.workers=0", "model.width=4", "eval.batch_size=1", *travelling]
+    here = [f"data.root={prepared}", "model.width=4", "eval.batch_size=1", *travelling]
     settings = config.load([], here)
     split = Split.open(prepared, "split1")
     validation = Validation(split, settings, torch.device("cpu"))
@@ -138,7 +140,7 @@ def test_predictions_equal_the_detections_of_evaluation(
     for clip, file in enumerate(files):
         if sum(len(poses) for poses in read_poses(file)[1]) > clips.lengths[clip]:
             continue  # BABEL's rounded duration cuts off the last frame
-        ours = detections.read(tmp_path / "out" / file.name / "segments.json", [file.name], split.classes)
+        ours = detections.read(tmp_path / "out" / file.stem / "segments.json", [file.stem], split.classes)
         theirs = corrected.detections.of_clip(clip)
         for part in ("label", "segments", "scores"):
             np.testing.assert_array_equal(np.sort(getattr(ours, part), axis=0), np.sort(getattr(theirs, part), axis=0))
@@ -167,13 +169,13 @@ def test_a_second_run_processes_only_what_changed(
     assert "5 of 5 recordings done (5 of them before)" in capsys.readouterr().out
     assert {name: now[0] for name, now in contents(out).items()} == {name: then[0] for name, then in before.items()}
     np.save(mine / "b.npy", motions.joints_of(motions.poses(2.0, seed=5)))
-    (out / "c.npz" / "time_line.png").unlink()
-    assert again() == ["b.npy", "c.npz"]
-    assert results(out)["c.npz"] == first["c.npz"]
-    assert results(out)["b.npy"] != first["b.npy"]
-    assert again("--person", "1") == ["b.npy", "c.npz", "d.bvh", "e.skeleton", "takes/a_poses.npz"]
-    assert {path.name for path in (out / "e.skeleton").glob("*.png")} == {"time_line.png"}
-    assert "e.skeleton" in results(out)
+    (out / "c" / "time_line.png").unlink()
+    assert again() == ["b", "c"]
+    assert results(out)["c"] == first["c"]
+    assert results(out)["b"] != first["b"]
+    assert again("--person", "1") == ["b", "c", "d", "e", "takes/a_poses"]
+    assert {path.name for path in (out / "e").glob("*.png")} == {"time_line.png"}
+    assert "e" in results(out)
 
 
 def test_a_damaged_recording_is_reported_and_the_others_are_processed(
@@ -194,15 +196,15 @@ def test_a_damaged_recording_is_reported_and_the_others_are_processed(
     assert "1 of 5 recordings done" in printed.out
     assert "4 failed" in printed.out
     failed = {row["recording"]: row["reason"] for row in csv.DictReader((out / "failed.csv").open())}
-    assert set(failed) == {"giant.npy", "cut.bvh", "caf\\udce9 $x$.npz", "empty.skeleton"}
-    assert "--scale 0.01" in failed["giant.npy"]
-    assert list(results(out)) == ["good.npy"]
+    assert set(failed) == {"giant", "cut", "caf\\udce9 $x$", "empty"}
+    assert "--scale 0.01" in failed["giant"]
+    assert list(results(out)) == ["good"]
     for name in ("cut.bvh", "caf\udce9 $x$.npz", "empty.skeleton"):
         (mine / name).unlink()
     np.save(mine / "giant.npy", joints)
     assert run(monkeypatch, *arguments) == 0
-    assert list(results(out)) == ["giant.npy", "good.npy"]
-    assert (out / "failed.csv").read_text() == "recording,reason\n"
+    assert list(results(out)) == ["giant", "good"]
+    assert (out / "failed.csv").read_text() == "recording,reason,file\n"
 
 
 def test_a_long_recording_is_scored_in_windows_as_long_as_the_longest_training_clip_or_as_asked(
@@ -217,9 +219,9 @@ def test_a_long_recording_is_scored_in_windows_as_long_as_the_longest_training_c
     assert run(monkeypatch, *arguments) == 0
     assert max(seen) <= 1000
     assert len(seen) == 2
-    ends = [s["segment"][1] for s in results(tmp_path / "out")["long.npy"]]
+    ends = [s["segment"][1] for s in results(tmp_path / "out")["long"]]
     assert 1000 / 30 < max(ends) <= 48
-    assert len(np.load(tmp_path / "out" / "long.npy" / "features.npy")) == 1440
+    assert len(np.load(tmp_path / "out" / "long" / "features.npy")) == 1440
     seen.clear()
     assert run(monkeypatch, *arguments, "--window", 200) == 0
     assert max(seen) <= 200
@@ -233,7 +235,7 @@ def test_bfloat16_scores_are_near_those_of_float32(
     found = []
     for precision in ("float32", "bfloat16"):
         assert run(monkeypatch, *arguments, "--precision", precision) == 0
-        found.append(np.load(tmp_path / "out" / "b.npy" / "scores.npz")["frame_probs"])
+        found.append(np.load(tmp_path / "out" / "b" / "scores.npz")["frame_probs"])
     assert 0 < np.abs(found[0] - found[1]).max() < 0.01
 
 
@@ -246,9 +248,9 @@ def test_an_animation_is_written_when_asked_for(
     arguments = [motion / "e.skeleton", "--weights", weights, "--out", tmp_path, "--animate", "gif"]
     assert run(monkeypatch, *arguments) == 0
     for n, frames in ((1, 90), (2, 60)):
-        assert (tmp_path / "e.skeleton" / f"person{n}_animation.gif").read_bytes().startswith(b"GIF8")
+        assert (tmp_path / "e" / f"person{n}_animation.gif").read_bytes().startswith(b"GIF8")
         path, joints, fps, labels, title, *_ = asked[n - 1]
-        assert (len(joints), len(labels), fps, title) == (frames, frames, 30, f"e.skeleton:person{n}")
+        assert (len(joints), len(labels), fps, title) == (frames, frames, 30, f"e:person{n}")
         assert any(label.split()[0] in CLASSES for label in labels if label)
 
 
@@ -266,7 +268,7 @@ def test_ctrl_c_keeps_finished_recordings_and_ends_with_130(
         assert run(patch, *arguments) == 130
         assert original is not stop
     assert capsys.readouterr().err == "\nstopped\n"
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.npy", "c.npz"}
+    assert list(results(tmp_path / "out")) == ["b", "c"]
     assert run(monkeypatch, *arguments) == 0
     assert "(2 of them before)" in capsys.readouterr().out
     assert list(results(tmp_path / "out")) == ALL
@@ -284,6 +286,75 @@ def test_a_full_disk_gives_one_message(
     assert "time_line.png: No space left on device" in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_several_commands_make_one_set_and_each_recording_keeps_its_name(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    joints, out = np.load(motion / "b.npy"), tmp_path / "out"
+    for place, part in {"one": joints, "two": joints[:60]}.items():
+        (tmp_path / place).mkdir()
+        np.save(tmp_path / place / "walk.npy", part)
+    (tmp_path / "two" / "cut.npy").touch()
+    told = ["--weights", weights, "--out", out, "--fps", 30]
+    assert run(monkeypatch, tmp_path / "one", *told) == 0
+    first = results(out)
+    assert list(first) == ["walk"]
+    for status in (1, 1):  # the second time nothing changes
+        assert run(monkeypatch, tmp_path / "two", *told) == status
+        assert list(results(out)) == ["walk", "walk-2"]
+        assert results(out)["walk"] == first["walk"] != results(out)["walk-2"]
+        rows = list(csv.DictReader((out / "segments.csv").open()))
+        assert {row["recording"] for row in rows} == {"walk", "walk-2"}
+        assert [row["recording"] for row in csv.DictReader((out / "failed.csv").open())] == ["cut"]
+    assert run(monkeypatch, tmp_path / "one", *told) == 0
+    assert "1 of 1 recordings done (1 of them before)" in capsys.readouterr().out
+    assert [row["recording"] for row in csv.DictReader((out / "failed.csv").open())] == ["cut"]  # it still fails
+    np.save(tmp_path / "one" / "walk.npy", joints * 100)  # what was made of it before no longer counts
+    assert run(monkeypatch, tmp_path / "one", *told) == 1
+    assert list(results(out)) == ["walk-2"]
+
+
+def test_recordings_of_two_checkpoints_are_not_mixed(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    out, other = tmp_path / "out", checkpoint(tmp_path / "other.pt", "model.cosine_scale=4.0")
+    told = ["--out", out, "--fps", 30]
+    assert run(monkeypatch, motion / "c.npz", "--weights", weights, *told) == 0
+    before = contents(out)
+    assert run(monkeypatch, motion / "b.npy", "--weights", other, *told) == 2
+    assert re.search(r"out: 1 recordings in it, such as c, were made by another checkpoint", capsys.readouterr().err)
+    assert contents(out) == before
+
+
+def test_a_second_command_in_the_same_folder_waits_for_no_one(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    with lock_folder(tmp_path, "prediction", "wait"):
+        assert run(monkeypatch, motion / "b.npy", "--weights", weights, "--out", tmp_path, "--fps", 30) == 2
+    assert "another prediction is running in this folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(float("nan"), r"holds numbers that are not finite"), (1e38, r"the network gave probabilities that are not")],
+)
+def test_weights_that_are_not_finite_or_overflow_give_one_message(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+    value: float, message: str,
+) -> None:  # fmt: skip
+    content = torch.load(weights)
+    for tensor in content["model"].values():
+        if tensor.is_floating_point():
+            tensor.fill_(value)
+    torch.save(content, tmp_path / "damaged.pt")
+    told = ["--weights", tmp_path / "damaged.pt", "--out", tmp_path / "out", "--fps", 30]
+    assert run(monkeypatch, motion / "b.npy", *told) in (1, 2)
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert "Traceback" not in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

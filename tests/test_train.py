@@ -113,7 +113,7 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     for key in ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout"):
         group, name = key.split(".")
         del old["settings"][group][name]
-    old["settings"]["data"]["bucket_noise"] = 0.15
+    old["settings"]["data"] |= {"bucket_noise": 0.15, "workers": 2}
     torch.save(old, folder / "last.pt")
     test = ["--phase", "test", "--weights", str(folder / "last.pt"), "--set", f"data.root={prepared}"]
     assert run(monkeypatch, *test) == 0
@@ -206,7 +206,7 @@ def test_released_weights_are_evaluated(
     path = golden / "model_state.pt"
     classes = len(torch.load(path, weights_only=True)["classifier_1.ac_center"]) - 1
     make_split(tuple("abcdefghijklmnopqrstuvwxyz"[:classes]), train=[20], val=[40, 33])
-    data = ["--set", f"data.root={tmp_path}", "data.split=tiny", "data.workers=0"]
+    data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
     layers = ["--config", str(ROOT / "config/original.yaml"), "--work-dir", str(tmp_path / "eval")]
     assert run(monkeypatch, "--phase", "test", "--weights", str(path), *layers, *data) == 0
     results = json.loads((tmp_path / "eval" / "results.json").read_text())
@@ -257,7 +257,7 @@ def test_a_mistake_is_one_clear_message(
 ) -> None:
     arguments = [str(trained / "last.pt") if argument == "LAST" else argument for argument in arguments]
     with pytest.raises(UserError, match=said):
-        run(monkeypatch, *arguments, "--set", f"data.root={prepared}", "data.workers=0")
+        run(monkeypatch, *arguments, "--set", f"data.root={prepared}")
 
 
 def test_a_mistake_ends_the_command_without_a_traceback() -> None:

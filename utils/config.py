@@ -18,7 +18,11 @@ BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 MOST = 1_000_000  # larger numbers are most likely typing errors
 PROBLEMS_SHOWN = 12
 
-RENAMED = {"data.bucket_noise": "data.bucket_mix"}  # old name: new name; the old value means nothing to the new setting
+# Settings of earlier versions, and what became of them. Checkpoints may have them; their values mean nothing any more.
+FORMER = {
+    "data.bucket_noise": "is now data.bucket_mix; see its comment in base.yaml",
+    "data.workers": "is no longer a setting: a thread of the main process loads the clips. Remove it",
+}
 # Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
 ADDED = ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout")
 TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
@@ -76,7 +80,6 @@ class DataSettings(Group):
     bucketing: bool
     bucket_mix: Probability
     drop_last: bool
-    workers: Annotated[int, Field(ge=0, le=256)]
 
 
 class ModelSettings(Group):
@@ -206,7 +209,7 @@ def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) ->
             groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
         else:
             added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}
-            groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in RENAMED}
+            groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in FORMER}
     return from_dict(groups, origin=origin)
 
 
@@ -251,8 +254,8 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
             raise UserError(f"{origin}: unknown group {shown(group)}; {nearest(str(group)[:100], list(merged))}")
         for name, value in entries.items():
             key = f"{group}.{name}"[:100]
-            if key in RENAMED:
-                raise UserError(f"{origin}: {key} is now {RENAMED[key]}; see its comment in {BASE.name}")
+            if key in FORMER:
+                raise UserError(f"{origin}: {key} {FORMER[key]}")
             if name not in merged[group]:
                 raise UserError(f"{origin}: unknown setting {key!r}; {nearest(key, known)}")
             merged[group][name] = value

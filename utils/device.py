@@ -54,6 +54,5 @@ def set_matrix_precision(name: str) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out on the GPU, on the CPU, or in a worker of the DataLoader (the system kills the worker)."""
-    signs = ("can't allocate memory", "DataLoader worker")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+    """Whether memory ran out on the GPU or on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

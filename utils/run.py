@@ -31,7 +31,7 @@ from utils.errors import UserError
 
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("next.pt", "last.pt", "previous.pt")  # newest first; next.pt is there only while an epoch is saved
-MAY_CHANGE = {"data.root", "data.workers", "train.epochs", "train.timeout"}  # when a run is resumed
+MAY_CHANGE = {"data.root", "train.epochs", "train.timeout"}  # when a run is resumed
 
 
 class Run:

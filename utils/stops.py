@@ -46,8 +46,8 @@ def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) ->
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"out of memory ({str(error).splitlines()[0]}); data.workers=0 needs less, and so does "
-            f"train.accumulate=2 or a smaller train.batch_size in another --work-dir; {_how_to_continue(folder)}"
+            f"out of memory ({str(error).splitlines()[0]}); train.accumulate=2 or a smaller "
+            f"train.batch_size in another --work-dir needs less; {_how_to_continue(folder)}"
         ) from error
 
 
@@ -73,7 +73,7 @@ def _listen_to_signals(folder: Path) -> None:
 
 def _stop_hanging(signals: int, folder: Path) -> None:
     """Stop the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
-    while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):  # SIGCHLD: a worker of the DataLoader ended
+    while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     time.sleep(PATIENCE)
     print(f"\nstopped; {_how_to_continue(folder)}", file=sys.stderr, flush=True)

@@ -55,9 +55,6 @@ class SkeletonStore:
             raise UserError(f"{folder} holds no skeleton store (no store.json): make it with `{PREPARE}`")
         return cls(folder, read_manifest(path, StoreManifest))
 
-    def __reduce__(self) -> tuple:  # a worker process maps the file itself instead of receiving a copy
-        return SkeletonStore.open, (self.folder,)
-
     def joints(self, sid: str) -> np.ndarray:
         """Joints of one clip, (T, 25, 3) float32, a read-only view of the mapped file."""
         clip = self.clips[sid]
@@ -109,9 +106,6 @@ class Split:
                     f"later. Make the split again with {command}"
                 )
         return cls(folder, manifest, store)
-
-    def __reduce__(self) -> tuple:  # a worker process maps the files itself instead of receiving copies
-        return Split.open, (self.folder.parent, self.name)
 
     def clip_ids(self, subset: str) -> list[str]:
         """Ids of the clips in `train` or `val`, in the order of the manifest."""

@@ -30,6 +30,7 @@ from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
 from utils.regular import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
+from utils.text import printable_bytes
 
 BLOCK_FRAMES = 4096
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
@@ -44,28 +45,16 @@ class Person:
     first: int = 0
 
 
-def find_inputs(given: list[Path], out: Path, mark: str) -> dict[str, Path]:
-    """Recordings among the `given` files and folders, by name, sorted. A name is the path below the given folder.
+def find_inputs(given: list[Path], out: Path, mark: str) -> list[tuple[str, Path]]:
+    """Recordings among the `given` files and folders: path below the given folder, as text, and file. Sorted.
 
     Folders of results are skipped: `out`, and every folder with a file named `mark`. Raises UserError when a path does
-    not exist, there is no recording, or the results of two recordings would have the same path.
+    not exist or there is no recording.
     """
-    found: dict[str, Path] = {}
-    for path in given:
-        for below, file in _recordings_at(path, out, mark):
-            name = as_text(below)
-            if (out / name).is_file():
-                raise UserError(
-                    f"{out / name}: is a file, but results need a folder of this name; choose another --out"
-                )
-            other = found.setdefault(name, file)
-            if os.path.realpath(other) != os.path.realpath(file):
-                raise UserError(
-                    f"{other} and {file} would both be written as {name}: give the folder that holds both, or run twice"
-                )
+    found = [(printable_bytes(below), file) for path in given for below, file in _recordings_at(path, out, mark)]
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: contains no recording; expected {', '.join(SUFFIXES)}")
-    return dict(sorted(found.items()))
+    return sorted(found)
 
 
 def read_recording(path: Path, options: ReadOptions) -> list[Person]:
@@ -84,11 +73,6 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
     if not chosen:
         raise TakeError(f"has no --person {options.person}, only {len(people)}")
     return chosen
-
-
-def as_text(name: str | Path) -> str:
-    """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 @functools.cache

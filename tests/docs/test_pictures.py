@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from docs.pictures import make_pictures
+from docs.pictures import main, make_pictures
 from evaluation import detections
 from evaluation.localization import Detections
 from utils.errors import UserError
@@ -66,3 +66,9 @@ def test_a_folder_that_is_no_finished_run_is_refused(run: Path, tmp_path: Path) 
 def test_the_sketch_of_the_method_needs_no_other_file() -> None:
     sketch = (Path(__file__).parents[2] / "docs" / "framework.svg").read_text(encoding="utf-8")
     assert not re.search(r"<script|<image|https?://(?!www\.w3\.org/2000/svg)", sketch)
+
+
+def test_the_command_writes_beside_the_run_unless_told_otherwise(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pictures", "--run", str(run)])
+    main()
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == sorted(NAMES)

@@ -59,6 +59,7 @@ def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> N
     figures = json.loads(out.read_text())
     assert figures["corrected"]["mAP_at_tIoU"] == {"0.1": 100, "0.9": 100}
     assert figures["released"]["mAP_at_tIoU"]["0.9"] < 100
+    assert "the released figures of a run differ a little from those of its detections.json" in outcome.stdout
     assert json.loads((errors / "diagnosis.json").read_text())["mAP"] == 100
     assert (errors / "diagnosis.png").stat().st_size > 1000
     about = {"detections": str(path), "split": "tiny", "subset": "val", "max_frames": 1000}

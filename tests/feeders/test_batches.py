@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
-from feeders.batches import TrainBatches, collate, eval_batches, eval_loader
+from feeders.batches import Loader, TrainBatches, collate, eval_batches, eval_loader
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
@@ -95,21 +97,30 @@ def test_evaluation_sees_every_clip_longest_first() -> None:
     assert [LENGTHS[i] for batch in batches for i in batch] == sorted(LENGTHS, reverse=True)
 
 
-def test_the_number_of_loader_processes_changes_nothing(make_split) -> None:
+def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_split) -> None:
     clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", POLICY, "upright")
-    settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
+    loaders = (
+        train_loader(clips, config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])),
+        eval_loader(clips, 2),
+    )
+    for loader in loaders:
+        begun, load = [], loader.load
+        loader.load = lambda item, begun=begun, load=load: begun.append(threading.get_ident()) or load(item)
+        for count, (found, item) in enumerate(zip(loader, loader.sampler, strict=True), start=1):
+            expected = load(item)
+            (ours, *_), (theirs, *_) = [part if isinstance(part, tuple) else (part,) for part in (found, expected)]
+            assert torch.equal(ours.joints, theirs.joints)
+            assert torch.equal(ours.index, theirs.index)
+            assert len(begun) <= min(count + 1, len(loader)) == min(count + 1, 3)
+        assert len(set(begun)) == 1
+        assert threading.get_ident() not in begun
 
-    def joints(workers: int) -> list[torch.Tensor]:
-        data = settings.data.model_copy(update={"workers": workers})
-        batches = train_loader(clips, settings.model_copy(update={"data": data}), torch.device("cpu"))
-        found = [batch.joints for batch, _ in batches]
-        batches.sampler.start_epoch(1, np.ones(5, bool))
-        return [
-            *found,
-            *(batch.joints for batch, _ in batches),
-            *(batch.joints for batch in eval_loader(clips, 2, workers, torch.device("cpu"))),
-        ]
 
-    assert len(joints(0)) == 9
-    for ours, theirs in zip(joints(0), joints(2), strict=True):
-        assert torch.equal(ours, theirs)
+def test_an_error_of_the_thread_reaches_the_caller_and_a_stopped_pass_leaves_no_thread(make_split) -> None:
+    clips = SkeletonClips(make_split(train=[12, 30, 9]), "train", POLICY, "upright")
+    before = threading.active_count()
+    for _ in eval_loader(clips, 1):
+        break
+    with pytest.raises(ZeroDivisionError):
+        list(Loader(clips, [1, 0], lambda item: 1 // item))
+    assert threading.active_count() == before

@@ -10,7 +10,7 @@ from torch import Tensor
 from feeders.batches import TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
-from feeders.micro_batches import MicroBatch, MicroBatches, TrainingClips
+from feeders.micro_batches import MicroBatch, MicroBatches, train_loader
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
@@ -75,7 +75,8 @@ def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
     clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", POLICY, "upright")
     micros = of_ranks(order(clips.lengths, 2), 1, 3)
     assert [len(world[2].local) for world in micros] == [0, 0]
-    batch, micro = TrainingClips(clips, mirror=0.5, scale=0.1, seed=0)[micros[0][2]]
+    loader = train_loader(clips, config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"]))
+    batch, micro = loader.load(micros[0][2])
     assert batch.joints.shape == (0, 3, micro.padded, 25, 1)
     assert batch.mask.shape == (0, micro.padded)
     assert len(batch.index) == len(batch.video_labels) == len(batch.lengths) == 0

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def network(*settings: str) -> tuple[Localizer, config.Settings]:
     torch.manual_seed(0)
-    chosen = config.load([], ["model.width=4", "data.workers=0", *settings])
+    chosen = config.load([], ["model.width=4", *settings])
     model = Localizer(2, chosen.model)
     for part in model.modules():  # values as after a training
         if isinstance(part, torch.nn.BatchNorm2d):

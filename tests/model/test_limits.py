@@ -43,7 +43,7 @@ def test_a_very_long_clip_is_evaluated_in_bounded_memory(
     weights = {"model": model.state_dict(), "classes": list(split.classes), "settings": settings.model_dump()}
     write_checkpoint(tmp_path / "w.pt", {"format": FORMAT, **weights})
     arguments = ["--phase", "test", "--weights", str(tmp_path / "w.pt"), "--device", "cpu"]
-    arguments += ["--set", f"data.root={tmp_path}", "data.split=tiny", "data.workers=0"]
+    arguments += ["--set", f"data.root={tmp_path}", "data.split=tiny"]
     outcome = subprocess.run(
         [sys.executable, "-c", MEASURED, *arguments], cwd=runs.ROOT, capture_output=True, text=True
     )

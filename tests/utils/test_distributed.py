@@ -86,7 +86,7 @@ def test_several_ranks_train_and_score_as_one_process_does(
     assert_equal_runs(data / "several", data / "one")
     assert {path.name for path in (data / "several").iterdir()} >= {"best.pt", "results.json", "time_line.png"}
     test = ["--phase", "test", "--weights", str(data / "one" / "last.pt"), "--device", "cpu", "--set"]
-    test += [f"data.root={data}", "data.split=tiny", "data.workers=0", "eval.batch_size=2"]
+    test += [f"data.root={data}", "data.split=tiny", "eval.batch_size=2"]
     assert run(monkeypatch, *test, "--work-dir", str(data / "alone")) == 0
     outcome = together(2, *test, "--work-dir", str(data / "shared out"))
     assert outcome.returncode == 0, outcome.stderr

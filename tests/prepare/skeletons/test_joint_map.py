@@ -45,6 +45,13 @@ NAMCO = [
     *["joint_Root", "Hips", "Spine", "Chest", "Neck", "Head"],
     *(f"{part}_{side}" for side in "LR" for part in NAMCO_PARTS.split()),
 ]
+BIOVISION = [
+    "Hips",
+    "Chest",
+    "Neck",
+    "Head",
+    *both_sides("{side}{part}", "Collar Shoulder Elbow Wrist Hip Knee Ankle Toe"),
+]
 NO_FINGERS = [name for name in MIXAMO if "Thumb" not in name and "Index" not in name]
 
 
@@ -64,8 +71,8 @@ def test_a_ready_map_makes_all_joints_and_treats_both_sides_alike(path: Path) ->
 
 @pytest.mark.parametrize(
     ("names", "chosen"),
-    [(MIXAMO, "mixamo"), (CMU, "cmu"), (LAFAN, "lafan1"), (XSENS, "xsens"), (NAMCO, "bandai_namco"),
-     (NO_FINGERS, "motionbuilder")],
+    [(MIXAMO, "mixamo"), (CMU, "cmu"), (LAFAN, "lafan1"), (XSENS, "xsens"), (BIOVISION, "biovision"),
+     (NAMCO, "bandai_namco"), (NO_FINGERS, "motionbuilder")],
 )  # fmt: skip
 def test_a_common_skeleton_gets_its_map(names: list[str], chosen: str) -> None:
     joint_map = choose_map(names)

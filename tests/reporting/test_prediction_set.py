@@ -1,0 +1,90 @@
+"""The names of recordings in a folder of predictions: readable, one for each file, and the same for every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reporting.prediction_set import PredictionSet, file_of
+from reporting.predictions import PREDICTION, complete, finished
+from utils.atomic import write_json
+from utils.errors import UserError
+
+MADE_WITH = {"weights": "abc", "format": 2}
+
+
+def names(out: Path, *inputs: tuple[str, str], **made_with: object) -> list[tuple[str, str]]:
+    found = PredictionSet(out, {**MADE_WITH, **made_with}).names([(wanted, Path(file)) for wanted, file in inputs])
+    return [(name, str(path)) for name, path in found.items()]
+
+
+def store(out: Path, name: str, file: str, **made_with: object) -> None:
+    with complete(out / name, {**MADE_WITH, **made_with, "file": file_of(Path(file))}) as files:
+        write_json(out / name / "segments.json", {"results": {name: []}})
+        files += ["segments.json"]
+
+
+def test_a_name_has_no_suffix_unless_two_differ_only_by_it(tmp_path: Path) -> None:
+    given = [("s/a.npz", "/x/s/a.npz"), ("s/b.npz", "/x/s/b.npz"), ("s/b.bvh", "/x/s/b.bvh"), ("v.1.npy", "/x/v.1.npy")]
+    wanted = ["s/a", "s/b.bvh", "s/b.npz", "v.1"]
+    assert [name for name, _ in names(tmp_path, *given)] == wanted
+    for name, file in names(tmp_path, *given):
+        store(tmp_path, name, file)
+    assert names(tmp_path, *given[1:2]) == [("s/b.npz", "/x/s/b.npz")]  # alone it keeps its name
+
+
+def test_recordings_of_one_name_from_several_places_are_numbered_and_keep_their_numbers(tmp_path: Path) -> None:
+    store(tmp_path, "a", "/one/a.npy")
+    both = [("a.npy", "/three/a.npy"), ("a.npy", "/two/a.npy"), ("a.npy", "/one/a.npy")]
+    assert names(tmp_path, *both[:2]) == [("a-2", "/three/a.npy"), ("a-3", "/two/a.npy")]
+    store(tmp_path, "a-2", "/two/a.npy")
+    assert names(tmp_path, *both) == [("a", "/one/a.npy"), ("a-2", "/two/a.npy"), ("a-3", "/three/a.npy")]
+
+
+def test_a_recording_that_failed_keeps_its_name_and_a_link_is_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").touch()
+    (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
+    out = tmp_path / "out"
+    out.mkdir()
+    first = PredictionSet(out, MADE_WITH)
+    first.fail('mine, "a"', tmp_path / "a.npy", "is empty")
+    first.write_joint_files()
+    assert names(out, ("link.npy", str(tmp_path / "link.npy")))[0][0] == 'mine, "a"'
+    again = PredictionSet(out, MADE_WITH)
+    again.done(tmp_path / "link.npy")
+    again.write_joint_files()
+    assert (out / "failed.csv").read_text() == "recording,reason,file\n"
+
+
+def test_the_joint_files_hold_what_is_complete_and_of_this_checkpoint(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        store(tmp_path, name, f"/x/{name}.npy", weights="old" if name == "c" else "abc")
+    (tmp_path / "b" / "segments.json").unlink()
+    assert PredictionSet(tmp_path, MADE_WITH).write_joint_files() == {"a": []}
+    assert json.loads((tmp_path / "segments.json").read_text())["results"] == {"a": []}
+
+
+def test_recordings_of_another_checkpoint_are_refused_unless_they_are_made_again(tmp_path: Path) -> None:
+    store(tmp_path, "a", "/x/a.npy")
+    assert names(tmp_path, ("b.npy", "/x/b.npy")) == [("b", "/x/b.npy")]
+    assert names(tmp_path, ("a.npy", "/x/a.npy"), weights="new") == [("a", "/x/a.npy")]
+    for other in ({"weights": "new"}, {"format": 3}):
+        with pytest.raises(UserError, match="1 recordings in it, such as a, were made by another"):
+            names(tmp_path, ("b.npy", "/x/b.npy"), **other)
+
+
+def test_no_recording_takes_the_name_of_a_joint_file(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    given = [("segments.json.npy", "/x/1.npy"), ("notes.npy", "/x/2.npy")]
+    assert [name for name, _ in names(tmp_path, *given)] == ["notes-2", "segments.json-2"]
+
+
+def test_what_was_made_of_a_recording_that_fails_now_no_longer_counts(tmp_path: Path) -> None:
+    store(tmp_path, "a", "/x/a.npy")
+    together = PredictionSet(tmp_path, MADE_WITH)
+    together.fail("a", Path("/x/a.npy"), "is damaged")
+    assert together.write_joint_files() == {}
+    assert not (tmp_path / "a" / PREDICTION).exists()
+    assert finished(tmp_path / "a", MADE_WITH) is None
