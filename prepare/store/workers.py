@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from prepare.formats.errors import TakeError
 from prepare.skeletons.smplh import SmplhJoints, one_thread, read_joints
+from utils.atomic import naming
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
@@ -91,7 +92,8 @@ def _write_part(folder: Path, job: Job, part: Part, content: bytes) -> None:
     header = {**asdict(part), "sha256": hashlib.sha256(content).hexdigest()}
     path = _part_path(folder, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
-    temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
+    with naming(temporary):
+        temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
     temporary.replace(path)
 
 
