@@ -46,7 +46,7 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
     last = rows(trained)[-1]
-    assert last["epoch"] == 2
+    assert last["epoch"] == last["of"] == 3
     assert last["corrected"]["mAP"] == pytest.approx(results["corrected"]["mAP"])
     assert set(last["loss"]) == {"total", "mil", "multi_view", "pseudo_label"}
 
@@ -56,14 +56,14 @@ def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
     assert {"loss/total", "loss/mil", "learning_rate", "corrected/mAP", "released/mAP", "corrected/AP/walk"} <= set(
         found
     )
-    assert [step for step, _ in found["loss/total"]] == [0, 1, 2]
+    assert [step for step, _ in found["loss/total"]] == [1, 2, 3]
     board = EventAccumulator(str(trained), size_guidance={"images": 0, "histograms": 0}).Reload()
     clips = {tag.removeprefix("time_line/") for tag in board.Tags()["images"] if tag != "confusion"}
     assert 1 < len(clips) <= SHOWN
     assert clips <= set(json.loads((trained / "detections.json").read_text())["results"])
     for tag in board.Tags()["images"]:
-        assert [event.step for event in board.Images(tag)] == [0, 1, 2]
-    assert [event.step for event in board.Histograms("pseudo-label confidence")] == [0, 1, 2]
+        assert [event.step for event in board.Images(tag)] == [1, 2, 3]
+    assert [event.step for event in board.Histograms("pseudo-label confidence")] == [1, 2, 3]
     assert "precision_recall/walk" in board.Tags()["tensors"]
 
 
@@ -75,7 +75,7 @@ def test_clips_that_are_shown_have_all_classes_between_them_where_few_clips_can(
 
 def test_the_best_epoch_is_the_one_that_best_pt_holds(trained: Path) -> None:
     best = max(rows(trained), key=lambda row: row["corrected"]["mAP"])
-    assert load_checkpoint(trained / "best.pt")["epoch"] == best["epoch"]
+    assert load_checkpoint(trained / "best.pt")["epoch"] == best["epoch"] - 1
     assert json.loads((trained / "results.json").read_text())["oracle_epoch"]["epoch"] == best["epoch"]
 
 
@@ -137,7 +137,7 @@ def test_held_out_clips_choose_by_video_labels_alone(
 ) -> None:
     run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
     best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
-    assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"]
+    assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"] - 1
 
 
 @pytest.mark.parametrize(
