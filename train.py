@@ -11,7 +11,12 @@ A run is: data → model → epochs (a pass over the training clips, validation,
 
 from __future__ import annotations
 
-import argparse
+import arguments
+from utils.command_line import check_first
+
+if __name__ == "__main__":
+    check_first(arguments.train, __doc__)  # now, because the imports below take seconds
+
 import math
 import time
 from contextlib import ExitStack
@@ -34,10 +39,11 @@ from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
 from reporting.tensorboard import TensorBoardWriter
-from utils import config, distributed
+from utils import distributed
 from utils.config import Settings, TrainSettings
-from utils.device import choose_device, set_matrix_precision
+from utils.device import choose_device, describe, set_matrix_precision
 from utils.errors import UserError, run_command
+from utils.progress import progress
 from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
 from utils.stops import run_until_stopped
 from utils.store import Split
@@ -45,8 +51,7 @@ from utils.store import Split
 
 def main() -> int:
     with distributed.main_rank_only():
-        args = parse_arguments()
-    settings = config.load(args.config, args.set)
+        args, settings = arguments.train(__doc__)
     distributed.connect(settings.train.timeout)
     device = choose_device(args.device)
     set_matrix_precision(settings.train.matrix_precision)
@@ -87,9 +92,11 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
+    print(clips.summary())
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     batches = train_loader(clips, settings, device)
     validation = validate.Validation(split, settings, device)
+    print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
     run = resumed = None
     if distributed.is_main():  # only the main rank reads and writes the run's folder
@@ -121,6 +128,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         network = torch.compile(model, dynamic=True, options={"layout_optimization": False})
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{len(split.classes)} classes, {parameters:,} parameters, on {describe(device)}")
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
@@ -175,7 +184,7 @@ def train_epoch(
     refining = settings.train.supervised or epoch >= settings.refine.start
     losses, steps, frames = EpochLosses(epoch, batches.dataset.clips.clip_ids), 0, 0
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
-    for batch, micro in tqdm(batches, desc=title, unit="batch", leave=False, disable=distributed.no_bar()):
+    for batch, micro in progress(batches, title, "batch", silent=not distributed.is_main()):
         if refining:
             batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded))
         batch = batch.to(device)
@@ -238,25 +247,6 @@ def epoch_line(row: dict[str, Any], settings: Settings) -> str:
         scores = row["corrected"]
         line += f"  mAP {scores['mAP']:.2f}  classification mAP {scores['classification_mAP']:.2f}"
     return f"{line}  {row['frames_per_second']:.0f} frames/s"
-
-
-def parse_arguments() -> argparse.Namespace:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
-    add = parser.add_argument
-    add("--config", nargs="+", default=[], metavar="FILE", help="change config/base.yaml; later files win")
-    change = "change any setting, as in --set train.epochs=20 model.width=16; wins over all files"
-    add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
-    add("--work-dir", metavar="FOLDER", help="folder of the run (default: work_dir/<split>)")
-    add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
-    add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
-    add("--resume", action="store_true", help="continue the run in --work-dir")
-    add("--resume-or-start", action="store_true", help="continue the run in --work-dir, or start it if none has begun")
-    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
-    args = parser.parse_args()
-    if args.weights and args.phase != "test":
-        parser.error("--weights is for --phase test; training starts from random weights")
-    return args
 
 
 if __name__ == "__main__":

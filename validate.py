@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from evaluation import detections
 from evaluation.diagnosis import diagnose
@@ -36,6 +35,7 @@ from utils import distributed
 from utils.atomic import write_json, write_whole
 from utils.config import Settings
 from utils.errors import UserError
+from utils.progress import progress
 from utils.run import provenance, read_history
 from utils.store import Split
 from utils.stored_settings import differences
@@ -133,7 +133,7 @@ class Validation:
             print(f"oracle epoch {best['epoch']}: {score} (the best validation epoch; not a fair result)")
 
 
-def test(weights: str | None, work_dir: str | None, settings: Settings, device: torch.device) -> int:
+def test(weights: str, work_dir: str | None, settings: Settings, device: torch.device) -> int:
     """Evaluate a file of weights. The file decides about model and data policy; `settings` say where the data is.
 
     Args:
@@ -142,8 +142,6 @@ def test(weights: str | None, work_dir: str | None, settings: Settings, device: 
     Raises:
         UserError: the weights are missing or do not fit the data, or `work_dir` holds results already.
     """
-    if not weights:
-        raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
     path = Path(weights)
     folder = Path(work_dir) if work_dir else path.parent / "eval"
     if work_dir and (folder / "results.json").exists():
@@ -192,8 +190,8 @@ def clip_scores(
     """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
     batches = eval_loader(clips, batch_size, settings.data.workers, device)
-    progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=distributed.no_bar())
-    own = dict(score_clips(model, progress, device))
+    shown = progress(batches, f"score {clips.subset} clips", "batch", silent=not distributed.is_main())
+    own = dict(score_clips(model, shown, device))
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
 
 

@@ -12,7 +12,6 @@ whose row has changed since is reported and is not in the table. --retrain renam
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -23,10 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
+
+from utils.command_line import argument_parser  # first: utils says what to do if a package is missing
+
+# isort: split
 import numpy as np
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from utils import config
 from utils.atomic import write_json
@@ -214,9 +216,7 @@ def _cell(values: list[float | None]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python benchmarks/accuracy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__, "python benchmarks/accuracy.py")
     parser.add_argument("list", type=Path, metavar="LIST.yaml", help="the list, such as benchmarks/ablation.yaml")
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[5, 6, 7], metavar="SEED", help="of each row (default: 5 6 7)"

@@ -87,6 +87,8 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     for _ in range(2):  # refuses nothing
         assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
     said = capsys.readouterr().out
+    overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
+    assert f"settings of its training are used: {overruled}\n" in said
     assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
@@ -241,6 +243,7 @@ def test_weights_that_do_not_fit_are_listed(
     ("arguments", "said"),
     [
         (["--phase", "test"], "--phase test needs --weights FILE"),
+        (["--weights", "LAST"], "--weights is for --phase test; a training starts from random weights"),
         (["--phase", "test", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
         (
             ["--phase", "test", "--weights", "LAST", "--set", "data.split=split2"],
@@ -270,6 +273,25 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
         "error: --set train.epoch=3: unknown setting 'train.epoch'; did you mean 'train.epochs'"
     )
     assert outcome.stderr.count("\n") == 1
+
+
+def test_the_line_of_the_first_epoch_with_pseudo_labels_says_why_the_loss_jumps() -> None:
+    settings = config.load([], ["refine.start=2"])
+    lines = [
+        train.epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings)
+        for epoch in (2, 3, 4)
+    ]
+    assert [("jumps: pseudo-labels enter the loss" in line) for line in lines] == [False, True, False]
+    assert lines[1].startswith("epoch 3/100  loss 1.0000 (jumps")
+
+
+def test_a_longer_cosine_schedule_says_what_happens_to_the_rate(capsys: pytest.CaptureFixture) -> None:
+    settings = config.load([], ["train.schedule=cosine", "train.epochs=6"]).train
+    train.say_new_schedule(3, settings, epoch=3)
+    assert "learning rate from 0.00025 in epoch 3 to 0.0005 in epoch 4. The result" in capsys.readouterr().out
+    train.say_new_schedule(6, settings, epoch=3)
+    train.say_new_schedule(3, config.load([], ["train.epochs=6"]).train, epoch=3)  # a constant rate
+    assert capsys.readouterr().out == ""
 
 
 def test_a_cosine_schedule_falls_from_the_whole_rate_to_nearly_nothing() -> None:

@@ -222,6 +222,11 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: Any) -> None:
     [
         (UserError("mend this"), 2, "error: mend this\n"),
         (OSError(28, "No space left on device", "x.npy"), 2, "error: x.npy: No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "error: the file that the messages go to: No space left on device\n",
+        ),
         (OSError("no number"), 2, "error: no number\n"),
         (KeyboardInterrupt(), 130, "\nstopped\n"),
     ],
