@@ -25,11 +25,14 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
     add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
     add("--resume", action="store_true", help="continue the run in --work-dir")
+    add("--resume-or-start", action="store_true", help="continue the run in --work-dir, or start it if none has begun")
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     args = parser.parse_args()
     settings = config.load(args.config, args.set)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
+    if args.weights and args.phase != "test":
+        raise UserError("--weights is for --phase test; a training starts from random weights")
     if args.weights:
         _require_weights(Path(args.weights))
     return args, settings

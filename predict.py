@@ -96,9 +96,7 @@ def main() -> int:
         return predict_all(predictor, together.names(inputs), options, together)
 
 
-def predict_all(
-    predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, together: PredictionSet
-) -> int:
+def predict_all(predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, together: PredictionSet) -> int:
     """Process recordings, given by name, one after another, and write the joint files. Returns the exit status.
 
     A recording that fails is reported, and the others continue.

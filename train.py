@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ from utils.config import Settings, TrainSettings
 from utils.device import choose_device, describe, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
-from utils.run import Run, read_history, seed_everything
+from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
 from utils.stops import run_until_stopped
 from utils.store import Split
 
@@ -57,7 +58,9 @@ def main() -> int:
     if args.phase == "test":
         return validate.test(args.weights, args.work_dir, settings, device)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
-    return run_until_stopped(lambda: train(folder, args.resume, settings, device), folder, settings.train.timeout)
+    resume = args.resume or (args.resume_or_start and holds_run(folder))
+    with ExitStack() as held:  # the lock of the run's folder
+        return run_until_stopped(lambda: train(folder, resume, settings, device, held), folder, settings.train.timeout)
 
 
 @dataclass
@@ -85,7 +88,7 @@ class TrainingState:
         self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
 
 
-def train(folder: Path, resume: bool, settings: Settings, device: torch.device) -> int:
+def train(folder: Path, resume: bool, settings: Settings, device: torch.device, held: ExitStack) -> int:
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
@@ -98,6 +101,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     run = resumed = None
     if distributed.is_main():  # only the main rank reads and writes the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
+        held.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)
     resumed = distributed.from_main(resumed)
@@ -114,7 +118,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     if resumed:
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
-    last_epoch = max(first_epoch, settings.train.epochs) - 1
+        say_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
     network = model
     if settings.train.compile and distributed.size() > 1 and settings.train.sync_batch_norm:
         raise UserError(
@@ -123,7 +127,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     if settings.train.compile:  # features are channels-last already; inductor's choice fails on strided dynamic lengths
         network = torch.compile(model, dynamic=True, options={"layout_optimization": False})
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
-    writer = TensorBoardWriter(folder, settings, first_epoch) if run else None
+    writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{len(split.classes)} classes, {parameters:,} parameters, on {describe(device)}")
 
@@ -131,28 +135,30 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     for epoch in range(first_epoch, settings.train.epochs):
         row = train_epoch(network, batches, state, settings, epoch, device)
         score = -math.inf
-        if epoch == last_epoch or (epoch + 1) % settings.eval.every == 0:
+        if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
             evaluations = validation.evaluate(model)
             if run:
                 row |= {"corrected": validate.summary(evaluations[0]), "released": validate.summary(evaluations[1])}
                 score = row["corrected"]["mAP"]
-                validation.show(writer, evaluations[0], epoch)
+                validation.show(writer, evaluations[0], row["epoch"])
         if held_out:
             score = validate.video_label_score(model, held_out, settings, device)
             row["held_out_classification_mAP"] = score
         if run:
             writer.scalars(row)
-            writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), epoch)
+            writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), row["epoch"])
             run.record(row, state.state_dict(), score)
-            tqdm.write(epoch_line(row, settings.train.epochs))
+            tqdm.write(epoch_line(row, settings))
 
     # 4. Results: those of the last epoch. The best validation epoch is reported beside them
-    if first_epoch > last_epoch:  # the resumed run had finished its epochs
+    if first_epoch == settings.train.epochs:  # the resumed run had finished its epochs
         evaluations = validation.evaluate(model)
     if run:
         writer.close()
-        oracle = validate.oracle_epoch(read_history(folder), last_epoch, evaluations)
-        validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
+        history = read_history(folder)
+        oracle = validate.oracle_epoch(history, settings.train.epochs, evaluations)
+        facts = {"oracle_epoch": oracle, "schedules": schedules(history)}
+        validation.report(folder, evaluations, facts, run_folder=folder)
     return 0
 
 
@@ -197,7 +203,7 @@ def train_epoch(
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began
     return {
-        "epoch": epoch,
+        "epoch": epoch + 1,  # people count from 1
         "loss": {name: total / steps for name, total in totals.items()},
         "learning_rate": adam.param_groups[0]["lr"],
         "seconds": round(seconds, 3),
@@ -225,9 +231,23 @@ def learning_rate(train: TrainSettings, epoch: int) -> float:
     return train.learning_rate * (1 + math.cos(math.pi * epoch / train.epochs)) / 2
 
 
-def epoch_line(row: dict[str, Any], epochs: int) -> str:
+def say_new_schedule(before: int, train: TrainSettings, epoch: int) -> None:
+    """Print what another number of epochs does to the learning rate of a resumed run. `epoch` is the next one."""
+    if train.schedule == "constant" or train.epochs in (before, epoch):
+        return
+    old = learning_rate(train.model_copy(update={"epochs": before}), epoch - 1)
+    print(
+        f"warning: train.epochs was {before} and is {train.epochs}: the cosine schedule moves the learning rate from "
+        f"{old:.3g} in epoch {epoch} to {learning_rate(train, epoch):.3g} in epoch {epoch + 1}. "
+        f"The result differs from that of a run that had {train.epochs} epochs from its start"
+    )
+
+
+def epoch_line(row: dict[str, Any], settings: Settings) -> str:
     """What the terminal shows of a finished epoch."""
-    line = f"epoch {row['epoch'] + 1}/{epochs}  loss {row['loss']['total']:.4f}"
+    line = f"epoch {row['epoch']}/{settings.train.epochs}  loss {row['loss']['total']:.4f}"
+    if row["epoch"] == settings.refine.start + 1 and not settings.train.supervised:
+        line += " (jumps: pseudo-labels enter the loss)"
     if "corrected" in row:
         scores = row["corrected"]
         line += f"  mAP {scores['mAP']:.2f}  classification mAP {scores['classification_mAP']:.2f}"

@@ -5,6 +5,7 @@ train.py uses `Validation` after its epochs, and `test` for `--phase test --weig
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from utils.errors import UserError
 from utils.progress import progress
 from utils.run import provenance, read_history
 from utils.store import Split
+from utils.stored_settings import differences
 
 SHOWN = 3  # clips whose time lines TensorBoard shows
 MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
@@ -148,13 +150,19 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
-    model, settings = load_localizer(path, split.classes, settings)
+    given = settings
+    model, settings = load_localizer(path, split.classes, given)
     print(f"{path}: width {settings.model.width}, {settings.data.normalization} normalization, on {split.folder}")
+    if overruled := differences(given, settings):
+        print(f"settings of its training are used: {'; '.join(overruled)}")
     validation = Validation(split, settings, device)
     evaluations = validation.evaluate(model.in_precision(settings.train.precision).to(device))
     if evaluations:
         folder.mkdir(parents=True, exist_ok=True)
-        validation.report(folder, evaluations, {"weights": str(path)}, run_folder=path.parent)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        facts = {"weights": str(path), "weights_sha256": digest}
+        validation.report(folder, evaluations, facts, run_folder=path.parent)
     return 0
 
 
@@ -210,11 +218,11 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def oracle_epoch(
-    history: list[dict[str, Any]], last_epoch: int, evaluations: tuple[Evaluation, Evaluation]
+    history: list[dict[str, Any]], epochs: int, evaluations: tuple[Evaluation, Evaluation]
 ) -> dict[str, Any]:
     """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
-    scored.append({"epoch": last_epoch, "corrected": summary(evaluations[0])})  # not in `history` of a finished run
+    scored.append({"epoch": epochs, "corrected": summary(evaluations[0])})  # not in `history` of a finished run
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 
 

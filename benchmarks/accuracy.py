@@ -6,15 +6,18 @@
 
 A list is a YAML file: `common` settings of all rows, and `rows` by name. A row has `config` (layers) and `set`
 (assignments), or `evaluate`: the name of a row whose last weights are scored again under this row's settings. Every run
-has a folder of its own, <out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed.
+has a folder of its own, <out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. A run
+whose row has changed since is reported and is not in the table. --retrain renames its folder and repeats it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +30,12 @@ from utils.command_line import argument_parser  # first: utils says what to do i
 import numpy as np
 import yaml
 
+from utils import config
 from utils.atomic import write_json
-from utils.errors import UserError, nearest, run_command
+from utils.config import Settings
+from utils.errors import UserError, nearest, run_command, shown
+from utils.lock import lock_folder
+from utils.stored_settings import OF_MACHINE, differences, of_checkpoint, of_weights, read_resolved
 
 ROOT = Path(__file__).parents[1]
 ROW_KEYS = ("config", "set", "evaluate")
@@ -43,6 +50,40 @@ class Row(NamedTuple):
     assignments: list[str]
     evaluate: str | None
 
+    def settings(self, seed: int) -> Settings:
+        """The settings of all groups, as train.py resolves them."""
+        return config.load([ROOT / layer for layer in self.config], [f"train.seed={seed}", *self.assignments])
+
+
+class Run(NamedTuple):
+    """A row with one seed, its folder, and for a row that is scored again the run of its weights."""
+
+    row: Row
+    seed: int
+    folder: Path
+    trained: Run | None
+
+    def changes(self) -> list[str]:
+        """What has changed in the row since the run began. Empty for a run that has not begun."""
+        results, resolved = self.folder / "results.json", self.folder / "config.yaml"
+        wanted = self.row.settings(self.seed)
+        if not results.exists():
+            return differences(read_resolved(resolved), wanted, OF_MACHINE) if resolved.exists() else []
+        found, retrained = json.loads(results.read_bytes()), []
+        if self.trained:
+            weights = self.trained.folder / "last.pt"
+            wanted = of_weights(wanted, self.trained.row.settings(self.seed))
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+            if digest and digest != found.get("weights_sha256", digest):  # earlier versions did not store it
+                retrained = [f"{weights} was trained again"]
+            retrained += self.trained.changes()
+        return retrained or differences(of_checkpoint(found["settings"], str(results)), wanted, OF_MACHINE)
+
+    def put_aside(self) -> None:
+        """Rename the folder to seed<n>.<time>. Raises UserError while it is in use."""
+        with lock_folder(self.folder, "training", "choose another --out"):
+            self.folder.rename(f"{self.folder}.{time.strftime('%Y%m%d-%H%M%S')}")
+
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a list, in its order, each with the common settings first. Raises UserError: the file is no list."""
@@ -55,6 +96,8 @@ def read_rows(path: Path) -> list[Row]:
     common = content.get("common") or {}
     rows = []
     for name, entry in content["rows"].items():
+        if not isinstance(name, str) or name != Path(name).name or name == "..":
+            raise UserError(f"{path}: the row {shown(name)} needs a name that a folder can have, without /")
         entry = entry or {}
         for key in [*common, *entry]:
             if key not in ROW_KEYS:
@@ -68,16 +111,35 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def run(row: Row, seed: int, out: Path, threads: int) -> str:
+def runs_of(rows: list[Row], seeds: list[int], out: Path) -> list[Run]:
+    """The runs of a list. Those that are scored again come last, because their weights have to be trained first."""
+    trained = {(row.name, n): Run(row, n, out / row.name / f"seed{n}", None) for n in seeds for row in rows}
+    again = [run._replace(trained=trained[run.row.evaluate, run.seed]) for run in trained.values() if run.row.evaluate]
+    return [run for run in trained.values() if not run.row.evaluate] + again
+
+
+def up_to_date(runs: list[Run], retrain: list[Run]) -> list[Run]:
+    """The runs whose rows have not changed, and those to `retrain`, whose folders are put aside. Prints the others."""
+    changes = [(one, one.changes()) for one in runs]  # all of them before a folder is put aside
+    for one, changed in changes:
+        if changed and one in retrain:
+            one.put_aside()
+        elif changed:
+            what = f"{one.row.name}, seed {one.seed}: OUTDATED, not in the table: {'; '.join(changed)} in {one.folder}"
+            print(f"{what}; repeat it by --retrain, or choose another --out", file=sys.stderr)
+    return [one for one, changed in changes if not changed or one in retrain]
+
+
+def run(run: Run, threads: int) -> str:
     """Train or score one run, unless it is done; returns one line about it."""
-    folder = out / row.name / f"seed{seed}"
+    row, seed, folder = run.row, run.seed, run.folder
     if (folder / "results.json").exists():
         return f"{row.name}, seed {seed}: done before"
     command = [sys.executable, str(ROOT / "train.py"), "--work-dir", str(folder)]
     command += ["--config", *row.config] if row.config else []
     command += ["--set", f"train.seed={seed}", *row.assignments]
     if row.evaluate:
-        command += ["--phase", "test", "--weights", str(out / row.evaluate / f"seed{seed}" / "last.pt")]
+        command += ["--phase", "test", "--weights", str(run.trained.folder / "last.pt")]
     elif (folder / "config.yaml").exists():
         command.append("--resume")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,11 +178,11 @@ def training(folder: Path) -> dict[str, float | None]:
     return {"last quarter": gain, "minutes": sum(row["seconds"] for row in epochs) / 60}
 
 
-def table(rows: list[Row], seeds: list[int], out: Path) -> tuple[str, dict[str, dict[str, list[float | None]]]]:
-    """The Markdown table, and the figures behind it by row, column and seed."""
+def table(rows: list[Row], runs: list[Run]) -> tuple[str, dict[str, dict[str, list[float | None]]]]:
+    """The Markdown table of the runs, and the figures behind it by row, column and seed."""
     found: dict[str, dict[str, list[float | None]]] = {}
     for row in rows:
-        done = [f for seed in seeds if (f := figures(out / row.name / f"seed{seed}"))]
+        done = [f for run in runs if run.row == row and (f := figures(run.folder))]
         if done:
             found[row.name] = {column: [f[column] for f in done] for column in done[0]}
     columns = list(next(iter(found.values()), {}))
@@ -170,6 +232,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
     parser.add_argument("--task", metavar="I/N", help="only the I-th of N parts of the runs (default: all)")
+    parser.add_argument("--retrain", action="store_true", help="repeat runs whose row has changed since")
     parser.add_argument("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
     args = parser.parse_args()
     rows = read_rows(args.list)
@@ -180,17 +243,19 @@ def main() -> int:
     out = args.out / args.list.stem
     chosen = [row for row in rows if not args.only or row.name in args.only]
     own = of_task(args.task or "1/1", chosen, args.seeds)
-    failed = False
-    for trains in (True, False):  # what is scored again has to be trained first
-        runs = [(row, seed) for seed in args.seeds for row in chosen if (row.evaluate is None) == trains]
-        runs = [] if args.table_only else [(row, seed) for row, seed in runs if (row.name, seed) in own]
+    everything = runs_of(rows, args.seeds, out)
+    todo = [] if args.table_only else [one for one in everything if (one.row.name, one.seed) in own]
+    runs = up_to_date(todo if args.task else everything, todo if args.retrain else [])
+    failed = len(runs) < len(todo if args.task else everything)
+    for again in (False, True):
+        now = [one for one in runs if one in todo and bool(one.trained) == again]
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
-            for line in pool.map(lambda r: run(*r, out, args.threads), runs):
+            for line in pool.map(lambda one: run(one, args.threads), now):
                 failed |= "FAILED" in line
                 print(line, file=sys.stderr, flush=True)
     if args.task:
         return int(failed)  # the last task to end prints no table either: others may be running
-    text, found = table(rows, args.seeds, out)
+    text, found = table(rows, runs)
     print(text)
     if found:
         write_json(out / "table.json", found)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +20,10 @@ from torch import Tensor
 
 from model.localizer import Localizer
 from model.released import load_released, of_earlier_version, refuse_misfit
-from utils import config
+from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
-from utils.run import CHECKPOINTS, FORMAT, name_newest
-
-POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # data settings that weights depend on
+from utils.run import CHECKPOINTS, FORMAT, name_newest, read_history
 
 
 class Weights(BaseModel):
@@ -57,15 +57,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/best.pt")
     try:
-        _refuse_bombs(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises nearly anything on a damaged file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{path}: cannot be read as a checkpoint; it is damaged or of another kind ({reason})"
-        ) from None
+        problem = _problem(path)
+        if not problem:
+            with warnings.catch_warnings(action="ignore"):  # about other kinds of files
+                checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
+        code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
+        problem = f"it calls {code[1]}, which is never run" if code else "PyTorch cannot load it"
+    if problem:
+        raise UserError(f"{path}: cannot be read as a checkpoint; it is damaged or of another kind ({problem})")
     if not isinstance(checkpoint, dict) or not checkpoint:
-        raise UserError(f"{path}: expected a checkpoint's dictionary, found {type(checkpoint).__name__}")
+        found = "an empty dictionary" if checkpoint == {} else f"a {type(checkpoint).__name__}"
+        raise UserError(f"{path}: expected a checkpoint's dictionary, found {found}")
     return checkpoint
 
 
@@ -73,7 +76,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     """The newest undamaged checkpoint of a run, with settings under today's names. None if no epoch has ended.
 
     Raises:
-        UserError: the folder holds no run, or all its checkpoints are damaged.
+        UserError: all checkpoints of the run are damaged or missing.
     """
     problems = []
     for path in (folder / name for name in CHECKPOINTS):
@@ -85,7 +88,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
             history = checkpoint["pseudo_labels"]
             if "ring" in history:  # its name in earlier versions
                 history["history"] = history.pop("ring")
-            checkpoint["settings"] = config.of_checkpoint(checkpoint["settings"], str(path)).model_dump()
+            checkpoint["settings"] = stored_settings.of_checkpoint(checkpoint["settings"], str(path)).model_dump()
         except UserError as error:
             problems.append(str(error))
             continue
@@ -96,8 +99,12 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         return checkpoint
     if problems:
         raise UserError("; ".join(problems))
-    if not (folder / "config.yaml").exists():
-        raise UserError(f"{folder}: holds no run to resume; start one without --resume")
+    finished = len(read_history(folder))
+    if finished > 1 or (folder / "results.json").exists():  # a kill while the first epoch is saved leaves one row
+        raise UserError(
+            f"{folder}: has finished {finished} epochs, but last.pt and previous.pt are missing; "
+            "put a copy of one back, or start a new run in another --work-dir"
+        )
     print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")
     return None
 
@@ -121,8 +128,7 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(classes)}; "
             f"choose its data by --config or --set data.split={trained.data.split}"
         )
-    data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in POLICY})
-    return model, settings.model_copy(update={"model": trained.model, "data": data})
+    return model, stored_settings.of_weights(settings, trained)
 
 
 def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
@@ -177,7 +183,7 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     check_contents(checkpoint, Weights, path)
-    settings = config.of_checkpoint(checkpoint["settings"], str(path), trained=True)
+    settings = stored_settings.of_checkpoint(checkpoint["settings"], str(path), trained=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
     weights = of_earlier_version(checkpoint["model"])
@@ -202,15 +208,23 @@ def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _refuse_bombs(path: Path) -> None:
-    """Refuse small files that would take much memory, because `weights_only` loads them. torch.save writes none."""
+def _problem(path: Path) -> str | None:
+    """Why the file is not loaded, or None: it is damaged, or small and would take much memory.
+
+    torch.load compares no checksum, and `weights_only` loads small files that take much memory. torch.save writes none.
+    """
+    if not path.stat().st_size:
+        return "it is empty"
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"bytearray") >= 0:  # bytearray(10**12) would be called
-            raise ValueError("it makes a bytearray")
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
+            return "it makes a bytearray"
+    if not zipfile.is_zipfile(path):  # PyTorch before version 1.6 wrote no zip, and no checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("its entries are compressed")
+            return "its entries are compressed"
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ValueError("its entries are larger than the file")
+            return "its entries are larger than the file"
+        damaged = archive.testzip()  # reads all, and compares each entry with its CRC-32
+        return f"{damaged} differs from its checksum" if damaged else None

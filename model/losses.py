@@ -126,7 +126,8 @@ class EpochLosses:
         values, index = self.last
         listed = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, values.tolist(), strict=True))
         clips = ", ".join(self.clip_ids[i] for i in index.tolist())
+        kept = "The last good epoch is kept in last.pt" if self.epoch else "No epoch had ended, so nothing is kept"
         raise UserError(
-            f"epoch {self.epoch}: the loss is not finite ({listed}) on clips {clips}. The last good epoch is kept in "
-            "last.pt; look at these clips, or resume with a lower train.learning_rate in another --work-dir"
+            f"epoch {self.epoch + 1}: the loss is not finite ({listed}) on clips {clips}. {kept}; "
+            "look at these clips, or train with a lower train.learning_rate in another --work-dir"
         )

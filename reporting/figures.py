@@ -80,7 +80,7 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
 
     Args:
         history: the rows of metrics.jsonl.
-        refine_start: the first epoch with pseudo-labels.
+        refine_start: how many epochs have no pseudo-labels.
     """
     figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
@@ -96,10 +96,11 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     scores.set(ylim=(0, 100), ylabel="%")
     for axes in (losses, scores):
         plain_axes(axes)
-        if 0 < refine_start <= max((row["epoch"] for row in history), default=0):
-            axes.axvline(refine_start, color="0.5", linewidth=1, linestyle=":")
+        first = refine_start + 1
+        if 1 < first <= max((row["epoch"] for row in history), default=0):
+            axes.axvline(first, color="0.5", linewidth=1, linestyle=":")
             axes.annotate(
-                "pseudo-labels", (refine_start, 1), xycoords=("data", "axes fraction"), fontsize=8, color="0.35",
+                "pseudo-labels", (first, 1), xycoords=("data", "axes fraction"), fontsize=8, color="0.35",
                 xytext=(3, -9), textcoords="offset points",
             )  # fmt: skip
     return figure

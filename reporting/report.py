@@ -57,7 +57,7 @@ def report_html(
         kinds=KINDS,
         tiou=f"{TIOU:g}",
         lowest=f"{LOWEST:g}",
-        epochs=history[-1]["epoch"] + 1 if history else 0,
+        epochs=len(history),
         training=training_figure(history, settings["refine"]["start"]) if history else None,
         **_clips(clips, corrected, time_line),
         settings=_changed_settings(settings),

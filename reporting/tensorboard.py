@@ -32,7 +32,7 @@ DESCRIPTIONS = {  # by the first part of a tag
 
 
 class TensorBoardWriter:
-    """Writes one step per epoch into a run's folder. Every method raises OSError when it cannot write.
+    """Writes one step per epoch, counted from 1, into a run's folder. Every method raises OSError when it cannot write.
 
     A run that resumes at `first_epoch` hides the later epochs in its earlier files.
     """

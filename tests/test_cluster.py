@@ -74,6 +74,19 @@ def test_a_script_is_valid_and_its_directives_stand_where_slurm_reads_them(scrip
     assert bool(directives) == (script.suffix == ".sbatch")
 
 
+@pytest.mark.slow
+def test_a_job_requeued_before_its_run_began_starts_it(
+    submit: Submit, make_split: Callable[..., Split], tmp_path: Path
+) -> None:
+    make_split(train=[30, 20, 25, 18], val=[24, 16])
+    (tmp_path / "run").mkdir()  # a job may be stopped at any moment before config.yaml is there
+    line = small(tmp_path, tmp_path / "run", "data.split=tiny", "train.epochs=1")
+    for restart in ("1", "2"):  # then its run is resumed
+        outcome = submit("sbatch", "cluster/train.sbatch", *line, SLURM_GPUS_ON_NODE="1", SLURM_RESTART_COUNT=restart)
+        assert outcome.returncode == 0, outcome.stderr
+        assert len(rows(tmp_path / "run")) == 1
+
+
 def test_a_training_job_starts_torchrun_on_every_node_and_says_once_what_is_wrong(
     submit: Submit, tmp_path: Path
 ) -> None:
@@ -81,7 +94,9 @@ def test_a_training_job_starts_torchrun_on_every_node_and_says_once_what_is_wron
     outcome = submit("sbatch", *line, SLURM_GPUS_ON_NODE="2", SLURM_RESTART_COUNT="1")
     called = (tmp_path / "calls").read_text()
     assert "--nnodes 1 --nproc_per_node 2 --rdzv_backend c10d --rdzv_id 17 --rdzv_endpoint localhost:" in called
-    assert called.rstrip().endswith("train.py --set refine.strat=3 --work-dir " + str(tmp_path / "run --resume"))
+    assert called.rstrip().endswith(
+        "train.py --set refine.strat=3 --work-dir " + str(tmp_path / "run --resume-or-start")
+    )
     assert outcome.returncode == 1
     lines = outcome.stderr.splitlines()
     (said,) = [text for text in lines if text.startswith("error: ")]

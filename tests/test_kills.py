@@ -194,6 +194,29 @@ def test_a_full_disk_is_one_message_and_the_run_can_go_on(
     assert_same_end(folder, uninterrupted)
 
 
+@pytest.mark.slow
+def test_of_two_resumed_at_once_the_second_changes_nothing(uninterrupted: Path, prepared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    line = command(*arguments(prepared, folder))
+    first = start(line)
+    wait_until(lambda: (folder / "last.pt").exists(), first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate(timeout=60)
+    first = start([*line, "--resume"])
+    wait_until(lambda: str(first.pid) in (folder / ".lock").read_text(), first)
+    first.send_signal(signal.SIGSTOP)  # it holds the lock while the other one starts
+    before = (folder / "metrics.jsonl").read_bytes()
+    second = start([*line, "--resume"])
+    said = second.communicate(timeout=120)[1]
+    assert second.returncode == 2
+    assert re.fullmatch(rf"error: \S+: another training .* \(process {first.pid} on .*\); wait for it, .*\n", said)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+    first.send_signal(signal.SIGCONT)
+    assert first.communicate(timeout=120)[0]
+    assert first.returncode == 0
+    assert_same_end(folder, uninterrupted)
+
+
 def test_memory_that_runs_out_is_one_message(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "objective", lambda *_: torch.empty(1 << 50))
     with pytest.raises(

@@ -46,7 +46,7 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
     last = rows(trained)[-1]
-    assert last["epoch"] == 2
+    assert last["epoch"] == last["of"] == 3
     assert last["corrected"]["mAP"] == pytest.approx(results["corrected"]["mAP"])
     assert set(last["loss"]) == {"total", "mil", "multi_view", "pseudo_label"}
 
@@ -56,14 +56,14 @@ def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
     assert {"loss/total", "loss/mil", "learning_rate", "corrected/mAP", "released/mAP", "corrected/AP/walk"} <= set(
         found
     )
-    assert [step for step, _ in found["loss/total"]] == [0, 1, 2]
+    assert [step for step, _ in found["loss/total"]] == [1, 2, 3]
     board = EventAccumulator(str(trained), size_guidance={"images": 0, "histograms": 0}).Reload()
     clips = {tag.removeprefix("time_line/") for tag in board.Tags()["images"] if tag != "confusion"}
     assert 1 < len(clips) <= SHOWN
     assert clips <= set(json.loads((trained / "detections.json").read_text())["results"])
     for tag in board.Tags()["images"]:
-        assert [event.step for event in board.Images(tag)] == [0, 1, 2]
-    assert [event.step for event in board.Histograms("pseudo-label confidence")] == [0, 1, 2]
+        assert [event.step for event in board.Images(tag)] == [1, 2, 3]
+    assert [event.step for event in board.Histograms("pseudo-label confidence")] == [1, 2, 3]
     assert "precision_recall/walk" in board.Tags()["tensors"]
 
 
@@ -75,7 +75,7 @@ def test_clips_that_are_shown_have_all_classes_between_them_where_few_clips_can(
 
 def test_the_best_epoch_is_the_one_that_best_pt_holds(trained: Path) -> None:
     best = max(rows(trained), key=lambda row: row["corrected"]["mAP"])
-    assert load_checkpoint(trained / "best.pt")["epoch"] == best["epoch"]
+    assert load_checkpoint(trained / "best.pt")["epoch"] == best["epoch"] - 1
     assert json.loads((trained / "results.json").read_text())["oracle_epoch"]["epoch"] == best["epoch"]
 
 
@@ -87,6 +87,8 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     for _ in range(2):  # refuses nothing
         assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
     said = capsys.readouterr().out
+    overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
+    assert f"settings of its training are used: {overruled}\n" in said
     assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
@@ -137,7 +139,7 @@ def test_held_out_clips_choose_by_video_labels_alone(
 ) -> None:
     run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
     best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
-    assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"]
+    assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"] - 1
 
 
 @pytest.mark.parametrize(
@@ -241,6 +243,7 @@ def test_weights_that_do_not_fit_are_listed(
     ("arguments", "said"),
     [
         (["--phase", "test"], "--phase test needs --weights FILE"),
+        (["--weights", "LAST"], "--weights is for --phase test; a training starts from random weights"),
         (["--phase", "test", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
         (
             ["--phase", "test", "--weights", "LAST", "--set", "data.split=split2"],
@@ -270,6 +273,25 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
         "error: --set train.epoch=3: unknown setting 'train.epoch'; did you mean 'train.epochs'"
     )
     assert outcome.stderr.count("\n") == 1
+
+
+def test_the_line_of_the_first_epoch_with_pseudo_labels_says_why_the_loss_jumps() -> None:
+    settings = config.load([], ["refine.start=2"])
+    lines = [
+        train.epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings)
+        for epoch in (2, 3, 4)
+    ]
+    assert [("jumps: pseudo-labels enter the loss" in line) for line in lines] == [False, True, False]
+    assert lines[1].startswith("epoch 3/100  loss 1.0000 (jumps")
+
+
+def test_a_longer_cosine_schedule_says_what_happens_to_the_rate(capsys: pytest.CaptureFixture) -> None:
+    settings = config.load([], ["train.schedule=cosine", "train.epochs=6"]).train
+    train.say_new_schedule(3, settings, epoch=3)
+    assert "learning rate from 0.00025 in epoch 3 to 0.0005 in epoch 4. The result" in capsys.readouterr().out
+    train.say_new_schedule(6, settings, epoch=3)
+    train.say_new_schedule(3, config.load([], ["train.epochs=6"]).train, epoch=3)  # a constant rate
+    assert capsys.readouterr().out == ""
 
 
 def test_a_cosine_schedule_falls_from_the_whole_rate_to_nearly_nothing() -> None:

@@ -23,9 +23,6 @@ FORMER = {
     "data.bucket_noise": "is now data.bucket_mix; see its comment in base.yaml",
     "data.workers": "is no longer a setting: a thread of the main process loads the clips. Remove it",
 }
-# Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
-ADDED = ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout")
-TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -44,7 +41,7 @@ def _plain(name: str) -> str:
 
 def _after_an_epoch(start: int) -> int:
     if start == 0:
-        raise ValueError("the first pseudo-labels exist after epoch 0, so give 1 or more")
+        raise ValueError("pseudo-labels come from the epochs before, so give 1 or more")
     return start
 
 
@@ -164,7 +161,7 @@ def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
     Raises:
         UserError: a file is missing or is no YAML mapping; a key is unknown; a value has a wrong type or range.
     """
-    merged = _read(BASE)
+    merged = read_groups(BASE)
     source = {}  # "group.name": where its value came from
     for given in paths:
         for path, layer in _layers(Path(given)):
@@ -193,26 +190,6 @@ def from_dict(
         raise UserError("\n       ".join(lines)) from None
 
 
-def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
-    """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
-
-    Args:
-        trained: the network is not trained further. So missing settings of training get their defaults, and unknown
-            ones are dropped.
-    """
-    groups = dict(values)
-    for group, defaults in _read(BASE).items():
-        entries = values.get(group)
-        if not isinstance(entries, dict):
-            continue
-        if trained and group in TRAINING:
-            groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
-        else:
-            added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}
-            groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in FORMER}
-    return from_dict(groups, origin=origin)
-
-
 def to_yaml(settings: Settings) -> str:
     """The settings as a config file, from which `load` reads equal settings."""
     return yaml.safe_dump(settings.model_dump(), sort_keys=False)
@@ -220,7 +197,7 @@ def to_yaml(settings: Settings) -> str:
 
 def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A config file and, before it, the files in the same folder that its key `layers` names."""
-    groups = _read(path)
+    groups = read_groups(path)
     for name in groups.pop("layers", []):
         layer = path.parent / name
         if layer in (*parents, path):
@@ -229,7 +206,8 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
     yield path, groups
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_groups(path: Path) -> dict[str, Any]:
+    """The groups of settings in a config file, unchecked. Raises UserError: the file is no YAML mapping of groups."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -239,8 +217,12 @@ def _read(path: Path) -> dict[str, Any]:
     values = parse_yaml(text, str(path))
     if values is None:
         return {}
-    if not isinstance(values, dict) or not all(isinstance(v, dict | None) for k, v in values.items() if k != "layers"):
-        raise UserError(f"{path}: expected groups of settings, as in config/base.yaml, found {type(values).__name__}")
+    wrong = [f"it is {shown(values)}"]
+    if isinstance(values, dict):
+        groups = values.items()
+        wrong = [f"{shown(k)} is {shown(v)}" for k, v in groups if k != "layers" and not isinstance(v, dict | None)]
+    if wrong:
+        raise UserError(f"{path}: {wrong[0]}; expected groups of settings, as in 'train: {{epochs: 20}}'")
     layers = values.get("layers", [])
     if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
         raise UserError(f"{path}: layers is {shown(layers)}; expected files beside it, as in [train_split1.yaml]")

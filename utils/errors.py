@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import reprlib
 import signal
 import sys
@@ -49,7 +50,9 @@ def one_message() -> Iterator[None]:
 
 def reason(error: OSError) -> str:
     """The file of an OSError, if it has one, and what went wrong."""
-    return f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # `utils.atomic.naming` adds the name where files are written
+    name = error.filename or ("the file that the messages go to" if full else None)
+    return f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
 
 
 def shown(value: Any) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from utils.atomic import naming
 from utils.errors import UserError
 
 NAME = ".lock"  # stays in the folder: if it were deleted, two processes could each lock a file of this name
@@ -33,7 +34,8 @@ def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
     Raises:
         UserError: another process has locked the folder. The message says which one, and since when.
     """
-    with (folder / NAME).open("a+", encoding="utf-8", errors="replace") as file:
+    path = folder / NAME
+    with path.open("a+", encoding="utf-8", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -47,7 +49,8 @@ def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
             warning = f"this disk has no locks ({error.strerror}); make sure that no other {work} uses the folder"
             print(f"warning: {folder}: {warning}", file=sys.stderr)
         os.register_at_fork(after_in_child=file.close)  # a child would keep the lock after this process is killed
-        file.truncate(0)
         now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-        print(f"process {os.getpid()} on {socket.gethostname()} since {now}", file=file, flush=True)
+        with naming(path):
+            file.truncate(0)
+            print(f"process {os.getpid()} on {socket.gethostname()} since {now}", file=file, flush=True)
         yield

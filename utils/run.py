@@ -5,7 +5,7 @@ metrics.jsonl    one line per epoch              last.pt          all that --res
 results.json     the final results               previous.pt      the same, one epoch before
 detections.json  ActivityNet's format            time_line.png    one validation clip
 report.html      all of it on one page           diagnosis.*      kinds of errors
-                                                 events.out.*     TensorBoard
+.lock            which process trains             events.out.*     TensorBoard
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import platform
 import random
 import subprocess
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils import config
+from utils import config, lock
 from utils.atomic import append, write_whole
 from utils.config import Settings
 from utils.errors import UserError
+from utils.stored_settings import OF_MACHINE, differences, read_resolved
 
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("next.pt", "last.pt", "previous.pt")  # newest first; next.pt is there only while an epoch is saved
-MAY_CHANGE = {"data.root", "train.epochs", "train.timeout"}  # when a run is resumed
+FREE = {lock.NAME, "config.yaml.tmp"}  # files in a folder in which no run has begun
+MAY_CHANGE = OF_MACHINE | {"train.epochs"}  # when a run is resumed
 
 
 class Run:
@@ -44,7 +47,8 @@ class Run:
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
     Raises:
-        UserError: the folder holds a run and `resume` is false, or the run has other settings or other data.
+        UserError: the folder holds a run and `resume` is false; or the run has other settings, other data or more
+            epochs; or its config.yaml was edited.
     """
 
     def __init__(
@@ -58,15 +62,12 @@ class Run:
         self.folder, self.settings, self.data = folder, settings, data
         self.best_score = resumed["best_score"] if resumed else -math.inf
         if resume:
+            self._refuse_other_settings(resumed)
             if resumed:
-                self._refuse_other_settings(resumed["settings"])
                 self._refuse_other_data(resumed)
             self._drop_rows_after(resumed["epoch"] if resumed else -1)
-        elif folder.exists() and not _is_free(folder):
-            raise UserError(
-                f"{folder}: already holds files, and a run is never overwritten. "
-                "Continue it by --resume, or choose another folder by --work-dir"
-            )
+        else:
+            _refuse_files(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
@@ -76,11 +77,13 @@ class Run:
         At every moment one of CHECKPOINTS is whole and at most one epoch old.
 
         Args:
+            row: figures of the epoch; "epoch" counts from 1. train.epochs is added as "of".
             state: state_dicts of model, optimizer and pseudo_labels.
             score: higher is better; -inf for an epoch without a score.
         """
+        row = {"epoch": row["epoch"], "of": self.settings.train.epochs, **row}
         append(self.folder / "metrics.jsonl", json.dumps(row, allow_nan=False).encode() + b"\n")
-        about = {"settings": self.settings.model_dump(), "epoch": row["epoch"], **self.data}
+        about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
             self.best_score = score
             write_checkpoint(self.folder / "best.pt", {"model": state["model"], **about})
@@ -93,22 +96,30 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if len(rows) <= epoch:
             raise UserError(
-                f"{path}: ends before epoch {epoch}, which the checkpoint holds; "
+                f"{path}: ends before epoch {epoch + 1}, which the checkpoint holds; "
                 "put a copy back, or start a new run in another --work-dir"
             )
         write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
-    def _refuse_other_settings(self, before: dict[str, dict[str, Any]]) -> None:
-        changed = [
-            f"{group}.{name} was {before.get(group, {}).get(name)!r} and is {value!r}"
-            for group, entries in self.settings.model_dump().items()
-            for name, value in entries.items()
-            if f"{group}.{name}" not in MAY_CHANGE and before.get(group, {}).get(name) != value
-        ]
-        if changed:
+    def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
+        path = self.folder / "config.yaml"
+        written = read_resolved(path) if path.exists() else None
+        before = Settings.model_validate(resumed["settings"]) if resumed else written
+        if changed := before and differences(before, self.settings, MAY_CHANGE):
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
                 "Resume with the settings that it was started with, or start a new run in another --work-dir"
+            )
+        if edited := written and differences(before, written, MAY_CHANGE):
+            raise UserError(
+                f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
+                f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
+            )
+        if resumed and self.settings.train.epochs <= resumed["epoch"]:
+            raise UserError(
+                f"{self.folder}: its run has done {resumed['epoch'] + 1} epochs, train.epochs is "
+                f"{self.settings.train.epochs}; give {resumed['epoch'] + 1} or more, or start a new run in another "
+                "--work-dir"
             )
 
     def _refuse_other_data(self, resumed: dict[str, Any]) -> None:
@@ -118,6 +129,33 @@ class Run:
                     f"{self.folder}: was trained on data whose {name} were {resumed[name]!r}, now {value!r}; "
                     "restore that data, or start a new run in another --work-dir"
                 )
+
+
+def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
+    """The lock of a run's folder, which is made for a new run.
+
+    Raises:
+        UserError: the folder holds no run to resume, or `resume` is false and it holds files; on entering the lock:
+            another process trains there.
+    """
+    if not resume:
+        _refuse_files(folder)  # before the lock puts its own file there
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not holds_run(folder):
+        raise UserError(f"{folder}: holds no run to resume; start one without --resume")
+    return lock.lock_folder(folder, "training", "choose another --work-dir")
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a training has begun in the folder."""
+    return any((folder / name).exists() for name in ("config.yaml", *CHECKPOINTS))
+
+
+def schedules(history: list[dict[str, Any]]) -> list[dict[str, int]]:
+    """Each train.epochs of a run ("of"), and the first epoch trained with it ("from_epoch", from 1)."""
+    known = [row for row in history if "of" in row]  # rows of earlier versions lack it
+    first = [row for i, row in enumerate(known) if i == 0 or row["of"] != known[i - 1]["of"]]
+    return [{"from_epoch": row["epoch"], "of": row["of"]} for row in first]
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -138,6 +176,8 @@ def name_newest(folder: Path) -> None:
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl, one per epoch; none without the file. An incomplete last line is left out.
 
+    Epochs count from 1, also in files of earlier versions, which counted from 0.
+
     Raises:
         UserError: another line is damaged or missing.
     """
@@ -145,8 +185,10 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     try:
         rows = [json.loads(line) for line in lines]
-        if [row["epoch"] for row in rows] != list(range(len(rows))):
-            raise ValueError("its epochs are not 0, 1, 2, … in order")
+        if rows and rows[0]["epoch"] == 0:
+            rows = [{**row, "epoch": row["epoch"] + 1} for row in rows]
+        if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+            raise ValueError("its epochs are not 1, 2, 3, … in order")
         if not all(math.isfinite(row["corrected"]["mAP"]) for row in rows if "corrected" in row):
             raise ValueError("an mAP is no number")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -179,6 +221,10 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _is_free(folder: Path) -> bool:
-    """Whether a new run can use the folder: it is empty, or an earlier run was killed before its first file."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {"config.yaml.tmp"}
+def _refuse_files(folder: Path) -> None:
+    """Refuse a folder for a new run, unless it is empty or an earlier run was killed before its first file."""
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= FREE):
+        raise UserError(
+            f"{folder}: already holds files, and a run is never overwritten. "
+            "Continue it by --resume, or choose another folder by --work-dir"
+        )

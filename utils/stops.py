@@ -52,7 +52,7 @@ def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) ->
 
 
 def _how_to_continue(folder: Path) -> str:
-    again = shlex.join(argument for argument in sys.argv if argument != "--resume")
+    again = shlex.join(argument for argument in sys.argv if not argument.startswith("--resume"))
     by = f"torchrun --nproc_per_node {distributed.size()}" if distributed.size() > 1 else "python"
     if not (folder / "config.yaml").exists():
         return f"nothing had begun. Start with: {by} {again}"

@@ -19,6 +19,7 @@ import numpy as np
 
 from prepare.formats.errors import TakeError
 from prepare.skeletons.smplh import one_thread
+from utils.atomic import naming
 from utils.progress import progress
 from utils.regular import regular_file
 from utils.skeleton import NUM_JOINTS
@@ -95,7 +96,8 @@ def _write_part(folder: Path, job: Job, part: Part, content: bytes) -> None:
     header = {**asdict(part), "sha256": hashlib.sha256(content).hexdigest()}
     path = _part_path(folder, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
-    temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
+    with naming(temporary):
+        temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
     temporary.replace(path)
 
 

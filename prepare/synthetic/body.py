@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_matrix
 
+from utils.atomic import naming
+
 NUM_VERTICES = 6890
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
 _RING = 8  # vertices of one ring of a tube
@@ -107,7 +109,8 @@ def write_body(path: Path) -> None:
     structure = body_structure()
     path.parent.mkdir(parents=True, exist_ok=True)
     sparse = {"J_regressor": csc_matrix(structure["J_regressor"])}
-    path.write_bytes(pickle.dumps(structure | sparse, protocol=2))
+    with naming(path):
+        path.write_bytes(pickle.dumps(structure | sparse, protocol=2))
 
 
 def _skin() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ import numpy as np
 from prepare.synthetic.body import write_body
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import annotate, perform, plan_clip
-from utils.atomic import write_json
+from utils.atomic import naming, write_json
 from utils.errors import UserError, run_command
 from utils.progress import progress
 
@@ -130,11 +130,12 @@ def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, numb
     if today == "EyesJapanDataset":  # spaces where BABEL's paths have underscores
         file = file.with_name(file.name.replace("_", " ").replace(" poses", "_poses"))
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
-        dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male" if newer else "male"),
-        **{"mocap_frame_rate" if newer else "mocap_framerate": np.array(fps)},
-    )  # fmt: skip
+    with naming(file):
+        np.savez_compressed(
+            file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
+            dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male" if newer else "male"),
+            **{"mocap_frame_rate" if newer else "mocap_framerate": np.array(fps)},
+        )  # fmt: skip
     labels = annotate(plan, seconds)
     untimed = [{key: value for key, value in label.items() if not key.endswith("_t")} for label in labels]
     annotation = {"babel_lid": str(number), "anntr_id": "synthetic", "mul_act": True}

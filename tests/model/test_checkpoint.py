@@ -100,7 +100,7 @@ STATE = [
     (put("epoch", "3"), r"is damaged: epoch is '3', expected a valid integer"),
     (put("epoch", True), r"is damaged: epoch is True, expected a valid integer"),
     (put("epoch", -1), r"is damaged: epoch is -1, expected greater than or equal to 0"),
-    (put("epoch", 7), r"metrics\.jsonl: ends before epoch 7, which the checkpoint holds; put a copy back"),
+    (put("epoch", 1), r"metrics\.jsonl: ends before epoch 2, which the checkpoint holds; put a copy back"),
     (put("best_score", float("nan")), r"is damaged: best_score is nan, expected greater than or equal to -inf"),
     (lambda c: c.pop("optimizer"), r"is damaged: optimizer is missing"),
     (put("optimizer", {}), r"do not fit the network:\n  missing optimizer\.state\.0\.exp_avg"),
@@ -182,12 +182,12 @@ def test_if_all_checkpoints_are_damaged_the_message_names_each(damage: Callable[
     ("lines", "said"),
     [
         (b'{"epoch": 0}\n{"epo\n', "is damaged"),
-        (b'{"epoch": 1}\n', "its epochs are not 0, 1, 2"),
+        (b'{"epoch": 2}\n', "its epochs are not 1, 2, 3"),
         (b"[]\n", "is damaged"),
         (b"\xff\n", "is damaged"),
         (b'{"epoch": 0, "corrected": 3}\n', "is damaged"),
         (b'{"epoch": 0, "corrected": {"mAP": NaN}}\n', "an mAP is no number"),
-        (b"", "ends before epoch 0, which the checkpoint holds"),
+        (b"", "ends before epoch 1, which the checkpoint holds"),
     ],
 )
 def test_a_damaged_metrics_jsonl_is_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
@@ -213,7 +213,7 @@ def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(
         patch.setattr(Run, "record", record_and_stop)
         run(patch, *line)
     assert run(monkeypatch, *line, "train.epochs=1", "--resume") == 0
-    assert '"oracle_epoch": {\n  "epoch": 0' in (tmp_path / "run" / "results.json").read_text()
+    assert '"oracle_epoch": {\n  "epoch": 1' in (tmp_path / "run" / "results.json").read_text()
 
 
 def _packed(path: Path) -> None:

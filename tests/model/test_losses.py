@@ -57,7 +57,7 @@ def test_pseudo_label_loss_of_no_frame_is_zero():
 def test_a_loss_that_is_not_finite_is_noticed_at_the_next_step_or_at_the_end(bad: int) -> None:
     losses = EpochLosses(3, ["a", "b", "c"])
     with pytest.raises(
-        UserError, match=r"epoch 3: the loss is not finite \(total nan, mil 1\) on clips c, a\. The last"
+        UserError, match=r"epoch 4: the loss is not finite \(total nan, mil 1\) on clips c, a\. The last"
     ):
         for step in range(3):
             total = torch.tensor(torch.nan if step == bad else 1.0)

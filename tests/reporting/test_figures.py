@@ -19,9 +19,9 @@ TRUTH = Detections.of([0, 0, 1], [0, 1, 0], [[0, 100], [200, 300], [0, 60]], 1.0
 FOUND = Detections.of([0, 0, 1], [0, 0, 0], [[0, 100], [210, 300], [400, 420]], [0.9, 0.8, 0.7])
 NONE = TRUTH.where([])
 HISTORY = [
-    {"epoch": 0, "loss": {"total": 2.0, "mil": 2.0}},
+    {"epoch": 1, "loss": {"total": 2.0, "mil": 2.0}},
     {
-        "epoch": 1,
+        "epoch": 2,
         "loss": {"total": 1.0, "mil": 0.5, "pseudo_label": 0.5},
         "corrected": {"mAP": 30.0, "AP": {"walk": 9.0}},
     },
@@ -101,9 +101,9 @@ def test_of_many_classes_those_with_most_frames_are_shown() -> None:
 def test_curves_are_those_of_the_history_over_its_epochs() -> None:
     losses, scores = training_figure(HISTORY, 1).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
-    assert drawn["total"] == [[0, 2], [1, 1]]
-    assert drawn["pseudo_label"] == [[1, 0.5]]
-    assert scores.lines[0].get_xydata().tolist() == [[1, 30]]
+    assert drawn["total"] == [[1, 2], [2, 1]]
+    assert drawn["pseudo_label"] == [[2, 0.5]]
+    assert scores.lines[0].get_xydata().tolist() == [[2, 30]]
     assert [text.get_text() for text in scores.texts] == ["pseudo-labels"]
     assert not training_figure(HISTORY, 2).axes[0].texts  # the training ended before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from model.checkpoint import last_good, load_checkpoint
 from utils import config
 from utils.atomic import whole_file, write_whole
 from utils.errors import UserError, run_command
-from utils.run import Run, read_history, write_checkpoint
+from utils.lock import NAME
+from utils.run import Run, lock_run, read_history, schedules, write_checkpoint
 
 SETTINGS = config.load()
 DATA = {"classes": ["walk"], "store": "0", "clips": 3}
@@ -34,7 +36,7 @@ def run(tmp_path: Path) -> Run:
 
 def record(run: Run, epoch: int) -> None:
     states = {name: state(epoch)[name] for name in ("model", "optimizer", "pseudo_labels")}
-    run.record({"epoch": epoch, "loss": {"total": 0.5}}, states, score=0.5)
+    run.record({"epoch": epoch + 1, "loss": {"total": 0.5}}, states, score=0.5)
 
 
 def again(run: Run, settings: config.Settings = SETTINGS) -> tuple[Run, dict[str, Any] | None]:
@@ -51,7 +53,7 @@ def test_a_run_is_never_overwritten(run: Run) -> None:
 
 def test_a_resumed_run_goes_on_from_the_last_epoch(run: Run) -> None:
     assert again(run)[1]["epoch"] == 2
-    assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [0, 1, 2]
+    assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [1, 2, 3]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pytest.CaptureFixture) -> None:
@@ -59,7 +61,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pyt
     last.write_bytes(last.read_bytes()[:-200])
     resumed, checkpoint = again(run)
     assert checkpoint["epoch"] == 1
-    assert [row["epoch"] for row in read_history(resumed.folder)] == [0, 1]
+    assert [row["epoch"] for row in read_history(resumed.folder)] == [1, 2]
     assert "last.pt: cannot be read as a checkpoint" in capsys.readouterr().err
 
 
@@ -76,8 +78,8 @@ def test_a_kill_between_the_two_renames_loses_nothing(run: Run) -> None:
 
 def test_a_line_that_was_cut_off_is_forgotten(run: Run) -> None:
     with (run.folder / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 3, "lo')
-    assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [0, 1, 2]
+        file.write('{"epoch": 4, "lo')
+    assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [1, 2, 3]
 
 
 def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -88,7 +90,62 @@ def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path, caps
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no run to resume"):
-        last_good(tmp_path)
+        lock_run(tmp_path, resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_its_checkpoints_is_not_trained_again(run: Run) -> None:
+    """Its best.pt and results would be overwritten."""
+    for name in ("last.pt", "previous.pt"):
+        (run.folder / name).unlink()
+    with pytest.raises(UserError, match=r"has finished 3 epochs, but last\.pt and previous\.pt are missing"):
+        last_good(run.folder)
+
+
+def test_a_run_is_locked_while_it_is_trained(run: Run, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with lock_run(run.folder, resume=True):
+        with pytest.raises(UserError, match=r"another training is running in this folder \(process \d+ on "):
+            lock_run(run.folder, resume=True).__enter__()
+        assert {path.name: path.read_bytes() for path in run.folder.iterdir() if path.name != NAME} == before
+    with lock_run(run.folder, resume=True):
+        pass
+    with pytest.raises(UserError, match="already holds files"):
+        lock_run(run.folder, resume=False)
+    with lock_run(tmp_path / "new", resume=False), pytest.raises(UserError, match="another training"):
+        lock_run(tmp_path / "new", resume=False).__enter__()
+
+
+def test_an_edited_config_yaml_is_noticed(run: Run) -> None:
+    path = run.folder / "config.yaml"
+    content = path.read_text()
+    path.write_text(content.replace("learning_rate: 0.001", "learning_rate: 0.1"))
+    said = r"config\.yaml: was edited: train\.learning_rate was 0\.001 and is 0\.1\. .* --config \S+config\.yaml"
+    with pytest.raises(UserError, match=said):
+        again(run)
+    path.write_text(content.replace("epochs: 100", "epochs: 200"))  # killed before the first epoch of a longer run
+    assert again(run)[1]["epoch"] == 2
+
+
+def test_fewer_epochs_than_are_done_are_refused(run: Run) -> None:
+    rows = (run.folder / "metrics.jsonl").read_bytes()
+    with pytest.raises(UserError, match=r"its run has done 3 epochs, train\.epochs is 2; give 3 or more"):
+        again(run, config.load([], ["train.epochs=2"]))
+    assert (run.folder / "metrics.jsonl").read_bytes() == rows
+
+
+def test_another_number_of_epochs_is_recorded(run: Run) -> None:
+    longer, _ = again(run, config.load([], ["train.epochs=300"]))
+    record(longer, 3)
+    assert schedules(read_history(run.folder)) == [{"from_epoch": 1, "of": 100}, {"from_epoch": 4, "of": 300}]
+
+
+def test_a_history_of_an_earlier_version_counts_from_1_too(run: Run) -> None:
+    old = "".join(f'{{"epoch": {epoch}, "loss": {{"total": 0.5}}}}\n' for epoch in range(3))
+    (run.folder / "metrics.jsonl").write_text(old)
+    record(again(run)[0], 3)
+    assert [row["epoch"] for row in read_history(run.folder)] == [1, 2, 3, 4]
+    assert (run.folder / "metrics.jsonl").read_text().startswith('{"epoch": 1,')
 
 
 def test_other_settings_are_refused_by_name(run: Run) -> None:
@@ -105,11 +162,40 @@ def test_a_run_of_an_earlier_version_is_resumed_under_the_settings_of_today(run:
     assert again(run)[1]["epoch"] == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02}q\x00.", pickle.dumps([1, 2])])
-def test_what_is_no_checkpoint_is_refused_in_one_message(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"x\.pt: (cannot be read as a checkpoint|expected a checkpoint's dictionary)"):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", r"cannot be read as a checkpoint; it is damaged or of another kind \(it is empty\)"),
+        (b"PK\x03\x04 no zip", r"of another kind \(PyTorch cannot load it\)"),
+        (b"this is text\n" * 20, r"of another kind \(PyTorch cannot load it\)"),
+        (b"\x80\x02}q\x00.", r"of another kind \(PyTorch cannot load it\)"),
+        (pickle.dumps([1, 2]), r"of another kind \(PyTorch cannot load it\)"),
+        ({}, "expected a checkpoint's dictionary, found an empty dictionary"),
+        ([1], "expected a checkpoint's dictionary, found a list"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_in_one_message(tmp_path: Path, content: Any, said: str) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / "x.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=rf"x\.pt: .*{said}$"):
         load_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt"])
+def test_flipped_bits_in_a_tensor_are_noticed(run: Run, name: str, capsys: pytest.CaptureFixture) -> None:
+    path = run.folder / name
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        (name_inside,) = [name for name in archive.namelist() if name.endswith("/data/0")]
+        content[content.index(archive.read(name_inside))] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)  # PyTorch notices nothing
+    with pytest.raises(UserError, match=rf"{name}: cannot be read .*\(\S+/data/0 differs from its checksum\)"):
+        load_checkpoint(path)
+    assert last_good(run.folder)["epoch"] == (1 if name == "last.pt" else 2)
+    assert ("resuming from" in capsys.readouterr().err) == (name == "last.pt")
 
 
 class Hostile:
@@ -125,8 +211,9 @@ class Hostile:
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: Any) -> None:
     save({"model": Hostile(tmp_path / "payload")}, tmp_path / "x.pt")
-    with pytest.raises(UserError, match=r"x\.pt: cannot be read"):
+    with pytest.raises(UserError, match=r"x\.pt: cannot be read") as caught:
         load_checkpoint(tmp_path / "x.pt")
+    assert "weights_only" not in str(caught.value)  # PyTorch advises to switch the protection off
     assert not (tmp_path / "payload").exists()
 
 
@@ -135,6 +222,11 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: Any) -> None:
     [
         (UserError("mend this"), 2, "error: mend this\n"),
         (OSError(28, "No space left on device", "x.npy"), 2, "error: x.npy: No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "error: the file that the messages go to: No space left on device\n",
+        ),
         (OSError("no number"), 2, "error: no number\n"),
         (KeyboardInterrupt(), 130, "\nstopped\n"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import resource
 import time
 from collections.abc import Callable
@@ -206,15 +205,6 @@ def test_an_array_with_more_bytes_than_its_shape_is_refused(arrays: dict[str, Pa
     arrays["joints"].write_bytes(arrays["joints"].read_bytes() + b"x")
     with pytest.raises(UserError, match=r"joints-\w+\.npy cannot be used: it has .*, 3729\), expected .*, 3728\)"):
         read(arrays)
-
-
-def test_a_split_in_a_worker_process_maps_the_same_files(arrays: dict[str, Path]) -> None:
-    split = Split.open(arrays["labels"].parents[1], "tiny")
-    sent = pickle.dumps(split)
-    assert len(sent) < 500  # it contains no array
-    there = pickle.loads(sent)
-    assert np.array_equal(there.store.joints("val0"), split.store.joints("val0"))
-    assert np.array_equal(there.labels("val0"), split.labels("val0"))
 
 
 def test_another_version_of_the_format_is_refused(arrays: dict[str, Path]) -> None:

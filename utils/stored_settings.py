@@ -1,0 +1,63 @@
+"""Settings that a run or a checkpoint has stored: read under today's names, and compared with other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+from utils import config
+from utils.config import Settings
+from utils.errors import shown
+
+# Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
+ADDED = ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout")
+TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
+POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # data settings that weights depend on
+OF_MACHINE = {"data.root", "train.timeout"}  # settings that change no result
+
+
+def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
+    """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
+
+    Args:
+        trained: the network is not trained further. So missing settings of training get their defaults, and unknown
+            ones are dropped.
+    """
+    groups = dict(values)
+    for group, defaults in config.read_groups(config.BASE).items():
+        entries = values.get(group)
+        if not isinstance(entries, dict):
+            continue
+        if trained and group in TRAINING:
+            groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
+        else:
+            added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}
+            groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in config.FORMER}
+    return config.from_dict(groups, origin=origin)
+
+
+def of_weights(settings: Settings, trained: Settings) -> Settings:
+    """`settings` with the model and the data policy of `trained`, for weights that were trained with the latter."""
+    data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in POLICY})
+    return settings.model_copy(update={"model": trained.model, "data": data})
+
+
+def differences(before: Settings, now: Settings, apart_from: Set[str] = frozenset()) -> list[str]:
+    """What differs, such as "model.width was 64 and is 8", apart from the settings of these names."""
+    then = before.model_dump()
+    return [
+        f"{group}.{name} was {shown(then[group][name])} and is {shown(value)}"
+        for group, entries in now.model_dump().items()
+        for name, value in entries.items()
+        if f"{group}.{name}" not in apart_from and then[group][name] != value
+    ]
+
+
+def read_resolved(path: Path) -> Settings:
+    """The settings in a run's config.yaml, of this version or an earlier one.
+
+    Raises:
+        UserError: the file cannot be read, or holds no settings of a run.
+    """
+    return of_checkpoint(config.read_groups(path), str(path))
