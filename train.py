@@ -101,6 +101,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     run = resumed = None
     if distributed.is_main():  # only the main rank reads and writes the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
+        made = split.store.manifest.settings
+        identity["skeletons"] = {name: made[name] for name in ("model", "hands") if name in made}
         held.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)

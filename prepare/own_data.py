@@ -102,7 +102,7 @@ def prepare(
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        facts = {"settings": {"method": METHOD, "name": name, "options": repr(options)}}
+        facts = {"settings": {"method": METHOD, "name": name, "options": repr(options), "hands": options.hands}}
         takes = Takes(folder_of_recordings, read, {**facts, "imported": {"annotations": annotations.name}})
         store, left_out = update_store(out / takes.store_name(), takes, clips, places, problems, set(places), workers)
         report = check_times(annotated, store, annotations)

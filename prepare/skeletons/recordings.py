@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.amass import resample_indices
+from prepare.formats.body_model import load_body
 from prepare.formats.bvh import read_bvh
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 from prepare.formats.folders import SUFFIXES, walk
 from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
-from prepare.formats.smplh_body import load_body
+from prepare.skeletons.body_joints import BodyJoints, read_joints, refuse_too_long
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import choose_map
 from prepare.skeletons.options import AXIS_ROTATIONS, ReadOptions
-from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
 from utils.regular import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
@@ -76,9 +76,9 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
 
 
 @functools.cache
-def smplh_joints(body: str) -> SmplhJoints:
-    """Computes joints on the body that `load_body` reads. Raises UserError as it does."""
-    return SmplhJoints(load_body(body))
+def body_joints(body: str, hands: str) -> BodyJoints:
+    """Computes joints on the body that `load_body` reads. Raises UserError as it and BodyJoints do."""
+    return BodyJoints(load_body(body), hands)
 
 
 def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
@@ -109,7 +109,7 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
 
 def _read_amass(path: Path, options: ReadOptions) -> list[Person]:
     try:
-        joints_of = smplh_joints(options.body)
+        joints_of = body_joints(options.body, options.hands)
     except UserError as error:
         raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body synthetic): {error}") from error
     return [Person(1, read_joints(path, joints_of)[1])]

@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from prepare.formats.amass import AMASS_PAGE, RELEASE, download_name
+from prepare.formats.amass import download_name
 from prepare.formats.babel import Annotation
+from prepare.formats.flavours import AMASS_PAGE, Flavour
 from utils.regular import regular_file
 from utils.store import SkeletonStore
 from utils.text import printable
@@ -17,10 +18,14 @@ RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
 RATE_TOLERANCE = 0.01  # frames per second
 
 
-def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, limit: int | None) -> None:
+def print_takes(
+    clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour, limit: int | None
+) -> None:
     """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
 
-    left_out: why a clip is not stored, by its id; "missing" where there is no file.
+    Args:
+        left_out: why a clip is not stored, by its id; "missing" where there is no file.
+        flavour: of the store.
     """
     table: dict[str, Counter[str]] = {}
     for clip in clips:
@@ -42,7 +47,9 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
     if len(failed) > SHOWN:
         print(f"… and {len(failed) - SHOWN} more; {store.folder / 'store.json'} names all")
     if left_out:
-        print(f"missing or unusable: download {RELEASE!r} of the data sets named on the right from {AMASS_PAGE}")
+        print(
+            f"missing or unusable: download {flavour.release!r} of the data sets named on the right from {AMASS_PAGE}"
+        )
     if limit:
         print("later: left for a run without --limit")
 

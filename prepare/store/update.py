@@ -23,7 +23,7 @@ from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 from utils.text import printable
 
-METHOD = 2  # version of the checks of takes and of the computation of joints; another version makes another store
+METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
 PARTS = "parts"  # folder of computed takes, until the store is written from them
 SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves time
 
@@ -72,7 +72,8 @@ def update_store(
     there = {clip.sid for clip in made}
     left_out = {sid: why for sid, why in sorted((problems | failed).items()) if sid not in there}
     if not made:
-        some = "; ".join(f"{printable(c.feat_p)} {left_out[c.sid]}" for c in clips[:5] if c.sid in left_out)
+        first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
+        some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
     fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.errors import TakeError
-from prepare.skeletons.smplh import one_thread
+from prepare.skeletons.body_joints import one_thread
 from utils.atomic import naming
 from utils.progress import progress
 from utils.regular import regular_file
