@@ -16,7 +16,7 @@ from reporting.animation import animate, clip_texts
 from utils.atomic import write_whole
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS
-from utils.store import SUBSETS, Split
+from utils.store import Split
 
 STEP = 3  # every third frame, for a small file
 
@@ -37,8 +37,7 @@ def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
     if not clips:
         raise UserError(f"{split.folder}: has no validation clip to show")
     sid = max(clips, key=lambda sid: split.labels(sid).any(axis=0).sum())  # the clip of the run's time line
-    ids = [sid for subset in SUBSETS for sid in split.clip_ids(subset)]
-    found = detections.read(run / "detections.json", ids, split.classes).of_clip(ids.index(sid))
+    found = detections.read(run / "detections.json", split.clip_ids(), split.classes).of_clip(split.index(sid))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(time_line, (run / "time_line.png").read_bytes())
     animate(animation, split.store.joints(sid), FPS, clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
