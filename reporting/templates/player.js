@@ -40,8 +40,8 @@ function setMinimum() {
 const seconds = (frame) => clock((clip.first + frame) / data.fps);
 
 function textOf({ label, start, end, score, kind }) {
-  const when = `${seconds(start)} to ${seconds(end)} s`;
-  return [data.classes[label], score?.toFixed(2), when, kind && `(${kind})`].filter(Boolean).join(" ");
+  const scored = score === undefined ? "" : ` ${score.toFixed(2)}`;
+  return `${data.classes[label]}${scored}, ${seconds(start)} to ${seconds(end)} s${kind && `, ${kind}`}`;
 }
 
 // --- The moment that is shown
@@ -105,7 +105,7 @@ function draw() {
   const lines = ["true", ...data.runs].map((name, lane) => {
     const here = clip.segments.filter((s) => s.lane === lane && isShown(s) && s.start <= frame && frame < s.end);
     const texts = here.sort((a, b) => b.score - a.score).slice(0, 4).map(textOf);
-    return `${name}: ${texts.join(", ") || "nothing"}`;
+    return `${name}: ${texts.join("; ") || "nothing"}`;
   });
   say(data.truth ? lines : lines.slice(1));
 }
@@ -236,7 +236,7 @@ function markCurrent() {
   for (const button of part("clips").querySelectorAll("button")) {
     const isCurrent = data.clips[button.value] === clip;
     button.toggleAttribute("aria-current", isCurrent);
-    if (isCurrent) part("clips").scrollTop = button.offsetTop - part("clips").offsetTop - 60;
+    if (isCurrent) part("clips").scrollTop = button.parentElement.offsetTop - part("clips").offsetTop - 60;
   }
 }
 
