@@ -12,9 +12,14 @@ exit status: 0 all recordings are done, 1 some failed, 2 the command cannot run,
 
 from __future__ import annotations
 
+import arguments
+from utils.command_line import check_first
+
+if __name__ == "__main__":
+    check_first(arguments.predict, __doc__)  # now, because the imports below take seconds
+
 import argparse
 import hashlib
-import math
 import signal
 import sys
 from collections.abc import Callable
@@ -32,7 +37,7 @@ from feeders.dataset import network_input
 from model.checkpoint import load_trained
 from model.inference import for_inference, score_windows
 from model.localizer import Localizer
-from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.joint_map import read_map
 from reporting import animation, predictions
@@ -47,8 +52,6 @@ from utils.skeleton import FPS
 
 BODY = Path(__file__).parent / "human_model"
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
-# Lowest and highest value of options
-LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.inf), "window": (30, math.inf)}
 SHOWN = 6  # segments of a recording that are printed
 GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
 
@@ -67,7 +70,7 @@ class Predictor:
 
 
 def main() -> int:
-    args = parse_arguments()
+    args = arguments.predict(__doc__)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's stop signal acts like Ctrl-C
 
     # 1. The network and the recordings
@@ -207,41 +210,6 @@ def summary(total: int, known: int, results: Results, failed: dict[str, str], ou
     text = f"{total - len(failed)} of {total} recordings done{f' ({known} of them before)' if known else ''}"
     text += f", {sum(map(len, results.values()))} segments: {out / 'segments.json'}, {out / 'segments.csv'}"
     return text + (f"; {len(failed)} failed: {out / 'failed.csv'}" if failed else "")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    add = parser.add_argument
-    formats = ", ".join(recordings.SUFFIXES)
-    add("inputs", nargs="+", type=Path, metavar="INPUT", help=f"a recording ({formats}), or a folder of them")
-    add("--weights", type=Path, required=True, metavar="FILE", help="a best.pt or last.pt of train.py")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of results; nothing is written elsewhere")
-    body = "for AMASS takes: SMPL-H model (.pkl, .npz), folder with one, or synthetic (default: human_model)"
-    add("--body", metavar="FILE", help=body)
-    add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
-    axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
-    add("--up", choices=sorted(recordings.AXIS_ROTATIONS), help=axis)
-    add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
-    add("--joint-map", type=Path, metavar="FILE", help="for .bvh (default: the one in config/joint_maps that fits)")
-    add("--person", type=int, metavar="N", help="only the Nth person of a recording, from 1 (default: all)")
-    longest = "frames at 30 fps that are scored at once; longer recordings are scored in overlapping windows"
-    add("--window", type=int, metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
-    add("--features", action="store_true", help="also write features.npy and scores.npz (default: no)")
-    add("--animate", choices=("gif", "mp4"), help="also write the moving skeleton (default: no)")
-    precision = "float32, or bfloat16, which is less exact and faster on some hardware (default: float32)"
-    add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)
-    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
-    args = parser.parse_args()
-    for name, (least, most) in LIMITS.items():
-        value = getattr(args, name)
-        if value is not None and not least <= value <= most:
-            expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
-            parser.error(f"--{name} is {value:g}: expected {expected}")
-    if args.out.exists() and not args.out.is_dir():
-        parser.error(f"--out is {args.out}: expected a folder, this is a file")
-    return args
 
 
 if __name__ == "__main__":

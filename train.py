@@ -11,7 +11,12 @@ A run is: data → model → epochs (a pass over the training clips, validation,
 
 from __future__ import annotations
 
-import argparse
+import arguments
+from utils.command_line import check_first
+
+if __name__ == "__main__":
+    check_first(arguments.train, __doc__)  # now, because the imports below take seconds
+
 import math
 import time
 from dataclasses import dataclass, replace
@@ -33,7 +38,7 @@ from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
 from reporting.tensorboard import TensorBoardWriter
-from utils import config, distributed
+from utils import distributed
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, set_matrix_precision
 from utils.errors import UserError, run_command
@@ -44,8 +49,7 @@ from utils.store import Split
 
 def main() -> int:
     with distributed.main_rank_only():
-        args = parse_arguments()
-    settings = config.load(args.config, args.set)
+        args, settings = arguments.train(__doc__)
     distributed.connect(settings.train.timeout)
     device = choose_device(args.device)
     set_matrix_precision(settings.train.matrix_precision)
@@ -218,21 +222,6 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
         scores = row["corrected"]
         line += f"  mAP {scores['mAP']:.2f}  classification mAP {scores['classification_mAP']:.2f}"
     return f"{line}  {row['frames_per_second']:.0f} frames/s"
-
-
-def parse_arguments() -> argparse.Namespace:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
-    add = parser.add_argument
-    add("--config", nargs="+", default=[], metavar="FILE", help="change config/base.yaml; later files win")
-    change = "change any setting, as in --set train.epochs=20 model.width=16; wins over all files"
-    add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
-    add("--work-dir", metavar="FOLDER", help="folder of the run (default: work_dir/<split>)")
-    add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
-    add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
-    add("--resume", action="store_true", help="continue the run in --work-dir")
-    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

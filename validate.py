@@ -130,7 +130,7 @@ class Validation:
             print(f"oracle epoch {best['epoch']}: {score} (the best validation epoch; not a fair result)")
 
 
-def test(weights: str | None, work_dir: str | None, settings: Settings, device: torch.device) -> int:
+def test(weights: str, work_dir: str | None, settings: Settings, device: torch.device) -> int:
     """Evaluate a file of weights. The file decides about model and data policy; `settings` say where the data is.
 
     Args:
@@ -139,8 +139,6 @@ def test(weights: str | None, work_dir: str | None, settings: Settings, device: 
     Raises:
         UserError: the weights are missing or do not fit the data, or `work_dir` holds results already.
     """
-    if not weights:
-        raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
     path = Path(weights)
     folder = Path(work_dir) if work_dir else path.parent / "eval"
     if work_dir and (folder / "results.json").exists():

@@ -11,7 +11,6 @@ has a folder of its own, <out>/<list>/<row>/seed<n>. Finished runs are not repea
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,10 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
+
+from utils.command_line import argument_parser  # first: utils says what to do if a package is missing
+
+# isort: split
 import numpy as np
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, run_command
@@ -152,9 +154,7 @@ def _cell(values: list[float | None]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python benchmarks/accuracy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__, "python benchmarks/accuracy.py")
     parser.add_argument("list", type=Path, metavar="LIST.yaml", help="the list, such as benchmarks/ablation.yaml")
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[5, 6, 7], metavar="SEED", help="of each row (default: 5 6 7)"

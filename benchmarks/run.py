@@ -24,6 +24,26 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
+from utils.command_line import argument_parser, check_first
+
+NAMES = ("joints", "prepare", "train", "infer", "evaluate", "start", "scale")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python benchmarks/run.py")
+    add = parser.add_argument
+    add("--only", nargs="+", choices=NAMES, default=NAMES, help="which ones (default: all)")
+    add("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
+    add("--json", type=Path, metavar="FILE", help="also store the figures there")
+    args = parser.parse_args()
+    if args.repeats < 1:
+        parser.error(f"--repeats is {args.repeats}: expected 1 or more")
+    return args
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import torch
 
 from benchmarks.bench_motion import joints, prepare
@@ -33,21 +53,11 @@ from utils.atomic import write_json
 from utils.errors import run_command
 from utils.run import provenance
 
-BENCHMARKS = {run.__name__: run for run in (joints, prepare, train, infer, evaluate, start, scale)}
+BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, infer, evaluate, start, scale), strict=True))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python benchmarks/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which ones (default: all)"
-    )
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also store the figures there")
-    args = parser.parse_args()
-    if args.repeats < 1:
-        parser.error(f"--repeats is {args.repeats}: expected 1 or more")
+    args = parse_arguments()
     stored = []
     print("| benchmark | unit | ours | baseline | ratio | memory |\n|---|---|---|---|---|---|", flush=True)
     for name in args.only:

@@ -11,6 +11,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python -m docs.pictures")
+    add = parser.add_argument
+    add("--run", type=Path, default=Path("work_dir/demo"), metavar="FOLDER", help="a run (default: %(default)s)")
+    add("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER", help="where they go (default: docs)")
+    add("--replace", action="store_true", help="replace pictures that exist")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 from evaluation import detections
 from reporting.animation import animate, clip_texts
 from utils.atomic import write_whole
@@ -53,14 +68,7 @@ def _data_settings(run: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m docs.pictures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--run", type=Path, default=Path("work_dir/demo"), metavar="FOLDER", help="a run (default: %(default)s)")
-    add("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER", help="where they go (default: docs)")
-    add("--replace", action="store_true", help="replace pictures that exist")
-    args = parser.parse_args()
+    args = parse_arguments()
     for path in make_pictures(args.run, args.out, args.replace):
         print(f"written: {path}, {path.stat().st_size / 1024:.0f} KiB")
 

@@ -13,6 +13,36 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from utils import config
+from utils.command_line import argument_parser, check_first
+from utils.store import SUBSETS, Split
+
+
+def parse_arguments() -> argparse.Namespace:
+    data, tious = config.load().data, config.load().eval.tious
+    parser = argument_parser(__doc__, "python -m evaluation.score")
+    add = parser.add_argument
+    add("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
+    add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
+    add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
+    add("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
+    add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
+    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: 0.1 ... 0.7)")
+    add("--diagnosis", type=Path, metavar="DIR", help="write the kinds of errors there, as JSON and PNG")
+    add("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
+    return parser.parse_args()
+
+
+def _tiou(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a tIoU from 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 
 from evaluation.detections import read
@@ -21,10 +51,8 @@ from evaluation.localization import PROTOCOLS
 from evaluation.protocols import Evaluation, score_detections
 from feeders.label_policy import LabelPolicy
 from reporting.report import write_diagnosis
-from utils import config
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
-from utils.store import SUBSETS, Split
 
 
 def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[float]) -> tuple[Evaluation, ...]:
@@ -54,7 +82,7 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
 
 
 def main() -> None:
-    args = _arguments()
+    args = parse_arguments()
     split = Split.open(args.data, args.split)
     corrected, released = score(args.detections, split, args.subset, args.max_frames, sorted(set(args.tious)))
     print(corrected.table(released, what="detections"))
@@ -66,30 +94,6 @@ def main() -> None:
         args.diagnosis.mkdir(parents=True, exist_ok=True)
         write_diagnosis(args.diagnosis, diagnose(corrected.detections, corrected.truth, split.classes))
         print(f"written to {args.diagnosis}: diagnosis.json, diagnosis.png")
-
-
-def _arguments() -> argparse.Namespace:
-    data, tious = config.load().data, config.load().eval.tious
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
-    add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
-    add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    add("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
-    add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
-    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: 0.1 ... 0.7)")
-    add("--diagnosis", type=Path, metavar="DIR", help="write the kinds of errors there, as JSON and PNG")
-    add("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
-    return parser.parse_args()
-
-
-def _tiou(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a tIoU from 0 to 1")
-    return value
 
 
 if __name__ == "__main__":

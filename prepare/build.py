@@ -15,19 +15,53 @@ import os
 import sys
 from pathlib import Path
 
+from utils.command_line import argument_parser, check_first
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "bash prepare/generate_dataset.sh")
+    add, data = parser.add_argument, ROOT / "dataset"
+
+    def folder(option: str, default: Path, what: str) -> None:
+        shown = default.relative_to(ROOT)
+        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
+
+    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
+    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
+    folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
+    folder("--out", data / "processed_data", "where the store and the splits go")
+    body = 'SMPL-H model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
+    add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
+    add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
+    add("--name", help="name of your own split")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
+    add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
+    args = parser.parse_args()
+    if (args.actions is None) != (args.name is None):
+        parser.error("--actions and --name are needed together: the classes and the name of your own split")
+    for option in ("workers", "limit"):
+        if getattr(args, option) is not None and getattr(args, option) < 1:
+            parser.error(f"--{option} is {getattr(args, option)}: expected 1 or more")
+    return args
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 from prepare.formats.amass import AmassIndex
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.errors import TakeError
 from prepare.formats.smplh_body import load_body
 from prepare.store.splits import write_label_set
 from prepare.store.summary import print_rates, print_takes
-from prepare.store.update import lock_folder, store_name, update_store
+from prepare.store.update import store_name, update_store
 from reporting.dataset_card import write_card
 from utils.errors import run_command
+from utils.lock import lock_folder
 from utils.manifest import plain_name
 from utils.store import SUBSETS, Split
-
-ROOT = Path(__file__).parents[1]
 
 
 def build(
@@ -61,7 +95,7 @@ def build(
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit)
     out.mkdir(parents=True, exist_ok=True)
-    with lock_folder(out):
+    with lock_folder(out, "preparation", "choose another --out"):
         folder = out / store_name(babel, body)
         store, left_out = update_store(folder, amass, babel, body, places, problems, wanted, workers)
         print_takes(babel.clips, left_out, store, limit)
@@ -95,38 +129,6 @@ def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], l
         there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.act_cat or ()))
         chosen |= {clip.sid for clip in there[:limit]}
     return chosen
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bash prepare/generate_dataset.sh",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add, data = parser.add_argument, ROOT / "dataset"
-
-    def folder(option: str, default: Path, what: str) -> None:
-        shown = default.relative_to(ROOT)
-        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
-
-    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
-    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
-    folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
-    folder("--out", data / "processed_data", "where the store and the splits go")
-    body = 'SMPL-H model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
-    add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
-    add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
-    add("--name", help="name of your own split")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
-    add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
-    args = parser.parse_args()
-    if (args.actions is None) != (args.name is None):
-        parser.error("--actions and --name are needed together: the classes and the name of your own split")
-    for option in ("workers", "limit"):
-        if getattr(args, option) is not None and getattr(args, option) < 1:
-            parser.error(f"--{option} is {getattr(args, option)}: expected 1 or more")
-    return args
 
 
 def main() -> int:

@@ -36,6 +36,9 @@ Done. Where to look:
   $run/report.html                  the evaluation on one page
   $run/results.json                 figures, settings, versions
   $run/detections.json              detections in ActivityNet's format
-  tensorboard --logdir work_dir     curves, time lines, settings (.venv/bin/tensorboard)
+  tensorboard --logdir work_dir     curves, time lines, settings
 Next, with the licensed data in dataset/ and human_model/: bash prepare/generate_dataset.sh
 END
+if [[ "$PYTHON" == "$root/.venv/bin/python" ]]; then
+    echo "All python and tensorboard commands need the environment. Activate it: source .venv/bin/activate"
+fi

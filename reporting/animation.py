@@ -16,13 +16,35 @@ from fractions import Fraction
 from itertools import compress
 from pathlib import Path
 
+from utils import config
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    defaults = config.load().data
+    parser = argument_parser(__doc__, "python -m reporting.animation")
+    add = parser.add_argument
+    add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
+    add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
+    add("--clip", required=True, metavar="ID", help="the clip's id in BABEL")
+    add("--out", type=Path, required=True, metavar="FILE", help="the animation, .gif or .mp4")
+    add("--detections", type=Path, metavar="FILE", help="a run's detections.json, shown below the true labels")
+    add("--step", type=int, default=1, metavar="N", help="draw every N-th frame, for smaller files (default: 1)")
+    args = parser.parse_args()
+    if args.step < 1:
+        parser.error(f"--step is {args.step}: expected 1 or more")
+    return args
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from evaluation import detections
 from evaluation.localization import Detections
 from reporting.skeleton_view import FAINT, GRID, INK, LEFT, PAPER, RIGHT, SkeletonView, fit_text, font
-from utils import config
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS
@@ -144,20 +166,7 @@ def found_texts(found: Detections, frames: int, classes: Sequence[str], most: in
 
 
 def main() -> None:
-    defaults = config.load().data
-    parser = argparse.ArgumentParser(
-        prog="python -m reporting.animation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
-    add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    add("--clip", required=True, metavar="ID", help="the clip's id in BABEL")
-    add("--out", type=Path, required=True, metavar="FILE", help="the animation, .gif or .mp4")
-    add("--detections", type=Path, metavar="FILE", help="a run's detections.json, shown below the true labels")
-    add("--step", type=int, default=1, metavar="N", help="draw every N-th frame, for smaller files (default: 1)")
-    args = parser.parse_args()
-    if args.step < 1:
-        parser.error(f"--step is {args.step}: expected 1 or more")
+    args = parse_arguments()
     split = Split.open(args.data, args.split)
     place, found = split.index(args.clip), None
     if args.detections:

@@ -13,12 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from utils import config
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    defaults = config.load().data
+    parser = argument_parser(__doc__, "python -m reporting.dataset_card")
+    add = parser.add_argument
+    add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
+    add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 
 from reporting.figures import class_minutes, clip_lengths
 from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
-from utils import config
 from utils.atomic import write_whole
 from utils.errors import run_command
 from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS

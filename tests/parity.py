@@ -16,11 +16,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
+
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python tests/parity.py")
+    parser.add_argument("folder", type=Path, metavar="GOLDEN_DIR", help="the folder of .npz, .pt and .json files")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from evaluation.localization import RELEASED, ground_truth, localize
 from evaluation.metrics import classification_ap, detection_map
@@ -200,11 +212,7 @@ def largest(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python tests/parity.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, metavar="GOLDEN_DIR", help="the folder of .npz, .pt and .json files")
-    folder = parser.parse_args().folder
+    folder = parse_arguments().folder
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one that holds model_state.pt, normalize.npz, …")
     failed = 0

@@ -14,6 +14,9 @@ import pytest
 from commands import COMMANDS, ROOT, parser_of
 from commands import SOURCES as ALL_SOURCES
 
+import arguments
+import utils
+from prepare.skeletons import recordings
 from utils import distributed
 
 SOURCES = [path for path in ALL_SOURCES if path != Path(__file__)]
@@ -67,8 +70,8 @@ def test_the_help_of_a_command_has_examples_that_it_understands(
             match[2] for line in lines if (match := re.fullmatch(rf"{HOW}(.*)", line)) and match[1] in calls(command)
         ]
         assert own
-        for arguments in own:
-            parser.parse_args(shlex.split(arguments))
+        for line in own:
+            parser.parse_args(shlex.split(line))
 
 
 def test_modules_run_as_commands() -> None:
@@ -126,3 +129,61 @@ def test_progress_bars_are_shown_at_a_terminal_alone(path: Path) -> None:
 
 def test_a_single_process_leaves_progress_bars_to_tqdm() -> None:
     assert distributed.no_bar() is None
+
+
+def test_a_mistake_in_the_command_line_is_reported_before_the_slow_imports() -> None:
+    code = """
+import contextlib, io, runpy, sys
+for command in sys.argv[1:]:
+    sys.argv, said = [command, "--no-such-option"], io.StringIO()
+    sys.path[:0] = ["."]
+    with contextlib.redirect_stderr(said):
+        try:
+            runpy.run_path(command, run_name="__main__")
+        except SystemExit as end:
+            assert end.code == 2, command
+    assert "error: " in said.getvalue(), command
+    slow = {"torch", "matplotlib", "scipy", "sklearn", "tensorboard", "smplx"} & {*sys.modules}
+    assert not slow, (command, slow)
+"""
+    outcome = subprocess.run([sys.executable, "-c", code, *COMMANDS], cwd=ROOT, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_without_its_packages_says_in_one_line_what_to_do(command: str) -> None:
+    module = ["-m", command.removesuffix(".py").replace("/", ".")] if command.count("/") else [command]
+    outcome = subprocess.run([sys.executable, "-S", *module], cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert re.fullmatch(
+        r"error: \S+ does not find torch and \d+ other packages; .*(\.venv|requirements).*\n", outcome.stderr
+    )
+
+
+def test_the_advice_about_packages_fits_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(utils, "find_spec", lambda name: None if name == "torch" else name)
+    monkeypatch.setattr(utils, "__file__", str(tmp_path / "utils" / "__init__.py"))
+    monkeypatch.chdir(tmp_path)
+
+    def advice() -> str:
+        with pytest.raises(SystemExit):
+            utils._require_packages()
+        return capsys.readouterr().err.partition("does not find torch; ")[2]
+
+    assert advice().startswith("make the environment .venv: bash prepare/demo.sh")
+    (tmp_path / ".venv").mkdir()
+    assert advice() == "activate the environment: source .venv/bin/activate\n"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert advice() == "install what is missing: python -m pip install -r requirements.txt\n"
+
+
+def test_every_required_package_is_looked_for() -> None:
+    imported_as = {"PyYAML": "yaml", "scikit-learn": "sklearn", "Jinja2": "jinja2", "pillow": "PIL"}
+    names = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+    assert {imported_as.get(name, name) for name in names} - {"av"} == {*utils.REQUIRED}
+
+
+def test_the_options_of_predict_know_the_axes_of_its_readers() -> None:
+    assert set(arguments.UPWARD_AXES) == set(recordings.AXIS_ROTATIONS)

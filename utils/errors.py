@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import reprlib
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,16 +25,24 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and exit with its status. A `UserError` or `OSError` prints one line and exits with 2."""
+    """Run a command's `main` and exit with its status, or as `one_message` does."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with one_message():
+        sys.exit(main())
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """A `UserError` or `OSError` prints one line and exits with 2. Ctrl-C prints one line and exits with 130."""
     try:
-        status = main()
+        yield
     except (UserError, OSError) as error:
         print(f"error: {error if isinstance(error, UserError) else reason(error)}", file=sys.stderr)
-        status = 2
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
-        status = 130
-    sys.exit(status)
+        sys.exit(130)
 
 
 def reason(error: OSError) -> str:

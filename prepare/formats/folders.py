@@ -8,6 +8,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
+SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")  # of recordings
+
 
 def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> Iterator[Path]:
     """Files below `root`, sorted within each folder. Links are followed, and each folder is entered once.

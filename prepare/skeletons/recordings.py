@@ -17,7 +17,7 @@ import numpy as np
 from prepare.formats.amass import resample_indices
 from prepare.formats.bvh import read_bvh
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
-from prepare.formats.folders import walk
+from prepare.formats.folders import SUFFIXES, walk
 from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
@@ -28,7 +28,6 @@ from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
 from utils.skeleton import FPS, NUM_JOINTS
 
-SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")
 BLOCK_FRAMES = 4096
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
 # From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.

@@ -17,6 +17,33 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python -m prepare.store.interchange")
+    texts = {"description": __doc__, "formatter_class": parser.formatter_class, "allow_abbrev": False}
+    commands = parser.add_subparsers(dest="command", required=True)
+    folder = {"type": Path, "default": Path(__file__).parents[2] / "dataset" / "processed_data"}
+    folder["help"] = "folder of splits (default: dataset/processed_data)"
+    add = commands.add_parser("export", help="write a split as one pickle per subset", **texts).add_argument
+    add("--data", **folder)
+    add("--split", required=True, help="name of the split, such as split1")
+    add("--out", type=Path, required=True, help="folder for the pickles")
+    gaps = "frames without annotation become background or are removed, as data.gaps (default: background)"
+    add("--gaps", choices=("background", "removed"), default="background", help=gaps)
+    add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
+    add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
+    add("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
+    add("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
+    add("--name", required=True, help="name of the new split")
+    add("--out", **folder)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 
 from feeders.label_policy import LabelPolicy
@@ -141,27 +168,6 @@ def _indices(value: Any) -> list[int] | None:
     entries = [as_array(entry) if isinstance(entry, Stub) else entry for entry in _column(value)]
     numbers = [entry.item() if isinstance(entry, np.ndarray) and entry.ndim == 0 else entry for entry in entries]
     return sorted(numbers) if all(type(number) is int for number in numbers) else None
-
-
-def parse_arguments() -> argparse.Namespace:
-    texts = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser(prog="python -m prepare.store.interchange", **texts)
-    commands = parser.add_subparsers(dest="command", required=True)
-    folder = {"type": Path, "default": Path(__file__).parents[2] / "dataset" / "processed_data"}
-    folder["help"] = "folder of splits (default: dataset/processed_data)"
-    add = commands.add_parser("export", help="write a split as one pickle per subset", **texts).add_argument
-    add("--data", **folder)
-    add("--split", required=True, help="name of the split, such as split1")
-    add("--out", type=Path, required=True, help="folder for the pickles")
-    gaps = "frames without annotation become background or are removed, as data.gaps (default: background)"
-    add("--gaps", choices=("background", "removed"), default="background", help=gaps)
-    add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
-    add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
-    add("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
-    add("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
-    add("--name", required=True, help="name of the new split")
-    add("--out", **folder)
-    return parser.parse_args()
 
 
 def main() -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,19 +30,6 @@ def store_name(babel: Babel, body: Body) -> str:
     """Folder name of the store of these labels and this body. Other labels or another body give another name."""
     settings = {"format": FORMAT, "method": METHOD, "body": body_digest(body), "babel": babel.hashes}
     return STORE_PREFIX + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process. Raises UserError while another preparation has locked it."""
-    with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another preparation is running on this folder; wait for it, or choose another --out"
-            ) from None
-        yield
 
 
 def update_store(

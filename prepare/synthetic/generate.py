@@ -17,6 +17,26 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from utils.command_line import argument_parser, check_first
+
+VAL_SHARE, GAP_SHARE = 0.25, 0.08
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python -m prepare.synthetic.generate")
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="new folder for the data")
+    add("--clips", type=int, default=240, help="number of takes (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    add("--val-share", type=float, default=VAL_SHARE, help="share of validation clips (default: %(default)s)")
+    add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 from tqdm import tqdm
 
@@ -27,7 +47,6 @@ from utils.atomic import write_json
 from utils.errors import UserError, run_command
 
 MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
-VAL_SHARE, GAP_SHARE = 0.25, 0.08
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
 _LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the benchmark's 1,000 frames
@@ -143,19 +162,7 @@ def _write_labels(folder: Path, entries: list[tuple[str, dict[str, Any]]]) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        "python -m prepare.synthetic.generate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="new folder for the data")
-    add("--clips", type=int, default=240, help="number of takes (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
-    add("--val-share", type=float, default=VAL_SHARE, help="share of validation clips (default: %(default)s)")
-    add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: %(default)s)")
-    args = parser.parse_args()
+    args = parse_arguments()
     made = write_synthetic(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)
     print(f"{args.out}: {args.clips} clips {'written' if made else 'are already there'}")
 

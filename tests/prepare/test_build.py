@@ -19,8 +19,8 @@ from prepare.build import build
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.formats.smplh_body import load_body
 from prepare.skeletons.smplh import SmplhJoints
-from prepare.store.update import lock_folder
 from utils.errors import UserError
+from utils.lock import lock_folder
 from utils.store import SkeletonStore, Split
 
 SETS = {"mine": ["walk", "sit", "wave"]}
@@ -150,7 +150,10 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
 
 
 def test_two_runs_at_once_do_not_meet(synthetic: Path, tmp_path: Path) -> None:
-    with lock_folder(tmp_path), pytest.raises(UserError, match=r"another preparation is running.*wait for it"):
+    with (
+        lock_folder(tmp_path, "preparation", ""),
+        pytest.raises(UserError, match=r"another preparation is running.*wait for it"),
+    ):
         prepare(synthetic, tmp_path)
     prepare(synthetic, tmp_path)
 

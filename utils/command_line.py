@@ -1,0 +1,30 @@
+"""How a command begins: its arguments are checked before the imports that take seconds, such as torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from utils.errors import one_message
+
+
+def argument_parser(doc: str, prog: str | None = None) -> argparse.ArgumentParser:
+    """A parser whose help is the command's docstring. Options have to be written in full."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog, description=doc, formatter_class=raw, allow_abbrev=False)
+
+
+def check_first(parse: Callable[..., Any], *arguments: Any) -> None:
+    """Report a mistake in the command line now. A command calls this before its slow imports; its `main` parses again.
+
+    Does nothing under torchrun, which has imported torch already and lets one rank alone report.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    with one_message():
+        parse(*arguments)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports prints nothing; see `run_command`

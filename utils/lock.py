@@ -1,0 +1,53 @@
+"""A folder is locked while a process writes to it, so that two commands never write to the same folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.errors import UserError
+
+NAME = ".lock"  # stays in the folder: if it were deleted, two processes could each lock a file of this name
+LOCKED = (errno.EAGAIN, errno.EACCES)  # by another process
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # on some network disks
+
+
+@contextmanager
+def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
+    """Lock an existing folder for this process. The system unlocks it when the process ends, also when it is killed.
+
+    The lock is flock's. On NFS, Linux turns it into a lock of the server, which other machines see. On a disk without
+    locks a warning is printed and the work goes on: a file in place of the lock would stay when a process is killed.
+
+    Args:
+        work: what the folder is used for, such as "preparation", for the message.
+        remedy: what the user can do instead of waiting, such as "choose another --out".
+
+    Raises:
+        UserError: another process has locked the folder. The message says which one, and since when.
+    """
+    with (folder / NAME).open("a+", encoding="utf-8", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in LOCKED:
+                file.seek(0)
+                holder = file.read(200).strip() or "an unknown process"
+                message = f"another {work} is running in this folder ({holder}); wait for it, stop it, or {remedy}"
+                raise UserError(f"{folder}: {message}") from None
+            if error.errno not in UNSUPPORTED:
+                raise
+            warning = f"this disk has no locks ({error.strerror}); make sure that no other {work} uses the folder"
+            print(f"warning: {folder}: {warning}", file=sys.stderr)
+        os.register_at_fork(after_in_child=file.close)  # a child would keep the lock after this process is killed
+        file.truncate(0)
+        now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+        print(f"process {os.getpid()} on {socket.gethostname()} since {now}", file=file, flush=True)
+        yield
