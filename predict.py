@@ -20,6 +20,7 @@ if __name__ == "__main__":
 
 import argparse
 import hashlib
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -40,11 +41,12 @@ from model.localizer import Localizer
 from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.joint_map import read_map
-from reporting import animation, predictions
+from reporting import animation, player, predictions
+from reporting.packed_clips import PlayedClip, pack
 from reporting.predictions import Results
 from reporting.style import save_figure
 from reporting.time_lines import time_line
-from utils.atomic import write_json
+from utils.atomic import write_json, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory
 from utils.errors import run_command
@@ -67,6 +69,7 @@ class Predictor:
     window: int
     features: bool
     animate: str | None
+    page: bool
 
 
 def main() -> int:
@@ -78,7 +81,7 @@ def main() -> int:
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
-    predictor = Predictor(model, settings, classes, device, window, args.features, args.animate)
+    predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
     joint_map = read_map(args.joint_map) if args.joint_map else None
     if args.body:
         recordings.smplh_joints(args.body)  # a wrong body is an error now, before anything is written
@@ -112,6 +115,12 @@ def main() -> int:
     predictions.write_table(args.out / "segments.csv", results)
     predictions.write_rows(args.out / "failed.csv", ("recording", "reason"), list(failed.items()))
     print(summary(len(inputs), known, results, failed, args.out))
+    if args.page:
+        clips = [
+            path for name in inputs if name not in failed for path in sorted((args.out / name).glob("*player.json"))
+        ]
+        pages = player.write_pages(args.out, clips, classes, settings.eval.thresholds)
+        print(f"watch: {', '.join(map(str, pages)) or 'no recording is done, so there is no page'}")
     return 1 if failed else 0
 
 
@@ -156,6 +165,9 @@ def predict_person(
         labels = animation.found_texts(own, len(person.joints), classes)
         step = GIF_STEP if predictor.animate == "gif" else 1
         animation.animate(path(f"animation.{predictor.animate}"), person.joints, FPS, labels, name, step)
+    if predictor.page:
+        clip = PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
+        write_whole(path("player.json"), json.dumps(pack(clip, classes)).encode())
     return found
 
 

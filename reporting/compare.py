@@ -10,11 +10,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python -m reporting.compare")
+    add = parser.add_argument
+    add("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder with results.json and detections.json")
+    add("--data", type=Path, metavar="ROOT", help="prepared data (default: as in the first run's results.json)")
+    add("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
 import numpy as np
 
 from evaluation.protocols import Evaluation
 from evaluation.score import score
-from reporting.player import PlayedClip, pack_fitting, player_data
+from reporting.packed_clips import PlayedClip, pack_fitting
+from reporting.player import player_data
 from reporting.report import clip_ap
 from reporting.templates import render
 from utils.atomic import write_whole
@@ -100,14 +116,7 @@ def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m reporting.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder with results.json and detections.json")
-    add("--data", type=Path, metavar="ROOT", help="prepared data (default: as in the first run's results.json)")
-    add("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page (default: %(default)s)")
-    args = parser.parse_args()
+    args = parse_arguments()
     split, evaluations = evaluate_runs(args.runs, args.data)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.out, compare_html(split, tuple(map(str, args.runs)), evaluations).encode())

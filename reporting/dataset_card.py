@@ -32,7 +32,8 @@ if __name__ == "__main__":
 import numpy as np
 
 from reporting.figures import class_minutes, clip_lengths
-from reporting.player import PlayedClip, pack, player_data
+from reporting.packed_clips import PlayedClip, pack
+from reporting.player import player_data
 from reporting.templates import render
 from utils.atomic import write_whole
 from utils.errors import run_command

@@ -17,8 +17,9 @@ import pytest
 from evaluation import detections
 from evaluation.diagnosis import KINDS, diagnose
 from evaluation.localization import Detections, ground_truth
-from reporting import player
-from reporting.player import PlayedClip, main, pack, pack_fitting, player_data, varied_order
+from reporting import packed_clips
+from reporting.packed_clips import PlayedClip, pack, pack_fitting, varied_order
+from reporting.player import main, player_data
 from tests.reporting.test_skeleton_view import star
 from utils.errors import UserError
 from utils.store import Split
@@ -153,9 +154,9 @@ def test_the_best_and_worst_clips_come_first_and_then_an_even_choice() -> None:
 
 def test_clips_are_packed_while_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = random_clips(5)
-    monkeypatch.setattr(player, "PAGE_BYTES", 2.5 * player.packed_bytes(pack(clips[0], CLASSES)))
+    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 2.5 * packed_clips.packed_bytes(pack(clips[0], CLASSES)))
     assert list(pack_fitting([3, 1, 0, 2], clips.__getitem__, CLASSES)) == [3, 1]
-    monkeypatch.setattr(player, "PAGE_BYTES", 10)
+    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 10)
     assert list(pack_fitting([3, 1], clips.__getitem__, CLASSES)) == [3]
 
 

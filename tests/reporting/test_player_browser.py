@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from evaluation.localization import Detections
-from reporting.player import PlayedClip, pack, player_data, write_player
+from reporting.packed_clips import PlayedClip, pack
+from reporting.player import player_data, write_player
 from tests.reporting.test_player import moving
 from tests.reporting.test_templates import BROWSERS, HOSTILE
 from utils.text import printable
