@@ -16,7 +16,8 @@ from utils.command_line import argument_parser, check_first
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m reporting.compare")
     add = parser.add_argument
-    add("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder with results.json and detections.json")
+    add("run_a", type=Path, metavar="RUN_A", help="a run's folder, with results.json and detections.json")
+    add("run_b", type=Path, metavar="RUN_B", help="the folder of the run that is compared with it")
     add("--data", type=Path, metavar="ROOT", help="prepared data (default: as in the first run's results.json)")
     add("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page (default: %(default)s)")
     return parser.parse_args()
@@ -117,9 +118,9 @@ def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split,
 
 def main() -> None:
     args = parse_arguments()
-    split, evaluations = evaluate_runs(args.runs, args.data)
+    split, evaluations = evaluate_runs((args.run_a, args.run_b), args.data)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out, compare_html(split, tuple(map(str, args.runs)), evaluations).encode())
+    write_whole(args.out, compare_html(split, (str(args.run_a), str(args.run_b)), evaluations).encode())
     a, b = (evaluation.average_map for evaluation in evaluations)
     print(f"written: {args.out}; average mAP {a:.2f} and {b:.2f}, difference {b - a:+.2f}")
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from docs.browser import open_browser
 from evaluation.localization import Detections
 from reporting.packed_clips import PlayedClip, pack
 from reporting.player import player_data, write_player
 from tests.reporting.test_player import moving
-from tests.reporting.test_templates import BROWSERS, HOSTILE
+from tests.reporting.test_templates import HOSTILE
+from utils.errors import UserError
 from utils.text import printable
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
@@ -44,19 +46,14 @@ def clips(names: list[str], frames: tuple[int, ...]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     """One browser for all tests."""
-    driver, chromium = shutil.which("chromedriver"), next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not (driver and chromium):
-        pytest.skip("Chromium or its driver is not installed (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for option in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1200,1300", f"user-data-dir={profile}"):
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as found:
-        yield found
+    with ExitStack() as stack:
+        try:
+            driver = stack.enter_context(open_browser(1200, 1300))
+        except UserError as error:
+            pytest.skip(str(error))
+        yield driver
 
 
 @pytest.fixture(scope="module")

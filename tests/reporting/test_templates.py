@@ -18,9 +18,9 @@ from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from PIL import Image
 
+from docs.browser import BROWSERS
 from reporting.templates import ENVIRONMENT, digest, render
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 EMPTY = {"meta", "img", "br", "input"}  # elements without an end tag
 HOSTILE = "</title></style><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>&amp;'\""
 PAGE = """{% extends "page.html" %}
