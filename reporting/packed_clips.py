@@ -69,12 +69,14 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         by_segment = dict(zip(taken.tolist(), scores, strict=True))
         for segment, taken_with in enumerate(taken_by):
             taken_with.append(by_segment.get(segment))
-    shown, _ = shown_classes(labels, Detections.concatenate(clip.found))
+    shown, hidden = shown_classes(labels, Detections.concatenate(clip.found))
     finite = bool(np.isfinite(clip.joints).all())
     quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
     return {
         "name": printable(clip.name, MAX_NAME),
-        "note": printable(clip.note),
+        "note": " · ".join(
+            filter(None, [printable(clip.note), f"{hidden} more classes have no row" if hidden else ""])
+        ),
         "frames": frames,
         "first": clip.first,
         "quantum": quantum,
@@ -112,7 +114,8 @@ def pack_fitting(
 
 def pack_varied(ap: np.ndarray, load: Callable[[int], PlayedClip], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Pack the clips that fit on a page: the best, the worst, and an even choice by AP (N,). They keep their order."""
-    return [clip for _, clip in sorted(pack_fitting(varied_order(ap), load, classes).items(), key=lambda item: item[0])]
+    packed = pack_fitting(varied_order(ap), load, classes)
+    return [packed[index] for index in sorted(packed)]
 
 
 def varied_order(ap: np.ndarray) -> list[int]:

@@ -1,8 +1,8 @@
 "use strict";
 // Draws the skeleton on a floor, on a canvas. Coordinates are metres, z up. Angles are radians.
 
-const DISTANCE = 7; // metres from the camera to the body; a far camera distorts little
-const HEAD_RADIUS = 0.1, TILE = 0.5; // metres; a tile of the floor
+const DISTANCE = 4; // heights of the body to the camera; a far camera distorts little
+const HEAD_RADIUS = 0.1, TILE = 0.5; // metres; a tile of the floor, whose lines a large floor has farther apart
 const TURN = 0.6, LIFT = 0.2; // the camera at first: beside the body's front, and above the horizon
 const PELVIS = 0, NECK = 2, HEAD = 3, FIRST_FINGER = 21; // joints
 
@@ -41,13 +41,14 @@ class BodyView {
     const [centreX, centreY] = points[PELVIS]; // the camera follows a body that travels
     const angle = this.front + this.turn;
     const [sin, cos, sinLift, cosLift] = [Math.sin(angle), Math.cos(angle), Math.sin(this.lift), Math.cos(this.lift)];
+    const distance = DISTANCE * this.height;
     const metre = 0.8 * this.zoom * Math.min(height / this.height, width / (2 * this.radius)); // pixels
     // [x, y] on the canvas, depth towards the camera, pixels of a metre there
     const project = ([x, y, z]) => {
       const [dx, dy, dz] = [x - centreX, y - centreY, z - this.floor - 0.44 * this.height];
       const along = cos * dx + sin * dy;
       const depth = cosLift * along + sinLift * dz;
-      const scale = (metre * DISTANCE) / Math.max(0.5, DISTANCE - depth);
+      const scale = (metre * distance) / Math.max(0.1 * distance, distance - depth);
       const up = cosLift * dz - sinLift * along;
       return [width / 2 + scale * (cos * dy - sin * dx), height / 2 - scale * up, depth, scale];
     };
@@ -83,6 +84,7 @@ class BodyView {
 
   drawFloor(context, onFloor, line, centre, colours) {
     const radius = this.radius;
+    const tile = TILE * Math.max(1, Math.round(radius / 4));
     context.fillStyle = colours.floor;
     context.beginPath();
     for (let n = 0; n < 64; n++) {
@@ -91,7 +93,7 @@ class BodyView {
     }
     context.fill();
     for (const axis of [0, 1]) { // the lines have fixed places, so that they show how the body travels
-      for (let at = Math.ceil((centre[axis] - radius) / TILE) * TILE; at < centre[axis] + radius; at += TILE) {
+      for (let at = Math.ceil((centre[axis] - radius) / tile) * tile; at < centre[axis] + radius; at += tile) {
         const half = Math.sqrt(Math.max(0, radius ** 2 - (at - centre[axis]) ** 2));
         const [from, to] = [-half, half].map((end) => (axis ? [centre[0] + end, at] : [at, centre[1] + end]));
         line(onFloor(from), onFloor(to), 1, colours.line, "butt");

@@ -37,6 +37,7 @@ function setMinimum() {
   draw();
 }
 
+const startOf = (some, segment) => Math.min(some.frames - 1, Math.ceil(segment.start)); // its first frame
 const seconds = (frame) => clock((clip.first + frame) / data.fps);
 
 function textOf({ label, start, end, score, kind }) {
@@ -154,7 +155,7 @@ const step = (frames) => seek(Math.floor(position) + frames);
 
 // Goes to the next (1) or previous (-1) segment that is wanted: in this clip, or else in the nearest clip that has one.
 function jump(direction, wanted) {
-  const starts = (some) => some.segments.filter((s) => isShown(s) && wanted(s)).map((s) => Math.ceil(s.start));
+  const starts = (some) => some.segments.filter((s) => isShown(s) && wanted(s)).map((s) => startOf(some, s));
   const order = (a, b) => direction * (a - b);
   const here = starts(clip).filter((frame) => order(frame, Math.floor(position)) > 0).sort(order)[0];
   if (here !== undefined) return seek(here);
@@ -170,11 +171,6 @@ function changeClip(direction) {
   if (next) open(next);
 }
 
-function changeSpeed(direction) {
-  const { selectedIndex, length } = part("speed");
-  part("speed").selectedIndex = Math.max(0, Math.min(length - 1, selectedIndex + direction));
-}
-
 const isDetection = (segment) => segment.lane > 0;
 const isError = (segment) => segment.error;
 const ACTIONS = { // by key; a button has its key as data-key
@@ -182,7 +178,7 @@ const ACTIONS = { // by key; a button has its key as data-key
   ArrowLeft: () => step(-1), ArrowRight: () => step(1), "Shift+ArrowLeft": () => step(-data.fps),
   "Shift+ArrowRight": () => step(data.fps), Home: () => seek(0), End: () => seek(clip.frames),
   n: () => jump(1, isDetection), N: () => jump(-1, isDetection), e: () => jump(1, isError), E: () => jump(-1, isError),
-  PageUp: () => changeClip(-1), PageDown: () => changeClip(1), "<": () => changeSpeed(-1), ">": () => changeSpeed(1),
+  PageUp: () => changeClip(-1), PageDown: () => changeClip(1),
   i: () => timeLine.zoom(0.5, position), o: () => timeLine.zoom(2, position),
   r: () => bodyView.reset(), "+": () => bodyView.move(0, 0, 1.15), "-": () => bodyView.move(0, 0, 1 / 1.15),
 };
@@ -202,8 +198,9 @@ function onKey(event) {
 
 // --- The list of clips
 
-const errorsOf = (some, kind = "") =>
-  some.segments.filter((s) => isShown(s) && s.error && s.kind.startsWith(kind)).length;
+const isOfKind = (s, kind) => s.kind.split(" by ")[0] === kind; // "missed by A" is of the kind "missed"
+const errorsOf = (some, kind) =>
+  some.segments.filter((s) => isShown(s) && s.error && (!kind || isOfKind(s, kind))).length;
 const SORTS = { // by option of the menu; a kind of error is its own option
   given: () => 0, name: (some) => some.name, longest: (some) => -some.frames, shortest: (some) => some.frames,
   classes: (some) => some.classes, best: (some) => -(some.ap[0] ?? -1), worst: (some) => some.ap[0] ?? 101,
@@ -220,8 +217,8 @@ function showList() {
   part("clips").replaceChildren(...listed.map((some) => {
     const button = make("button", { type: "button", value: data.clips.indexOf(some), onclick: () => open(some) });
     const ap = data.scored ? `AP ${some.ap.map((value) => value?.toFixed(0) ?? "–").join(" → ")}` : "";
-    const errors = errorsOf(some);
-    const facts = [`${clock(some.frames / data.fps, 1)} s`, some.classes, errors && `errors: ${errors}`].filter(Boolean);
+    const length = `${clock(some.frames / data.fps, 1)} s`;
+    const facts = [length, some.classes, errorsOf(some) && `errors: ${errorsOf(some)}`].filter(Boolean);
     for (const [tag, textContent] of [["bdi", some.name], ["b", ap], ["small", facts.join(" · ")]]) {
       button.append(make(tag, { textContent }));
     }
@@ -235,7 +232,7 @@ function showList() {
 function markCurrent() {
   for (const button of part("clips").querySelectorAll("button")) {
     const isCurrent = data.clips[button.value] === clip;
-    button.toggleAttribute("aria-current", isCurrent);
+    button.setAttribute("aria-current", isCurrent);
     if (isCurrent) part("clips").scrollTop = button.parentElement.offsetTop - part("clips").offsetTop - 60;
   }
 }
@@ -269,7 +266,7 @@ part("body").addEventListener("wheel", (event) => {
 });
 const scrub = (event) => seek(timeLine.frameAt(event.offsetX));
 const under = (event) => timeLine.segmentAt(event.offsetX, event.offsetY);
-onDrag(part("time-line"), (event) => (under(event) ? seek(Math.ceil(under(event).start)) : scrub(event)), scrub);
+onDrag(part("time-line"), (event) => (under(event) ? seek(startOf(clip, under(event))) : scrub(event)), scrub);
 part("time-line").addEventListener("pointermove", (event) => {
   part("time-line").title = under(event) ? textOf(under(event)) : "";
 });
@@ -277,4 +274,5 @@ for (const name of ["body", "time-line"]) new ResizeObserver(draw).observe(part(
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", setMinimum); // draws all anew
 addEventListener("hashchange", openAddress);
 setMinimum();
-if (!openAddress() && listed.length) open(listed[0]).then(() => clearTimeout(seek.later)); // keeps the address
+if (!window.DecompressionStream) say(["This browser is too old for the player. Use one of 2023 or later."]);
+else if (!openAddress() && listed.length) open(listed[0]).then(() => clearTimeout(seek.later)); // keeps the address

@@ -92,6 +92,13 @@ def test_curves_are_those_of_the_shown_classes_and_of_background() -> None:
     np.testing.assert_allclose((curves / 255).T, expected, atol=0.51 / 255)
 
 
+def test_classes_beyond_the_rows_of_the_time_line_are_counted() -> None:
+    labels = np.eye(90, 11, dtype=bool)
+    packed = pack(PlayedClip("a", moving(), labels, note="A/B"), [f"class {n}" for n in range(11)])
+    assert (len(packed["shown"]), packed["note"]) == (8, "A/B · 3 more classes have no row")
+    assert len(packed["truth"]) == 11
+
+
 def random_clips(count: int) -> list[PlayedClip]:
     rng = np.random.default_rng(1)
     made = []

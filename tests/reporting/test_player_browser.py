@@ -170,7 +170,7 @@ def test_keys_do_everything(page: Page) -> None:
     assert page.frame == 5
     page.press(Keys.PAGE_DOWN)
     page.wait(lambda: page.part("name").text == printable(NAMES[2]))
-    page.press(">")
+    page.press(Keys.ARROW_DOWN, on="speed")
     assert page.part("speed").get_attribute("value") == "2"
     length = page.browser.execute_script("return timeLine.end - timeLine.start")
     page.press("i")
