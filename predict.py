@@ -50,6 +50,7 @@ from utils.atomic import write_json, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory
 from utils.errors import run_command
+from utils.progress import progress
 from utils.skeleton import FPS
 
 BODY = Path(__file__).parent / "human_model"
@@ -91,7 +92,7 @@ def main() -> int:
 
     # 2. One recording after another; failures are reported and the others continue
     results, failed, known = {}, {}, 0
-    for name, path in tqdm(inputs.items(), desc="predict", unit="recording", disable=None):
+    for name, path in progress(inputs.items(), "predict", "recording"):
         status = path.stat() if path.exists() else None  # reading a broken link fails below
         facts = {**made_with, "recording": status and [status.st_size, status.st_mtime_ns]}
         done = predictions.finished(args.out / name, facts)

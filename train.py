@@ -40,8 +40,9 @@ from model.refinement import FrameLabels, PseudoLabels
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
 from utils.config import Settings, TrainSettings
-from utils.device import choose_device, set_matrix_precision
+from utils.device import choose_device, describe, set_matrix_precision
 from utils.errors import UserError, run_command
+from utils.progress import progress
 from utils.run import Run, read_history, seed_everything
 from utils.stops import run_until_stopped
 from utils.store import Split
@@ -88,9 +89,11 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
+    print(clips.summary())
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     batches = train_loader(clips, settings, device)
     validation = validate.Validation(split, settings, device)
+    print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
     run = resumed = None
     if distributed.is_main():  # only the main rank reads and writes the run's folder
@@ -121,6 +124,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         network = torch.compile(model, dynamic=True, options={"layout_optimization": False})
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch) if run else None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{len(split.classes)} classes, {parameters:,} parameters, on {describe(device)}")
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
@@ -173,7 +178,7 @@ def train_epoch(
     refining = settings.train.supervised or epoch >= settings.refine.start
     losses, steps, frames = EpochLosses(epoch, batches.dataset.clips.clip_ids), 0, 0
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
-    for batch, micro in tqdm(batches, desc=title, unit="batch", leave=False, disable=distributed.no_bar()):
+    for batch, micro in progress(batches, title, "batch", silent=not distributed.is_main()):
         if refining:
             batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded))
         batch = batch.to(device)

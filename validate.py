@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from evaluation import detections
 from evaluation.diagnosis import diagnose
@@ -34,6 +33,7 @@ from utils import distributed
 from utils.atomic import write_json, write_whole
 from utils.config import Settings
 from utils.errors import UserError
+from utils.progress import progress
 from utils.run import provenance, read_history
 from utils.store import Split
 
@@ -181,8 +181,8 @@ def clip_scores(
     """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
     batches = eval_loader(clips, batch_size, settings.data.workers, device)
-    progress = tqdm(batches, desc=f"score {clips.subset}", unit="batch", leave=False, disable=distributed.no_bar())
-    own = dict(score_clips(model, progress, device))
+    shown = progress(batches, f"score {clips.subset} clips", "batch", silent=not distributed.is_main())
+    own = dict(score_clips(model, shown, device))
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,16 @@ class SkeletonClips(Dataset):
         joints = self.split.store.joints(self.clip_ids[index])[: self.lengths[index]]
         video_labels = torch.from_numpy(self.video_labels[index]).float()
         return Sample(network_input(joints, self.normalization), video_labels, index)
+
+    def summary(self) -> str:
+        """One line: how many clips there are, and how many were left out and why, at preparation or here."""
+        ids = self.split.clip_ids(self.subset)
+        long = sum(self.policy.is_too_long(self.split.annotated(sid)) for sid in ids)
+        reasons = Counter(self.split.manifest.left_out.get(self.subset, {}))
+        reasons[f"longer than {self.policy.max_frames} frames"] = long
+        reasons["without a chosen class"] += len(ids) - long - len(self)
+        left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        return f"{len(self)} {self.subset} clips; left out: {left_out or 'none'}"
 
     def frame_labels(self, index: int) -> np.ndarray:
         """Frame labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only."""

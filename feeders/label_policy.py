@@ -27,6 +27,10 @@ class LabelPolicy:
         """The policy of the corrected evaluation: all labels, unshifted. Only `max_frames` stays as it is."""
         return LabelPolicy("all", "background", self.max_frames, "clip")
 
+    def is_too_long(self, annotated: np.ndarray) -> bool:
+        """Whether a clip is left out because of its length. `annotated` as in `apply`."""
+        return (annotated.sum() if self.length_counts == "annotated" else len(annotated)) > self.max_frames
+
     def apply(self, labels: np.ndarray, annotated: np.ndarray) -> np.ndarray | None:
         """Labels (T, K) bool of a clip → its labels (T', K) under this policy; None if the clip is left out.
 
@@ -36,8 +40,7 @@ class LabelPolicy:
         Args:
             annotated: (T,) bool, frames that any annotation covers.
         """
-        counted = annotated.sum() if self.length_counts == "annotated" else len(labels)
-        if counted > self.max_frames:
+        if self.is_too_long(annotated):
             return None
         if self.gaps == "removed":
             labels = labels[annotated]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import re
 import shlex
 import subprocess
@@ -17,7 +16,6 @@ from commands import SOURCES as ALL_SOURCES
 import arguments
 import utils
 from prepare.skeletons import recordings
-from utils import distributed
 
 SOURCES = [path for path in ALL_SOURCES if path != Path(__file__)]
 HOW = r"(python (?:-m )?[\w./]+|bash [\w/]+\.sh)"  # how an example line begins
@@ -112,23 +110,9 @@ def test_the_demo_refuses_what_it_would_not_heed() -> None:
     assert "--clips" in outcome.stderr
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if "tqdm(" in path.read_text(encoding="utf-8")])
-def test_progress_bars_are_shown_at_a_terminal_alone(path: Path) -> None:
-    bars = [
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tqdm"
-    ]
-    assert bars
-    for bar in bars:
-        disable = next((keyword.value for keyword in bar.keywords if keyword.arg == "disable"), None)
-        assert disable is not None
-        shown = ast.unparse(disable)
-        assert shown.startswith("None") or shown == "distributed.no_bar()"  # None is tqdm's word for it
-
-
-def test_a_single_process_leaves_progress_bars_to_tqdm() -> None:
-    assert distributed.no_bar() is None
+def test_all_commands_show_their_progress_in_one_way() -> None:
+    users = [path for path in SOURCES if re.search(r"\btqdm\(", path.read_text(encoding="utf-8"))]
+    assert [path.relative_to(ROOT).as_posix() for path in users] == ["utils/progress.py"]
 
 
 def test_a_mistake_in_the_command_line_is_reported_before_the_slow_imports() -> None:

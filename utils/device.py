@@ -38,6 +38,13 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def describe(device: torch.device) -> str:
+    """The device by name, for a message."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} with {torch.get_num_threads()} threads"
+
+
 def set_matrix_precision(name: str) -> None:
     """Allow TF32 in float32 matrix products and convolutions on a GPU ("high"), or forbid it ("highest").
 

@@ -134,11 +134,6 @@ def is_loss_of_a_rank(error: BaseException) -> bool:
     return size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in LOST)
 
 
-def no_bar() -> bool | None:
-    """Value for tqdm's `disable`. Only the main rank shows a progress bar, and only on a terminal (None)."""
-    return None if is_main() else True
-
-
 def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Module:
     """`model` for training: its gradients are averaged over ranks.
 

@@ -28,6 +28,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's `main` and exit with its status, or as `one_message` does."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdout.reconfigure(line_buffering=True)  # a log file gets each line at once, as a terminal does
     with one_message():
         sys.exit(main())
 

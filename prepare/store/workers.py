@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from prepare.formats.errors import TakeError
 from prepare.skeletons.smplh import SmplhJoints, one_thread, read_joints
+from utils.progress import progress
 from utils.skeleton import NUM_JOINTS
 
 _MAX_HEADER = 1 << 16
@@ -68,7 +68,7 @@ def compute_parts(amass: Path, folder: Path, joints: SmplhJoints, jobs: list[Job
     try:
         with one_thread():
             outcomes = pool.map(partial(_outcome, amass, folder, joints), jobs)
-            yield from tqdm(outcomes, total=len(jobs), desc="takes", unit="take", smoothing=0.05, disable=None)
+            yield from progress(outcomes, "takes", "take", len(jobs))
     finally:
         pool.shutdown(cancel_futures=True)
 

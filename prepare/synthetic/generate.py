@@ -38,13 +38,13 @@ if __name__ == "__main__":
     check_first(parse_arguments)  # now, because the imports below take seconds
 
 import numpy as np
-from tqdm import tqdm
 
 from prepare.synthetic.body import write_body
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import annotate, perform, plan_clip
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
+from utils.progress import progress
 
 MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
@@ -82,7 +82,7 @@ def write_synthetic(
         folder = Path(scratch.name) / "data"
         write_body(folder / "SMPLH_male.pkl")
         write = functools.partial(_write_take, folder / "amass", seed, val_share, gap_share)
-        entries = tqdm(pool.map(write, range(clips), chunksize=4), "synthetic takes", clips, disable=None)
+        entries = progress(pool.map(write, range(clips), chunksize=4), "synthetic takes", "take", clips)
         _write_labels(folder / "babel_v1.0_release", list(entries))
         write_json(folder / MARKER, facts)
         folder.rename(out)

@@ -41,3 +41,14 @@ def test_held_out_clips_are_apart_and_the_same_for_a_seed(make_split) -> None:
     assert hold_out(clips, 0.25, seed=3)[1].clip_ids == held.clip_ids
     assert held[2].index == 2
     assert hold_out(clips, 0.0, seed=3) == (clips, None)
+
+
+def test_the_summary_counts_the_clips_left_out_by_reason(make_split) -> None:
+    split = make_split(train=[8, 30, 9])
+    split.manifest.left_out["train"] = {"without frame labels": 4, "without a chosen class": 0}
+    split._labels = split._labels.copy()
+    split.labels("train2")[:] = False
+    clips = SkeletonClips(split, "train", LabelPolicy("all", "background", 20, "clip"), "upright")
+    assert clips.summary() == (
+        "1 train clips; left out: 4 without frame labels, 1 without a chosen class, 1 longer than 20 frames"
+    )

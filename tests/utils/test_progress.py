@@ -1,0 +1,52 @@
+"""Progress: a bar in a terminal, few lines elsewhere, nothing if silent."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from utils import progress as module
+from utils.progress import duration, progress
+
+
+@pytest.fixture()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two seconds pass between any two looks at the clock."""
+    seconds = itertools.count(0, 2)
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
+
+
+@pytest.mark.usefixtures("clock")
+def test_without_a_terminal_there_is_a_line_after_ten_seconds_and_then_every_thirty(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(progress(range(60), "epoch 1/9", "batch")) == list(range(60))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "epoch 1/9: 4 of 60 batches, about 2 min for all"
+    assert [int(line.split()[2]) for line in lines] == [4, 19, 34, 49]
+
+
+def test_a_quick_loop_and_a_silent_one_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(iter("abc"), "takes", "take", total=3)) == ["a", "b", "c"]
+    assert list(progress("abc", "takes", "take", silent=True)) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(progress("abc", "takes", "take")) == ["a", "b", "c"]
+    assert "takes:" in terminal.getvalue()
+    assert "/3 [" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.4, "3 s"), (99, "99 s"), (150, "2 min"), (5900, "98 min"), (9000, "2.5 h")]
+)
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
