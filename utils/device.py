@@ -42,7 +42,7 @@ def describe(device: torch.device) -> str:
     """The device by name, for a message."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} with {torch.get_num_threads()} threads"
+    return f"{device} (threads: {torch.get_num_threads()})"
 
 
 def set_matrix_precision(name: str) -> None:
