@@ -50,6 +50,7 @@ def predict(doc: str) -> argparse.Namespace:
     longest = "frames at 30 fps that are scored at once; longer recordings are scored in overlapping windows"
     add("--window", type=int, metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
     add("--features", action="store_true", help="also write features.npy and scores.npz (default: no)")
+    add("--page", action="store_true", help="also write player.html, where motion and detections play (default: no)")
     add("--animate", choices=("gif", "mp4"), help="also write the moving skeleton (default: no)")
     precision = "float32, or bfloat16, which is less exact and faster on some hardware (default: float32)"
     add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)

@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 import argparse
 import hashlib
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -41,11 +42,13 @@ from model.localizer import Localizer
 from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.options import ReadOptions
-from reporting import animation, predictions
+from reporting import animation, player, predictions
+from reporting.packed_clips import PlayedClip, pack
 from reporting.prediction_set import PredictionSet, file_of
 from reporting.predictions import Results
 from reporting.style import save_figure
 from reporting.time_lines import time_line
+from utils.atomic import write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory
 from utils.errors import UserError, run_command
@@ -70,6 +73,7 @@ class Predictor:
     window: int
     features: bool
     animate: str | None
+    page: bool
 
 
 def main() -> int:
@@ -83,7 +87,7 @@ def main() -> int:
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
-    predictor = Predictor(model, settings, classes, device, window, args.features, args.animate)
+    predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
     args.hands = args.hands or skeletons.get("hands", "released")  # of data from earlier versions or released pickles
     if args.body:
         recordings.body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
@@ -128,6 +132,10 @@ def predict_all(predictor: Predictor, inputs: dict[str, Path], options: ReadOpti
         together.write_joint_files()
         raise
     print(summary(len(inputs), known, failed, together.write_joint_files(), out))
+    if predictor.page:
+        clips = [path for name in together.complete() for path in sorted((out / name).glob("*player.json"))]
+        pages = player.write_pages(out, clips, predictor.classes, predictor.settings.eval.thresholds)
+        print(f"watch: {', '.join(map(str, pages)) or 'no recording is done, so there is no page'}")
     return 1 if failed else 0
 
 
@@ -172,6 +180,9 @@ def predict_person(
         labels = animation.found_texts(own, len(person.joints), classes)
         step = GIF_STEP if predictor.animate == "gif" else 1
         animation.animate(path(f"animation.{predictor.animate}"), person.joints, FPS, labels, name, step)
+    if predictor.page:
+        clip = PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
+        write_whole(path("player.json"), json.dumps(pack(clip, classes)).encode())
     return found
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +122,8 @@ class Validation:
         except UserError as error:
             print(f"warning: the report has no training curves: {error}", file=sys.stderr)
             history = []
-        time_line_of = partial(self.time_line, corrected)
-        html = report_html(results, corrected, released, self.results, diagnosis, history, time_line_of)
+        joints = self.split.store.joints
+        html = report_html(results, corrected, released, self.results, diagnosis, history, joints)
         write_whole(folder / "report.html", html.encode())
         names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
         print(f"written to {folder}: {', '.join(names)}")

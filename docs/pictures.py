@@ -1,4 +1,4 @@
-"""Make the README's time_line.png and animation.gif from a run on synthetic data.
+"""Make the pictures player.gif of the README and animation.gif of docs/predict.md from a run on synthetic data.
 
 bash prepare/demo.sh                                               # makes the run
 python -m docs.pictures --run work_dir/demo                        # writes to work_dir/demo/pictures
@@ -8,9 +8,11 @@ python -m docs.pictures --run work_dir/demo --out docs --replace   # replaces th
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from utils.command_line import argument_parser, check_first
 
@@ -27,23 +29,29 @@ def parse_arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     check_first(parse_arguments)  # now, because the imports below take seconds
 
+from PIL import Image
+
+from docs.browser import open_browser
 from evaluation import detections
 from reporting.animation import animate, clip_texts
-from utils.atomic import write_whole
+from utils.atomic import whole_file
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS
-from utils.store import SUBSETS, Split
+from utils.store import Split
 
-STEP = 3  # every third frame, for a small file
+STEP = 3  # every third frame, for small files
+SIZE = (1000, 1400)  # of the browser's window in pixels
+COLOURS = 96  # of the player's GIF; it has few, and a small palette makes a small file
 
 
 def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
-    """Write both pictures into the folder `out` and return their paths. They show the clip of the run's time line.
+    """Write both pictures into the folder `out` and return their paths. They show a clip with many classes.
 
     Raises:
-        UserError: `run` is not a finished run, its data are missing, or a picture exists and `replace` is false.
+        UserError: `run` is not a finished run, its data are missing, a picture exists and `replace` is false, or there
+            is no browser (`docs.browser`).
     """
-    time_line, animation = paths = [out / "time_line.png", out / "animation.gif"]
+    player, animation = paths = [out / "player.gif", out / "animation.gif"]
     for path in paths:
         if path.exists() and not replace:
             raise UserError(f"{path}: exists; choose another --out, or add --replace to replace it")
@@ -53,12 +61,33 @@ def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
     if not clips:
         raise UserError(f"{split.folder}: has no validation clip to show")
     sid = max(clips, key=lambda sid: split.labels(sid).any(axis=0).sum())  # the clip of the run's time line
-    ids = [sid for subset in SUBSETS for sid in split.clip_ids(subset)]
-    found = detections.read(run / "detections.json", ids, split.classes).of_clip(ids.index(sid))
+    found = detections.read(run / "detections.json", split.clip_ids(), split.classes).of_clip(split.index(sid))
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(time_line, (run / "time_line.png").read_bytes())
+    record_player(player, run / "report.html", sid)
     animate(animation, split.store.joints(sid), FPS, clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
     return paths
+
+
+def record_player(path: Path, page: Path, clip: str) -> None:
+    """Record the player of a page as a GIF, while it shows every STEP-th frame of a clip."""
+    pictures = []
+    with open_browser(*SIZE) as browser:
+        browser.get(f"{page.resolve().as_uri()}#{urlencode({'clip': clip, 't': 0})}")
+        element = browser.find_element("id", "player-player")
+        browser.implicitly_wait(20)
+        browser.find_element("css selector", "#player-name:not(:empty)")  # waits until the clip is open
+        time_line = browser.find_element("id", "player-time-line")
+        box = (0, 0, element.rect["width"], time_line.rect["y"] + time_line.rect["height"] - element.rect["y"])
+        frames = int(time_line.get_attribute("aria-valuemax")) + 1
+        for frame in range(0, frames, STEP):
+            browser.execute_script(f"seek({frame})")
+            picture = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB").crop(box)
+            pictures.append(
+                picture.quantize(COLOURS, dither=Image.Dither.NONE, palette=pictures[0] if pictures else None)
+            )
+    with whole_file(path) as file:
+        duration = round(1000 * STEP / FPS)
+        pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
 
 
 def _data_settings(run: Path) -> dict[str, Any]:

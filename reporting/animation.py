@@ -46,10 +46,9 @@ from evaluation import detections
 from evaluation.localization import Detections
 from reporting.skeleton_view import FAINT, GRID, INK, LEFT, PAPER, RIGHT, SkeletonView, font, write_line
 from utils.atomic import whole_file
-from utils.errors import UserError, nearest, run_command
+from utils.errors import UserError, run_command
 from utils.skeleton import FPS
-from utils.store import SUBSETS, Split
-from utils.text import printable
+from utils.store import Split
 
 # All in pixels: width of a picture, and heights of its title, of a line of its label, of its skeleton and of its foot.
 WIDTH, TITLE, LINE, BODY, FOOT = 480, 26, 22, 400, 14
@@ -168,13 +167,9 @@ def found_texts(found: Detections, frames: int, classes: Sequence[str], most: in
 def main() -> None:
     args = parse_arguments()
     split = Split.open(args.data, args.split)
-    ids = [sid for subset in SUBSETS for sid in split.clip_ids(subset)]
-    if args.clip not in ids:
-        hint = printable(nearest(args.clip[:100], ids[:10_000]), 300)
-        raise UserError(f"{split.folder}: has no clip {args.clip!r}; {hint}")
-    found = None
+    place, found = split.index(args.clip), None
     if args.detections:
-        found = detections.read(args.detections, ids, split.classes).of_clip(ids.index(args.clip))
+        found = detections.read(args.detections, split.clip_ids(), split.classes).of_clip(place)
     joints = split.store.joints(args.clip)
     if not np.isfinite(joints).all():
         raise UserError(f"{split.store.folder}: clip {args.clip} has joints that are not finite; prepare it again")

@@ -30,11 +30,10 @@ if __name__ == "__main__":
     check_first(parse_arguments)  # now, because the imports below take seconds
 
 import numpy as np
-from PIL import Image
 
-from reporting.animation import clip_texts
 from reporting.figures import class_minutes, clip_lengths
-from reporting.skeleton_view import pose_strip
+from reporting.packed_clips import PlayedClip, pack
+from reporting.player import player_data
 from reporting.templates import render
 from utils.atomic import write_whole
 from utils.errors import run_command
@@ -42,7 +41,7 @@ from utils.manifest import OTHER_DURATION
 from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
-EXAMPLES, POSES = 8, 8  # clips shown, and poses of each
+EXAMPLES, CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
 MATRIX = 12  # classes; overlaps of more classes are shown as a list of the largest, not as a matrix
 LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes or clips named in one warning
@@ -102,7 +101,9 @@ def write_card(split: Split) -> Path:
         left_out=_left_out(split),
         reasons=_reasons(split),
         most_reasons=LISTED,
-        examples=[(name, split.store.clips[sid], _pose_strip(split, sid)) for name, sid in example_clips(split)],
+        examples=EXAMPLES,
+        most_classes=CLASSES,
+        player=player_data([_example(split, *chosen) for chosen in example_clips(split)], split.classes),
     )
     path = split.folder / "card.html"
     write_whole(path, page.encode())
@@ -127,7 +128,7 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
 
 def pose_stats(split: Split) -> PoseStats:
     """Examine the middle frame of every clip."""
-    ids = [sid for subset in SUBSETS for sid in split.clip_ids(subset)]
+    ids = split.clip_ids()
     middle = [split.store.joints(sid)[split.store.clips[sid].frames // 2] for sid in ids]
     poses = np.array(middle, np.float64).reshape(-1, NUM_JOINTS, 3)
     finite = np.isfinite(poses).all(axis=(1, 2))
@@ -161,17 +162,22 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
     return found
 
 
-def example_clips(split: Split, count: int = EXAMPLES) -> list[tuple[str, str]]:
-    """(class, clip id) for the `count` most frequent classes: a training clip of median length, no clip twice."""
+def example_clips(split: Split, classes: int = CLASSES) -> list[tuple[str, str]]:
+    """(class, clip id) of EXAMPLES training clips of middle lengths for the most frequent classes, no clip twice."""
     ids = split.clip_ids("train") or split.clip_ids("val")
     present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
-    for label in np.argsort(-present.sum(axis=0), kind="stable")[:count]:
+    for label in np.argsort(-present.sum(axis=0), kind="stable")[:classes]:
         free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]
         free.sort(key=lambda sid: len(split.labels(sid)))
-        if free:
-            chosen[free[len(free) // 2]] = split.classes[label]
+        for part in range(1, EXAMPLES + 1) if free else ():
+            chosen[free[len(free) * part // (EXAMPLES + 1)]] = split.classes[label]
     return [(name, sid) for sid, name in chosen.items()]
+
+
+def _example(split: Split, name: str, sid: str) -> dict[str, Any]:
+    note = f"example of {name}, {split.store.clips[sid].feat_p}"
+    return pack(PlayedClip(sid, split.store.joints(sid), split.labels(sid), note=note), split.classes)
 
 
 def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> Rows:
@@ -214,12 +220,6 @@ def _reasons(split: Split) -> Rows:
 
     counts = Counter(sorted(short(reason) for reason in split.store.manifest.left_out.values()))
     return [[reason[:200], clips] for reason, clips in counts.most_common()]
-
-
-def _pose_strip(split: Split, sid: str) -> Image.Image | None:
-    """Some poses of a clip. None if its joints are not finite."""
-    joints = split.store.joints(sid)
-    return pose_strip(joints, FPS, POSES, clip_texts(split, sid)) if np.isfinite(joints).all() else None
 
 
 def _listed(names: list[str]) -> str:

@@ -72,12 +72,17 @@ class PredictionSet:
         (self.out / name / PREDICTION).unlink(missing_ok=True)
         self.failed[file_of(path)] = name, reason
 
+    def complete(self) -> dict[str, Results]:
+        """The segments of each recording that is complete and belongs to this set, by name, sorted."""
+        stored = {name: made.made_from for name, made in self._stored().items() if self._belongs(made)}
+        found = {name: predictions.finished(self.out / name, facts) for name, facts in stored.items()}
+        return {name: results for name, results in found.items() if results is not None}
+
     def write_joint_files(self) -> Results:
         """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""
         results: Results = {}
-        for name, made in self._stored().items():
-            if self._belongs(made):
-                results |= predictions.finished(self.out / name, made.made_from) or {}
+        for found in self.complete().values():
+            results |= found
         write_json(self.out / "segments.json", {"version": "1.0", "results": results, "external_data": {}})
         predictions.write_table(self.out / "segments.csv", results)
         rows = sorted((name, reason, file) for file, (name, reason) in self.failed.items())

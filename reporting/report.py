@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis
 from evaluation.metrics import detection_map, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
+from reporting.packed_clips import PlayedClip, pack_varied
+from reporting.player import player_data
 from reporting.style import save_figure
 from reporting.templates import render
 from utils import config
 from utils.atomic import write_json
 from utils.skeleton import FPS
-
-MOST_CLIPS = 3  # best clips shown, and worst clips shown
 
 
 def report_html(
@@ -30,7 +29,7 @@ def report_html(
     clips: Sequence[ClipResult],
     diagnosis: Diagnosis,
     history: Sequence[dict[str, Any]],
-    time_line: Callable[[int], Figure],
+    joints: Callable[[str], np.ndarray],
 ) -> str:
     """The report as an HTML page that needs no other file.
 
@@ -38,7 +37,7 @@ def report_html(
         results: the content of results.json.
         clips: the clips of the corrected evaluation.
         history: the rows of metrics.jsonl; empty if the training is not known.
-        time_line: draws the time line of a clip, given its index.
+        joints: returns the joints (T, 25, 3) of the clip with a name, in metres, z up.
     """
     settings = results["settings"]
     confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in clips)
@@ -59,7 +58,7 @@ def report_html(
         lowest=f"{LOWEST:g}",
         epochs=len(history),
         training=training_figure(history, settings["refine"]["start"]) if history else None,
-        **_clips(clips, corrected, time_line),
+        **_clips(clips, corrected, joints, settings["eval"]["thresholds"]),
         settings=_changed_settings(settings),
     )
 
@@ -90,17 +89,23 @@ def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
     return [[name, *ap, ap.mean(), clip_level, *missed.get(name, (0, None))] for name, ap, clip_level in columns]
 
 
-def _clips(clips: Sequence[ClipResult], evaluation: Evaluation, time_line: Callable[[int], Figure]) -> dict[str, Any]:
-    """Best and worst clips, each with AP, number of true segments and time line; quartiles of the AP of all clips."""
+def _clips(
+    clips: Sequence[ClipResult],
+    evaluation: Evaluation,
+    joints: Callable[[str], np.ndarray],
+    thresholds: Sequence[float],
+) -> dict[str, Any]:
+    """The player's data, and the quartiles of the AP of all clips."""
     ap = clip_ap(evaluation)
-    segments = np.bincount(evaluation.truth.clip, minlength=len(clips))
-    scored = np.flatnonzero(segments)
-    shown = min(MOST_CLIPS, (len(scored) + 1) // 2)
-    examples = {}
-    for heading, sign in (("Best", -1), ("Worst", 1)):
-        order = scored[np.lexsort((-segments[scored], sign * ap[scored]))][:shown]
-        examples[heading] = [(clips[i], ap[i], segments[i], time_line(i)) for i in order]
-    return {"examples": examples, "quartiles": np.percentile(ap[scored], [25, 50, 75])}
+
+    def load(index: int) -> PlayedClip:
+        name, frame_probs, _, labels = clips[index]
+        found = evaluation.detections.of_clip(index)
+        return PlayedClip(name, joints(name)[: len(labels)], labels, (found,), frame_probs, (ap[index],))
+
+    packed = pack_varied(ap, load, evaluation.classes)
+    data = player_data(packed, evaluation.classes, ["found"], thresholds=thresholds)
+    return {"player": data, "quartiles": np.nanpercentile(ap, [25, 50, 75])}
 
 
 def _changed_settings(settings: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -94,30 +93,6 @@ class SkeletonView:
         return image
 
 
-def pose_strip(
-    joints: np.ndarray, fps: float, count: int, labels: Sequence[str], height: int = 190, width: int = 120
-) -> Image.Image:
-    """Draw `count` poses of a clip side by side, at even intervals of time. A shorter clip shows each frame once.
-
-    Args:
-        joints: (T, 25, 3) metres, z up. Every pose stands in the middle of its place, even if the body travels.
-        labels: the text below the pose, for each of the T frames.
-        height, width: pixels of each pose with its time and label.
-    """
-    count = min(count, len(joints))
-    frames = ((np.arange(count) + 0.5) * len(joints) / count).astype(int)
-    poses = joints[frames] - joints[frames, :1] * np.array([1.0, 1.0, 0.0])
-    view = SkeletonView(poses, (width, height - 36))
-    strip = Image.new("RGB", (count * width, height), PAPER)
-    draw = ImageDraw.Draw(strip)
-    for place, (frame, pose) in enumerate(zip(frames, poses, strict=True)):
-        strip.paste(view.draw(pose), (place * width, 0))
-        centre = (place + 0.5) * width
-        draw.text((centre, height - 36), f"{frame / fps:.1f} s", FAINT, font(12), anchor="ma")
-        write_line(draw, (centre, height - 17), labels[frame], width - 6, INK, 12, anchor="ma")
-    return strip
-
-
 def write_line(
     draw: ImageDraw.ImageDraw,
     place: tuple[float, float],
@@ -126,7 +101,6 @@ def write_line(
     colour: str,
     size: int,
     bold: bool = False,
-    anchor: str = "la",
 ) -> None:
     """Write one line of text, cut to at most `width` pixels."""
     text = drawable(text)
@@ -135,7 +109,7 @@ def write_line(
         while text and letters.getlength(text + "…") > width:
             text = text[:-1]
         text = text.rstrip() + "…"
-    draw.text(place, text, colour, letters, anchor=anchor)
+    draw.text(place, text, colour, letters)
 
 
 @cache

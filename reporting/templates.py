@@ -1,12 +1,14 @@
 """HTML pages from the Jinja2 templates in `templates/`.
 
-A page is one file: its pictures are embedded, and it loads and runs nothing. Names of classes and clips come from
-untrusted files, so every value is escaped, and characters that cannot be printed become replacement characters.
+A page is one file: its pictures are embedded, and it loads nothing. Its content security policy names the digests of
+its own style and script, so that nothing else can run. Names of classes and clips come from untrusted files, so every
+value is escaped, and characters that cannot be printed become replacement characters.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from numbers import Integral, Number, Real
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
 from reporting.style import write_png
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(template: str, **values: Any) -> str:
@@ -53,12 +58,23 @@ def data_uri(picture: Figure | Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def assets(*names: str) -> Markup:
+    """The text of styles or scripts in `templates/`, one after the other, as they are."""
+    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a style or script, as a content security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
 ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
     undefined=StrictUndefined,
     finalize=show,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"number_columns": number_columns, "data_uri": data_uri}
+ENVIRONMENT.filters |= {"number_columns": number_columns, "data_uri": data_uri, "digest": digest}
+ENVIRONMENT.globals["assets"] = assets

@@ -50,7 +50,7 @@ def time_line(
         thresholds: the thresholds of the proposals.
     """
     true = np.zeros((len(frame_probs), len(classes)), bool) if labels is None else labels
-    shown, hidden = _shown_classes(true, detections)
+    shown, hidden = shown_classes(true, detections)
     rows = [(row, label, drawable(classes[label], MAX_NAME)) for row, label in enumerate(shown)]
     separate = len(rows) > 1 and (len(rows) > MAX_CURVES or len(true) >= LONG)
     panels = [[row] for row in rows] if separate else [rows]
@@ -80,7 +80,7 @@ def time_line(
     return figure
 
 
-def _shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]:
+def shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]:
     """The classes to show, and the number of further classes that occur or are detected."""
     best = np.full(labels.shape[1], -np.inf)
     np.maximum.at(best, detections.label, detections.scores)

@@ -22,6 +22,8 @@ from model.localizer import Localizer
 from prepare.formats.amass import read_poses
 from prepare.skeletons import recordings
 from prepare.skeletons.body_joints import BodyJoints
+from reporting import packed_clips
+from tests.reporting.test_player import player_of
 from utils import config
 from utils.errors import run_command
 from utils.lock import lock_folder
@@ -278,6 +280,27 @@ def test_an_animation_is_written_when_asked_for(
         path, joints, fps, labels, title, *_ = asked[n - 1]
         assert (len(joints), len(labels), fps, title) == (frames, frames, 30, f"e:person{n}")
         assert any(label.split()[0] in CLASSES for label in labels if label)
+
+
+def test_a_page_shows_all_recordings_also_those_that_were_done_before(
+    motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--weights", weights, "--fps", 30, "--out", tmp_path, "--page"]
+    given = [motion / "b.npy", motion / "e.skeleton", *more]
+    assert run(monkeypatch, *given) == 0
+    data = player_of((tmp_path / "player.html").read_text(encoding="utf-8"))
+    assert [clip["name"] for clip in data["clips"]] == ["b", "e:person1", "e:person2"]
+    assert [(clip["first"], clip["frames"]) for clip in data["clips"]] == [(0, 90), (0, 90), (30, 60)]
+    assert [len(clip["found"][0]) for clip in data["clips"]] == [len(found) for found in results(tmp_path).values()]
+    assert (data["truth"], data["classes"]) == (False, list(CLASSES))
+    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 1)
+    assert run(monkeypatch, *given) == 0
+    assert "2 of them before" in capsys.readouterr().out
+    pages = sorted(tmp_path.glob("player*.html"))
+    assert [len(player_of(page.read_text(encoding="utf-8"))["clips"]) for page in pages] == [1, 1, 1]
+    monkeypatch.undo()
+    assert run(monkeypatch, *given) == 0
+    assert list(tmp_path.glob("player*.html")) == [tmp_path / "player.html"]
 
 
 def test_ctrl_c_keeps_finished_recordings_and_ends_with_130(

@@ -30,6 +30,7 @@ from utils.manifest import (
     write_manifest,
 )
 from utils.skeleton import FPS, NUM_JOINTS
+from utils.text import printable
 
 STORE_PREFIX = "skeletons-"
 
@@ -107,9 +108,16 @@ class Split:
                 )
         return cls(folder, manifest, store)
 
-    def clip_ids(self, subset: str) -> list[str]:
-        """Ids of the clips in `train` or `val`, in the order of the manifest."""
-        return [sid for sid, _ in self.manifest.clips[subset]]
+    def clip_ids(self, subset: str | None = None) -> list[str]:
+        """Ids of the clips in `train` or `val`, or of all clips, in the order of the manifest."""
+        return [sid for name, sid, _ in self.manifest.clips_in_order() if subset in (name, None)]
+
+    def index(self, sid: str) -> int:
+        """The place of a clip among all clips. Raises UserError when the split does not have it."""
+        if sid not in self._rows:
+            hint = printable(nearest(sid[:100], list(self._rows)[:10_000]), 300)
+            raise UserError(f"{self.folder}: has no clip {sid!r}; {hint}")
+        return list(self._rows).index(sid)
 
     def labels(self, sid: str) -> np.ndarray:
         """Classes of each frame of a clip, (T, K) bool. A frame has several where actions overlap."""

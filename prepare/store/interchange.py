@@ -37,13 +37,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--split", required=True, help="name of the split, such as split1")
     add("--out", type=Path, required=True, help="folder for the files")
     what = "released pickles, ActivityNet's ground truth, pyskl's pickle, or features for ActionFormer and OpenTAD"
-    add(
-        "--format",
-        metavar="NAME",
-        choices=FORMATS,
-        default=FORMATS[0],
-        help=f"{', '.join(FORMATS)}: {what} (default: %(default)s)",
-    )
+    what = f"{', '.join(FORMATS)}: {what} (default: %(default)s)"
+    add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=what)
     add("--weights", type=Path, metavar="FILE", help="for --format features: a best.pt or last.pt of train.py")
     gaps = "for --format released: frames without annotation become background or are removed (default: background)"
     add("--gaps", choices=("background", "removed"), default="background", help=gaps)

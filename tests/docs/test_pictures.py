@@ -7,16 +7,21 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from docs import pictures
 from docs.pictures import main, make_pictures
 from evaluation import detections
 from evaluation.localization import Detections
+from reporting.packed_clips import PlayedClip, pack
+from reporting.player import player_data, write_player
+from tests.reporting.test_player import moving
 from utils.errors import UserError
 from utils.store import Split
 
-NAMES = ["time_line.png", "animation.gif"]
+NAMES = ["player.gif", "animation.gif"]
 
 
 @pytest.fixture()
@@ -29,10 +34,19 @@ def run(make_split: Callable[..., Split], tmp_path: Path) -> Path:
     (folder / "results.json").write_text(json.dumps({"settings": {"data": data}}))
     found = Detections.of([0], [1], [[3, 9]], [0.5])
     detections.write(folder / "detections.json", found, split.clip_ids("val"), split.classes)
-    Image.new("RGB", (20, 10)).save(folder / "time_line.png")
+    clip = PlayedClip("val1", moving(9), split.labels("val1"), (found,))
+    write_player(
+        folder / "report.html", "a run", "", player_data([pack(clip, split.classes)], split.classes, ["found"])
+    )
     return folder
 
 
+@pytest.fixture()
+def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "record_player", lambda path, *_: path.write_bytes(b"GIF89a, the player"))
+
+
+@pytest.mark.usefixtures("no_browser")
 def test_both_pictures_are_the_same_each_time(run: Path, tmp_path: Path) -> None:
     outs = [tmp_path / "one", tmp_path / "two"]
     for out in outs:
@@ -40,17 +54,28 @@ def test_both_pictures_are_the_same_each_time(run: Path, tmp_path: Path) -> None
     for name in NAMES:
         first, second = ((out / name).read_bytes() for out in outs)
         assert first == second, name
-    assert (outs[0] / "time_line.png").read_bytes() == (run / "time_line.png").read_bytes()
     with Image.open(outs[0] / "animation.gif") as animation:
         assert animation.n_frames == 10  # every third frame of the first clip
 
 
+def test_the_player_is_recorded_in_a_browser_from_the_first_frame_to_the_last(run: Path, tmp_path: Path) -> None:
+    try:
+        pictures.record_player(tmp_path / "player.gif", run / "report.html", "val1")
+    except UserError as error:
+        pytest.skip(str(error))
+    with Image.open(tmp_path / "player.gif") as recorded:
+        assert (recorded.n_frames, recorded.info["duration"]) == (3, 100)
+        first, last = [np.asarray(recorded.convert("RGB")) for frame in (0, 2) if recorded.seek(frame) is None]
+    assert (first != last).any(axis=2).sum() > 500  # body and cursor move
+
+
+@pytest.mark.usefixtures("no_browser")
 def test_a_picture_is_replaced_only_if_asked_for(run: Path, tmp_path: Path) -> None:
     (tmp_path / "animation.gif").write_bytes(b"before")
     with pytest.raises(UserError, match=r"animation\.gif: exists; .*--replace"):
         make_pictures(run, tmp_path)
     assert (tmp_path / "animation.gif").read_bytes() == b"before"
-    assert not (tmp_path / "time_line.png").exists()
+    assert not (tmp_path / "player.gif").exists()
     make_pictures(run, tmp_path, replace=True)
     assert (tmp_path / "animation.gif").read_bytes().startswith(b"GIF8")
 
@@ -68,6 +93,7 @@ def test_the_sketch_of_the_method_needs_no_other_file() -> None:
     assert not re.search(r"<script|<image|https?://(?!www\.w3\.org/2000/svg)", sketch)
 
 
+@pytest.mark.usefixtures("no_browser")
 def test_the_command_writes_beside_the_run_unless_told_otherwise(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["pictures", "--run", str(run)])
     main()

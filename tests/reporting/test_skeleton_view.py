@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
-from reporting.skeleton_view import FLOOR, LEFT, PAPER, RIGHT, SCALE, TRUNK, SkeletonView, pose_strip, write_line
+from reporting.skeleton_view import FLOOR, LEFT, PAPER, RIGHT, SCALE, TRUNK, SkeletonView, write_line
 from utils.skeleton import NUM_JOINTS
 
 SIZE = (200, 160)
@@ -95,22 +95,6 @@ def test_a_body_without_extent_can_be_drawn() -> None:
     assert SkeletonView(np.zeros((3, 25, 3)), SIZE).draw(np.zeros((25, 3))).size == SIZE
 
 
-def test_a_strip_shows_poses_spread_evenly_over_the_clip() -> None:
-    joints = np.repeat(star()[None], 100, axis=0) + np.linspace(0, 50, 100)[:, None, None] * [1, 0, 0]
-    strip = pose_strip(joints, 30, 4, 100 * ["walk"], height=150, width=90)
-    assert strip.size == (360, 150)
-    unlabelled = np.asarray(pose_strip(joints, 30, 4, [("" if n in (12, 37, 62, 87) else "walk") for n in range(100)]))
-    assert (unlabelled[-17:] == 255).all()  # these are the four frames whose labels are written below the poses
-    heads = pixels(strip, TRUNK)[:, 0] // 90
-    assert (
-        np.bincount(heads, minlength=4).min() > 8
-    )  # each pose is drawn in its own place, although the body travels 50 m
-
-
-def test_a_strip_of_a_short_clip_shows_each_frame_once() -> None:
-    assert pose_strip(star()[None], 30, 8, ["walk"]).width == 120
-
-
 def test_a_line_that_is_too_long_is_cut_to_the_width() -> None:
     widths = []
     for text in ("walk", "walk " * 400):
@@ -123,4 +107,4 @@ def test_a_line_that_is_too_long_is_cut_to_the_width() -> None:
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00", "\u202ewave", "日本", "", "\n"])
 def test_any_text_can_be_written(odd: str) -> None:
-    assert np.asarray(pose_strip(star()[None], 30, 1, [odd])).any()
+    write_line(ImageDraw.Draw(Image.new("RGB", (100, 20))), (0, 0), odd, 100, "#000", 12)

@@ -18,10 +18,10 @@ from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from reporting.templates import ENVIRONMENT, render
+from docs.browser import BROWSERS
+from reporting.templates import ENVIRONMENT, digest, render
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-EMPTY = {"meta", "img", "br"}  # elements without an end tag
+EMPTY = {"meta", "img", "br", "input"}  # elements without an end tag
 HOSTILE = "</title></style><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>&amp;'\""
 PAGE = """{% extends "page.html" %}
 {% block title %}{{ text }}{% endblock %}
@@ -90,7 +90,11 @@ def test_a_page_asks_for_nothing_beside_itself_and_runs_nothing() -> None:
     places = [a[key] for _, a in reader.elements for key in ("src", "href") if key in a]
     assert all(place.startswith(("data:image/png;base64,", "#")) for place in places)
     policy = next(a["content"] for e, a in reader.elements if e == "meta" and "http-equiv" in a)
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    style = re.search(r"<style>(.*?)</style>", everything(""), re.DOTALL)[1]
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src 'none'; "
+        "base-uri 'none'; form-action 'none'"
+    )
     assert not re.search(r"url\(|@import", everything(""))
 
 
@@ -104,6 +108,11 @@ def assert_all_sections_are_linked(html: str) -> None:
 def test_a_missing_value_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'results' is undefined"):
         render("report.html")
+
+
+def test_the_digest_is_that_of_the_standard() -> None:
+    # The example of https://www.w3.org/TR/CSP3/#framework-directive-source-list, "sha256" of alert('Hello, world.');
+    assert digest("alert('Hello, world.');") == "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="
 
 
 def macro(call: str, **values: object) -> str:

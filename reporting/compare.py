@@ -1,0 +1,129 @@
+"""Compare two runs on the same validation clips: the differences in AP, and both detections of each clip.
+
+python -m reporting.compare work_dir/split1 work_dir/best --out compare.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from utils.command_line import argument_parser, check_first
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, "python -m reporting.compare")
+    add = parser.add_argument
+    add("run_a", type=Path, metavar="RUN_A", help="a run's folder, with results.json and detections.json")
+    add("run_b", type=Path, metavar="RUN_B", help="the folder of the run that is compared with it")
+    add("--data", type=Path, metavar="ROOT", help="prepared data (default: as in the first run's results.json)")
+    add("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    check_first(parse_arguments)  # now, because the imports below take seconds
+
+import numpy as np
+
+from evaluation.protocols import Evaluation
+from evaluation.score import score
+from reporting.packed_clips import PlayedClip, pack_fitting
+from reporting.player import player_data
+from reporting.report import clip_ap
+from reporting.templates import render
+from utils.atomic import write_whole
+from utils.errors import UserError, run_command
+from utils.store import Split
+
+RUNS = ("A", "B")
+
+
+def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> str:
+    """The comparison as an HTML page that needs no other file.
+
+    Args:
+        names: of the runs, for example their folders.
+        evaluations: of the same clips by the same protocol.
+    """
+    a, b = evaluations
+    ap = np.stack([clip_ap(a), clip_ap(b)], axis=1)
+    change = np.abs(ap[:, 1] - ap[:, 0])
+
+    def load(index: int) -> PlayedClip:
+        sid = a.names[index]
+        found = tuple(evaluation.detections.of_clip(index) for evaluation in evaluations)
+        note = split.store.clips[sid].feat_p
+        return PlayedClip(sid, split.store.joints(sid), split.labels(sid), found, ap=tuple(ap[index]), note=note)
+
+    packed = pack_fitting(np.argsort(-change, kind="stable").tolist(), load, split.classes)
+    return render(
+        "compare.html",
+        split=split.name,
+        runs=list(zip(RUNS, names, strict=True)),
+        tious=[f"{tiou:g}" for tiou in a.tious],
+        overall=[
+            [f"{run}: {name}", *evaluation.map_at, evaluation.average_map]
+            for run, name, evaluation in zip(RUNS, names, evaluations, strict=True)
+        ]
+        + [["B − A", *(b.map_at - a.map_at), b.average_map - a.average_map]],
+        classes=[
+            [name, before.mean(), after.mean(), *(after - before), (after - before).mean()]
+            for name, before, after in zip(split.classes, a.ap.T, b.ap.T, strict=True)
+        ],
+        changed=[int((ap[:, 1] > ap[:, 0]).sum()), int((ap[:, 1] < ap[:, 0]).sum()), int((change == 0).sum())],
+        clips=len(a.names),
+        player=player_data(list(packed.values()), split.classes, RUNS),
+    )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a run was evaluated on: root, split, store, max_frames and tious, from its results.json.
+
+    Raises UserError when the folder holds no finished run.
+    """
+    path = folder / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        data, tious = results["settings"]["data"], results["settings"]["eval"]["tious"]
+        facts = {"root": data["root"], "max_frames": data["max_frames"], "tious": tious}
+        return {**facts, "split": results["split"], "store": results["store"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected the folder of a finished run, or of its evaluation"
+        ) from None
+
+
+def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split, tuple[Evaluation, Evaluation]]:
+    """The split and the corrected evaluations of both runs. Raises UserError when they are not of the same clips."""
+    first, second = map(read_run, folders)
+    for name in ("split", "store", "max_frames", "tious"):
+        if first[name] != second[name]:
+            raise UserError(
+                f"{folders[1]}: its {name} is {second[name]}, and that of {folders[0]} is {first[name]}. "
+                "Only runs that were evaluated on the same clips can be compared: evaluate one again by --phase test"
+            )
+    split = Split.open(root or first["root"], first["split"])
+    if split.store.digest != first["store"]:
+        raise UserError(
+            f"{split.folder}: has the store {split.store.digest[:12]}, but the runs have {first['store'][:12]}. "
+            "Name the folder of their data by --data, or evaluate both again by --phase test"
+        )
+    return split, tuple(
+        score(folder / "detections.json", split, "val", first["max_frames"], first["tious"])[0] for folder in folders
+    )
+
+
+def main() -> None:
+    args = parse_arguments()
+    split, evaluations = evaluate_runs((args.run_a, args.run_b), args.data)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(args.out, compare_html(split, (str(args.run_a), str(args.run_b)), evaluations).encode())
+    a, b = (evaluation.average_map for evaluation in evaluations)
+    print(f"written: {args.out}; average mAP {a:.2f} and {b:.2f}, difference {b - a:+.2f}")
+
+
+if __name__ == "__main__":
+    run_command(main)

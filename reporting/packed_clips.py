@@ -1,0 +1,172 @@
+"""Clips as the player receives them: joints and curves as compressed text, segments with their kinds of errors."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from evaluation.diagnosis import TIOU, kinds
+from evaluation.localization import Detections, ground_truth
+from evaluation.metrics import match, nan_to_none, ranking
+from reporting.skeleton_view import HEAD_RADIUS, SOLE
+from reporting.time_lines import shown_classes
+from utils.skeleton import LEFT_SHOULDER, RIGHT_SHOULDER
+from utils.text import printable
+
+PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
+EXTREMES = 10  # best clips, and worst clips, that are shown even if not all clips fit on the page
+QUANTUM = 0.001  # metres; joints are rounded to multiples of it
+MAX_NAME = 200  # characters
+
+
+@dataclass(frozen=True)
+class PlayedClip:
+    """A clip as the player shows it. T frames, K classes.
+
+    Attributes:
+        joints: (T, 25, 3) metres, z up. The body may travel.
+        labels: (T, K) bool, or None if the true segments are unknown.
+        found: the clip's detections by each run, in frames of `joints`.
+        frame_probs: the class activation sequence (T, K+1), background last, or None.
+        ap: the clip's AP in percent of each run; NaN if it is not defined.
+        note: shown behind the name.
+        first: the number of the first frame, if the recording starts earlier.
+    """
+
+    name: str
+    joints: np.ndarray
+    labels: np.ndarray | None = None
+    found: tuple[Detections, ...] = ()
+    frame_probs: np.ndarray | None = None
+    ap: tuple[float, ...] = ()
+    note: str = ""
+    first: int = 0
+
+
+def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
+    """A clip as JSON for the player.
+
+    True segments are [class, start, end, score of the detection that takes it by each run, or null]. Detections are
+    [class, start, end, score, index of its kind of error, or -1], by run.
+    """
+    frames, number = len(clip.joints), len(classes)
+    labels = np.zeros((frames, number), bool) if clip.labels is None else clip.labels
+    truth = ground_truth([labels])
+    taken_by: list[list[float | None]] = [[] for _ in range(len(truth))]
+    found = []
+    for run in clip.found:
+        ranked = run.where(ranking(run, number))
+        ranked = replace(ranked, clip=np.zeros_like(ranked.clip))
+        taken = match(ranked, truth, [TIOU])[0]
+        kind = np.full(len(ranked), -1) if clip.labels is None else kinds(ranked, truth, taken)[0]
+        scores = ranked.scores.round(4).tolist()
+        found.append(_rows(ranked, scores, kind.tolist()))
+        by_segment = dict(zip(taken.tolist(), scores, strict=True))
+        for segment, taken_with in enumerate(taken_by):
+            taken_with.append(by_segment.get(segment))
+    shown, hidden = shown_classes(labels, Detections.concatenate(clip.found))
+    finite = bool(np.isfinite(clip.joints).all())
+    quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
+    return {
+        "name": printable(clip.name, MAX_NAME),
+        "note": " · ".join(
+            filter(None, [printable(clip.note), f"{hidden} more classes have no row" if hidden else ""])
+        ),
+        "frames": frames,
+        "first": clip.first,
+        "quantum": quantum,
+        "joints": _pack_joints(clip.joints, quantum) if finite else None,
+        "view": _view(clip.joints) if finite else None,
+        "classes": ", ".join(
+            printable(classes[label], MAX_NAME) for label in shown if clip.labels is None or labels[:, label].any()
+        ),
+        "shown": shown,
+        "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
+        "truth": [row[:3] + scores for row, scores in zip(_rows(truth), taken_by, strict=True)],
+        "found": found,
+        "ap": [nan_to_none(float(value)) for value in clip.ap],
+    }
+
+
+def pack_fitting(
+    order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
+) -> dict[int, dict[str, Any]]:
+    """Pack clips in this order while they fit on a page. Returns them by index; at least one.
+
+    Args:
+        load: returns the clip with an index.
+    """
+    packed: dict[int, dict[str, Any]] = {}
+    size = 0
+    for index in order:
+        clip = pack(load(index), classes)
+        size += packed_bytes(clip)
+        if size > PAGE_BYTES and packed:
+            break
+        packed[index] = clip
+    return packed
+
+
+def pack_varied(ap: np.ndarray, load: Callable[[int], PlayedClip], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Pack the clips that fit on a page: the best, the worst, and an even choice by AP (N,). They keep their order."""
+    packed = pack_fitting(varied_order(ap), load, classes)
+    return [packed[index] for index in sorted(packed)]
+
+
+def varied_order(ap: np.ndarray) -> list[int]:
+    """All indices: the best and worst clips in turn, then such that every beginning is an even choice by AP."""
+    ranked = np.argsort(-ap, kind="stable").tolist()  # NaN last
+    ends = [ranked[place] for n in range(min(EXTREMES, len(ranked))) for place in (n, -1 - n)]
+    bits = max(1, len(ranked)).bit_length()
+    even = sorted(range(len(ranked)), key=lambda place: f"{place:0{bits}b}"[::-1])
+    return list(dict.fromkeys([*ends, *(ranked[place] for place in even)]))
+
+
+def packed_bytes(clip: dict[str, Any]) -> int:
+    """About the size of a packed clip on the page."""
+    rows = len(clip["truth"]) + sum(map(len, clip["found"]))
+    return 200 + 40 * rows + len(clip["joints"] or "") + len(clip["curves"] or "")
+
+
+def _view(joints: np.ndarray) -> dict[str, float]:
+    """What the camera needs: the height of the floor, height and radius of the motion, and where the body looks."""
+    lowest, highest = joints[..., 2].min(), joints[..., 2].max()
+    reach = np.linalg.norm((joints - joints[:, :1])[..., :2], axis=-1).max()
+    left = (joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER]).mean(axis=0)
+    view = {
+        "floor": lowest - SOLE,
+        "height": highest + HEAD_RADIUS - lowest + SOLE,
+        "radius": max(0.6, reach) + 0.25,
+        "front": np.arctan2(-left[0], left[1]),  # the angle of the mean direction
+    }
+    return {name: round(float(value), 4) for name, value in view.items()}
+
+
+def _rows(segments: Detections, *columns: list) -> list[list]:
+    """[class, start, end, ...] of each segment."""
+    frames = segments.segments.round(2).tolist()
+    return [[k, *ends, *rest] for k, ends, *rest in zip(segments.label.tolist(), frames, *columns, strict=True)]
+
+
+def _pack_joints(joints: np.ndarray, quantum: float) -> str:
+    """Joints as compressed text. Second differences of smooth motion are small: about 47 bytes a frame remain."""
+    steps = np.round(joints.reshape(len(joints), -1) / quantum).astype("<i2")
+    for _ in range(2):
+        steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # modulo 65536, as the player adds
+    codes = (steps << 1) ^ (steps >> 15)  # zigzag: small numbers of both signs have small codes
+    return _compress(np.ascontiguousarray(codes.T).reshape(-1, 1).view(np.uint8).T)
+
+
+def _pack_curves(probs: np.ndarray) -> str:
+    """255·√probability as compressed text. The eye cannot tell finer steps apart. NaN becomes 0."""
+    levels = np.round(255 * np.sqrt(np.clip(np.nan_to_num(probs), 0, 1))).astype(np.uint8)
+    return _compress(np.diff(levels, axis=0, prepend=np.zeros_like(levels[:1])).T)
+
+
+def _compress(values: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(values.tobytes())).decode("ascii")

@@ -1,0 +1,90 @@
+"""The comparison of two runs shows the right differences, and refuses runs on other clips."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation import detections
+from evaluation.localization import Detections, ground_truth
+from reporting.compare import main
+from tests.reporting.test_player import player_of
+from tests.reporting.test_report import rows
+from utils.errors import UserError
+from utils.store import Split
+
+
+@pytest.fixture()
+def split(make_split: Callable[..., Split]) -> Split:
+    return make_split(train=[5], val=[60, 30, 50])
+
+
+def run(where: Split, folder: Path, found: Detections, **changes: object) -> Path:
+    """The folder of a run that found these detections in the validation clips."""
+    folder.mkdir()
+    data = {"root": str(where.folder.parent), "max_frames": 1000}
+    results = {"split": where.name, "store": where.store.digest, **changes}
+    results["settings"] = {"data": data, "eval": {"tious": [0.1, 0.5]}}
+    (folder / "results.json").write_text(json.dumps(results))
+    detections.write(folder / "detections.json", found, where.clip_ids("val"), where.classes)
+    return folder
+
+
+def compare(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> str:
+    out = folders[0].parent / "compare.html"
+    monkeypatch.setattr(sys, "argv", ["compare", *map(str, folders), "--out", str(out)])
+    main()
+    return out.read_text(encoding="utf-8")
+
+
+def test_differences_are_those_of_both_runs(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = ground_truth([split.labels(sid) for sid in split.clip_ids("val")])
+    worse = truth.where((truth.label != 1) & (truth.clip != 1))
+    folders = [run(split, tmp_path / "better", truth), run(split, tmp_path / "worse", worse)]
+    html = compare(monkeypatch, *folders)
+    table = rows(html)
+    share = 100 * np.mean(truth.clip[truth.label == 0] != 1)  # of walk's segments that are left
+    assert table[f"A: {folders[0]}"] == [["100.0"] * 3]
+    assert table["walk"] == [["100.0", f"{share:.1f}", *[f"{share - 100:.1f}"] * 3]]
+    assert table["wave"] == [["100.0", "0.0", "-100.0", "-100.0", "-100.0"]]
+    assert table["B − A"] == [[f"{share / 2 - 100:.1f}"] * 3]
+    assert f"difference {share / 2 - 100:+.2f}" in capsys.readouterr().out
+    clips = player_of(html)["clips"]
+    assert clips[0]["name"] == "val1"  # changed most
+    assert clips[0]["ap"] == [pytest.approx(100), 0]
+    assert [len(found) for found in clips[0]["found"]] == [(truth.clip == 1).sum(), 0]
+    assert "0 have a higher AP in B, 3 have a lower one, and 0\nhave the same" in html
+
+
+@pytest.mark.parametrize("change", ["split", "store", "folder", "damaged"])
+def test_runs_on_other_clips_are_refused(
+    change: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = Detections.concatenate([])
+    first = run(split, tmp_path / "a", none)
+    second = run(split, tmp_path / "b", none, **({change: "other"} if change in ("split", "store") else {}))
+    expected = rf"b: its {change} is other, and that of .*a is .* evaluate one again by --phase test"
+    if change == "folder":
+        second, expected = tmp_path, r"results\.json: cannot be read .*; expected the folder of a finished run"
+    if change == "damaged":
+        (second / "results.json").write_text('{"settings": []}')
+        expected = r"b/results\.json: cannot be read"
+    with pytest.raises(UserError, match=expected):
+        compare(monkeypatch, first, second)
+    assert not (tmp_path / "compare.html").exists()
+
+
+def test_data_that_were_prepared_anew_are_refused(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = Detections.concatenate([])
+    folders = [run(split, tmp_path / name, none, store="0" * 64) for name in "ab"]
+    with pytest.raises(UserError, match="has the store .*, but the runs have 000000000000"):
+        compare(monkeypatch, *folders)
