@@ -35,7 +35,7 @@ SUBSET_NAMES = {"train": "training", "val": "validation"}  # ActivityNet's
 def export_ground_truth(split: Split, out: Path) -> list[Path]:
     """Write ActivityNet's ground truth, as `prepare.own_data` reads it. Labels without times have no segment."""
     clips = [(sid, sid, subset) for subset in SUBSETS for sid in split.clip_ids(subset)]
-    return [_write_annotations(split, clips, out, untimed=True), _write_classes(split, out)]
+    return [_write_annotations(split, clips, out / f"{split.name}.json", untimed=True), _write_classes(split, out)]
 
 
 def export_pyskl(split: Split, out: Path) -> list[Path]:
@@ -80,11 +80,13 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
             with whole_file(out / "features" / f"{quote(sid, safe='')}.npy") as file:
                 np.save(file, features.float().cpu().numpy())
             written.append((quote(sid, safe=""), sid, subset))
-    print(f"feat_stride {AGCN.stride}, num_frames 1, default_fps {FPS}, input_dim {network.backbone.out_channels}")
-    return [_write_annotations(split, written, out, untimed=False), _write_classes(split, out), out / "features"]
+    facts = f"feat_stride {AGCN.stride}, num_frames 1, default_fps {FPS}, input_dim {network.backbone.out_channels}"
+    print(f"settings of ActionFormer: {facts}")
+    annotations = _write_annotations(split, written, out / f"{split.name}_features.json", untimed=False)
+    return [annotations, _write_classes(split, out), out / "features"]
 
 
-def _write_annotations(split: Split, clips: list[tuple[str, str, str]], out: Path, *, untimed: bool) -> Path:
+def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Path, *, untimed: bool) -> Path:
     """Write the annotations of clips, each given by its name in the file, its id and its subset, as JSON."""
     database: dict[str, Any] = {}
     for name, sid, subset in clips:
@@ -98,9 +100,9 @@ def _write_annotations(split: Split, clips: list[tuple[str, str, str]], out: Pat
             found += [{"label": split.classes[k], "label_id": k} for k in known]
         about = {"subset": SUBSET_NAMES[subset], "duration": len(labels) / FPS, "fps": FPS, "frame": len(labels)}
         database[name] = {**about, "annotations": found}
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{split.name}.json", {"version": split.name, "database": database})
-    return out / f"{split.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"version": split.name, "database": database})
+    return path
 
 
 def _write_classes(split: Split, out: Path) -> Path:
