@@ -91,9 +91,10 @@ class TrainingState:
 def train(folder: Path, resume: bool, settings: Settings, device: torch.device, held: ExitStack) -> int:
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
-    clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
+    data = settings.data
+    clips = SkeletonClips(split, "train", LabelPolicy.of(data), data.normalization, frame_step=data.frame_step)
     print(clips.summary())
-    clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
+    clips, held_out = hold_out(clips, data.holdout, settings.train.seed)
     batches = train_loader(clips, settings)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
@@ -219,7 +220,7 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
             raise UserError(
                 f"train.supervised=true: {len(untimed)} clips have labels without times, such as {untimed[0]}"
             )
-        labels = [torch.from_numpy(clips.frame_labels(i).copy()) for i in range(len(clips))]
+        labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine)
 
