@@ -251,7 +251,8 @@ def epoch_line(row: dict[str, Any], settings: Settings) -> str:
         line += " (jumps: pseudo-labels enter the loss)"
     if "corrected" in row:
         scores = row["corrected"]
-        line += f"  mAP {scores['mAP']:.2f}  classification mAP {scores['classification_mAP']:.2f}"
+        at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""
+        line += f"  mAP {scores['mAP']:.2f}{at_half}  classification mAP {scores['classification_mAP']:.2f}"
     return f"{line}  {row['frames_per_second']:.0f} frames/s"
 
 

@@ -121,7 +121,7 @@ def score_windows(
 
 
 def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
-    """Rows (T', K) of every step-th frame, interpolated linearly to all T frames. Those after the last row repeat it."""
+    """Rows (T', K) of every step-th frame, interpolated linearly to all T frames. The last row stays to the end."""
     if step == 1:
         return rows
     position = np.minimum(np.arange(frames) / step, len(rows) - 1)

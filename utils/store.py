@@ -61,7 +61,7 @@ class SkeletonStore:
         return self.people(sid)[:, 0]
 
     def people(self, sid: str) -> np.ndarray:
-        """Joints of all M people of one clip, (T, M, 25, 3) as in `joints`; zeros in frames where a person is absent."""
+        """Joints of all M people of one clip, (T, M, 25, 3) as `joints`. Those of absent people are zeros."""
         clip = self.clips[sid]
         rows = self._joints[clip.start : clip.start + clip.rows]
         return rows.reshape(clip.frames, clip.people, NUM_JOINTS, 3)
