@@ -40,11 +40,12 @@ from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
-from utils.config import Settings, TrainSettings
-from utils.device import choose_device, describe, set_matrix_precision
+from utils.config import Settings
+from utils.device import choose_device, compiled, describe, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
 from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
+from utils.schedule import learning_rate, say_new_schedule
 from utils.stops import run_until_stopped
 from utils.store import Split
 
@@ -120,13 +121,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
         say_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
-    network = model
-    if settings.train.compile and distributed.size() > 1 and settings.train.sync_batch_norm:
-        raise UserError(
-            "train.compile=true: batch norm over several ranks is not compiled; set train.sync_batch_norm=false"
-        )
-    if settings.train.compile:  # features are channels-last already; inductor's choice fails on strided dynamic lengths
-        network = torch.compile(model, dynamic=True, options={"layout_optimization": False})
+    network = compiled(model, settings.train) if settings.train.compile else model
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -223,25 +218,6 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
         labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine)
-
-
-def learning_rate(train: TrainSettings, epoch: int) -> float:
-    """Adam's learning rate in an epoch: constant, or falling along half a cosine (Loshchilov & Hutter 2017)."""
-    if train.schedule == "constant":
-        return train.learning_rate
-    return train.learning_rate * (1 + math.cos(math.pi * epoch / train.epochs)) / 2
-
-
-def say_new_schedule(before: int, train: TrainSettings, epoch: int) -> None:
-    """Print what another number of epochs does to the learning rate of a resumed run. `epoch` is the next one."""
-    if train.schedule == "constant" or train.epochs in (before, epoch):
-        return
-    old = learning_rate(train.model_copy(update={"epochs": before}), epoch - 1)
-    print(
-        f"warning: train.epochs was {before} and is {train.epochs}: the cosine schedule moves the learning rate from "
-        f"{old:.3g} in epoch {epoch} to {learning_rate(train, epoch):.3g} in epoch {epoch + 1}. "
-        f"The result differs from that of a run that had {train.epochs} epochs from its start"
-    )
 
 
 def epoch_line(row: dict[str, Any], settings: Settings) -> str:

@@ -13,9 +13,7 @@ import pytest
 from commands import COMMANDS, ROOT, parser_of
 from commands import SOURCES as ALL_SOURCES
 
-import arguments
 import utils
-from prepare.skeletons import recordings
 
 SOURCES = [path for path in ALL_SOURCES if path != Path(__file__)]
 HOW = r"(python (?:-m )?[\w./]+|bash [\w/]+\.sh)"  # how an example line begins
@@ -29,8 +27,8 @@ def with_subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentP
 def calls(command: str) -> set[str]:
     """How a command is called in examples."""
     module = command.removesuffix(".py").replace("/", ".")
-    scripts = {"prepare.build": "bash prepare/generate_dataset.sh"}
-    return {f"python {command}", f"python -m {module}", scripts.get(module, f"python {command}")}
+    script = "prepare/generate_dataset.sh" if command == "prepare/build.py" else f"{command.removesuffix('.py')}.sh"
+    return {f"python {command}", f"python -m {module}", f"bash {script}"}
 
 
 def test_the_commands_are_found() -> None:
@@ -167,7 +165,3 @@ def test_every_required_package_is_looked_for() -> None:
     imported_as = {"PyYAML": "yaml", "scikit-learn": "sklearn", "Jinja2": "jinja2", "pillow": "PIL"}
     names = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
     assert {imported_as.get(name, name) for name in names} - {"av"} == {*utils.REQUIRED}
-
-
-def test_the_options_of_predict_know_the_axes_of_its_readers() -> None:
-    assert set(arguments.UPWARD_AXES) == set(recordings.AXIS_ROTATIONS)

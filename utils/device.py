@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import nn
 
 from utils import distributed
+from utils.config import TrainSettings
 from utils.errors import UserError
 
 
@@ -42,7 +44,7 @@ def describe(device: torch.device) -> str:
     """The device by name, for a message."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} with {torch.get_num_threads()} threads"
+    return f"{device} (threads: {torch.get_num_threads()})"
 
 
 def set_matrix_precision(name: str) -> None:
@@ -51,6 +53,16 @@ def set_matrix_precision(name: str) -> None:
     PyTorch's default allows TF32 in convolutions only. CPUs do not use TF32.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "high"
+
+
+def compiled(network: nn.Module, train: TrainSettings) -> nn.Module:
+    """The network, compiled once for all lengths of clips. Raises UserError when its batch norm spans several ranks."""
+    if distributed.size() > 1 and train.sync_batch_norm:
+        raise UserError(
+            "train.compile=true: batch norm over several ranks is not compiled; set train.sync_batch_norm=false"
+        )
+    # Features are channels-last already, and inductor's own choice of layouts fails on strided dynamic lengths.
+    return torch.compile(network, dynamic=True, options={"layout_optimization": False})
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "bvh").mkdir(parents=True)
     poses = motions.poses(3.0)
     joints = motions.joints_of(poses)
-    motions.write_body_bvh(folder / "bvh" / "one.bvh", poses, mixamo=True)
+    motions.write_body_bvh(folder / "bvh" / "one.bvh", poses, named=motions.mixamo_name)
     np.savez(folder / "two.npz", joints=joints, fps=30)
     np.savez(folder / "three.npz", poses=poses, mocap_framerate=np.array(30.0))
     motions.write_ntu(folder / "four.skeleton", len(joints), {"7": (list(range(10, len(joints))), joints[10:])})
