@@ -94,9 +94,8 @@ def prepare(
         takes = Takes(root, read_people, {"settings": {"method": METHOD, "format": "PKU-MMD"}, **ORIGIN})
         # Of all protocols in the same order; the split decides the subset
         shared = sorted((replace(clip, subset=None) for clip in clips), key=lambda clip: clip.sid)
-        store, left_out = update_store(
-            out / takes.store_name(), takes, shared, places, problems, set(places), workers
-        )  # fmt: skip
+        folder = out / takes.store_name()
+        store, left_out = update_store(folder, takes, shared, places, problems, set(places), workers)
         write_label_set(out / name, classes, clips, store, ORIGIN, dict.fromkeys(SUBSETS, 0))
         findings = check_times(recordings, rows, store)
         findings["recordings without a file of skeletons or labels"] = [sid for sid in recordings if sid in problems]
