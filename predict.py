@@ -203,6 +203,7 @@ def score(
         predictor.window,
         settings.eval.min_video_score,
         predictor.device,
+        settings.data.frame_step,
     ):
         if write_features:
             write_features(window.features)

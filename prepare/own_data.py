@@ -52,18 +52,15 @@ from prepare.formats.babel import Annotation, Segment, read_actions
 from prepare.formats.folders import SUFFIXES, walk
 from prepare.skeletons.recordings import WITHOUT_MOTION, read_recording
 from prepare.store.splits import check_split, write_label_set
+from prepare.store.summary import Findings, write_findings
 from prepare.store.update import METHOD, Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
-from utils.atomic import write_whole
 from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
 from utils.skeleton import FPS
 from utils.store import SUBSETS, SkeletonStore, Split
-from utils.text import printable
 
-Findings = dict[str, list[str]]  # entries by what they are
-SHOWN = 5  # entries of a list that are printed; report.txt has all
 SHORTEST = 3  # frames; the default of eval.min_length, below which no detection can be
 BEYOND = 0.1  # seconds; smaller differences of times are not reported
 
@@ -116,13 +113,8 @@ def prepare(
         report["recordings that cannot be used"] = unusable
         report["recordings without annotation"] = sorted(set(files) - set(places.values()))
         report["labels that look alike, kept apart"] = alike(classes or labels)
-        report = {what: [printable(entry) for entry in entries] for what, entries in report.items() if entries}
-        lines = [f"{what} ({len(entries)}): {entry}\n" for what, entries in report.items() for entry in entries]
-        write_whole(folder / "report.txt", "".join(lines).encode())
     print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
-    for what, entries in report.items():
-        more = f"; and {len(entries) - SHOWN} more in {folder / 'report.txt'}" if len(entries) > SHOWN else ""
-        print(f"{what} ({len(entries)}): {'; '.join(entries[:SHOWN])}{more}")
+    write_findings(folder / "report.txt", report)
     print(f"look: {write_card(Split.open(out, name))}")
     return folder
 

@@ -15,6 +15,9 @@ JOINT_NAMES = (
 )  # fmt: skip
 NUM_JOINTS = len(JOINT_NAMES)
 
+# Index in JOINT_NAMES of each joint of Kinect v2, which lists the tip of the hand before the thumb
+KINECT_ORDER = (*range(21), 22, 21, 24, 23)
+
 PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8
 
 # (child, parent), counted from 0; following the parents leads to the chest (joint 20)

@@ -84,9 +84,9 @@ def export_split(split: Split, policy: LabelPolicy, out: Path) -> list[Path]:
             labels = policy.apply(split.labels(sid), split.annotated(sid))
             if labels is None:
                 continue
-            joints = np.array(split.store.joints(sid)[: len(labels)])
+            joints = np.array(split.store.people(sid)[: len(labels)])
             content["sid"].append(sid)
-            content["X"].append(joints.transpose(2, 0, 1)[..., None])
+            content["X"].append(joints.transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
         path = out / f"{split.name}_{subset}.pkl"

@@ -135,25 +135,25 @@ def _clips(
             case Part(frames=0):
                 problems[clip.sid] = f"has no frame within the annotated {clip.duration:g} s"
                 continue
-            case Part(take, fps, frames):
+            case Part(take, fps, frames, people):
                 source = {"file": take.file, "bytes": take.bytes, "sha256": take.sha256}
                 seconds = clip.duration or frames / FPS
                 facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
-                made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, **facts)
+                made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, people=people, **facts)
             case _:  # the take is unchanged, or it is gone and its joints stay
                 made = stored[clip.sid].model_copy(update={"start": start, "subset": clip.subset})
         clips.append(made)
-        start += made.frames
+        start += made.rows
     return clips, problems
 
 
 def _joints(
     clips: list[Clip], fresh: dict[str, Job], parts: Path, before: SkeletonStore | None
 ) -> Iterator[np.ndarray]:
-    """The joints (T, 25, 3) of each clip, in order: from its part if it is `fresh`, else from the store before."""
+    """The joints (T, M, 25, 3) of each clip, in order: from its part if it is `fresh`, else from the store before."""
     for clip in clips:
         if clip.sid not in fresh:
-            yield before.joints(clip.sid)
+            yield before.people(clip.sid)
             continue
         found = read_part(parts, fresh[clip.sid])
         if found is None or found[0].source.sha256 != clip.source["sha256"]:

@@ -34,7 +34,7 @@ def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Pa
     assert isinstance(part, Part)
     found, joints = read_part(tmp_path, job)
     assert found == part
-    assert joints.shape == (20, 25, 3)
+    assert joints.shape == (20, 1, 25, 3)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     for damaged in (b"", b"{}\n", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
