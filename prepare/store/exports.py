@@ -21,12 +21,11 @@ from feeders.label_policy import LabelPolicy
 from model.agcn import AGCN
 from model.checkpoint import load_localizer
 from model.inference import for_inference
-from prepare.formats.ntu import ORDER
 from utils import config
 from utils.atomic import whole_file, write_json, write_whole
 from utils.device import choose_device
 from utils.progress import progress
-from utils.skeleton import FPS
+from utils.skeleton import FPS, KINECT_ORDER
 from utils.store import SUBSETS, Split
 
 SUBSET_NAMES = {"train": "training", "val": "validation"}  # ActivityNet's
@@ -41,16 +40,16 @@ def export_ground_truth(split: Split, out: Path) -> list[Path]:
 def export_pyskl(split: Split, out: Path) -> list[Path]:
     """Write the annotation pickle of pyskl and MMAction2: all clips, with the list of their classes as label.
 
-    `keypoint` is (M, T, V, C): one person, metres, z up, joints in the order of NTU RGB+D.
+    `keypoint` is (M, T, V, C): people, metres, z up, joints in the order of NTU RGB+D.
     """
     ids = {subset: split.clip_ids(subset) for subset in SUBSETS}
     annotations = []
     for sid in (sid for subset in SUBSETS for sid in ids[subset]):
         labels = split.labels(sid)
         present = labels.any(axis=0) | split.untimed(sid)
-        joints = np.array(split.store.joints(sid)[: len(labels), ORDER])
+        joints = split.store.people(sid)[: len(labels)][:, :, list(KINECT_ORDER)]
         about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(present).tolist()}
-        annotations.append({**about, "keypoint": joints[None]})
+        annotations.append({**about, "keypoint": joints.transpose(1, 0, 2, 3)})
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / f"{split.name}.pkl") as file:
         pickle.dump({"split": ids, "annotations": annotations}, file, protocol=4)
@@ -60,17 +59,18 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
 def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     """Write a checkpoint's features of all clips, and their annotations, as ActionFormer and OpenTAD read them.
 
-    `features/<clip>.npy` is (T', D) float32, T' = ⌈T / 8⌉: row i belongs to frame 8i. A clip is named by its id, with
-    percent signs for characters that no file name may have. Clips longer than the checkpoint's data.max_frames and
-    labels without times are left out. Raises UserError when the checkpoint is damaged or has other classes.
+    `features/<clip>.npy` is (T', D) float32, T' = ⌈T / S⌉ with S = 8 · data.frame_step: row i belongs to frame S·i. A
+    clip is named by its id, with percent signs for characters that no file name may have. Clips longer than the
+    checkpoint's data.max_frames and labels without times are left out. Raises UserError when the checkpoint is damaged
+    or has other classes.
     """
     model, settings = load_localizer(weights, split.classes, config.load())
-    device = choose_device(None)
+    device, step = choose_device(None), settings.data.frame_step
     network, policy = for_inference(model).to(device), LabelPolicy.of(settings.data).corrected()
     (out / "features").mkdir(parents=True, exist_ok=True)
     written = []
     for subset in SUBSETS:
-        clips = SkeletonClips(split, subset, policy, settings.data.normalization)
+        clips = SkeletonClips(split, subset, policy, settings.data.normalization, frame_step=step)
         print(clips.summary())
         for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
             (sid,) = (clips.clip_ids[index] for index in batch.index.tolist())
@@ -80,7 +80,9 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
             with whole_file(out / "features" / f"{quote(sid, safe='')}.npy") as file:
                 np.save(file, features.float().cpu().numpy())
             written.append((quote(sid, safe=""), sid, subset))
-    facts = f"feat_stride {AGCN.stride}, num_frames 1, default_fps {FPS}, input_dim {network.backbone.out_channels}"
+    facts = (
+        f"feat_stride {AGCN.stride * step}, num_frames 1, default_fps {FPS}, input_dim {network.backbone.out_channels}"
+    )
     print(f"settings of ActionFormer: {facts}")
     annotations = _write_annotations(split, written, out / f"{split.name}_features.json", untimed=False)
     return [annotations, _write_classes(split, out), out / "features"]

@@ -29,9 +29,9 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.smplh_body import load_body
+from prepare.formats.body_model import load_body
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.skeletons.options import AXIS_ROTATIONS
-from prepare.skeletons.smplh import SmplhJoints
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import Plan, perform, plan_clip
 from utils.errors import UserError, run_command
@@ -51,7 +51,7 @@ def write_pkummd(out: Path, takes: int, seconds: float = 60.0, seed: int = 0) ->
     if out.exists() or not 2 <= takes <= 9999 or not 1 <= seconds <= 600:
         raise UserError(f"{out}: expected a new folder, 2 to 9999 takes and 1 to 600 seconds; change an option")
     out.parent.mkdir(parents=True, exist_ok=True)
-    joints_of = SmplhJoints(load_body("synthetic"))
+    joints_of = BodyJoints(load_body("synthetic"))
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
         root = Path(scratch) / "data"
         skeletons, labels = root / "Data" / "PKU_Skeleton_Renew", root / "Label" / "Train_Label_PKU_final"
@@ -76,7 +76,7 @@ def write_pkummd(out: Path, takes: int, seconds: float = 60.0, seed: int = 0) ->
 
 
 def _take(
-    joints_of: SmplhJoints, rng: np.random.Generator, seconds: float, turn: int, two: bool
+    joints_of: BodyJoints, rng: np.random.Generator, seconds: float, turn: int, two: bool
 ) -> tuple[np.ndarray, str]:
     """Joints (T, 2, 25, 3), z up, and rows of labels of a take. Without a second person there are zeros."""
     plan = plan_clip(rng, seconds, turn, gap_share=0.08)
@@ -94,7 +94,7 @@ def _take(
     return np.stack([first, second], axis=1), "".join(rows)
 
 
-def _perform(joints_of: SmplhJoints, plan: Plan, rng: np.random.Generator) -> np.ndarray:
+def _perform(joints_of: BodyJoints, plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Joints (T, 25, 3) of one person in place."""
     poses, _ = perform(plan, Performer(rng), FPS, rng)
     return joints_of(poses)

@@ -16,13 +16,13 @@ import torch
 from feeders.dataset import network_input
 from model.localizer import Localizer
 from prepare import own_data
-from prepare.formats.ntu import ORDER
 from prepare.skeletons.options import ReadOptions
 from prepare.store import interchange
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl
 from utils import config
 from utils.errors import UserError, run_command
 from utils.run import FORMAT, write_checkpoint
+from utils.skeleton import KINECT_ORDER
 from utils.store import Split
 
 CLASSES = ("walk", "wave")
@@ -66,7 +66,7 @@ def test_the_pickle_has_pyskls_layout(make_split, tmp_path: Path) -> None:
     for sid, annotation in by_name.items():
         M, T, V, C = annotation["keypoint"].shape
         assert (1, annotation["total_frames"], 25, 3) == (M, T, V, C)
-        assert np.array_equal(annotation["keypoint"][0][:, ORDER], split.store.joints(sid))  # swapped back
+        assert np.array_equal(annotation["keypoint"][0][:, KINECT_ORDER], split.store.joints(sid))  # swapped back
         one_hot = torch.zeros(len(CLASSES))
         one_hot[annotation["label"]] = 1.0  # as pyskl does for a list of labels
         assert one_hot.bool().tolist() == split.labels(sid).any(axis=0).tolist()
