@@ -1,0 +1,1 @@
+import utils as utils  # says what to do if a package is missing, before another import fails

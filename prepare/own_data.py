@@ -18,10 +18,8 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
 
-from utils.command_line import argument_parser, check_first  # first: utils says what to do if a package is missing
-
-# isort: split
 from prepare.skeletons.options import BODY, LIMITS, ReadOptions, add_read_options, check_limits
+from utils.command_line import argument_parser, check_first
 
 ROOT = Path(__file__).parents[1]
 

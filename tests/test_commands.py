@@ -87,7 +87,7 @@ def test_an_unknown_option_is_refused_by_its_name(
     if any(isinstance(action, argparse._SubParsersAction) for action in required):
         parser = with_subcommands(parser)[1]
         required = [action for action in parser._actions if action.required]
-    values = [part for action in required for part in (*action.option_strings[:1], "1")]
+    values = [part for action in required for part in (*action.option_strings[:1], (action.choices or "1")[0])]
     with pytest.raises(SystemExit) as ended:
         parser.parse_args([*values, "--no-such-option", "1"])
     assert ended.value.code == 2
