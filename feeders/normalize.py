@@ -12,11 +12,14 @@ SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     """Centre every frame on the spine joint and rotate the whole clip. (T, V, 3) → the same shape; z points up.
 
-    method "upright": one rotation about z. It brings left → right shoulder of the first frame to +x. Whether a person
-        stands, lies or leans does not change.
-    method "released": as in the released code, two rotations, each by the smallest angle. The first brings pelvis →
-        spine of the first frame to +z, the second left → right shoulder to +x. Where the shoulders point away from
-        +x, the second one can tilt the body, even upside down.
+    Two vectors of the first frame decide the rotation: from the left to the right shoulder, and from the pelvis to the
+    spine.
+
+    method "upright": one rotation about z, which turns the shoulder vector to +x. A person who stands, lies or leans
+        still does so.
+    method "released": as in the released code, two rotations, each by the smallest angle. The first one turns the spine
+        vector to +z, the second one turns the shoulder vector to +x. If the shoulder vector points away from +x, the
+        second rotation can tilt the body, even upside down.
     """
     joints = joints - joints[:, SPINE : SPINE + 1]
     if method == "upright":
