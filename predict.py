@@ -81,15 +81,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's stop signal acts like Ctrl-C
 
     # 1. The network and the recordings
-    model, settings, classes = load_trained(args.weights)
+    model, settings, classes, skeletons = load_trained(args.weights)
     if damaged := [name for name, values in model.state_dict().items() if not values.isfinite().all()]:
         raise UserError(f"{args.weights}: {damaged[0]} holds numbers that are not finite; use another checkpoint")
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
+    args.hands = args.hands or skeletons.get("hands", "released")  # of data from earlier versions or released pickles
     if args.body:
-        recordings.smplh_joints(args.body)  # a wrong body is an error now, before anything is written
+        recordings.body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
     inputs = recordings.find_inputs(args.inputs, args.out, predictions.PREDICTION)
 
@@ -204,6 +205,7 @@ def score(
         predictor.window,
         settings.eval.min_video_score,
         predictor.device,
+        settings.data.frame_step,
     ):
         if write_features:
             write_features(window.features)

@@ -93,9 +93,10 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     """Train a new or resumed run, write its results and return the exit status."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
-    clips = SkeletonClips(split, "train", LabelPolicy.of(settings.data), settings.data.normalization)
+    data = settings.data
+    clips = SkeletonClips(split, "train", LabelPolicy.of(data), data.normalization, frame_step=data.frame_step)
     print(clips.summary())
-    clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
+    clips, held_out = hold_out(clips, data.holdout, settings.train.seed)
     batches = train_loader(clips, settings)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
@@ -103,6 +104,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     run = resumed = None
     if distributed.is_main():  # only the main rank reads and writes the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
+        made = split.store.manifest.settings
+        identity["skeletons"] = {name: made[name] for name in ("model", "hands") if name in made}
         lock.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)
@@ -215,7 +218,7 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
             raise UserError(
                 f"train.supervised=true: {len(untimed)} clips have labels without times, such as {untimed[0]}"
             )
-        labels = [torch.from_numpy(clips.frame_labels(i).copy()) for i in range(len(clips))]
+        labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine)
 
@@ -227,7 +230,8 @@ def epoch_line(row: dict[str, Any], settings: Settings) -> str:
         line += " (jumps: pseudo-labels enter the loss)"
     if "corrected" in row:
         scores = row["corrected"]
-        line += f"  mAP {scores['mAP']:.2f}  classification mAP {scores['classification_mAP']:.2f}"
+        at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""
+        line += f"  mAP {scores['mAP']:.2f}{at_half}  classification mAP {scores['classification_mAP']:.2f}"
     return f"{line}  {row['frames_per_second']:.0f} frames/s"
 
 

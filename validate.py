@@ -23,7 +23,7 @@ from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from model.checkpoint import load_localizer
-from model.inference import score_clips
+from model.inference import every_frame, score_clips
 from model.localizer import Localizer
 from reporting.figures import confusion_figure
 from reporting.report import report_html, write_diagnosis
@@ -51,10 +51,12 @@ class Validation:
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device, subset: str = "val") -> None:
-        policy, normalization = LabelPolicy.of(settings.data), settings.data.normalization
+        data, policy = settings.data, LabelPolicy.of(settings.data)
         self.settings, self.device, self.split = settings, device, split
-        self.corrected = SkeletonClips(split, subset, policy.corrected(), normalization)
-        self.released = SkeletonClips(split, subset, policy, normalization)
+        self.corrected, self.released = (
+            SkeletonClips(split, subset, policy, data.normalization, frame_step=data.frame_step)
+            for policy in (policy.corrected(), policy)
+        )
         self.shown = varied_clips(self.corrected.video_labels, SHOWN)
         self.results: list[ClipResult] = []  # of the last corrected evaluation
 
@@ -235,4 +237,8 @@ def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> No
 
 
 def _results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[ClipResult]:
-    return [ClipResult(name, *scores[i], clips.frame_labels(i)) for i, name in enumerate(clips.clip_ids)]
+    results = []
+    for i, name in enumerate(clips.clip_ids):
+        (frame_probs, video_probs), labels = scores[i], clips.frame_labels(i)
+        results.append(ClipResult(name, every_frame(frame_probs, clips.frame_step, len(labels)), video_probs, labels))
+    return results

@@ -16,8 +16,8 @@ from smplx.body_models import SMPLH
 from smplx.utils import Struct
 
 from benchmarks.measure import Result, in_turn
-from prepare.formats.smplh_body import check_body
-from prepare.skeletons.smplh import SmplhJoints
+from prepare.formats.body_model import check_body
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.synthetic.body import body_structure
 from utils.device import choose_device
 
@@ -30,11 +30,11 @@ def joints(repeats: int) -> Iterator[Result]:
     Both run on the GPU when there is one. The copies to it and back are included.
     """
     structure, device = body_structure(), choose_device(None)
-    ours = SmplhJoints(check_body(structure, "the synthetic body"), device)
+    ours = BodyJoints(check_body(structure, "the synthetic body"), device=device)
     poses = np.random.default_rng(0).normal(0, 0.4, (8192, 156)).astype(np.float32)
 
     def full_mesh(batch: int) -> Callable[[int], None]:
-        model = SMPLH("", data_struct=Struct(**structure), use_pca=False, flat_hand_mean=False, batch_size=batch)
+        model = SMPLH("", data_struct=Struct(**structure), use_pca=False, flat_hand_mean=True, batch_size=batch)
         model.to(device)
         names = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose")
 

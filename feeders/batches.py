@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feeders.dataset import PERSONS, Sample, SkeletonClips
+from feeders.dataset import Sample, SkeletonClips
 from utils import distributed
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
@@ -22,7 +22,7 @@ class Batch:
     """What the network receives from the feeders.
 
     Attributes:
-        joints: (N, C, T, V, M) float32 metres, zeros in the padding.
+        joints: (N, C, T, V, M) float32 metres, zeros in the padding and for people who are absent.
         mask: (N, T) bool, real frames first.
         lengths: (N,) int64, real frames of each clip.
         video_labels: (N, K) float32.
@@ -62,10 +62,11 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
     N, C = len(samples), 3
     lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
     T = int(lengths.max()) if frames is None else frames
-    joints = np.zeros((N, C, T, NUM_JOINTS, PERSONS), dtype=np.float32)
+    M = max((sample.joints.shape[3] for sample in samples), default=1)
+    joints = np.zeros((N, C, T, NUM_JOINTS, M), dtype=np.float32)
     video_labels = np.zeros((N, classes), dtype=np.float32)
     for n, sample in enumerate(samples):
-        joints[n, :, : lengths[n]] = sample.joints.numpy()
+        joints[n, :, : lengths[n], :, : sample.joints.shape[3]] = sample.joints.numpy()
         video_labels[n] = sample.video_labels.numpy()
     mask, index = np.arange(T) < lengths[:, None], np.array([sample.index for sample in samples], dtype=np.int64)
     return Batch(*map(torch.from_numpy, (joints, mask, lengths, video_labels, index)))

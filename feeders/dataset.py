@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -13,8 +14,6 @@ from feeders.label_policy import LabelPolicy
 from feeders.normalize import normalize
 from utils.errors import UserError
 from utils.store import Split
-
-PERSONS = 1  # M
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,12 @@ class SkeletonClips:
         subset: "train" or "val".
         normalization: "upright" or "released" (`feeders.normalize`).
         clip_ids: only these of the subset's clips, in this order; None: all.
+        frame_step: the network sees every frame_step-th frame.
 
     Attributes:
         clip_ids: list of N ids; the index of a clip is its place in this list.
         classes: tuple of K names.
-        lengths: (N,) int64 frames.
+        lengths: (N,) int64 frames that the network sees.
         video_labels: (N, K) bool.
 
     Raises:
@@ -45,10 +45,16 @@ class SkeletonClips:
     """
 
     def __init__(
-        self, split: Split, subset: str, policy: LabelPolicy, normalization: str, clip_ids: list[str] | None = None
+        self,
+        split: Split,
+        subset: str,
+        policy: LabelPolicy,
+        normalization: str,
+        clip_ids: list[str] | None = None,
+        frame_step: int = 1,
     ) -> None:
         self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
-        self.classes = split.classes
+        self.classes, self.frame_step = split.classes, frame_step
         wanted = split.clip_ids(subset) if clip_ids is None else clip_ids
         labels = {sid: self._labels(sid) for sid in wanted}
         self.clip_ids = [sid for sid in wanted if labels[sid] is not None]
@@ -57,14 +63,14 @@ class SkeletonClips:
                 f"{split.folder}: no {subset} clip has a label of {', '.join(split.classes)} within "
                 f"data.max_frames = {policy.max_frames} frames; look at its split.json for what was left out and why"
             )
-        self.lengths = np.array([len(labels[sid]) for sid in self.clip_ids])
+        self.lengths = np.array([math.ceil(len(labels[sid]) / frame_step) for sid in self.clip_ids])
         self.video_labels = np.stack([labels[sid].any(axis=0) | split.untimed(sid) for sid in self.clip_ids])
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
     def __getitem__(self, index: int) -> Sample:
-        joints = self.split.store.joints(self.clip_ids[index])[: self.lengths[index]]
+        joints = self.split.store.people(self.clip_ids[index])[:: self.frame_step][: self.lengths[index]]
         video_labels = torch.from_numpy(self.video_labels[index]).float()
         return Sample(network_input(joints, self.normalization), video_labels, index)
 
@@ -79,7 +85,7 @@ class SkeletonClips:
         return f"{len(self)} {self.subset} clips; left out: {left_out or 'none'}"
 
     def frame_labels(self, index: int) -> np.ndarray:
-        """Frame labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only."""
+        """Labels (T, K) bool of all frames of a clip, for evaluation and the fully-supervised upper bound only."""
         return self._labels(self.clip_ids[index])
 
     def _labels(self, sid: str) -> np.ndarray | None:
@@ -88,13 +94,13 @@ class SkeletonClips:
     def only(self, indices: np.ndarray) -> SkeletonClips:
         """A dataset of these clips alone; indices start from 0 again."""
         clip_ids = [self.clip_ids[i] for i in indices]
-        return SkeletonClips(self.split, self.subset, self.policy, self.normalization, clip_ids)
+        return SkeletonClips(self.split, self.subset, self.policy, self.normalization, clip_ids, self.frame_step)
 
 
 def network_input(joints: np.ndarray, normalization: str) -> Tensor:
-    """Normalise the joints (T, V, C) of one clip. Returns (C, T, V, M) float32."""
-    joints = normalize(np.asarray(joints, dtype=np.float64), normalization)
-    return torch.from_numpy(joints.astype(np.float32)).permute(2, 0, 1).unsqueeze(-1)
+    """Normalise the joints (T, V, C) or (T, M, V, C) of one clip. Returns (C, T, V, M) float32."""
+    joints = normalize(np.asarray(joints, dtype=np.float64), normalization).astype(np.float32)
+    return torch.from_numpy(joints.reshape(len(joints), -1, *joints.shape[-2:])).permute(3, 0, 2, 1)
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:

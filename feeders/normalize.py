@@ -1,4 +1,4 @@
-"""Normalisation: removes where a person stands and which way the person faces."""
+"""Normalisation: removes where the first person stands and which way this person faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
 
 
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
-    """Centre every frame on the spine joint and rotate the whole clip. (T, V, 3) → the same shape; z points up.
+    """Centre every frame on the spine joint and rotate the whole clip. z points up.
+
+    All people of a clip move as the first one does, so their distances and directions to each other stay. The joints
+    of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same shape.
 
     Two vectors of the first frame decide the rotation: from the left to the right shoulder, and from the pelvis to the
     spine.
@@ -21,11 +24,16 @@ def normalize(joints: np.ndarray, method: str) -> np.ndarray:
         vector to +z, the second one turns the shoulder vector to +x. If the shoulder vector points away from +x, the
         second rotation can tilt the body, even upside down.
     """
-    joints = joints - joints[:, SPINE : SPINE + 1]
-    if method == "upright":
-        return joints @ turn_about_z(joints[0, RIGHT_SHOULDER] - joints[0, LEFT_SHOULDER]).T
-    joints = joints @ smallest_rotation(joints[0, SPINE] - joints[0, PELVIS], np.array([0.0, 0.0, 1.0])).T
-    return joints @ smallest_rotation(joints[0, RIGHT_SHOULDER] - joints[0, LEFT_SHOULDER], np.array([1.0, 0.0, 0.0])).T
+    people = joints.reshape(len(joints), -1, *joints.shape[-2:])  # (T, M, V, 3)
+    there = people.any(axis=(2, 3), keepdims=True)
+    people = np.where(there, people - people[:, :1, SPINE : SPINE + 1], 0)
+    first = people[0, 0]
+    if method == "released":
+        people = people @ smallest_rotation(first[SPINE] - first[PELVIS], np.array([0.0, 0.0, 1.0])).T
+        first = people[0, 0]
+    shoulders = first[RIGHT_SHOULDER] - first[LEFT_SHOULDER]
+    turn = turn_about_z(shoulders) if method == "upright" else smallest_rotation(shoulders, np.array([1.0, 0.0, 0.0]))
+    return (people @ turn.T).reshape(joints.shape)
 
 
 def turn_about_z(direction: np.ndarray) -> np.ndarray:

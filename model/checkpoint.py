@@ -35,6 +35,7 @@ class Weights(BaseModel):
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
+    skeletons: dict[str, str] = {}  # of the training data: body model and hand poses of AMASS takes
 
 
 class Training(Weights):
@@ -131,8 +132,8 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
     return model, stored_settings.of_weights(settings, trained)
 
 
-def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
-    """The network in a checkpoint of this project, the settings of its training, and its classes.
+def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
+    """The network in a checkpoint of this project, the settings of its training, its classes and its `skeletons`.
 
     Raises:
         UserError: the file is missing or damaged, or holds weights alone.
@@ -140,7 +141,7 @@ def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
         raise UserError(f"{path}: holds weights alone, without classes and settings; expected a best.pt of train.py")
-    return _network(checkpoint, path)
+    return *_network(checkpoint, path), checkpoint.get("skeletons", {})
 
 
 def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: Path) -> None:
@@ -194,7 +195,7 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
 
 def _is_own(checkpoint: dict[str, Any]) -> bool:
     """Whether this project wrote the checkpoint."""
-    return Weights.model_fields.keys() <= checkpoint.keys()
+    return Weights.model_fields.keys() - {"skeletons"} <= checkpoint.keys()  # earlier versions wrote no "skeletons"
 
 
 def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:

@@ -95,6 +95,7 @@ def score_windows(
     longest: int,
     min_video_score: float,
     device: torch.device,
+    frame_step: int = 1,
 ) -> Iterator[ScoredWindow]:
     """Score a recording of any length, window by window. Sets evaluation mode.
 
@@ -105,12 +106,13 @@ def score_windows(
     Args:
         window: gives the network's input (C, T, V, M) for the frames [start, end).
         min_video_score: the lowest video probability of a class that may have detections in a window.
+        frame_step: the network sees every frame_step-th frame.
     """
     model.eval()
     spans = windows(frames, longest)
     overlap: list[np.ndarray] = []  # the previous window's scores of the frames that this window scores as well
     for i, (start, end) in enumerate(spans):
-        *rows, video_probs = _score(model, window(start, end).to(device), min_video_score)
+        *rows, video_probs = _score(model, window(start, end).to(device), min_video_score, frame_step)
         if overlap:
             rows = [_crossfade(before, now) for before, now in zip(overlap, rows, strict=True)]
         final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # the next window does not score these
@@ -118,15 +120,28 @@ def score_windows(
         yield ScoredWindow(*(part[:final] for part in rows), video_probs)
 
 
-def _score(model: Localizer, joints: Tensor, min_video_score: float) -> tuple[np.ndarray, ...]:
+def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
+    """Rows (T', K) of every step-th frame, interpolated linearly to all T frames. The last row stays to the end."""
+    if step == 1:
+        return rows
+    position = np.minimum(np.arange(frames) / step, len(rows) - 1)
+    left = position.astype(np.int64)
+    weight = (position - left).astype(rows.dtype)[:, None]
+    return (1 - weight) * rows[left] + weight * rows[np.minimum(left + 1, len(rows) - 1)]
+
+
+def _score(model: Localizer, joints: Tensor, min_video_score: float, step: int) -> tuple[np.ndarray, ...]:
     """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
+    frames = joints.shape[1]
+    joints = joints[:, ::step]
     T = joints.shape[1]
     lengths = torch.tensor([T], device=joints.device)
     output = model(joints.unsqueeze(0), joints.new_ones(1, T, dtype=torch.bool), lengths)
     frame_probs, video_probs = output.views[0].frame_probs[0], output.views[0].video_probs[0]
     features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
     gated = frame_probs * (video_probs >= min_video_score)
-    return tuple(part.float().cpu().numpy() for part in (frame_probs, gated, features, video_probs))
+    rows = [every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features)]
+    return *rows, video_probs.float().cpu().numpy()
 
 
 def _crossfade(before: np.ndarray, now: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from utils.config import ModelSettings
 
 
 class Output(NamedTuple):
-    """views: of both heads; results come from the first. features: (N, T', C), mean over joints and persons."""
+    """views: of both heads; results come from the first. features: (N, T', C), mean over joints and people."""
 
     views: tuple[View, View]
     features: Tensor
@@ -47,7 +47,7 @@ class Localizer(nn.Module):
         """Score a padded batch.
 
         Args:
-            joints: (N, C, T, V, M) in metres.
+            joints: (N, C, T, V, M) in metres, zeros for people who are absent.
             mask: (N, T) bool, true for real frames, which come first.
             lengths: (N,) int64, number of real frames.
         """
@@ -55,11 +55,38 @@ class Localizer(nn.Module):
         joints = joints.to(self.heads[0].prototypes.dtype).masked_fill(~mask.view(N, 1, T, 1, 1), 0)
         if not self.settings.mask_padding:  # as released: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
-        x = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C).permute(0, 3, 1, 2)  # channels-last in memory
+        x, real = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C), mask.repeat_interleave(M, 0)
+        if M > 1:  # who appears in no frame is not computed, and so is in no mean
+            there = people_there(joints)  # (N·M, T)
+            rows = there.any(1).nonzero().squeeze(1)
+            x, real, there = x[rows], real[rows], there[rows]
+        x = x.permute(0, 3, 1, 2)  # channels-last in memory
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            x, _ = self.backbone(x, mask.repeat_interleave(M, 0) if self.settings.mask_padding else None)
-        features = x.to(joints.dtype).mean(dim=3).unflatten(0, (N, M)).mean(dim=1).transpose(1, 2)  # (N, T', C)
+            x, _ = self.backbone(x, real if self.settings.mask_padding else None)
+        features = x.to(joints.dtype).mean(dim=3).transpose(1, 2)  # (N, T', C), or a row for each person
+        if M > 1:
+            features = mean_over_people(features, there[:, :: AGCN.stride], rows // M, N)
         second = features.detach() if self.settings.detach_second_view else features
         mask = mask[:, :: AGCN.stride]  # of the features
         views = tuple(head(seen, mask, lengths, T) for head, seen in zip(self.heads, (features, second), strict=True))
         return Output(views, features)
+
+
+def people_there(joints: Tensor) -> Tensor:
+    """In which frames each person is there: (N, C, T, V, M) → (N·M, T) bool.
+
+    The joints of an absent person are zeros. The first person counts as there in all frames, so that somebody is.
+    """
+    there = joints.ne(0).any(3).any(1).transpose(1, 2)  # (N, M, T)
+    first = torch.arange(there.shape[1], device=joints.device).view(1, -1, 1) == 0
+    return (there | first).flatten(0, 1)
+
+
+def mean_over_people(features: Tensor, there: Tensor, clip: Tensor, clips: int) -> Tensor:
+    """Mean of people's features (R, T', C) in each clip and frame, over those who are there (R, T'): (clips, T', C).
+
+    clip: (R,) the clip of each person.
+    """
+    weight = there.unsqueeze(-1).to(features.dtype)
+    total = features.new_zeros(clips, *features.shape[1:]).index_add(0, clip, features * weight)
+    return total / weight.new_zeros(clips, *weight.shape[1:]).index_add(0, clip, weight)

@@ -1,4 +1,4 @@
-"""Make the skeleton store and its splits from AMASS motion, BABEL labels and an SMPL-H body.
+"""Make the skeleton store and its splits from AMASS motion, BABEL labels and an SMPL-H or SMPL-X body.
 
     bash prepare/generate_dataset.sh                                         # splits 1, 2, 3 of the paper
     bash prepare/generate_dataset.sh --actions my.json --name mine           # your own classes, {"walk": 0, "wave": 1}
@@ -15,6 +15,7 @@ import os
 import sys
 from pathlib import Path
 
+from prepare.formats.flavours import HANDS
 from utils.command_line import argument_parser, check_first
 
 ROOT = Path(__file__).parents[1]
@@ -28,12 +29,14 @@ def parse_arguments() -> argparse.Namespace:
         shown = default.relative_to(ROOT)
         add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
 
-    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz")
+    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
     folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
     folder("--out", data / "processed_data", "where the store and the splits go")
-    body = 'SMPL-H model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
+    body = 'SMPL-H or SMPL-X model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
     add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
+    hands = "hand poses of the takes: as-is, or released, which adds the mean hand pose as the released code does"
+    add("--hands", metavar="NAME", choices=HANDS, default=HANDS[0], help=f"{hands} (default: %(default)s)")
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
     add("--replace", action="store_true", help="replace a split of this name that has other classes")
@@ -55,9 +58,9 @@ import numpy as np
 
 from prepare.formats.amass import AmassIndex, check_duration
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
+from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.errors import TakeError
-from prepare.formats.smplh_body import Body, body_digest, load_body
-from prepare.skeletons.smplh import SmplhJoints, read_joints
+from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import print_rates, print_takes
 from prepare.store.update import METHOD, Takes, update_store
@@ -78,16 +81,19 @@ def build(
     limit: int | None = None,
     babel_code: Path | None = None,
     replace: bool = False,
+    hands: str = HANDS[0],
 ) -> None:
     """Bring the store and the splits in `out` up to date.
 
     Args:
         amass, babel_folder: the unpacked downloads.
-        body_file: an SMPL-H file, a folder that holds one, or "synthetic".
+        body_file: a file of SMPL-H or SMPL-X, a folder that holds one, or "synthetic". It decides which flavour of
+            AMASS is used.
         label_sets: class names by index, by the name of the split.
         limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
         babel_code: a clone of BABEL's code; its table of frame rates is compared with the rates of the takes.
         replace: a split that exists with other classes is replaced.
+        hands: one of HANDS.
 
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
@@ -97,29 +103,32 @@ def build(
         check_split(out, name, classes, replace)
         check_actions(classes, known, f"label set {name!r}")
     body = load_body(body_file)
-    index = AmassIndex(amass, {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1})
+    joints_of = BodyJoints(body, hands)
+    flavour = joints_of.flavour
+    folders = {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1}
+    index = AmassIndex(amass, folders, flavour)
     places, problems = find_takes(index, babel)
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit)
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        facts = {"settings": {"method": METHOD, "body": body_digest(body)}, "babel": babel.hashes}
-        takes = Takes(amass, take_reader(body), facts)
+        settings = {"method": METHOD, "model": flavour.model, "body": body_digest(body), "hands": hands}
+        takes = Takes(amass, take_reader(joints_of), {"settings": settings, "babel": babel.hashes})
         folder = out / takes.store_name()
         store, left_out = update_store(folder, takes, babel.clips, places, problems, wanted, workers)
-        print_takes(babel.clips, left_out, store, limit)
+        print_takes(babel.clips, left_out, store, flavour, limit)
         print_rates(babel_code, store)
         for name, members in label_sets.items():
             write_label_set(out / name, members, babel.clips, store, {"babel": babel.hashes}, babel.unlabelled)
-    print(f"\nwritten: {', '.join(str(out / name) for name in label_sets)} over {folder}")
+    names = ", ".join(str(out / name) for name in label_sets)
+    print(f"\nwritten: {names} over {folder} ({flavour.model}, hands {hands})")
 
 
-def take_reader(body: Body) -> Reader:
+def take_reader(joints_of: BodyJoints) -> Reader:
     """Reads AMASS takes on a body."""
-    joints_of = SmplhJoints(body)
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
-        check_duration(path, job.seconds)
+        check_duration(path, job.seconds, joints_of.flavour)
         return read_joints(path, joints_of, job.limit)
 
     return read
@@ -157,7 +166,7 @@ def main() -> int:
     try:
         build(
             args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code,
-            args.replace,
+            args.replace, args.hands,
         )  # fmt: skip
         for name in label_sets:
             print(f"look: {write_card(Split.open(args.out, name))}")

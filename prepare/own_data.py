@@ -52,18 +52,15 @@ from prepare.formats.babel import Annotation, Segment, read_actions
 from prepare.formats.folders import SUFFIXES, walk
 from prepare.skeletons.recordings import WITHOUT_MOTION, read_recording
 from prepare.store.splits import check_split, write_label_set
+from prepare.store.summary import Findings, write_findings
 from prepare.store.update import METHOD, Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
-from utils.atomic import write_whole
 from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
 from utils.skeleton import FPS
 from utils.store import SUBSETS, SkeletonStore, Split
-from utils.text import printable
 
-Findings = dict[str, list[str]]  # what was found: entries by heading
-SHOWN = 5  # entries of a list that are printed; report.txt has all
 SHORTEST = 3  # frames; the default of eval.min_length: shorter proposals are dropped
 TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
 
@@ -104,7 +101,7 @@ def prepare(
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        facts = {"settings": {"method": METHOD, "name": name, "options": repr(options)}}
+        facts = {"settings": {"method": METHOD, "name": name, "options": repr(options), "hands": options.hands}}
         takes = Takes(folder_of_recordings, read, {**facts, "imported": {"annotations": annotations.name}})
         store, left_out = update_store(out / takes.store_name(), takes, clips, places, problems, set(places), workers)
         report = check_times(annotated, store, annotations)
@@ -116,20 +113,10 @@ def prepare(
         report["recordings that cannot be used"] = unusable
         report["recordings without annotation"] = sorted(set(files) - set(places.values()))
         report["labels that look alike, kept apart"] = alike(classes or labels)
-        print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
-        write_report(folder / "report.txt", report)
+    print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
+    write_findings(folder / "report.txt", report)
     print(f"look: {write_card(Split.open(out, name))}")
     return folder
-
-
-def write_report(path: Path, report: Findings) -> None:
-    """Write all entries of a report to a file, and print the first ones."""
-    report = {what: [printable(entry) for entry in entries] for what, entries in report.items() if entries}
-    lines = [f"{what} ({len(entries)}): {entry}\n" for what, entries in report.items() for entry in entries]
-    write_whole(path, "".join(lines).encode())
-    for what, entries in report.items():
-        more = f"; and {len(entries) - SHOWN} more in {path}" if len(entries) > SHOWN else ""
-        print(f"{what} ({len(entries)}): {'; '.join(entries[:SHOWN])}{more}")
 
 
 def find_recordings(folder: Path) -> list[str]:

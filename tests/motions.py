@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.smplh_body import check_body
-from prepare.skeletons.smplh import SmplhJoints
+from prepare.formats.body_model import check_body
+from prepare.formats.flavours import SMPLH, SMPLX
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.synthetic.body import JOINTS, REST_POINTS, body_structure
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import perform, plan_clip
@@ -33,7 +34,46 @@ def poses(seconds: float = 3.0, fps: float = 30.0, seed: int = 0) -> np.ndarray:
 
 def joints_of(some_poses: np.ndarray) -> np.ndarray:
     """Joints (T, 25, 3) float32 of poses on the synthetic body."""
-    return SmplhJoints(BODY)(some_poses)
+    return BodyJoints(BODY)(some_poses)
+
+
+def smplx_structure() -> dict[str, np.ndarray]:
+    """A body in SMPL-X's structure whose first 22 joints rest where those of the synthetic body do."""
+    rng, smplh = np.random.default_rng(55), body_structure()
+    order = [
+        *range(22),
+        15,
+        15,
+        15,
+        *range(22, SMPLH.joints),
+    ]  # SMPL-H's joint for each; the head for the jaw and eyes
+    parents = BODY["parents"][order]
+    parents[parents > 21] += 3
+    parents[22:25] = 15
+    vertices = rng.normal(0, 0.3, (SMPLX.vertices, 3))
+    vertices[: SMPLX.joints] = (smplh["J_regressor"] @ smplh["v_template"])[order]
+    vertices[list(SMPLX.tips)] = smplh["v_template"][list(SMPLH.tips)]
+    weights = rng.random((SMPLX.vertices, SMPLX.joints)) ** 9
+    blend = np.zeros((SMPLX.vertices, 3, 9 * (SMPLX.joints - 1)), np.float32)
+    blend[list(SMPLX.tips)] = rng.normal(0, 1e-3, (4, 3, 486))
+    return {
+        "v_template": vertices, "shapedirs": np.zeros((SMPLX.vertices, 3, 20)), "posedirs": blend,
+        "J_regressor": np.eye(SMPLX.joints, SMPLX.vertices), "weights": weights / weights.sum(axis=1, keepdims=True),
+        "kintree_table": np.stack([parents % 2**32, np.arange(SMPLX.joints)]), "f": np.zeros((1, 3), np.uint32),
+        **{f"hands_{name}": smplh[f"hands_{name}"] for name in ("componentsl", "componentsr", "meanl", "meanr")},
+        "lmk_faces_idx": np.zeros(1, int), "lmk_bary_coords": np.ones((1, 3)) / 3,
+    }  # fmt: skip
+
+
+def write_smplx_body(path: Path) -> Path:
+    """Write that body as .npz."""
+    np.savez(path, **smplx_structure())
+    return path
+
+
+def as_smplx(some_poses: np.ndarray) -> np.ndarray:
+    """SMPL-H's poses (T, 156) as SMPL-X's (T, 165); jaw and eyes are at rest."""
+    return np.insert(some_poses, [66] * 9, 0, axis=1)
 
 
 def write_bvh(
@@ -68,8 +108,7 @@ def write_body_bvh(
     """Write poses of the synthetic body as a BVH file, y up, in `unit`s of metres. `named` gives a joint's name."""
     parents = BODY["parents"].tolist()
     rest = np.array([REST_POINTS[name] for name in JOINTS])
-    hands = np.concatenate([np.zeros(66), BODY["hands_meanl"], BODY["hands_meanr"]])
-    turns = Rotation.from_rotvec((some_poses + hands).reshape(-1, 3))
+    turns = Rotation.from_rotvec(some_poses.reshape(-1, 3))
     frames = len(some_poses)
     matrices = turns.as_matrix().reshape(frames, len(JOINTS), 3, 3)
     matrices[:, 0] = TO_Y_UP.as_matrix() @ matrices[:, 0]

@@ -21,6 +21,7 @@ from evaluation import detections
 from model.localizer import Localizer
 from prepare.formats.amass import read_poses
 from prepare.skeletons import recordings
+from prepare.skeletons.body_joints import BodyJoints
 from reporting import packed_clips
 from tests.reporting.test_player import player_of
 from utils import config
@@ -33,12 +34,14 @@ from validate import Validation
 CLASSES = ("walk", "stand", "turn", "jump")
 
 
-def checkpoint(path: Path, *assignments: str) -> Path:
-    """A checkpoint of a small random network, which finds something everywhere."""
+def checkpoint(path: Path, *assignments: str, hands: str | None = "as-is") -> Path:
+    """A checkpoint of a small random network, which finds something everywhere. hands: of its training data."""
     torch.manual_seed(0)
     settings = config.load([], ["model.width=4", *assignments])
     model = Localizer(len(CLASSES), settings.model)
     weights = {"model": model.state_dict(), "classes": list(CLASSES), "settings": settings.model_dump()}
+    if hands:
+        weights["skeletons"] = {"model": "SMPL-H", "hands": hands}
     write_checkpoint(path, {"format": FORMAT, **weights})
     return path
 
@@ -148,6 +151,29 @@ def test_predictions_equal_the_detections_of_evaluation(
             np.testing.assert_array_equal(np.sort(getattr(ours, part), axis=0), np.sort(getattr(theirs, part), axis=0))
         compared += len(ours)
     assert compared > 3
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "used"),
+    [
+        ("as-is", [], "as-is"),
+        ("released", [], "released"),
+        (None, [], "released"),
+        (None, ["--hands", "as-is"], "as-is"),
+    ],
+)
+def test_a_take_has_the_hands_of_the_training_data(
+    motion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: str | None, given: list[str], used: str
+) -> None:
+    path = checkpoint(tmp_path / "best.pt", hands=trained)
+    seen = []
+    read = recordings.read_recording
+    monkeypatch.setattr(recordings, "read_recording", lambda *given: seen.append(read(*given)) or seen[-1])
+    take = motion / "takes" / "a_poses.npz"
+    assert run(monkeypatch, take, "--weights", path, "--out", tmp_path / "out", "--body", "synthetic", *given) == 0
+    ((person,),) = seen
+    expected = BodyJoints(motions.BODY, used)(motions.poses(3.0, seed=1))
+    np.testing.assert_allclose(person.joints, expected, atol=1e-6)
 
 
 def test_a_second_run_processes_only_what_changed(
@@ -424,7 +450,7 @@ def test_help_gives_examples_and_a_default_for_every_option(
     assert "python predict.py --weights work_dir/split1/best.pt" in helps
     options = [line for line in helps.splitlines() if line.startswith("  --")]
     without = [line.split()[0] for line in options if "(default: " not in line]
-    assert len(options) == 14
+    assert len(options) == 15
     assert without == ["--weights", "--out"]  # required
 
 
@@ -455,6 +481,6 @@ def test_memory_grows_with_a_recording_only_by_its_joints_and_scores(tmp_path: P
 def test_the_command_does_not_load_preparation_or_the_synthetic_body() -> None:
     code = "import sys, predict; print([name for name in sys.modules if name.startswith('prepare.')])"
     outcome = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True, check=True)
-    assert "prepare.formats.smplh_body" in outcome.stdout
+    assert "prepare.formats.body_model" in outcome.stdout
     for name in ("prepare.build", "prepare.store", "prepare.synthetic"):
         assert name not in outcome.stdout

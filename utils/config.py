@@ -71,6 +71,7 @@ class DataSettings(Group):
     gaps: Literal["background", "removed"]
     max_frames: Count
     length_counts: Literal["clip", "annotated"]
+    frame_step: Annotated[int, Field(ge=1, le=30)]
     mirror: Probability
     scale: Share
     holdout: Share

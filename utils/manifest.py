@@ -37,16 +37,22 @@ class Entries(BaseModel):
 
 
 class Clip(Entries):
-    """One annotated clip of the store: frames [start, start + frames) of its joints array."""
+    """One annotated clip of the store: rows [start, start + rows) of its joints array, by frame, then person."""
 
     sid: str
-    subset: Subset
+    subset: Subset | None  # None: each split decides
     feat_p: str  # BABEL's path of the take
     start: int
     frames: PositiveInt  # at 30 fps
+    people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
     fps: Rate  # of the take, before it was brought to 30 fps
     duration: Seconds  # according to BABEL
     source: dict[str, Any]  # the take: `file` in the AMASS folder, its `bytes` and `sha256`; empty for imports
+
+    @property
+    def rows(self) -> int:
+        """Rows of the joints array: one for each person in each frame."""
+        return self.frames * self.people
 
 
 class Manifest(Entries):
@@ -77,7 +83,7 @@ class StoreManifest(Manifest):
         for clip in self.clips:
             if clip.start != end:
                 raise ValueError(f"clip {shown(clip.sid)} starts at frame {shown(clip.start)}, expected {end}")
-            end += clip.frames
+            end += clip.rows
         _refuse_repeated([clip.sid for clip in self.clips], "clip")
         return self
 

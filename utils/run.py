@@ -42,7 +42,7 @@ class Run:
 
     Args:
         settings: the resolved settings.
-        data: identifies the data and is kept in every checkpoint: classes, store, clips.
+        data: identifies the data and is kept in every checkpoint: classes, store, skeletons, clips.
         resume: continue the run in the folder; otherwise the folder must be new or empty.
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
@@ -124,7 +124,7 @@ class Run:
 
     def _refuse_other_data(self, resumed: dict[str, Any]) -> None:
         for name, value in self.data.items():
-            if resumed[name] != value:
+            if resumed.get(name, value) != value:
                 raise UserError(
                     f"{self.folder}: was trained on data whose {name} were {resumed[name]!r}, now {value!r}; "
                     "restore that data, or start a new run in another --work-dir"

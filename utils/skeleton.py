@@ -1,4 +1,4 @@
-"""The skeleton: the 25 NTU RGB+D joints, their bones, and their indices in SMPL-H."""
+"""The skeleton: the 25 NTU RGB+D joints and their bones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ JOINT_NAMES = (
 )  # fmt: skip
 NUM_JOINTS = len(JOINT_NAMES)
 
+# Index in JOINT_NAMES of each joint of Kinect v2, which lists the tip of the hand before the thumb
+KINECT_ORDER = (*range(21), 22, 21, 24, 23)
+
 PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8
 
 # (child, parent), counted from 0; following the parents leads to the chest (joint 20)
@@ -25,10 +28,4 @@ BONES = (
     (12, 0), (13, 12), (14, 13), (15, 14),
     (16, 0), (17, 16), (18, 17), (19, 18),
     (21, 22), (22, 7), (23, 24), (24, 11),
-)  # fmt: skip
-
-# Index of each of the 25 joints among smplx's 73 SMPL-H output joints. Indices below 52 are joints of the kinematic
-# chain, the others are single mesh vertices by smplx's vertex ids.
-SMPLH_OUTPUT_INDEX = (
-    0, 3, 12, 15, 16, 18, 20, 22, 17, 19, 21, 37, 1, 4, 7, 10, 2, 5, 8, 11, 9, 63, 64, 68, 69,
 )  # fmt: skip

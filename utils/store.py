@@ -44,8 +44,8 @@ class SkeletonStore:
         self.manifest = manifest
         self.digest = manifest.digest
         self.clips = {clip.sid: clip for clip in manifest.clips}
-        frames = sum(clip.frames for clip in manifest.clips)
-        self._joints = map_array(folder / manifest.joints_file, (frames, NUM_JOINTS, 3), np.float32)
+        rows = sum(clip.rows for clip in manifest.clips)
+        self._joints = map_array(folder / manifest.joints_file, (rows, NUM_JOINTS, 3), np.float32)
 
     @classmethod
     def open(cls, folder: Path | str) -> SkeletonStore:
@@ -57,9 +57,14 @@ class SkeletonStore:
         return cls(folder, read_manifest(path, StoreManifest))
 
     def joints(self, sid: str) -> np.ndarray:
-        """Joints of one clip, (T, 25, 3) float32, a read-only view of the mapped file."""
+        """Joints of the first person of one clip, (T, 25, 3) float32, a read-only view of the mapped file."""
+        return self.people(sid)[:, 0]
+
+    def people(self, sid: str) -> np.ndarray:
+        """Joints of all M people of one clip, (T, M, 25, 3) as `joints`. Those of absent people are zeros."""
         clip = self.clips[sid]
-        return self._joints[clip.start : clip.start + clip.frames]
+        rows = self._joints[clip.start : clip.start + clip.rows]
+        return rows.reshape(clip.frames, clip.people, NUM_JOINTS, 3)
 
 
 class Split:
@@ -101,7 +106,7 @@ class Split:
         store = SkeletonStore.open(root / manifest.skeletons)
         stored = {(clip.subset, clip.sid, clip.frames) for clip in store.clips.values()}
         for clip in manifest.clips_in_order():
-            if clip not in stored:
+            if clip not in stored and (None, *clip[1:]) not in stored:
                 raise UserError(
                     f"{path}: clip {shown(clip[1])} is not the same as in {store.folder.name}, which was changed "
                     f"later. Make the split again with {command}"
@@ -139,8 +144,8 @@ def list_splits(root: Path) -> list[str]:
 
 def write_store(folder: Path, clips: list[Clip], blocks: Iterable[np.ndarray], facts: dict[str, Any]) -> None:
     """Write a store: its clips, their joints as blocks of frames in the same order, and further manifest entries."""
-    frames = sum(clip.frames for clip in clips)
-    digest = write_array(folder, "joints", (frames, NUM_JOINTS, 3), np.float32, blocks)
+    rows = sum(clip.rows for clip in clips)
+    digest = write_array(folder, "joints", (rows, NUM_JOINTS, 3), np.float32, blocks)
     manifest = {"fps": FPS, "joints_file": array_name("joints", digest), "digest": digest, **facts}
     write_manifest(folder / "store.json", {**manifest, "clips": [clip.model_dump() for clip in clips]})
 

@@ -11,9 +11,10 @@ from utils.config import Settings
 from utils.errors import shown
 
 # Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
-ADDED = ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout")
+ADDED = ("data.bucket_mix", "data.frame_step", "train.matrix_precision", "train.compile", "train.timeout")
 TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
-POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts")  # data settings that weights depend on
+# Data settings that weights depend on
+POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts", "frame_step")
 OF_MACHINE = {"data.root", "train.timeout"}  # settings that change no result
 
 

@@ -13,15 +13,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, SMPLH, Flavour
 from prepare.formats.folders import walk
 from prepare.formats.npz import NpzFile, finite_float32, open_npz, pick_rows
 from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
 from utils.skeleton import FPS
 
-AMASS_PAGE = "https://amass.is.tue.mpg.de"
-RELEASE = "SMPL+H G"  # the flavour to choose on AMASS's download page
-POSE_WIDTH = 156  # axis-angle of 52 joints
 # Seconds: 6 frames at 30 fps. In 224 clips of real motion in BABEL's layout, takes were at most 0.034 s shorter and
 # 0.0003 s longer than `dur`. A doubled or halved frame rate is more than the tolerance in every clip over 0.4 s.
 DURATION_TOLERANCE = 0.2
@@ -40,14 +38,13 @@ FOLDER_ALIASES = {
     **{name: (name,) for name in ("ACCAD", "BMLmovi", "CMU", "EKUT", "HumanEva", "KIT", "SFU", "TotalCapture")},
 }
 _CURRENT_NAMES = {old.lower(): names[0] for name, names in FOLDER_ALIASES.items() for old in (name, *names)}
-# Other flavours of AMASS by the width of `poses`
-_FLAVOURS = {
+# Flavours of AMASS that are not read, by the width of `poses`
+_OTHER_FLAVOURS = {
     63: "body joints only",
     66: "root and body without hands",
     69: "SMPL without its root",
     72: "SMPL",
     159: "SMPL-X without its eyes",
-    165: "SMPL-X",
 }
 
 
@@ -58,20 +55,23 @@ class AmassIndex:
     set's folder may be nested in other folders.
     """
 
-    def __init__(self, root: Path, folders: set[str]):
+    def __init__(self, root: Path, folders: set[str], flavour: Flavour = SMPLH):
         """Index the takes below `root` of the data sets `folders`, each given by any alias.
+
+        Of several takes that match, those with the ending of `flavour` are preferred.
 
         Raises UserError when `root` does not exist or holds no .npz file.
         """
         if not root.is_dir():
             raise UserError(f"the AMASS folder {root} does not exist: unpack AMASS there, or name yours by --amass")
+        self._ending = flavour.ending
         self._files: dict[tuple[str, ...], list[str]] = {}
         wanted = {_current_name(folder) for folder in folders}
         files = [f.relative_to(root).as_posix() for f in walk(root) if f.name.lower().endswith(".npz")]
         if not files:
             raise UserError(
-                f"{root} holds no AMASS take (.npz): download {RELEASE!r} of each data set from {AMASS_PAGE} "
-                f"and unpack it there, as {root}/<Folder>/<subject>/<take>_poses.npz"
+                f"{root} holds no AMASS take (.npz): download {flavour.release!r} of each data set from {AMASS_PAGE} "
+                f"and unpack it there, as {root}/<Folder>/<subject>/<take>{flavour.ending}"
             )
         for file in files:
             key = _key(PurePosixPath(file))
@@ -82,12 +82,12 @@ class AmassIndex:
     def find(self, feat_p: str) -> str | None:
         """Path of a take relative to the AMASS folder, or None when it is not there.
 
-        If several files match, the exact name is preferred, then the older ending (SMPL-H), then the shortest path.
+        If several files match, the flavour's ending is preferred, then the exact name, then the shortest path.
         """
         path = take_path(feat_p)
 
         def preference(file: str) -> tuple[bool, bool, int, str]:
-            return file != str(path), not file.lower().endswith("_poses.npz"), file.count("/"), file
+            return not file.lower().endswith(self._ending), file != str(path), file.count("/"), file
 
         return min(self._files.get(_key(path), []), key=preference, default=None)
 
@@ -108,20 +108,20 @@ def download_name(folder: str) -> str | None:
     return _CURRENT_NAMES.get(folder.lower().replace(" ", "_"))
 
 
-def read_poses(path: Path, limit: int | None = None) -> tuple[float, Iterator[np.ndarray]]:
-    """A take's own frame rate, and its first `limit` poses at 30 fps, in blocks (T, 156) float32 radians.
+def read_poses(path: Path, limit: int | None = None, flavour: Flavour = SMPLH) -> tuple[float, Iterator[np.ndarray]]:
+    """A take's own frame rate, and its first `limit` poses at 30 fps, in blocks (T, pose_width) float32 radians.
 
     Every pose in the file is checked, also those that are not returned. Raises TakeError, also from the iterator.
     """
     with open_npz(path) as file:
-        frames, fps = _length_and_rate(file)
+        frames, fps = _length_and_rate(file, flavour)
     return fps, _pose_blocks(path, resample_indices(frames, fps)[:limit])
 
 
-def check_duration(path: Path, seconds: float) -> None:
+def check_duration(path: Path, seconds: float, flavour: Flavour = SMPLH) -> None:
     """Raise TakeError when a take does not last for the `seconds` that BABEL says: its labels would be misplaced."""
     with open_npz(path) as file:
-        frames, fps = _length_and_rate(file)
+        frames, fps = _length_and_rate(file, flavour)
     if abs(frames / fps - seconds) > DURATION_TOLERANCE:
         raise TakeError(
             f"{OTHER_DURATION} ({frames} frames at {fps:g} fps are {frames / fps:.2f} s, BABEL has {seconds:.2f} s): "
@@ -145,19 +145,15 @@ def _pose_blocks(path: Path, indices: np.ndarray) -> Iterator[np.ndarray]:
         yield from pick_rows((finite_float32(block, "poses") for block in file.row_blocks("poses")), indices)
 
 
-def _length_and_rate(file: NpzFile) -> tuple[int, float]:
+def _length_and_rate(file: NpzFile, flavour: Flavour) -> tuple[int, float]:
     """Frames of a take at its own rate, and that rate in frames per second. Raises TakeError."""
     if "poses" not in file.names:
         raise TakeError(f"has no array 'poses', only {', '.join(file.names[:8]) or 'nothing'}")
     header = file.header("poses")
     if header.dtype.kind != "f" or len(header.shape) != 2:
-        raise TakeError(f"has poses of shape {header.shape} and type {header.dtype}, not (T, {POSE_WIDTH})")
+        raise TakeError(f"has poses of shape {header.shape} and type {header.dtype}, not (T, {flavour.pose_width})")
     frames, width = header.shape
-    if width != POSE_WIDTH:
-        flavour = f" ({_FLAVOURS[width]})" if width in _FLAVOURS else ""
-        raise TakeError(
-            f"has poses of width {width}{flavour}, SMPL-H has {POSE_WIDTH}: download {RELEASE!r} from {AMASS_PAGE}"
-        )
+    _check_width(width, flavour)
     if frames == 0:
         raise TakeError("has no frame")
     name = next((n for n in ("mocap_framerate", "mocap_frame_rate") if n in file.names), None)
@@ -167,6 +163,22 @@ def _length_and_rate(file: NpzFile) -> tuple[int, float]:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise TakeError(f"has a {name} of {rate}, not between {MIN_RATE:g} and {MAX_RATE:g} frames per second")
     return frames, rate
+
+
+def _check_width(width: int, flavour: Flavour) -> None:
+    """Raise TakeError, which names the missing download, when poses have another width than those of the flavour."""
+    for other in FLAVOURS:
+        if width == other.pose_width != flavour.pose_width:
+            raise TakeError(
+                f"is a take of {other.model}, and the body is {flavour.model}: download {flavour.release!r} from "
+                f"{AMASS_PAGE}, or give an {other.model} body by --body (from {other.page})"
+            )
+    if width != flavour.pose_width:
+        name = f" ({_OTHER_FLAVOURS[width]})" if width in _OTHER_FLAVOURS else ""
+        raise TakeError(
+            f"has poses of width {width}{name}, {flavour.model} has {flavour.pose_width}: "
+            f"download {flavour.release!r} from {AMASS_PAGE}"
+        )
 
 
 def _key(path: PurePosixPath) -> tuple[str, ...]:

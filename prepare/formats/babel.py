@@ -83,7 +83,7 @@ class Annotation:
     """One annotated clip: its id, take (`feat_p`), seconds if they are known, and segments in the file's order."""
 
     sid: str
-    subset: str
+    subset: str | None  # None: each split decides
     feat_p: str
     duration: float | None
     segments: list[Segment]

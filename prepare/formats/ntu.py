@@ -13,12 +13,11 @@ import numpy as np
 
 from prepare.formats.errors import MAX_FRAMES, TakeError
 from prepare.formats.npz import finite_float32
-from utils.skeleton import NUM_JOINTS
+from utils.skeleton import KINECT_ORDER, NUM_JOINTS
 
 FPS = 30.0
 MAX_BODIES = 100  # in a frame; Kinect tracks six
 MAX_LINE = 1 << 12
-ORDER = (*range(21), 22, 21, 24, 23)  # Kinect lists the tip of the hand before the thumb; JOINT_NAMES the reverse
 
 
 def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
@@ -54,7 +53,7 @@ def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
         positions = finite_float32(np.array(rows, np.float64).reshape(NUM_JOINTS, 3), "numbers")
     except (ValueError, TakeError):
         raise TakeError(f"has a joint in frame {frame} that is not three finite numbers") from None
-    return words[0], positions[list(ORDER)]
+    return words[0], positions[list(KINECT_ORDER)]
 
 
 def _fill_gaps(tracked: dict[int, np.ndarray]) -> np.ndarray:

@@ -28,6 +28,18 @@ from utils.skeleton import JOINT_NAMES
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
 MAX_SHARE = 10.0  # largest `share` of a line, in either direction
 NAMES_SHOWN = 60
+_SMPL_BODY = (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
+    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+)  # fmt: skip
+_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
+# Names of the joints of an array, by their number: the body of SMPL, SMPL, and SMPL-H
+ARRAY_NAMES = {
+    22: _SMPL_BODY,
+    24: (*_SMPL_BODY, "left_hand", "right_hand"),
+    52: (*_SMPL_BODY, *(f"{side}_{finger}{n}" for side in ("left", "right") for finger in _FINGERS for n in (1, 2, 3))),
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,18 @@ def read_map(path: Path) -> JointMap:
 def ready_maps() -> list[JointMap]:
     """The maps in config/joint_maps."""
     return [read_map(path) for path in sorted(READY.glob("*.yaml"))]
+
+
+def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
+    """Weights (25, J) of the joints of an array (T, J, 3). Raises TakeError as `JointMap.matrix` and `choose_map` do.
+
+    A joint map names the joints as ARRAY_NAMES does, or by their indices, which are '0' for the first.
+    """
+    indices = [str(index) for index in range(joints)]
+    if joint_map and joint_map.names <= set(indices):
+        return joint_map.matrix(indices)
+    names = list(ARRAY_NAMES.get(joints, indices))
+    return (joint_map or choose_map(names)).matrix(names)
 
 
 def choose_map(names: list[str]) -> JointMap:

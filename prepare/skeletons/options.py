@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE
+from prepare.formats.flavours import HANDS
 from prepare.skeletons.joint_map import JointMap, read_map
 
 BODY = Path(__file__).parents[2] / "human_model"
@@ -26,33 +27,39 @@ LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.
 class ReadOptions:
     """The user's options. None means the value in the file, or else the default of its format.
 
-    AMASS takes use only `body` and `person`.
+    AMASS takes use only `body`, `hands` and `person`.
     """
 
     body: str  # as in `load_body`
     fps: float | None = None
     up: str | None = None  # the axis that points up
     scale: float | None = None  # metres in a unit of the file
-    joint_map: JointMap | None = None  # for BVH files
+    joint_map: JointMap | None = None  # for BVH files, and arrays of other joints than the 25
     person: int | None = None  # number of the only person to read, from 1
+    hands: str = HANDS[0]  # one of HANDS
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> ReadOptions:
         """The options in a command's arguments. Raises UserError when the joint map has an error."""
         joint_map = read_map(args.joint_map) if args.joint_map else None
-        return cls(args.body or str(BODY), args.fps, args.up, args.scale, joint_map, args.person)
+        body, hands = args.body or str(BODY), args.hands or HANDS[0]
+        return cls(body, args.fps, args.up, args.scale, joint_map, args.person, hands)
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a command's parser."""
     add = parser.add_argument
-    body = "for AMASS takes: SMPL-H model (.pkl, .npz), folder with one, or synthetic (default: human_model)"
+    body = "for AMASS takes: SMPL-H or SMPL-X model (.pkl, .npz), folder with one, or synthetic (default: human_model)"
     add("--body", metavar="FILE", help=body)
+    hands = "hand poses of AMASS takes: as-is, or released, which adds the mean hand pose as the released code does"
+    default = "default: as-is; in prediction: as in the data of the training"
+    add("--hands", metavar="NAME", choices=HANDS, help=f"{hands} ({default})")
     add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
     axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
     add("--up", choices=sorted(AXIS_ROTATIONS), help=axis)
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
-    add("--joint-map", type=Path, metavar="FILE", help="for .bvh (default: the one in config/joint_maps that fits)")
+    joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
+    add("--joint-map", type=Path, metavar="FILE", help=joint_map)
     add("--person", type=int, metavar="N", help="only the Nth person of a recording, from 1 (default: all)")
 
 

@@ -16,23 +16,24 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.amass import resample_indices
+from prepare.formats.body_model import load_body
 from prepare.formats.bvh import read_bvh
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
 from prepare.formats.folders import SUFFIXES, walk
 from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
-from prepare.formats.smplh_body import load_body
+from prepare.skeletons.body_joints import BodyJoints, read_joints, refuse_too_long
 from prepare.skeletons.checks import check_person
-from prepare.skeletons.joint_map import choose_map
+from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
 from prepare.skeletons.options import AXIS_ROTATIONS, ReadOptions
-from prepare.skeletons.smplh import SmplhJoints, read_joints, refuse_too_long
 from utils.errors import UserError
 from utils.regular import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.text import printable_bytes
 
 BLOCK_FRAMES = 4096
+ARRAY_JOINTS = (NUM_JOINTS, *ARRAY_NAMES)  # numbers of joints in an array that need no --joint-map
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
 
 
@@ -76,9 +77,9 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
 
 
 @functools.cache
-def smplh_joints(body: str) -> SmplhJoints:
-    """Computes joints on the body that `load_body` reads. Raises UserError as it does."""
-    return SmplhJoints(load_body(body))
+def body_joints(body: str, hands: str) -> BodyJoints:
+    """Computes joints on the body that `load_body` reads. Raises UserError as it and BodyJoints do."""
+    return BodyJoints(load_body(body), hands)
 
 
 def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
@@ -100,16 +101,17 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
         if "poses" not in file.names:
             name = _joints_name(file)
             header = file.header(name)
-            _check_joints(header)
+            _check_joints(header, options)
             stored = file.number("fps") if "fps" in file.names else None
             wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
-            return [_person(pick_rows(file.row_blocks(name), wanted), fps, options)]
+            blocks = pick_rows(file.row_blocks(name), wanted)
+            return [_person(_mapped(blocks, header.shape[1], options), fps, options)]
     return _read_amass(path, options)
 
 
 def _read_amass(path: Path, options: ReadOptions) -> list[Person]:
     try:
-        joints_of = smplh_joints(options.body)
+        joints_of = body_joints(options.body, options.hands)
     except UserError as error:
         raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body synthetic): {error}") from error
     return [Person(1, read_joints(path, joints_of)[1])]
@@ -117,10 +119,18 @@ def _read_amass(path: Path, options: ReadOptions) -> list[Person]:
 
 def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
     array = read_npy(path)
-    _check_joints(array)
+    _check_joints(array, options)
     wanted, fps = _wanted_frames(len(array), options.fps)
     blocks = (array[wanted[start : start + BLOCK_FRAMES]] for start in range(0, len(wanted), BLOCK_FRAMES))
-    return [_person(blocks, fps, options)]
+    return [_person(_mapped(blocks, array.shape[1], options), fps, options)]
+
+
+def _mapped(blocks: Iterable[np.ndarray], joints: int, options: ReadOptions) -> Iterable[np.ndarray]:
+    """The 25 joints (T, 25, 3) from blocks of an array (T, J, 3)."""
+    if joints == NUM_JOINTS:
+        return blocks
+    weights = array_weights(joints, options.joint_map)
+    return (np.einsum("vj,tjc->tvc", weights, block) for block in blocks)
 
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
@@ -185,7 +195,7 @@ def _joints_name(file: NpzFile) -> str:
     fitting = []
     for name in file.names:
         with suppress(TakeError):  # arrays besides the joints may be unreadable
-            if file.header(name).shape[1:] == (NUM_JOINTS, 3):
+            if file.header(name).shape[1:] in [(joints, 3) for joints in ARRAY_JOINTS]:
                 fitting.append(name)
     if len(fitting) != 1:
         raise TakeError(
@@ -195,9 +205,12 @@ def _joints_name(file: NpzFile) -> str:
     return fitting[0]
 
 
-def _check_joints(array: Header | np.ndarray) -> None:
-    if array.shape[1:] != (NUM_JOINTS, 3) or array.dtype.kind not in "fiu":
+def _check_joints(array: Header | np.ndarray, options: ReadOptions) -> None:
+    shape = array.shape
+    known = len(shape) == 3 and shape[2] == 3 and shape[1] and (shape[1] in ARRAY_JOINTS or options.joint_map)
+    if not known or array.dtype.kind not in "fiu":
+        others = ", ".join(map(str, ARRAY_NAMES))
         raise TakeError(
-            f"has an array of shape {array.shape} and type {array.dtype}, expected numbers (T, {NUM_JOINTS}, 3): "
-            "frames, joints of utils/skeleton.py, x y z"
+            f"has an array of shape {shape} and type {array.dtype}, expected numbers (T, {NUM_JOINTS}, 3): frames, "
+            f"joints of utils/skeleton.py, x y z; or SMPL's {others} joints; give --joint-map for others"
         )

@@ -1,11 +1,15 @@
-"""Exchange splits with code that reads or writes the released pickles.
+"""Exchange splits with other code.
 
-    python -m prepare.store.interchange export --data dataset/processed_data --split split1 --out pickles
+    python -m prepare.store.interchange export --split split1 --out there                         # the released pickles
+    python -m prepare.store.interchange export --split split1 --out there --format activitynet    # true segments
+    python -m prepare.store.interchange export --split split1 --out there --format pyskl          # pyskl, MMAction2
+    python -m prepare.store.interchange export --split split1 --out there --format features --weights best.pt
     python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
 
-A pickle holds one subset: {"sid": [...], "X": [...], "Y": [...], "L": [...]} with one entry per clip, or a list of
-{"sid", "X", "Y", "L"}. X (3, T, 25, 1): joints in metres at 30 fps. Y: class indices of the clip. L (T,): one class
-index per frame, K for background.
+`features` is for ActionFormer and OpenTAD. docs/data.md describes the files. A released pickle holds one subset:
+{"sid": [...], "X": [...], "Y": [...], "L": [...]} with one entry per clip, or a list of {"sid", "X", "Y", "L"}.
+X (3, T, 25, 1): joints in metres at 30 fps. Y: class indices of the clip. L (T,): one class index per frame, K for
+background.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from typing import Any
 
 from utils.command_line import argument_parser, check_first
 
+FORMATS = ("released", "activitynet", "pyskl", "features")
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.store.interchange")
@@ -26,11 +32,15 @@ def parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     folder = {"type": Path, "default": Path(__file__).parents[2] / "dataset" / "processed_data"}
     folder["help"] = "folder of splits (default: dataset/processed_data)"
-    add = commands.add_parser("export", help="write a split as one pickle per subset", **texts).add_argument
+    add = commands.add_parser("export", help="write a split in the layout of other code", **texts).add_argument
     add("--data", **folder)
     add("--split", required=True, help="name of the split, such as split1")
-    add("--out", type=Path, required=True, help="folder for the pickles")
-    gaps = "frames without annotation become background or are removed, as data.gaps (default: background)"
+    add("--out", type=Path, required=True, help="folder for the files")
+    what = "released pickles, ActivityNet's ground truth, pyskl's pickle, or features for ActionFormer and OpenTAD"
+    what = f"{', '.join(FORMATS)}: {what} (default: %(default)s)"
+    add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=what)
+    add("--weights", type=Path, metavar="FILE", help="for --format features: a best.pt or last.pt of train.py")
+    gaps = "for --format released: frames without annotation become background or are removed (default: background)"
     add("--gaps", choices=("background", "removed"), default="background", help=gaps)
     add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
     add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
@@ -38,7 +48,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
     add("--name", required=True, help="name of the new split")
     add("--out", **folder)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.command == "export" and (args.weights is None) != (args.format != "features"):
+        parser.error("--format features and --weights FILE are needed together")
+    return args
 
 
 if __name__ == "__main__":
@@ -49,6 +62,7 @@ import numpy as np
 from feeders.label_policy import LabelPolicy
 from prepare.formats.babel import read_actions
 from prepare.formats.pickles import Stub, as_array, read_pickle
+from prepare.store.exports import export_features, export_ground_truth, export_pyskl
 from prepare.store.splits import check_split
 from reporting.dataset_card import write_card
 from utils.atomic import whole_file
@@ -70,9 +84,9 @@ def export_split(split: Split, policy: LabelPolicy, out: Path) -> list[Path]:
             labels = policy.apply(split.labels(sid), split.annotated(sid))
             if labels is None:
                 continue
-            joints = np.array(split.store.joints(sid)[: len(labels)])
+            joints = np.array(split.store.people(sid)[: len(labels)])
             content["sid"].append(sid)
-            content["X"].append(joints.transpose(2, 0, 1)[..., None])
+            content["X"].append(joints.transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
         path = out / f"{split.name}_{subset}.pkl"
@@ -171,11 +185,20 @@ def _indices(value: Any) -> list[int] | None:
     return sorted(numbers) if all(type(number) is int for number in numbers) else None
 
 
+def export(split: Split, args: argparse.Namespace) -> list[Path]:
+    """Write a split in the format that the command names; returns the files."""
+    if args.format == "features":
+        return export_features(split, args.weights, args.out)
+    if args.format == "released":
+        policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
+        return export_split(split, policy, args.out)
+    return {"activitynet": export_ground_truth, "pyskl": export_pyskl}[args.format](split, args.out)
+
+
 def main() -> int:
     args = parse_arguments()
     if args.command == "export":
-        policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
-        for path in export_split(Split.open(args.data, args.split), policy, args.out):
+        for path in export(Split.open(args.data, args.split), args):
             print(f"written: {path}")
         return 0
     folder = import_split({"train": args.train, "val": args.val}, read_actions(args.actions), args.name, args.out)

@@ -113,7 +113,7 @@ def _listed(classes: list[str]) -> str:
 
 
 def _print(name: str, classes: list[str], counts: dict[str, Any]) -> None:
-    width = max(18, *(len(label) for label in classes))
+    width = max(18, *(len(label) + 2 for label in classes))
     print(f"\n{name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
     rows = {
         label: [(counts[s]["clips by class"][label], counts[s]["frames by class"][label]) for s in SUBSETS]

@@ -1,4 +1,4 @@
-"""What a preparation prints of its takes: how many are stored, and whether their frame rates agree with BABEL's."""
+"""What a preparation prints: how many takes are stored, whether their frame rates are BABEL's, what did not fit."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from prepare.formats.amass import AMASS_PAGE, RELEASE, download_name
+from prepare.formats.amass import download_name
 from prepare.formats.babel import Annotation
+from prepare.formats.flavours import AMASS_PAGE, Flavour
+from utils.atomic import write_whole
 from utils.regular import regular_file
 from utils.store import SkeletonStore
 from utils.text import printable
 
+Findings = dict[str, list[str]]  # what was found: entries by heading
+FEW = 5  # entries of a finding that are printed; the report has all
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
 RATE_TOLERANCE = 0.01  # frames per second
 
 
-def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, limit: int | None) -> None:
+def print_takes(
+    clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour, limit: int | None
+) -> None:
     """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
 
-    left_out: why a clip is not stored, by its id; "missing" where there is no file.
+    Args:
+        left_out: why a clip is not stored, by its id; "missing" where there is no file.
+        flavour: of the store.
     """
     table: dict[str, Counter[str]] = {}
     for clip in clips:
@@ -42,7 +50,9 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
     if len(failed) > SHOWN:
         print(f"… and {len(failed) - SHOWN} more; {store.folder / 'store.json'} names all")
     if left_out:
-        print(f"missing or unusable: download {RELEASE!r} of the data sets named on the right from {AMASS_PAGE}")
+        print(
+            f"missing or unusable: download {flavour.release!r} of the data sets named on the right from {AMASS_PAGE}"
+        )
     if limit:
         print("later: left for a run without --limit")
 
@@ -64,3 +74,13 @@ def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
     for clip in others[:SHOWN]:
         rate = rates[clip.feat_p]
         print(f"warning: {clip.feat_p} has {clip.fps:g} fps, BABEL's table says {rate:g}; its own rate is used")
+
+
+def write_findings(path: Path, findings: Findings) -> None:
+    """Write all that was found to the report `path`, and print the beginning of each list."""
+    findings = {what: [printable(entry) for entry in entries] for what, entries in findings.items() if entries}
+    lines = [f"{what} ({len(entries)}): {entry}\n" for what, entries in findings.items() for entry in entries]
+    write_whole(path, "".join(lines).encode())
+    for what, entries in findings.items():
+        more = f"; and {len(entries) - FEW} more in {path}" if len(entries) > FEW else ""
+        print(f"{what} ({len(entries)}): {'; '.join(entries[:FEW])}{more}")

@@ -23,7 +23,7 @@ from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 from utils.text import printable
 
-METHOD = 2  # version of the checks of takes and of the computation of joints; another version makes another store
+METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
 PARTS = "parts"  # folder of computed takes, until the store is written from them
 SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves time
 
@@ -72,7 +72,8 @@ def update_store(
     there = {clip.sid for clip in made}
     left_out = {sid: why for sid, why in sorted((problems | failed).items()) if sid not in there}
     if not made:
-        some = "; ".join(f"{printable(c.feat_p)} {left_out[c.sid]}" for c in clips[:5] if c.sid in left_out)
+        first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
+        some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
     fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
@@ -134,25 +135,25 @@ def _clips(
             case Part(frames=0):
                 problems[clip.sid] = f"has no frame within the annotated {clip.duration:g} s"
                 continue
-            case Part(take, fps, frames):
+            case Part(take, fps, frames, people):
                 source = {"file": take.file, "bytes": take.bytes, "sha256": take.sha256}
                 seconds = clip.duration or frames / FPS
                 facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
-                made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, **facts)
+                made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, people=people, **facts)
             case _:  # the take is unchanged, or it is gone and its joints stay
                 made = stored[clip.sid].model_copy(update={"start": start, "subset": clip.subset})
         clips.append(made)
-        start += made.frames
+        start += made.rows
     return clips, problems
 
 
 def _joints(
     clips: list[Clip], fresh: dict[str, Job], parts: Path, before: SkeletonStore | None
 ) -> Iterator[np.ndarray]:
-    """The joints (T, 25, 3) of each clip, in order: from its part if it is `fresh`, else from the store before."""
+    """The joints (T, M, 25, 3) of each clip, in order: from its part if it is `fresh`, else from the store before."""
     for clip in clips:
         if clip.sid not in fresh:
-            yield before.joints(clip.sid)
+            yield before.people(clip.sid)
             continue
         found = read_part(parts, fresh[clip.sid])
         if found is None or found[0].source.sha256 != clip.source["sha256"]:

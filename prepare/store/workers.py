@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.errors import TakeError
-from prepare.skeletons.smplh import one_thread
+from prepare.skeletons.body_joints import one_thread
 from utils.atomic import naming
 from utils.progress import progress
 from utils.regular import regular_file
@@ -55,9 +55,11 @@ class Part:
     source: Source
     fps: float  # of the take itself
     frames: int  # at 30 fps, at most the job's limit
+    people: int = 1
 
 
-# Reads the motion file of a job: returns its frame rate, and joints (T, 25, 3) in metres at 30 fps. Raises TakeError.
+# Reads the motion file of a job: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
+# people, (T, M, 25, 3). Raises TakeError.
 Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
 Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; why it cannot be used
 
@@ -79,15 +81,15 @@ def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], work
 
 
 def read_part(folder: Path, job: Job) -> tuple[Part, np.ndarray] | None:
-    """The part of a job and its joints (T, 25, 3) float32; None when it is missing or damaged."""
+    """The part of a job and its joints (T, M, 25, 3) float32; None when it is missing or damaged."""
     try:
         with _part_path(folder, job).open("rb") as stream:
             header = json.loads(stream.readline(_MAX_HEADER))
             content = stream.read()
         if header["sha256"] != hashlib.sha256(content).hexdigest():
             return None
-        part = Part(Source(**header["source"]), header["fps"], header["frames"])
-        return part, np.frombuffer(content, "<f4").reshape(part.frames, NUM_JOINTS, 3)
+        part = Part(Source(**header["source"]), header["fps"], header["frames"], header["people"])
+        return part, np.frombuffer(content, "<f4").reshape(part.frames, part.people, NUM_JOINTS, 3)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -122,7 +124,7 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
-    part = Part(source, fps, len(made))
+    part = Part(source, fps, len(made), made.shape[1] if made.ndim == 4 else 1)
     _write_part(folder, job, part, made.astype("<f4").tobytes())
     return part
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from feeders.batches import Loader, TrainBatches, collate, eval_batches, eval_loader
-from feeders.dataset import SkeletonClips
+from feeders.dataset import Sample, SkeletonClips, network_input
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
 from utils import config
+from utils.skeleton import NUM_JOINTS
 
 POLICY = LabelPolicy("all", "background", 1000, "clip")
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
@@ -124,3 +125,16 @@ def test_an_error_of_the_thread_reaches_the_caller_and_a_stopped_pass_leaves_no_
     with pytest.raises(ZeroDivisionError):
         list(Loader(clips, [1, 0], lambda item: 1 // item))
     assert threading.active_count() == before
+
+
+def test_clips_of_one_and_of_two_people_share_a_batch() -> None:
+    joints = np.random.default_rng(0).normal(size=(6, 2, NUM_JOINTS, 3))
+    samples = [
+        Sample(network_input(some, "upright"), torch.ones(1), index)
+        for index, some in enumerate((joints, joints[:4, 0]))
+    ]
+    batch = collate(samples, 1)
+    assert batch.joints.shape == (2, 3, 6, NUM_JOINTS, 2)
+    assert torch.equal(batch.joints[0], samples[0].joints)
+    assert torch.equal(batch.joints[1, :, :4, :, :1], samples[1].joints)
+    assert not batch.joints[1, ..., 1].any()

@@ -52,3 +52,13 @@ def test_the_summary_counts_the_clips_left_out_by_reason(make_split) -> None:
     assert clips.summary() == (
         "1 train clips; left out: 4 without frame labels, 1 without a chosen class, 1 longer than 20 frames"
     )
+
+
+def test_the_network_sees_every_nth_frame_and_evaluation_sees_all(make_split) -> None:
+    split = make_split(train=[40, 39, 2])
+    whole, clips = (SkeletonClips(split, "train", POLICY, "upright", frame_step=step) for step in (1, 3))
+    assert clips.lengths.tolist() == [14, 13, 1]
+    for i in range(3):
+        assert np.array_equal(clips[i].joints, whole[i].joints[:, ::3])
+        assert np.array_equal(clips.frame_labels(i), whole.frame_labels(i))
+    assert clips.only(np.array([1])).lengths.tolist() == [13]

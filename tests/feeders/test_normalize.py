@@ -62,3 +62,15 @@ def test_released_tilts_a_body_that_faces_away_and_upright_does_not() -> None:
 @pytest.mark.parametrize("method", ["upright", "released"])
 def test_a_body_without_any_direction_is_left_alone(method: str) -> None:
     assert np.isfinite(normalize(np.zeros((3, NUM_JOINTS, 3)), method)).all()
+
+
+@pytest.mark.parametrize("method", ["upright", "released"])
+def test_two_people_move_as_the_first_one_does(joints: np.ndarray, method: str) -> None:
+    people = np.stack([joints, joints[::-1] + [1.2, 0.3, 0.0]], axis=1)
+    people[2:4, 1] = 0  # the second person is absent
+    found = normalize(people, method)
+    np.testing.assert_allclose(found[:, 0], normalize(joints, method), atol=1e-12)
+    assert not found[2:4, 1].any()
+    there = [0, 1, 4, 5]
+    between = [np.linalg.norm(x[there, 0, :, None] - x[there, 1, None], axis=-1) for x in (people, found)]
+    np.testing.assert_allclose(*between, atol=1e-12)

@@ -148,7 +148,8 @@ def test_weights_load_although_training_settings_were_added_or_removed(
 
     weights = damage(age) / "last.pt"
     assert run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}") == 0
-    (old, aged, _), (new, settings, _) = (load_trained(path) for path in (weights, trained / "last.pt"))
+    (old, aged, *_), (new, settings, _, skeletons) = (load_trained(path) for path in (weights, trained / "last.pt"))
+    assert skeletons == {"model": "SMPL-H", "hands": "as-is"}  # of the training data
     assert (aged.model, aged.data, aged.eval) == (settings.model, settings.data, settings.eval)
     assert all(torch.equal(old.state_dict()[name], tensor) for name, tensor in new.state_dict().items())
 

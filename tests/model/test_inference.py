@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeders.dataset import network_input
-from model.inference import OVERLAP, ScoredWindow, score_windows, windows
+from model.inference import OVERLAP, ScoredWindow, every_frame, score_windows, windows
 from model.localizer import Localizer
 from utils import config
 from utils.skeleton import NUM_JOINTS
@@ -107,3 +107,25 @@ def test_a_window_is_gated_by_its_own_video_probabilities() -> None:
         np.testing.assert_array_equal(here > 0, alone[window] >= least)
         np.testing.assert_array_equal(here[here > 0], joined(scored, "frame_probs")[frame][here > 0])
     assert (joined(scored, "gated")[0, 0] > 0) != (joined(scored, "gated")[119, 0] > 0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9, 10, 11])
+def test_every_third_frame_is_interpolated_to_all(frames: int) -> None:
+    rows = np.random.default_rng(0).random((len(range(0, frames, 3)), 2))
+    found = every_frame(rows, 3, frames)
+    expected = [np.interp(np.arange(frames), np.arange(0, frames, 3), column) for column in rows.T]
+    np.testing.assert_allclose(found, np.transpose(expected))
+
+
+def test_a_recording_has_the_scores_of_evaluation_when_the_network_sees_every_third_frame(
+    make_split: Callable[..., Split],
+) -> None:
+    split = make_split(train=[20], val=[40, 9])
+    model, settings = network(f"data.root={split.folder.parent}", "data.split=tiny", "data.frame_step=3")
+    validation = Validation(split, settings, CPU)
+    validation.evaluate(model)
+    for clip in validation.results:
+        joints = split.store.joints(clip.name)
+        (whole,) = score_windows(model, lambda *_, x=joints: network_input(x, "upright"), len(joints), 99, 0.0, CPU, 3)
+        np.testing.assert_allclose(whole.frame_probs, clip.frame_probs, atol=1e-6)
+        assert len(clip.frame_probs) == len(clip.labels) == len(whole.features)

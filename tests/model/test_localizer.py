@@ -114,6 +114,35 @@ def test_a_detached_second_view_trains_only_its_own_prototypes():
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {"heads.1.prototypes"}
 
 
+@pytest.mark.parametrize("settings", [SMALL, COUNTED])
+def test_an_absent_person_changes_neither_scores_nor_batch_norms_nor_gradients(settings):
+    results = []
+    for persons in (1, 2):
+        model = make_model(settings).train()
+        joints, *real = make_clips([24, 10], 24)
+        output = model(torch.cat([joints, torch.zeros_like(joints)][:persons], dim=4), *real)
+        mil_loss(output.views[0].video_logits, torch.eye(2, NUM_CLASSES)).backward()
+        moved = {name: b.clone() for name, b in model.named_buffers()}
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        results.append((*output.views[0], output.features, *moved.values(), *gradients))
+    for alone, beside in zip(*results, strict=True):
+        torch.testing.assert_close(beside, alone, atol=1e-6, rtol=1e-6)
+
+
+def test_only_the_people_who_are_there_are_averaged():
+    """The second person of the first clip leaves after 16 frames, which are two frames of the features."""
+    model = make_model().eval()
+    joints, *real = make_clips([24, 10], 24, persons=2)
+    joints[0, :, 16:, :, 1] = 0
+    joints[1, ..., 1] = 0
+    with torch.no_grad():
+        together = model(joints, *real).features
+        first, second = (model(joints[..., [i]], *real).features for i in range(2))
+    torch.testing.assert_close(together[0, :2], (first + second)[0, :2] / 2)
+    torch.testing.assert_close(together[0, 2:], first[0, 2:])
+    torch.testing.assert_close(together[1], first[1])
+
+
 def test_several_persons_are_averaged():
     model = make_model().eval()
     joints, *real = make_clips([24, 10], 24, persons=1)

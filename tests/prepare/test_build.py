@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import motions
 import numpy as np
 import pytest
 
 from prepare.build import build, main
 from prepare.formats.amass import AmassIndex, read_poses
-from prepare.formats.smplh_body import load_body
-from prepare.skeletons.smplh import SmplhJoints
+from prepare.formats.body_model import load_body
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.store.splits import check_split
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command
@@ -86,7 +87,7 @@ SPOILS: list[tuple[Callable[[Path], Any], str]] = [  # how a take is spoiled, an
 
 def test_a_stored_clip_is_its_take_at_30_fps(synthetic: Path, tmp_path: Path) -> None:
     split = prepare(synthetic, tmp_path)
-    joints = SmplhJoints(load_body(str(synthetic)))
+    joints = BodyJoints(load_body(str(synthetic)))
     for sid in [*split.clip_ids("train")[:3], *split.clip_ids("val")[:2]]:
         clip = split.store.clips[sid]
         index = AmassIndex(synthetic / "amass", {clip.feat_p.split("/")[1]})
@@ -108,7 +109,7 @@ def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatc
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
     monkeypatch.setattr("prepare.store.workers._hash", None)
-    monkeypatch.setattr("prepare.skeletons.smplh.read_poses", None)
+    monkeypatch.setattr("prepare.skeletons.body_joints.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
     assert not (split.store.folder / "parts").exists()
@@ -188,6 +189,42 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
     third = prepare(data, tmp_path / "out").store
     assert len({first.folder, second.folder, third.folder}) == 3
     assert content(first.folder) == kept
+
+
+def test_a_store_is_of_one_flavour_and_names_the_missing_download(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    body = str(motions.write_smplx_body(tmp_path / "SMPLX_NEUTRAL.npz"))
+    smplh = prepare(data, tmp_path / "out", limit=3).store
+    with pytest.raises(UserError) as caught:
+        prepare(data, tmp_path / "none", body=body, limit=3)
+    said = "is a take of SMPL-H, and the body is SMPL-X: download 'SMPL-X G' from https://amass.is.tue.mpg.de, or give"
+    assert str(caught.value).count(said) == 1  # once for all takes
+    sids = list(smplh.clips)
+    for sid in sids[1:]:  # beside the takes of SMPL-H, which have the exact name; the first has no twin
+        file = data / "amass" / smplh.clips[sid].source["file"]
+        twin = data / "amass" / "SMPL-X" / smplh.clips[sid].source["file"].replace("_poses", "_stageii")
+        twin.parent.mkdir(parents=True, exist_ok=True)
+        changed(lambda poses, fps: (motions.as_smplx(poses), fps))(shutil.copy(file, twin))
+        if file.name == twin.name:
+            file.unlink()
+    (data / "amass" / smplh.clips[sids[-1]].source["file"]).unlink(missing_ok=True)
+    capsys.readouterr()
+    smplx = prepare(data, tmp_path / "out", body=body, limit=3).store
+    assert f"unusable: {smplh.clips[sids[0]].feat_p} {said}" in capsys.readouterr().out
+    assert (smplh.manifest.settings["model"], smplx.manifest.settings["model"]) == ("SMPL-H", "SMPL-X")
+    assert set(smplx.clips) >= set(sids[1:])
+    for sid in sids[1:]:
+        np.testing.assert_allclose(smplx.joints(sid)[:, :21], smplh.joints(sid)[:, :21], atol=1e-5)
+
+
+def test_other_hands_make_another_store(synthetic: Path, tmp_path: Path) -> None:
+    plain, released = (prepare(synthetic, tmp_path, limit=1, hands=hands).store for hands in ("as-is", "released"))
+    assert plain.folder != released.folder
+    assert [store.manifest.settings["hands"] for store in (plain, released)] == ["as-is", "released"]
+    for sid in plain.clips:
+        apart = np.abs(plain.joints(sid) - released.joints(sid)).max(axis=(0, 2))
+        assert (apart > 1e-3).tolist() == [False] * 21 + [True] * 4
 
 
 def test_a_split_is_not_replaced_by_one_of_other_classes_without_being_asked(synthetic: Path, tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from utils.errors import UserError
-from utils.manifest import _checksum, plain_name
-from utils.store import Split, list_splits
+from utils.manifest import Clip, _checksum, plain_name
+from utils.skeleton import NUM_JOINTS
+from utils.store import SkeletonStore, Split, list_splits, write_store
 
 Change = Callable[[dict[str, Any]], Any]
 FUZZ = settings(
@@ -245,3 +247,17 @@ def test_a_manifest_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(UserError, match=r"split\.json cannot be read: Permission denied"):
         Split.open(root, "tiny")
+
+
+def test_a_store_holds_one_or_two_people_per_clip(tmp_path: Path) -> None:
+    people = [np.random.default_rng(0).normal(size=(4, count, NUM_JOINTS, 3)) for count in (1, 2, 1)]
+    clips, start = [], 0
+    for number, some in enumerate(people):
+        facts = {"subset": None, "feat_p": "", "fps": 30.0, "duration": 1.0, "source": {}}
+        clips.append(Clip(sid=str(number), start=start, frames=4, people=some.shape[1], **facts))
+        start += 4 * some.shape[1]
+    write_store(tmp_path, clips, people, {})
+    store = SkeletonStore.open(tmp_path)
+    for sid, some in zip(store.clips, people, strict=True):
+        np.testing.assert_array_equal(store.people(sid), some.astype(np.float32))
+        np.testing.assert_array_equal(store.joints(sid), some[:, 0].astype(np.float32))

@@ -222,7 +222,7 @@ def test_arrays_that_are_not_needed_do_not_matter(tmp_path: Path) -> None:
         ({"poses": None}, "has no array 'poses', only gender, mocap_framerate"),
         (
             {"poses": np.zeros((9, 165))},
-            r"width 165 \(SMPL-X\), SMPL-H has 156: download 'SMPL\+H G' from https://amass",
+            r"is a take of SMPL-X, and the body is SMPL-H: download 'SMPL\+H G' from https://amass.* or give an SMPL-X",
         ),
         ({"poses": np.zeros((9, 72))}, r"width 72 \(SMPL\)"),
         ({"poses": np.zeros((9, 100))}, "width 100, SMPL-H has 156"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,8 @@ def test_a_ready_map_makes_all_joints_and_treats_both_sides_alike(path: Path) ->
     for joint, part in joint_map.parts.items():
         if joint.startswith("left"):
             other = joint_map.parts[joint.replace("left", "right")]
-            swapped = [(n.replace("Left", "Right").replace("_L", "_R").replace("LThumb", "RThumb"), w) for n, w in part]
+            sides = {"Left": "Right", "left_": "right_", "_L": "_R", "LThumb": "RThumb"}
+            swapped = [(reduce(lambda n, side: n.replace(*side), sides.items(), name), w) for name, w in part]
             assert other == swapped
 
 

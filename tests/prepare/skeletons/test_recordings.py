@@ -8,12 +8,16 @@ from pathlib import Path
 import motions
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from smplx.body_models import SMPLH
+from smplx.utils import Struct
 
 from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.skeletons.joint_map import read_map
+from prepare.skeletons.joint_map import ARRAY_NAMES, read_map
 from prepare.skeletons.recordings import ReadOptions, find_inputs, read_recording
+from prepare.synthetic.body import body_structure
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
 
@@ -84,6 +88,57 @@ def test_a_skeleton_with_common_names_is_read_by_its_names(
     exact = [joint for joint, name in enumerate(JOINT_NAMES) if not name.endswith(("hand", "_tip", "chest"))]
     np.testing.assert_allclose(found[:, exact], joints[:, exact], atol=1e-5)
     np.testing.assert_allclose(found, joints, atol=0.12)  # the names have no fingers, and no joint for the chest
+
+
+@pytest.fixture(scope="module")
+def chain(poses: np.ndarray) -> np.ndarray:
+    """All 52 joints of SMPL-H's kinematic chain (T, 52, 3), computed by smplx."""
+    names, parts = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose"), poses[::2]
+    data = {"model_path": "", "data_struct": Struct(**body_structure()), "batch_size": len(parts)}
+    model = SMPLH(**data, use_pca=False, flat_hand_mean=True)
+    values = torch.from_numpy(np.ascontiguousarray(parts)).split([3, 63, 45, 45], dim=1)
+    with torch.inference_mode():
+        return model(**dict(zip(names, values, strict=True))).joints[:, :52].numpy()
+
+
+@pytest.mark.parametrize(("count", "tolerance"), [(22, 0.12), (24, 0.1), (52, 0.015)])  # metres, at hands and tips
+def test_an_array_of_smpls_joints_is_read_by_their_number(
+    chain: np.ndarray, joints: np.ndarray, tmp_path: Path, count: int, tolerance: float
+) -> None:
+    array = chain[:, :count]
+    if count == 24:  # SMPL's hands are at the middle fingers
+        array = np.concatenate([chain[:, :22], chain[:, [25, 40]]], axis=1)
+    np.savez(tmp_path / "a.npz", anything=array, fps=30)
+    exact = [joint for joint, name in enumerate(JOINT_NAMES) if not name.endswith(("hand", "_tip")) or count == 52]
+    exact = [joint for joint in exact if joint < 21]
+    for found in (read(saved(tmp_path / "a.npy", array), THIRTY), read(tmp_path / "a.npz")):
+        np.testing.assert_allclose(found[:, exact], joints[:, exact], atol=1e-5)
+        np.testing.assert_allclose(found, joints, atol=tolerance)
+
+
+def test_humanml3d_is_read_at_20_fps_with_y_up(chain: np.ndarray, tmp_path: Path) -> None:
+    theirs = motions.TO_Y_UP.apply(chain[:, :22].reshape(-1, 3)).reshape(-1, 22, 3)
+    path = saved(tmp_path / "a.npy", theirs)
+    assert "give them by --fps" in refusal(path)
+    assert "give --up y" in refusal(path, ReadOptions("x", fps=20))
+    found = read(path, ReadOptions("x", fps=20, up="y"))
+    assert len(found) == int((len(theirs) - 1) * 1.5) + 1
+    np.testing.assert_allclose(found[::3, 0], chain[::2, 0], atol=1e-5)
+
+
+def test_a_joint_map_names_the_joints_of_an_array_by_name_or_by_index(
+    chain: np.ndarray, joints: np.ndarray, tmp_path: Path
+) -> None:
+    by_name = read_map(motions.write_smplh_map(tmp_path / "names.yaml"))
+    numbers = {name: joint for joint, name in enumerate(ARRAY_NAMES[52])}
+    lines = {ours: numbers.get(theirs, 27) for ours, theirs in motions.SMPLH_NAMES.items()}
+    (tmp_path / "map.yaml").write_text("".join(f"{name}: '{number}'\n" for name, number in lines.items()))
+    for array in (chain, np.concatenate([chain, chain[:, :3]], axis=1)):  # of 55 joints, which have no names
+        options = ReadOptions("x", fps=30, joint_map=read_map(tmp_path / "map.yaml"))
+        found = read(saved(tmp_path / "a.npy", array), options)
+        np.testing.assert_allclose(found[:, :21], joints[:, :21], atol=1e-5)
+    message = refusal(saved(tmp_path / "a.npy", chain), ReadOptions("x", fps=30, joint_map=by_name))
+    assert "has no joint left_index3.end, left_thumb3.end" in message
 
 
 def test_order_byte_order_and_integers_of_an_array_do_not_matter(joints: np.ndarray, tmp_path: Path) -> None:
@@ -170,7 +225,9 @@ def test_people_are_numbered_by_appearance_and_have_a_first_frame(joints: np.nda
     ("array", "message"),
     [
         (np.zeros((5, 25, 3)), "has all joints in one place"),
-        (np.zeros((5, 24, 3)), "shape (5, 24, 3)"),
+        (np.zeros((5, 23, 3)), "shape (5, 23, 3)"),
+        (np.zeros((5, 24, 2)), "or SMPL's 22, 24, 52 joints; give --joint-map for others"),
+        (np.zeros((5, 22, 3)), "has all joints in one place"),
         (np.zeros((3, 5, 25, 1)), "expected numbers (T, 25, 3)"),
         (np.zeros(()), "shape ()"),
         (np.zeros((0, 25, 3)), "has no frame"),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-import prepare.skeletons.smplh
+import prepare.skeletons.body_joints
 from prepare.build import take_reader
+from prepare.formats.body_model import load_body
 from prepare.formats.errors import TakeError
-from prepare.formats.smplh_body import load_body
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.store.workers import Job, Outcome, Part, compute_parts, read_part
 
 
 def computed(amass: Path, folder: Path, job: Job) -> Outcome:
-    (outcome,) = compute_parts(amass, folder, take_reader(load_body("synthetic")), [job], workers=1)
+    (outcome,) = compute_parts(amass, folder, take_reader(BodyJoints(load_body("synthetic"))), [job], workers=1)
     return outcome
 
 
@@ -32,7 +34,7 @@ def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Pa
     assert isinstance(part, Part)
     found, joints = read_part(tmp_path, job)
     assert found == part
-    assert joints.shape == (20, 25, 3)
+    assert joints.shape == (20, 1, 25, 3)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     for damaged in (b"", b"{}\n", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
@@ -45,31 +47,24 @@ def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Pa
 def test_a_take_that_changes_while_it_is_read_is_not_used(
     synthetic: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    amass, read = tmp_path / "amass", prepare.skeletons.smplh.read_poses
+    amass, read = tmp_path / "amass", prepare.skeletons.body_joints.read_poses
     (amass / job.file).parent.mkdir(parents=True)
     (amass / job.file).write_bytes((synthetic / "amass" / job.file).read_bytes())
 
-    def read_and_change(path: Path, limit: int) -> tuple:
-        fps, blocks = read(path, limit)
+    def read_and_change(path: Path, *options: Any) -> tuple:
+        fps, blocks = read(path, *options)
         blocks = list(blocks)
         path.write_bytes(path.read_bytes() + b"x")
         return fps, blocks
 
-    monkeypatch.setattr(prepare.skeletons.smplh, "read_poses", read_and_change)
+    monkeypatch.setattr(prepare.skeletons.body_joints, "read_poses", read_and_change)
     outcome = computed(amass, tmp_path / "parts", job)
     assert isinstance(outcome, TakeError)
     assert str(outcome) == "was changed while it was read"
 
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
-    outcomes = list(
-        compute_parts(
-            synthetic / "amass",
-            tmp_path,
-            take_reader(load_body("synthetic")),
-            [Job("gone.npz", 20, 1.0), job],
-            workers=2,
-        )
-    )
+    read = take_reader(BodyJoints(load_body("synthetic")))
+    outcomes = list(compute_parts(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2))
     assert str(outcomes[0]) == "cannot be read (No such file or directory)"
     assert isinstance(outcomes[1], Part)

@@ -14,7 +14,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from prepare.formats.amass import AmassIndex, read_poses
-from prepare.formats.smplh_body import read_body
+from prepare.formats.body_model import read_body
 from prepare.synthetic import generate
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.body import JOINTS, REST_POINTS

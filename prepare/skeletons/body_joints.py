@@ -1,7 +1,7 @@
-"""SMPL-H poses → the 25 NTU RGB+D joints, computed by functions of smplx.
+"""Poses of SMPL-H or SMPL-X → the 25 NTU RGB+D joints, computed by functions of smplx.
 
-SMPL-H (Romero et al. 2017) has 6,890 vertices. The 25 joints are 21 joints of its kinematic chain and only four
-vertices: the tips of both thumbs and both index fingers.
+The 25 joints are 21 joints of the kinematic chain and only four of the thousands of vertices: the tips of both thumbs
+and both index fingers.
 """
 
 from __future__ import annotations
@@ -13,61 +13,73 @@ from pathlib import Path
 import numpy as np
 import torch
 from smplx.lbs import batch_rigid_transform, batch_rodrigues, blend_shapes, vertices2joints
-from smplx.vertex_ids import vertex_ids
 from torch import Tensor
 
 from prepare.formats.amass import read_poses
+from prepare.formats.body_model import Body, flavour_of
 from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.formats.smplh_body import SMPLH_JOINTS, Body
-from utils.skeleton import FPS, NUM_JOINTS, SMPLH_OUTPUT_INDEX
+from prepare.formats.flavours import HANDS
+from utils.errors import UserError
+from utils.skeleton import FPS, NUM_JOINTS
 
 BATCH_FRAMES = 2048
-# The last four of the 25 joints are vertices: tips of left thumb, left index, right thumb and right index
-TIP_VERTICES = tuple(vertex_ids["smplh"][name] for name in ("lthumb", "lindex", "rthumb", "rindex"))
 
 
-class SmplhJoints:
+class BodyJoints:
     """Computes the 25 joints on a body of zero shape. Of the body it keeps only the arrays that these joints need."""
 
-    def __init__(self, body: Body, device: torch.device | str = "cpu"):
-        tips = list(TIP_VERTICES)
+    def __init__(self, body: Body, hands: str = HANDS[0], device: torch.device | str = "cpu"):
+        """`hands`: one of HANDS. Raises UserError when it needs mean hand poses and the body has none."""
+        self.flavour = flavour_of(body)
+        tips = list(self.flavour.tips)
         template = torch.from_numpy(body["v_template"])[None]
-        self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template)  # (1, 52, 3)
-        self._rest_tips = template[:, tips]  # (1, 4, 3)
-        self._blend = torch.from_numpy(body["posedirs"][tips])  # (4, 3, 459)
-        self._weights = torch.from_numpy(body["weights"][tips])  # (4, 52)
-        hands = np.concatenate([body["hands_meanl"], body["hands_meanr"]])
-        self._mean_pose = torch.from_numpy(np.concatenate([np.zeros(22 * 3, np.float32), hands]))  # (156,)
-        self._chain = torch.tensor(SMPLH_OUTPUT_INDEX[: -len(tips)])  # (21,)
-        for name, tensor in vars(self).items():
+        tensors = {
+            "_rest_joints": vertices2joints(torch.from_numpy(body["J_regressor"]), template),  # (1, J, 3)
+            "_rest_tips": template[:, tips],  # (1, 4, 3)
+            "_blend": torch.from_numpy(body["posedirs"][tips]),  # (4, 3, 9(J-1))
+            "_weights": torch.from_numpy(body["weights"][tips]),  # (4, J)
+            "_added": torch.from_numpy(_added_pose(body, hands)),  # (3J,)
+            "_chain": torch.tensor(self.flavour.chain),  # (21,)
+        }
+        for name, tensor in tensors.items():
             setattr(self, name, tensor.to(device))
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:
-        """Poses (T, 156), axis-angle radians → joints (T, 25, 3) float32 metres. The hands' mean pose is added."""
+        """Poses (T, 3J) of a body with J joints, axis-angle radians → joints (T, 25, 3) float32 metres."""
         batches = torch.from_numpy(np.ascontiguousarray(poses, np.float32)).split(BATCH_FRAMES)
         with torch.inference_mode():
-            return np.concatenate([self._batch(batch.to(self._mean_pose.device)).cpu().numpy() for batch in batches])
+            return np.concatenate([self._batch(batch.to(self._added.device)).cpu().numpy() for batch in batches])
 
     def _batch(self, poses: Tensor) -> Tensor:
         frames = len(poses)
-        rotations = batch_rodrigues((poses + self._mean_pose).view(-1, 3)).view(frames, SMPLH_JOINTS, 3, 3)
+        rotations = batch_rodrigues((poses + self._added).view(-1, 3)).view(frames, -1, 3, 3)
         joints, transforms = batch_rigid_transform(
             rotations, self._rest_joints.expand(frames, -1, -1), self._parents, dtype=torch.float32
         )
-        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).view(frames, -1)  # (T, 459)
+        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).view(frames, -1)  # (T, 9(J-1))
         tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
         return torch.cat([joints[:, self._chain], tips], dim=1)
 
 
-def read_joints(path: Path, joints_of: SmplhJoints, limit: int = MAX_FRAMES + 1) -> tuple[float, np.ndarray]:
+def _added_pose(body: Body, hands: str) -> np.ndarray:
+    """What is added to every pose, (3J,): nothing, or the mean pose of both hands, which are the last 30 joints."""
+    added = np.zeros(3 * len(body["parents"]), np.float32)
+    if hands == "released":
+        if "hands_meanl" not in body or "hands_meanr" not in body:
+            raise UserError("--hands released needs a body model with mean hand poses (hands_meanl and hands_meanr)")
+        added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])
+    return added
+
+
+def read_joints(path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
     Raises TakeError when the take is damaged, is too long, or gives joints that are not finite.
     """
-    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1))
+    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour)
     joints = [np.empty((0, NUM_JOINTS, 3), np.float32), *(joints_of(poses) for poses in blocks if len(poses))]
     joints = np.concatenate(joints)
     refuse_too_long(len(joints))

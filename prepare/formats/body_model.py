@@ -1,7 +1,8 @@
-"""SMPL-H body models: reads the arrays from which joints are computed.
+"""Body models, SMPL-H and SMPL-X: reads the arrays from which joints are computed.
 
-The model (Romero et al. 2017) is a pickle, `SMPLH_male.pkl`, or AMASS's "extended SMPL+H", `model.npz`. No code in a
-pickle is run (`prepare.formats.pickles`). Old pickles hold arrays of chumpy; they are read without chumpy.
+A model is a pickle, such as `SMPLH_male.pkl`, or an .npz file, such as `SMPLX_MALE.npz` or AMASS's "extended SMPL+H",
+`model.npz`. No code in a pickle is run (`prepare.formats.pickles`). Old pickles hold arrays of chumpy; they are read
+without chumpy.
 """
 
 from __future__ import annotations
@@ -14,26 +15,15 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from prepare.formats.errors import TakeError
+from prepare.formats.flavours import FLAVOURS, SMPLH, Flavour
 from prepare.formats.npz import finite_float32, open_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
 from utils.regular import regular_file
 
-SMPLH_JOINTS = 52
-SMPLH_VERTICES = 6890
-SHAPES = {
-    "kintree_table": (2, SMPLH_JOINTS),  # checked first: its shape identifies other body models
-    "v_template": (SMPLH_VERTICES, 3),
-    "posedirs": (SMPLH_VERTICES, 3, (SMPLH_JOINTS - 1) * 9),
-    "J_regressor": (SMPLH_JOINTS, SMPLH_VERTICES),
-    "weights": (SMPLH_VERTICES, SMPLH_JOINTS),
-    "hands_meanl": (45,),
-    "hands_meanr": (45,),
-}
-FILE_NAMES = ("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz")  # in a folder: the first one found
 MAX_FILE_BYTES = 2 << 30
-_OTHER_MODELS = {24: "SMPL", 55: "SMPL-X", 16: "MANO"}  # by number of joints
-_PAGE = "https://mano.is.tue.mpg.de (SMPL-H) or https://amass.is.tue.mpg.de (extended SMPL+H)"
+_FLAVOURS = {flavour.joints: flavour for flavour in FLAVOURS}
+_OTHER_MODELS = {24: "SMPL", 16: "MANO"}  # by number of joints
 # Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
 _PARTS = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 
@@ -41,7 +31,7 @@ Body = dict[str, np.ndarray]
 
 
 def load_body(name: str) -> Body:
-    """The body that `--body` names: a file, a folder with one of `FILE_NAMES`, or "synthetic".
+    """The body that `--body` names: a file, a folder with a file of a usual name (`Flavour.files`), or "synthetic".
 
     Raises UserError as `read_body` does.
     """
@@ -53,29 +43,30 @@ def load_body(name: str) -> Body:
         raise UserError("--body stand-in has a new name: --body synthetic")
     path = Path(name)
     if path.is_dir():
-        path = next((path / file for file in FILE_NAMES if (path / file).is_file()), path / FILE_NAMES[0])
+        usual = [path / file for flavour in FLAVOURS for file in flavour.files]
+        path = next((file for file in usual if file.is_file()), usual[0])
     return read_body(path)
 
 
 def read_body(path: Path) -> Body:
-    """Read an SMPL-H body from `.pkl` or `.npz`: float32 arrays of `SHAPES`, and `parents` (52,) int64 for its tree.
+    """Read a body from `.pkl` or `.npz`: float32 arrays of `Flavour.shapes`, and `parents` (J,) int64 of its J joints.
 
-    Missing hand means become zero. Raises UserError when the file is missing, damaged or another body model, or when it
-    is a pickle with anything but arrays.
+    Raises UserError when the file is missing, damaged or another body model, or when it is a pickle with anything but
+    arrays.
     """
     try:
         size = regular_file(path).st_size
     except FileNotFoundError:
-        where = f"download it from {_PAGE}; see human_model/README.md"
+        where = f"download it from {SMPLH.page}; see human_model/README.md"
         raise UserError(f"the body model {path} does not exist: {where}") from None
     except OSError as error:
         raise UserError(f"the body model {path} cannot be read ({error.strerror})") from None
     if size > MAX_FILE_BYTES:
-        raise UserError(f"{path} has {size} bytes, more than any SMPL-H body model")
+        raise UserError(f"{path} has {size} bytes, more than any body model")
     if path.suffix == ".npz":
         try:
             with open_npz(path) as file:
-                found = {name: file.array(name) for name in SHAPES if name in file.names}
+                found = {name: file.array(name) for name in SMPLH.shapes if name in file.names}
         except TakeError as error:
             raise UserError(f"the body model {path} {error}") from error
     elif path.suffix == ".pkl":
@@ -83,26 +74,29 @@ def read_body(path: Path) -> Body:
         if not isinstance(found, dict):
             raise UserError(f"{path} holds a {type(found).__name__}, not a body model's dictionary of arrays")
     else:
-        raise UserError(f"{path} is neither .pkl nor .npz, as SMPL-H body models are")
+        raise UserError(f"{path} is neither .pkl nor .npz, as body models are")
     return check_body(found, str(path))
 
 
 def check_body(found: dict[str, Any], origin: str) -> Body:
     """The arrays that `read_body` returns, from a body model's dictionary. Raises UserError that names `origin`."""
-    missing_hands = [name for name in ("hands_meanl", "hands_meanr") if name not in found]
-    found = {**found, **{name: np.zeros(45) for name in missing_hands}}
+    flavour = _flavour(found, origin)
     body = {}
-    for name in SHAPES:
-        if name not in found:
-            raise UserError(f"{origin} has no {name!r}: it is no SMPL-H body model (from {_PAGE})")
-        body[name] = _checked(found[name], name, origin)
+    for name in flavour.shapes:
+        if name in found:
+            body[name] = _checked(found[name], name, flavour, origin)
+        elif not name.startswith("hands"):
+            raise UserError(f"{origin} has no {name!r}: it is no {flavour.model} body model (from {flavour.page})")
     parents = body.pop("kintree_table")[0].astype(np.int64)
     parents[0] = -1  # written as 2^32 - 1 in the model files
     if any(not 0 <= parent < child for child, parent in enumerate(parents) if child):
         raise UserError(f"{origin} has a kintree_table in which a joint comes before its parent")
-    if missing_hands:
-        print(f"{origin} has no {' and '.join(missing_hands)}: hands rest flat (zero mean pose)")
     return {**body, "parents": parents}
+
+
+def flavour_of(body: Body) -> Flavour:
+    """The flavour of AMASS that fits a body."""
+    return _FLAVOURS[len(body["parents"])]
 
 
 def body_digest(body: Body) -> str:
@@ -114,15 +108,26 @@ def body_digest(body: Body) -> str:
     return digest.hexdigest()
 
 
-def _checked(value: Any, name: str, origin: str) -> np.ndarray:
-    array = value if isinstance(value, np.ndarray) else _unpickled(value)
-    if array is None or array.dtype.kind not in "fiu":
-        raise UserError(f"{origin} has a {name!r} that is no array of numbers: it is no SMPL-H body model")
-    if array.shape != SHAPES[name]:
-        other = _OTHER_MODELS.get(array.shape[1]) if name == "kintree_table" and array.ndim == 2 else None
-        hint = f" (it looks like {other})" if other else ""
+def _flavour(found: dict[str, Any], origin: str) -> Flavour:
+    """The flavour whose number of joints a body model has."""
+    if "kintree_table" not in found:
+        wanted = " and ".join(f"no {flavour.model} body model (from {flavour.page})" for flavour in FLAVOURS)
+        raise UserError(f"{origin} has no 'kintree_table': it is {wanted}")
+    shape = _numbers(found["kintree_table"], "kintree_table", origin).shape
+    joints = shape[1] if len(shape) == 2 and shape[0] == 2 else 0
+    if joints not in _FLAVOURS:
+        hint = f" (it looks like {_OTHER_MODELS[joints]})" if joints in _OTHER_MODELS else ""
+        wanted = ", ".join(f"{f.model} (from {f.page}) has {f.shapes['kintree_table']}" for f in FLAVOURS)
+        raise UserError(f"{origin} has a 'kintree_table' of shape {shape}{hint}; {wanted}")
+    return _FLAVOURS[joints]
+
+
+def _checked(value: Any, name: str, flavour: Flavour, origin: str) -> np.ndarray:
+    array, expected = _numbers(value, name, origin), flavour.shapes[name]
+    if array.shape != expected:
         raise UserError(
-            f"{origin} has {name!r} of shape {array.shape}, SMPL-H has {SHAPES[name]}{hint}: get SMPL-H from {_PAGE}"
+            f"{origin} has {name!r} of shape {array.shape}, {flavour.model} has {expected}: "
+            f"get {flavour.model} from {flavour.page}"
         )
     if name == "kintree_table":
         return array
@@ -130,6 +135,13 @@ def _checked(value: Any, name: str, origin: str) -> np.ndarray:
         return finite_float32(array, f"a {name!r} with values")
     except TakeError as error:
         raise UserError(f"{origin} {error}") from None
+
+
+def _numbers(value: Any, name: str, origin: str) -> np.ndarray:
+    array = value if isinstance(value, np.ndarray) else _unpickled(value)
+    if array is None or array.dtype.kind not in "fiu":
+        raise UserError(f"{origin} has a {name!r} that is no array of numbers: it is no body model")
+    return array
 
 
 def _unpickled(value: Any) -> np.ndarray | None:
@@ -148,12 +160,13 @@ def _unpickled(value: Any) -> np.ndarray | None:
 def _dense(state: dict[str, Any], form: type[csc_array | csr_array]) -> np.ndarray | None:
     """A sparse J_regressor as an array; None when its parts do not fit together."""
     data, indices, indptr = parts = [as_array(state.get(name)) for name in ("data", "indices", "indptr")]
-    if state.get("_shape") != SHAPES["J_regressor"] or any(part is None for part in parts):
+    shape = state.get("_shape")
+    if shape not in [flavour.shapes["J_regressor"] for flavour in FLAVOURS] or any(part is None for part in parts):
         return None
     if not indices.dtype.kind == indptr.dtype.kind == "i":
         return None
     try:
-        sparse = form((data.astype(np.float64), indices, indptr), shape=SHAPES["J_regressor"])
+        sparse = form((data.astype(np.float64), indices, indptr), shape=shape)
         sparse.check_format(full_check=True)  # false indices would crash toarray; an empty array is not checked
         return sparse.toarray() if 0 < sparse.nnz == data.size else None
     except ValueError:

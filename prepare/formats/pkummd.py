@@ -1,0 +1,180 @@
+"""PKU-MMD, phase 1 (Liu et al. 2017): untrimmed recordings of one or two people by Kinect v2, at 30 fps.
+
+A recording such as 0002-L has two text files of its name. The file of skeletons has a row for each frame: 150 numbers,
+which are 2 people × 25 joints × (x, y, z) in metres, y up. The second person is zeros when absent. The file of labels
+has a row for each segment: action,start frame,end frame,confidence. A protocol is a text file with a line that says
+which videos follow, training or validation, and their names on the next lines, separated by commas.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from prepare.formats.errors import TakeError
+from prepare.formats.folders import walk
+from prepare.formats.npz import finite_float32
+from utils.errors import UserError, first_problem, shown
+from utils.regular import regular_file
+from utils.skeleton import KINECT_ORDER, NUM_JOINTS
+from utils.yaml_text import parse_yaml
+
+PAGE = "https://struct002.github.io/PKUMMD/"
+FPS = 30.0
+PEOPLE = 2
+NUMBERS = PEOPLE * NUM_JOINTS * 3  # in a row
+MAX_BYTES = 1 << 30
+ACTIONS = TypeAdapter(dict[int, str], config=ConfigDict(strict=True))
+
+
+class LabelRow(NamedTuple):
+    """A segment: its action, frames [start, end), and the row of the file, from 1."""
+
+    action: str
+    start: int
+    end: int
+    row: int
+
+
+class Files(NamedTuple):
+    """The files of a recording; None where there is none."""
+
+    subset: str
+    skeletons: Path | None
+    labels: Path | None
+
+
+def read_actions(path: Path) -> list[str]:
+    """Names of the actions 1, 2, 3, … from a YAML or JSON file {number: name}. Raises UserError."""
+    expected = "expected the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
+    try:
+        actions = ACTIONS.validate_python(parse_yaml(_text(path), str(path)))
+    except ValidationError as error:
+        raise UserError(f"{path}: is no list of actions ({first_problem(error)}); {expected}") from None
+    names = [actions[number] for number in sorted(actions)]
+    if not names or sorted(actions) != list(range(1, len(names) + 1)) or len(set(names)) < len(names):
+        raise UserError(f"{path}: has numbers that do not count from 1, or a name twice; {expected}")
+    return names
+
+
+def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
+    """The recordings of a protocol ("cross-subject" or "cross-view") and their files, in any folders below `root`.
+
+    The first row tells a file of labels from one of skeletons, so the names of folders do not matter. Raises UserError
+    when the protocol or all recordings are missing, or when a file is there twice.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: is no folder; name the folder of PKU-MMD by --root")
+    texts = [path for path in walk(root) if path.suffix.lower() == ".txt"]
+    wanted = [path for path in texts if path.stem.lower().replace("_", "-") == protocol]
+    if len(wanted) != 1:
+        found = f"{wanted[0]} and {wanted[1]}" if wanted else f"no {protocol}.txt"
+        raise UserError(f"{root}: has {found}, expected one; unpack Split of PKU-MMD there ({PAGE})")
+    subsets = _read_protocol(wanted[0])
+    found: dict[tuple[str, bool], Path] = {}  # by name, and whether the file has labels
+    for path in texts:
+        if path.stem not in subsets:
+            continue
+        key = (path.stem, "," in _first_row(path))
+        if key in found:
+            raise UserError(f"{path}: {found[key]} is the same recording; name the folder of one of them by --root")
+        found[key] = path
+    for kind, folder in ((False, "PKU_Skeleton_Renew"), (True, "Train_Label_PKU_final")):
+        if not any(key[1] == kind for key in found):
+            example = f"none of the {len(subsets)} recordings of {wanted[0].name}, such as {next(iter(subsets))}.txt"
+            raise UserError(f"{root}: has {example}, in a folder like {folder}; unpack it there, or correct --root")
+    return {name: Files(subset, found.get((name, False)), found.get((name, True))) for name, subset in subsets.items()}
+
+
+def read_skeletons(path: Path) -> np.ndarray:
+    """Joints (T, M, 25, 3) float32 of a recording, in the file's axes. M is 2 if the second person ever appears.
+
+    Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong, OSError when the
+    file cannot be read.
+    """
+    regular_file(path)
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").rstrip().split("\n"), start=1):
+        words = line.split()
+        if len(words) != NUMBERS:
+            expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z. Download it again ({PAGE})"
+            raise TakeError(f"has {len(words)} numbers in row {number}, expected {expected}")
+        try:
+            rows.append([float(word) for word in words])
+        except ValueError:
+            raise TakeError(f"has a word that is no number in row {number}; download it again ({PAGE})") from None
+    numbers = np.array(rows)
+    finite = np.isfinite(numbers).all(axis=1)
+    if not finite.all():
+        raise TakeError(f"has a number that is not finite in row {finite.argmin() + 1}; download it again ({PAGE})")
+    people = finite_float32(numbers, "joints").reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
+    there = people.any(axis=(2, 3))  # (T, 2)
+    if not there[:, 0].any():
+        raise TakeError("has no first person in any frame")
+    seen, every = np.flatnonzero(there[:, 0]), np.arange(len(rows))
+    if len(seen) < len(rows):
+        columns = people[seen, 0].reshape(len(seen), -1).T
+        filled = np.stack([np.interp(every, seen, column) for column in columns], axis=1)
+        people[:, 0] = filled.reshape(-1, NUM_JOINTS, 3)
+    return people if there[:, 1].any() else people[:, :1]
+
+
+def read_labels(path: Path, actions: list[str]) -> list[LabelRow]:
+    """The segments of a recording. Raises UserError, which names the row and the remedy."""
+    segments = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        where, cells = f"{path}: row {number}", [cell.strip() for cell in line.split(",")]
+        if len(cells) != 4 or not all(cell.isdecimal() and len(cell) < 10 for cell in cells):
+            raise UserError(f"{where} is {shown(line)}, expected action,start frame,end frame,confidence in integers")
+        action, start, end, _ = map(int, cells)
+        if not 1 <= action <= len(actions):
+            known = f"expected 1 to {len(actions)}; name a list that has it by --actions"
+            raise UserError(f"{where} has the action {action}, {known}")
+        if end <= start:
+            raise UserError(f"{where} has a segment from frame {start} to {end}; correct the row, or remove it")
+        segments.append(LabelRow(actions[action - 1], start, end, number))
+    return segments
+
+
+def _read_protocol(path: Path) -> dict[str, str]:
+    """Subset of each recording, in the order of the file."""
+    subset, subsets = None, {}
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        words = line.replace(",", " ").split()
+        heading = line.strip().lower()
+        if "video" in heading or heading.startswith(("train", "val")):  # the download has "Validataion videos"
+            subset = "train" if "train" in heading else "val" if "val" in heading else None
+        elif words and subset is None:
+            raise UserError(f"{path}: row {number} is {shown(line)}, expected the words training or validation videos")
+        else:
+            for name in words:
+                if subsets.setdefault(name, subset) != subset:
+                    raise UserError(f"{path}: row {number}: {shown(name)} is for training and for validation")
+    if set(subsets.values()) != {"train", "val"}:
+        raise UserError(f"{path}: does not name training and validation videos; download it again ({PAGE})")
+    return subsets
+
+
+def _first_row(path: Path) -> str:
+    try:
+        regular_file(path)
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline(1 << 14)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        if regular_file(path).st_size > MAX_BYTES:
+            raise UserError(f"{path}: is larger than a gigabyte")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text") from None

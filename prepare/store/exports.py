@@ -1,0 +1,111 @@
+"""A split in the layouts of other projects: ActivityNet's ground truth, pyskl and MMAction2, ActionFormer and OpenTAD.
+
+Every function writes into a folder, which is made if needed, and returns the files. Class names, one a line in the
+order of the class indices, are in `<split>_classes.txt`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import torch
+
+from evaluation.segments import runs_of_classes
+from feeders.batches import eval_loader
+from feeders.dataset import SkeletonClips
+from feeders.label_policy import LabelPolicy
+from model.agcn import AGCN
+from model.checkpoint import load_localizer
+from model.inference import for_inference
+from prepare.formats.ntu import ORDER
+from utils import config
+from utils.atomic import whole_file, write_json, write_whole
+from utils.device import choose_device
+from utils.progress import progress
+from utils.skeleton import FPS
+from utils.store import SUBSETS, Split
+
+SUBSET_NAMES = {"train": "training", "val": "validation"}  # ActivityNet's
+
+
+def export_ground_truth(split: Split, out: Path) -> list[Path]:
+    """Write ActivityNet's ground truth, as `prepare.own_data` reads it. Labels without times have no segment."""
+    clips = [(sid, sid, subset) for subset in SUBSETS for sid in split.clip_ids(subset)]
+    return [_write_annotations(split, clips, out / f"{split.name}.json", untimed=True), _write_classes(split, out)]
+
+
+def export_pyskl(split: Split, out: Path) -> list[Path]:
+    """Write the annotation pickle of pyskl and MMAction2: all clips, with the list of their classes as label.
+
+    `keypoint` is (M, T, V, C): one person, metres, z up, joints in the order of NTU RGB+D.
+    """
+    ids = {subset: split.clip_ids(subset) for subset in SUBSETS}
+    annotations = []
+    for sid in (sid for subset in SUBSETS for sid in ids[subset]):
+        labels = split.labels(sid)
+        present = labels.any(axis=0) | split.untimed(sid)
+        joints = np.array(split.store.joints(sid)[: len(labels), ORDER])
+        about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(present).tolist()}
+        annotations.append({**about, "keypoint": joints[None]})
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / f"{split.name}.pkl") as file:
+        pickle.dump({"split": ids, "annotations": annotations}, file, protocol=4)
+    return [out / f"{split.name}.pkl", _write_classes(split, out)]
+
+
+def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
+    """Write a checkpoint's features of all clips, and their annotations, as ActionFormer and OpenTAD read them.
+
+    `features/<clip>.npy` is (T', D) float32, T' = ⌈T / 8⌉: row i belongs to frame 8i. A clip is named by its id, with
+    percent signs for characters that no file name may have. Clips longer than the checkpoint's data.max_frames and
+    labels without times are left out. Raises UserError when the checkpoint is damaged or has other classes.
+    """
+    model, settings = load_localizer(weights, split.classes, config.load())
+    device = choose_device(None)
+    network, policy = for_inference(model).to(device), LabelPolicy.of(settings.data).corrected()
+    (out / "features").mkdir(parents=True, exist_ok=True)
+    written = []
+    for subset in SUBSETS:
+        clips = SkeletonClips(split, subset, policy, settings.data.normalization)
+        print(clips.summary())
+        for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
+            (sid,) = (clips.clip_ids[index] for index in batch.index.tolist())
+            batch = batch.to(device)
+            with torch.inference_mode():
+                features = network(batch.joints, batch.mask, batch.lengths).features[0]
+            with whole_file(out / "features" / f"{quote(sid, safe='')}.npy") as file:
+                np.save(file, features.float().cpu().numpy())
+            written.append((quote(sid, safe=""), sid, subset))
+    facts = f"feat_stride {AGCN.stride}, num_frames 1, default_fps {FPS}, input_dim {network.backbone.out_channels}"
+    print(f"settings of ActionFormer: {facts}")
+    annotations = _write_annotations(split, written, out / f"{split.name}_features.json", untimed=False)
+    return [annotations, _write_classes(split, out), out / "features"]
+
+
+def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Path, *, untimed: bool) -> Path:
+    """Write the annotations of clips, each given by its name in the file, its id and its subset, as JSON."""
+    database: dict[str, Any] = {}
+    for name, sid, subset in clips:
+        labels = split.labels(sid)
+        found = [
+            {"label": split.classes[k], "label_id": k, "segment": [start / FPS, end / FPS]}
+            for k, (start, end) in zip(*(part.tolist() for part in runs_of_classes(labels)), strict=True)
+        ]
+        if untimed:
+            known = np.flatnonzero(split.untimed(sid)).tolist()
+            found += [{"label": split.classes[k], "label_id": k} for k in known]
+        about = {"subset": SUBSET_NAMES[subset], "duration": len(labels) / FPS, "fps": FPS, "frame": len(labels)}
+        database[name] = {**about, "annotations": found}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"version": split.name, "database": database})
+    return path
+
+
+def _write_classes(split: Split, out: Path) -> Path:
+    path = out / f"{split.name}_classes.txt"
+    write_whole(path, "".join(f"{name}\n" for name in split.classes).encode())
+    return path

@@ -1,0 +1,163 @@
+"""Splits for other projects, read back by the layouts that these document."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import sys
+from pathlib import Path
+
+import motions
+import numpy as np
+import pytest
+import torch
+
+from feeders.dataset import network_input
+from model.localizer import Localizer
+from prepare import own_data
+from prepare.formats.ntu import ORDER
+from prepare.skeletons.options import ReadOptions
+from prepare.store import interchange
+from prepare.store.exports import export_features, export_ground_truth, export_pyskl
+from utils import config
+from utils.errors import UserError, run_command
+from utils.run import FORMAT, write_checkpoint
+from utils.store import Split
+
+CLASSES = ("walk", "wave")
+
+
+def own_split(folder: Path, name: str, annotations: Path) -> Split:
+    own_data.prepare(folder / "motion", annotations, name, folder / "out", ReadOptions("synthetic"))
+    return Split.open(folder / "out", name)
+
+
+def test_the_ground_truth_is_read_back_by_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_data, "write_card", lambda split: split.folder)  # the page takes most of the time
+    (tmp_path / "motion" / "day").mkdir(parents=True)
+    (tmp_path / "labels.csv").write_text(
+        "recording,subset,label,start,end\nday/one,train,walk,0.5,1.23\nday/one,train,wave,1,2\n"
+        "day/one,train,walk,1.5,3\ntwo,train,wave,,\ntwo,train,walk,0,1\nthree,val,walk,0.1,0.4\n"
+    )
+    joints = motions.joints_of(motions.poses(3.0))
+    for name in ("day/one", "two", "three"):
+        np.savez(tmp_path / "motion" / f"{name}.npz", joints=joints, fps=30)
+    split = own_split(tmp_path, "mine", tmp_path / "labels.csv")
+    path, classes = export_ground_truth(split, tmp_path / "there")
+    assert classes.read_text().split("\n") == ["walk", "wave", ""]
+    back = own_split(tmp_path, "again", path)
+    assert back.classes == split.classes
+    for subset in ("train", "val"):
+        assert back.clip_ids(subset) == split.clip_ids(subset)
+        for sid in split.clip_ids(subset):
+            assert np.array_equal(back.labels(sid), split.labels(sid))
+            assert np.array_equal(back.untimed(sid), split.untimed(sid))
+    assert split.untimed("two").tolist() == [False, True]
+
+
+def test_the_pickle_has_pyskls_layout(make_split, tmp_path: Path) -> None:
+    split = make_split(train=[12, 7], val=[9])
+    path, classes = export_pyskl(split, tmp_path / "there")
+    content = pickle.loads(path.read_bytes())
+    assert content["split"] == {"train": ["train0", "train1"], "val": ["val0"]}
+    by_name = {annotation["frame_dir"]: annotation for annotation in content["annotations"]}
+    assert len(by_name) == len(content["annotations"]) == 3
+    for sid, annotation in by_name.items():
+        M, T, V, C = annotation["keypoint"].shape
+        assert (1, annotation["total_frames"], 25, 3) == (M, T, V, C)
+        assert np.array_equal(annotation["keypoint"][0][:, ORDER], split.store.joints(sid))  # swapped back
+        one_hot = torch.zeros(len(CLASSES))
+        one_hot[annotation["label"]] = 1.0  # as pyskl does for a list of labels
+        assert one_hot.bool().tolist() == split.labels(sid).any(axis=0).tolist()
+
+
+@pytest.fixture()
+def weights(tmp_path: Path) -> tuple[Path, Localizer]:
+    settings = config.load([], ["model.width=4", "data.max_frames=50"])
+    model = Localizer(len(CLASSES), settings.model).eval()
+    entries = {"model": model.state_dict(), "classes": list(CLASSES), "settings": settings.model_dump()}
+    write_checkpoint(tmp_path / "best.pt", {"format": FORMAT, **entries})
+    return tmp_path / "best.pt", model
+
+
+def test_features_are_read_by_actionformer_and_opentad(make_split, tmp_path: Path, weights: tuple) -> None:
+    split = make_split(train=[40, 70, 9], val=[33])  # 70 frames are more than max_frames
+    path, classes, folder = export_features(split, weights[0], tmp_path / "there")
+    database = json.loads(path.read_text())["database"]
+    assert {name: entry["subset"] for name, entry in database.items()} == {
+        "train0": "training", "train2": "training", "val0": "validation",
+    }  # fmt: skip
+    names = classes.read_text().splitlines()
+    for sid, entry in database.items():
+        features = np.load(folder / f"{sid}.npy")
+        frames = entry["frame"]
+        assert features.dtype == np.float32
+        assert features.shape == (math.ceil(frames / 8), 16)
+        joints = network_input(split.store.joints(sid), "upright")
+        with torch.no_grad():
+            expected = weights[1](joints[None], torch.ones(1, frames, dtype=torch.bool), torch.tensor([frames]))
+        np.testing.assert_allclose(features, expected.features[0].numpy(), atol=1e-5)
+        read = np.zeros((frames, len(CLASSES)), bool)
+        stride, num_frames = 8, 1
+        for found in entry["annotations"]:
+            # ActionFormer's grid of a segment in seconds, and OpenTAD's frame numbers
+            start, end = (x * entry["fps"] / stride - 0.5 * num_frames / stride for x in found["segment"])
+            assert -0.07 < start < end <= len(features)
+            first, last = (round(x / entry["duration"] * entry["frame"]) for x in found["segment"])
+            assert (start + 0.5 / stride) * stride == pytest.approx(first)
+            read[first:last, names.index(found["label"])] = True
+            assert CLASSES[found["label_id"]] == found["label"]
+        assert np.array_equal(read, split.labels(sid))
+
+
+def test_a_clip_id_never_leaves_the_folder(make_split, tmp_path: Path, weights: tuple) -> None:
+    split = make_split(train=[20], val=[20])
+    split.store.clips["../day/one"] = split.store.clips.pop("train0")
+    split._rows["../day/one"] = split._rows.pop("train0")
+    split.manifest.clips["train"][0] = ("../day/one", 20)
+    path, *_ = export_features(split, weights[0], tmp_path / "there")
+    assert set(json.loads(path.read_text())["database"]) == {"..%2Fday%2Fone", "val0"}
+    assert {file.name for file in (tmp_path / "there" / "features").iterdir()} == {"..%2Fday%2Fone.npy", "val0.npy"}
+
+
+def test_a_checkpoint_of_other_classes_is_refused(make_split, tmp_path: Path, weights: tuple) -> None:
+    with pytest.raises(UserError, match="was trained for walk, wave, the data has sit, run"):
+        export_features(make_split(classes=("sit", "run"), train=[9], val=[9]), weights[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--format", "features"], "--format features and --weights FILE are needed together"),
+        (["--weights", "best.pt"], "--format features and --weights FILE are needed together"),
+        (["--format", "pysky"], "invalid choice: 'pysky'"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, given: list[str], said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["interchange", "export", "--split", "split1", "--out", "there", *given])
+    with pytest.raises(SystemExit) as caught:
+        run_command(interchange.main)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", interchange.FORMATS)
+def test_the_command_writes_every_format(
+    make_split,
+    tmp_path: Path,
+    weights: tuple,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    name: str,
+) -> None:
+    split, out = make_split(train=[12], val=[9]), tmp_path / "there"
+    command = ["interchange", "export", "--data", str(tmp_path), "--split", split.name, "--out", str(out)]
+    more = ["--weights", str(weights[0])] if name == "features" else []
+    monkeypatch.setattr(sys, "argv", [*command, "--format", name, *more])
+    assert interchange.main() == 0
+    files = [line.removeprefix("written: ") for line in capsys.readouterr().out.splitlines() if "written: " in line]
+    assert files
+    assert all(Path(file).exists() for file in files)
