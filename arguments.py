@@ -1,4 +1,4 @@
-"""The options of train.py and predict.py, and the checks of them that need no torch, which takes seconds to import."""
+"""The options of train.py and predict.py, and their first checks. Nothing here imports torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 
 def train(doc: str) -> tuple[argparse.Namespace, Settings]:
-    """The arguments of train.py and the settings that they make. `doc` is the text of its --help."""
+    """Parse and check the arguments of train.py. Returns them with the settings. `doc` is the text of its --help."""
     parser = argument_parser(doc)
     add = parser.add_argument
     add("--config", nargs="+", default=[], metavar="FILE", help="change config/base.yaml; later files win")
@@ -39,7 +39,7 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
 
 
 def predict(doc: str) -> argparse.Namespace:
-    """The arguments of predict.py. `doc` is the text of its --help."""
+    """Parse and check the arguments of predict.py. `doc` is the text of its --help."""
     parser = argument_parser(doc)
     add = parser.add_argument
     formats = ", ".join(SUFFIXES)

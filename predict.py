@@ -4,9 +4,9 @@
     python predict.py --weights work_dir/split1/best.pt joints.npy --fps 60 --up y --scale 0.001 --out found
 
 Each recording gets a folder below --out with segments.json (ActivityNet's format), segments.csv and time_line.png.
---out itself gets the segments of all recordings in it, and failed.csv with those that failed and why. The same command
-again processes only recordings that are new, changed or incomplete, and other commands with the same checkpoint add
-theirs. docs/predict.md shows more examples.
+--out itself gets the segments of all recordings in it, and failed.csv with those that failed and why. If the
+command is repeated, it processes only recordings that are new, changed or incomplete. Other commands with the same
+checkpoint and --out add their recordings. docs/predict.md shows more examples.
 
 exit status: 0 all recordings are done, 1 some failed, 2 the command cannot run, 130 stopped by Ctrl-C
 """
@@ -88,7 +88,7 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    args.hands = args.hands or skeletons.get("hands", "released")  # of data from earlier versions or released pickles
+    args.hands = args.hands or skeletons.get("hands", "released")  # older data do not say which
     if args.body:
         recordings.body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
@@ -97,23 +97,25 @@ def main() -> int:
     # 2. The folder of results, for this command alone
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_folder(args.out, "prediction", "choose another --out"):
-        together = PredictionSet(args.out, command_facts(args, window))
-        return predict_all(predictor, together.names(inputs), options, together)
+        prediction_set = PredictionSet(args.out, command_facts(args, window))
+        return predict_all(predictor, prediction_set.names(inputs), options, prediction_set)
 
 
-def predict_all(predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, together: PredictionSet) -> int:
-    """Process recordings, given by name, one after another, and write the joint files. Returns the exit status.
+def predict_all(
+    predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, prediction_set: PredictionSet
+) -> int:
+    """Process recordings, given by name, one after another, and write the files for all. Returns the exit status.
 
     A recording that fails is reported, and the others continue.
     """
-    out, known, failed = together.out, 0, 0
+    out, done_before, failed = prediction_set.out, 0, 0
     try:
         for name, path in progress(inputs.items(), "predict", "recording"):
             status = path.stat() if path.exists() else None  # reading a broken link fails below
             about = {"file": file_of(path), "recording": status and [status.st_size, status.st_mtime_ns]}
-            facts = {**together.made_with, **about}
+            facts = {**prediction_set.made_with, **about}
             done = predictions.finished(out / name, facts)
-            known += done is not None
+            done_before += done is not None
             if done is None:
                 try:
                     done = predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
@@ -121,19 +123,19 @@ def predict_all(predictor: Predictor, inputs: dict[str, Path], options: ReadOpti
                     if not isinstance(error, TakeError) and not is_out_of_memory(error):
                         raise
                     reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
-                    together.fail(name, path, reason)
+                    prediction_set.fail(name, path, reason)
                     failed += 1
                     tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
                     continue
                 if sys.stdout.isatty():
                     tqdm.write(best_segments(done))
-            together.done(path)
+            prediction_set.done(path)
     except KeyboardInterrupt:
-        together.write_joint_files()
+        prediction_set.write_summary_files()
         raise
-    print(summary(len(inputs), known, failed, together.write_joint_files(), out))
+    print(summary(len(inputs), done_before, failed, prediction_set.write_summary_files(), out))
     if predictor.page:
-        clips = [path for name in together.complete() for path in sorted((out / name).glob("*player.json"))]
+        clips = [path for name in prediction_set.complete() for path in sorted((out / name).glob("*player.json"))]
         pages = player.write_pages(out, clips, predictor.classes, predictor.settings.eval.thresholds)
         print(f"watch: {', '.join(map(str, pages)) or 'no recording is done, so there is no page'}")
     return 1 if failed else 0
@@ -145,7 +147,7 @@ def predict(
     """Find the actions of all people in a recording, write its folder and return its segments."""
     names = [name] if len(people) == 1 else [f"{name}:person{person.number}" for person in people]
     found = []
-    with predictions.complete(folder, facts) as files:
+    with predictions.recording_folder(folder, facts) as files:
         for clip, person in enumerate(people):
             prefix = f"person{person.number}_" if len(people) > 1 else ""
             detections = predict_person(predictor, names[clip], person, folder, prefix, files)
@@ -215,7 +217,7 @@ def score(
 
 
 def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
-    """Everything besides the recording that its results depend on. If any of it changes, they are made again."""
+    """What results depend on besides the recording. If any of it changes, they are computed again."""
     facts = {name: value for name, value in vars(args).items() if name not in ("inputs", "out", "device")}
     for name in ("weights", "joint_map", "body"):
         path = Path(facts[name] or "")
@@ -235,9 +237,9 @@ def best_segments(results: Results) -> str:
     return "\n".join(lines)
 
 
-def summary(total: int, known: int, failed: int, results: Results, out: Path) -> str:
+def summary(total: int, done_before: int, failed: int, results: Results, out: Path) -> str:
     """One line: how many recordings are done or failed, and where the results of all recordings in `out` are."""
-    text = f"{total - failed} of {total} recordings done{f' ({known} of them before)' if known else ''}"
+    text = f"{total - failed} of {total} recordings done{f' ({done_before} of them before)' if done_before else ''}"
     text += f"; {sum(map(len, results.values()))} segments in all: {out / 'segments.json'}, {out / 'segments.csv'}"
     return text + (f"; {failed} failed: {out / 'failed.csv'}" if failed else "")
 

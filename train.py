@@ -45,7 +45,7 @@ from utils.device import choose_device, compiled, describe, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
 from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
-from utils.schedule import learning_rate, say_new_schedule
+from utils.schedule import learning_rate, warn_of_new_schedule
 from utils.stops import run_until_stopped
 from utils.store import Split
 
@@ -60,8 +60,8 @@ def main() -> int:
         return validate.test(args.weights, args.work_dir, settings, device)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
     resume = args.resume or (args.resume_or_start and holds_run(folder))
-    with ExitStack() as held:  # the lock of the run's folder
-        return run_until_stopped(lambda: train(folder, resume, settings, device, held), folder, settings.train.timeout)
+    with ExitStack() as lock:  # `train` puts the lock of the run's folder here; it is released at the end
+        return run_until_stopped(lambda: train(folder, resume, settings, device, lock), folder, settings.train.timeout)
 
 
 @dataclass
@@ -89,7 +89,8 @@ class TrainingState:
         self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
 
 
-def train(folder: Path, resume: bool, settings: Settings, device: torch.device, held: ExitStack) -> int:
+def train(folder: Path, resume: bool, settings: Settings, device: torch.device, lock: ExitStack) -> int:
+    """Train a new or resumed run, write its results and return the exit status."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     data = settings.data
@@ -105,24 +106,24 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
         made = split.store.manifest.settings
         identity["skeletons"] = {name: made[name] for name in ("model", "hands") if name in made}
-        held.enter_context(lock_run(folder, resume))
+        lock.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)
-    resumed = distributed.from_main(resumed)
+    resumed = distributed.broadcast(resumed)
 
     # 2. Model, optimizer and pseudo-labels
     seed_everything(settings.train.seed)
     model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
     if settings.train.sync_batch_norm:
         synchronize_batch_norm(model)
-    fused = device.type == "cuda"  # one kernel for many parameters
+    fused = device.type == "cuda"  # one GPU kernel updates many parameters
     adam = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
     state = TrainingState(model, adam, make_pseudo_labels(clips, settings))
     first_epoch = 0
     if resumed:
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
-        say_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
+        warn_of_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
     network = compiled(model, settings.train) if settings.train.compile else model
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
@@ -189,7 +190,7 @@ def train_epoch(
         with distributed.gradients(network, exchange=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.weights)
-            (distributed.size() * terms["total"]).backward()  # the ranks' mean times their number is the sum
+            (distributed.size() * terms["total"]).backward()  # the ranks average gradients, but their sum is needed
         losses.add(terms, batch.index)
         if micro.last:
             adam.step()
@@ -223,7 +224,7 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
 
 
 def epoch_line(row: dict[str, Any], settings: Settings) -> str:
-    """What the terminal shows of a finished epoch."""
+    """The line that the terminal shows after an epoch."""
     line = f"epoch {row['epoch']}/{settings.train.epochs}  loss {row['loss']['total']:.4f}"
     if row["epoch"] == settings.refine.start + 1 and not settings.train.supervised:
         line += " (jumps: pseudo-labels enter the loss)"

@@ -46,8 +46,8 @@ MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those w
 class Validation:
     """The clips of a subset, ready to evaluate a model after any epoch.
 
-    The corrected evaluation has its own label policy, the released one that of the settings. If the two policies cut
-    clips to different lengths, the model scores the clips once for each.
+    The corrected evaluation uses its own label policy. The released evaluation uses that of the settings. If the two
+    policies give other clips or lengths, the model scores the clips twice.
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device, subset: str = "val") -> None:
@@ -103,7 +103,7 @@ class Validation:
         """
         corrected, released = evaluations
         results = {
-            "protocol": "headline: corrected evaluation; last epoch, or the given weights",
+            "protocol": "main result: corrected evaluation; last epoch, or the given weights",
             "corrected": corrected.to_dict(),
             "released": released.to_dict(),
             **facts,
@@ -135,7 +135,7 @@ class Validation:
 
 
 def test(weights: str, work_dir: str | None, settings: Settings, device: torch.device) -> int:
-    """Evaluate a file of weights. The file decides about model and data policy; `settings` say where the data is.
+    """Evaluate a file of weights. A checkpoint of this project replaces the given model settings and label policy.
 
     Args:
         work_dir: folder for the report; None: eval/ beside the weights.
@@ -170,7 +170,8 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
 def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
     """Choose up to `count` clips that together show many classes.
 
-    Each choice is the clip with most classes that no earlier one has; of equals, the one with most classes.
+    Each choice is the clip with the largest number of classes that no chosen clip has. If several clips have as many,
+    it is the one with the largest number of classes.
 
     Args:
         video_labels: (N, K) bool.
@@ -197,7 +198,7 @@ def clip_scores(
 
 
 def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device) -> float:
-    """Classification mAP in percent. It needs only the clips' video-level labels. NaN on all ranks but the main one."""
+    """Classification mAP in percent, from video-level labels only. NaN on all ranks but the main one."""
     scores = clip_scores(model, clips, settings, device)
     if not distributed.is_main():
         return float("nan")

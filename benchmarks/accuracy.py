@@ -4,14 +4,16 @@
     python benchmarks/accuracy.py benchmarks/ablation.yaml --task 2/9       # the second ninth, on one of nine machines
     python benchmarks/accuracy.py benchmarks/ablation.yaml --table-only
 
-A list is a YAML file: `common` settings of all rows, and `rows` by name. A row has `config` (layers) and `set`
-(assignments), or `evaluate`: the name of a row whose last weights are scored again under this row's settings. Every run
-has a folder of its own, <out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. A run
-whose row has changed since is reported and is not in the table. --retrain renames its folder and repeats it.
+A list is a YAML file. Its entry `rows` has the rows of the table by name, and `common` the settings of all rows. A row
+has `config` (config files) and `set` (assignments). With `evaluate: OTHER`, a row is not trained: the last weights of
+the row OTHER are scored again with this row's settings. A run is a row with one seed. Its folder is
+<out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. If the row of a run has changed
+since, the run is reported and is not in the table. --retrain renames the folder of such a run and repeats the run.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -113,13 +115,16 @@ def read_rows(path: Path) -> list[Row]:
 
 def runs_of(rows: list[Row], seeds: list[int], out: Path) -> list[Run]:
     """The runs of a list. Those that are scored again come last, because their weights have to be trained first."""
-    trained = {(row.name, n): Run(row, n, out / row.name / f"seed{n}", None) for n in seeds for row in rows}
-    again = [run._replace(trained=trained[run.row.evaluate, run.seed]) for run in trained.values() if run.row.evaluate]
-    return [run for run in trained.values() if not run.row.evaluate] + again
+    runs = {(row.name, n): Run(row, n, out / row.name / f"seed{n}", None) for n in seeds for row in rows}
+    again = [run._replace(trained=runs[run.row.evaluate, run.seed]) for run in runs.values() if run.row.evaluate]
+    return [run for run in runs.values() if not run.row.evaluate] + again
 
 
 def up_to_date(runs: list[Run], retrain: list[Run]) -> list[Run]:
-    """The runs whose rows have not changed, and those to `retrain`, whose folders are put aside. Prints the others."""
+    """The runs whose rows have not changed, and the changed ones in `retrain`, whose folders are renamed.
+
+    Prints the other runs.
+    """
     changes = [(one, one.changes()) for one in runs]  # all of them before a folder is put aside
     for one, changed in changes:
         if changed and one in retrain:
@@ -130,8 +135,8 @@ def up_to_date(runs: list[Run], retrain: list[Run]) -> list[Run]:
     return [one for one, changed in changes if not changed or one in retrain]
 
 
-def run(run: Run, threads: int) -> str:
-    """Train or score one run, unless it is done; returns one line about it."""
+def execute(run: Run, threads: int) -> str:
+    """Train or score one run, unless it is done. Returns one line about it."""
     row, seed, folder = run.row, run.seed, run.folder
     if (folder / "results.json").exists():
         return f"{row.name}, seed {seed}: done before"
@@ -215,26 +220,23 @@ def _cell(values: list[float | None]) -> str:
     return f"{np.mean(values):.1f}{spread}"
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python benchmarks/accuracy.py")
-    parser.add_argument("list", type=Path, metavar="LIST.yaml", help="the list, such as benchmarks/ablation.yaml")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[5, 6, 7], metavar="SEED", help="of each row (default: 5 6 7)"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=ROOT / "work_dir" / "accuracy",
-        metavar="FOLDER",
-        help="where the runs go (default: work_dir/accuracy)",
-    )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
-    parser.add_argument("--task", metavar="I/N", help="only the I-th of N parts of the runs (default: all)")
-    parser.add_argument("--retrain", action="store_true", help="repeat runs whose row has changed since")
-    parser.add_argument("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
-    args = parser.parse_args()
+    add, folder = parser.add_argument, ROOT / "work_dir" / "accuracy"
+    add("list", type=Path, metavar="LIST.yaml", help="the list, such as benchmarks/ablation.yaml")
+    add("--seeds", type=int, nargs="+", default=[5, 6, 7], metavar="SEED", help="of each row (default: 5 6 7)")
+    add("--out", type=Path, default=folder, metavar="FOLDER", help="where the runs go (default: work_dir/accuracy)")
+    add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    add("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
+    add("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
+    add("--task", metavar="I/N", help="only the I-th of N parts of the runs (default: all)")
+    add("--retrain", action="store_true", help="repeat runs whose row has changed since")
+    add("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
     rows = read_rows(args.list)
     names = [row.name for row in rows]
     for name in args.only or ():
@@ -245,16 +247,17 @@ def main() -> int:
     own = of_task(args.task or "1/1", chosen, args.seeds)
     everything = runs_of(rows, args.seeds, out)
     todo = [] if args.table_only else [one for one in everything if (one.row.name, one.seed) in own]
-    runs = up_to_date(todo if args.task else everything, todo if args.retrain else [])
-    failed = len(runs) < len(todo if args.task else everything)
+    wanted = todo if args.task else everything  # all of them are in the table
+    runs = up_to_date(wanted, todo if args.retrain else [])
+    failed = len(runs) < len(wanted)
     for again in (False, True):
         now = [one for one in runs if one in todo and bool(one.trained) == again]
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
-            for line in pool.map(lambda one: run(one, args.threads), now):
+            for line in pool.map(lambda one: execute(one, args.threads), now):
                 failed |= "FAILED" in line
                 print(line, file=sys.stderr, flush=True)
     if args.task:
-        return int(failed)  # the last task to end prints no table either: others may be running
+        return int(failed)  # no table: other tasks may still be running; --table-only prints it afterwards
     text, found = table(rows, runs)
     print(text)
     if found:

@@ -52,7 +52,7 @@ class Evaluation:
 
     @property
     def average_map(self) -> float:
-        """Detection mAP averaged over the tIoUs: the headline figure."""
+        """Detection mAP averaged over the tIoUs: the main figure."""
         return float(self.map_at.mean())
 
     @property

@@ -75,7 +75,8 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
 class Loader:
     """Loads batches in order. One thread loads the next batch while the caller uses the current one.
 
-    Loading uses NumPy only. PyTorch's operations in this thread would start as many threads again as the network has.
+    Loading uses NumPy only. PyTorch operations in this thread would start their own threads, which compete with the
+    threads of the network.
 
     Args:
         clips: the clips to load.

@@ -22,7 +22,7 @@ COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that 
 
 
 class MicroBatch(NamedTuple):
-    """The clips of a micro-batch, and what training needs to know about those of other ranks.
+    """The clips of a micro-batch, and the facts about all ranks that training needs.
 
     Attributes:
         local: indices of this rank's clips in the dataset; may be empty.
@@ -77,22 +77,23 @@ class MicroBatches:
             groups = balance(self.lengths[step].tolist(), self.accumulate * self.ranks)
             groups = [[step[i] for i in group] for group in groups]
             passes = [groups[i : i + self.ranks] for i in range(0, len(groups), self.ranks)]
-            passes = [world for world in passes if any(world)]
-            for i, world in enumerate(passes):
-                yield self._micro_batch(world, step, last=i == len(passes) - 1)
+            passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
+            for i, by_rank in enumerate(passes):
+                yield self._micro_batch(by_rank, step, last=i == len(passes) - 1)
 
-    def _micro_batch(self, world: list[list[int]], step: list[int], last: bool) -> MicroBatch:
-        """This rank's micro-batch. `world`: the clips of each rank in this pass; `step`: the clips of the batch."""
-        local, together = world[self.rank], sum(world, [])
-        padded = [self._padded(clips, step) for clips in world]  # T of each rank
-        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)  # else all clips are T frames long
+    def _micro_batch(self, by_rank: list[list[int]], step: list[int], last: bool) -> MicroBatch:
+        """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `step`: the clips of the batch."""
+        local, together = by_rank[self.rank], sum(by_rank, [])
+        padded = [self._padded(clips, step) for clips in by_rank]  # T of each rank
+        # Without masked padding all clips have the same length, so each clip counts as one
+        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)
         with_labels = self.lengths * self.labelled
         weights = LossWeights(
             clips=len(local) / len(step),
             labelled_frames=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
             multi_view=float(counted[together].sum() / counted[step].sum()),
             frames=int(counted[together].sum()) * (1 if self.mask_padding else padded[0]),
-            rows=max(len(clips) * T for clips, T in zip(world, padded, strict=True)),
+            rows=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(self.lengths[together].sum())
         return MicroBatch(self.epoch, local, padded[self.rank], weights, frames, last)

@@ -12,14 +12,17 @@ SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     """Centre every frame on the spine joint and rotate the whole clip. z points up.
 
-    All people of a clip move as the first one does, so their distances and directions to each other stay. The joints
-    of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same shape.
+    All people of a clip are moved and rotated together with the first one, so their distances and directions to each
+    other do not change. The joints of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same shape.
 
-    method "upright": one rotation about z. It brings left → right shoulder of the first frame to +x. Whether a person
-        stands, lies or leans does not change.
-    method "released": as in the released code, two rotations, each by the smallest angle. The first brings pelvis →
-        spine of the first frame to +z, the second left → right shoulder to +x. Where the shoulders point away from
-        +x, the second one can tilt the body, even upside down.
+    Two vectors of the first person in the first frame decide the rotation: from the left to the right shoulder, and
+    from the pelvis to the spine.
+
+    method "upright": one rotation about z, which turns the shoulder vector to +x. A person who stands, lies or leans
+        still does so.
+    method "released": as in the released code, two rotations, each by the smallest angle. The first one turns the spine
+        vector to +z, the second one turns the shoulder vector to +x. If the shoulder vector points away from +x, the
+        second rotation can tilt the body, even upside down.
     """
     people = joints.reshape(len(joints), -1, *joints.shape[-2:])  # (T, M, V, 3)
     there = people.any(axis=(2, 3), keepdims=True)

@@ -23,7 +23,7 @@ from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
-from utils.run import CHECKPOINTS, FORMAT, name_newest, read_history
+from utils.run import CHECKPOINTS, FORMAT, read_history, rotate_checkpoints
 
 
 class Weights(BaseModel):
@@ -96,7 +96,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         if problems:
             print(f"warning: {problems[0]}; resuming from {path}, one epoch earlier", file=sys.stderr)
         if path.name == CHECKPOINTS[0]:  # the run was killed after writing the file and before naming it
-            name_newest(folder)
+            rotate_checkpoints(folder)
         return checkpoint
     if problems:
         raise UserError("; ".join(problems))

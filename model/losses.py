@@ -80,7 +80,7 @@ def multi_view_loss(
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
     missing = 0 if rows is None else rows - len(divergence)
-    everyone = distributed.stack(F.pad(divergence.detach(), (0, missing), value=torch.inf))  # (ranks, rows)
+    everyone = distributed.all_gather(F.pad(divergence.detach(), (0, missing), value=torch.inf))  # (ranks, rows)
     count = max(1, int(share * (int(mask.sum()) if frames is None else frames)))
     smallest = everyone.flatten().topk(count, largest=False).indices
     chosen = mask.new_zeros(everyone.numel()).index_fill(0, smallest, True).view_as(everyone)
@@ -118,7 +118,7 @@ class EpochLosses:
     def totals(self) -> dict[str, float]:
         """Sums over the epoch and all ranks, by term. Raises UserError: the last terms are not finite."""
         self._check()
-        return dict(zip(self.names, distributed.add_up(self.sums).tolist(), strict=True))
+        return dict(zip(self.names, distributed.all_reduce(self.sums).tolist(), strict=True))
 
     def _check(self) -> None:
         if self.last is None or math.isfinite(self.last[0][0].item()):

@@ -51,8 +51,8 @@ class PseudoLabels:
                 current[self._frames(clip)] = row[: int(self.lengths[clip])]
             seen[index] = True
         self.recorded.clear()
-        distributed.add_up(current)  # one rank saw the clip, the others have zeros
-        seen = distributed.add_up(seen.int()).bool()
+        distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
+        seen = distributed.all_reduce(seen.int()).bool()
         slot = self.epochs % len(self.history)
         replaced = seen.repeat_interleave(self.lengths) if self.settings.zero_start else slice(None)
         self.history[slot, replaced] = current[replaced]

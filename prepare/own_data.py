@@ -59,8 +59,8 @@ from utils.lock import lock_folder
 from utils.skeleton import FPS
 from utils.store import SUBSETS, SkeletonStore, Split
 
-SHORTEST = 3  # frames; the default of eval.min_length, below which no detection can be
-BEYOND = 0.1  # seconds; smaller differences of times are not reported
+SHORTEST = 3  # frames; the default of eval.min_length: shorter proposals are dropped
+TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
 
 
 def prepare(
@@ -129,7 +129,7 @@ def find_recordings(folder: Path) -> list[str]:
 
 
 def match(annotated: list[Recording], files: list[str], annotations: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The file of each annotated recording by its name, and for the others why there is none.
+    """Find the file of each annotated recording. Returns the files, and for the others the reason, by recording.
 
     Raises UserError when a name fits several files, or two names the same file.
     """
@@ -175,7 +175,7 @@ def check_times(annotated: list[Recording], store: SkeletonStore, annotations: P
         if recording.name not in store.clips:
             continue
         seconds = store.clips[recording.name].frames / FPS
-        if recording.duration and abs(recording.duration - seconds) > BEYOND:
+        if recording.duration and abs(recording.duration - seconds) > TOLERANCE:
             text = f"{shown(recording.name)}: {seconds:.2f} s, not {recording.duration:g}"
             found["recordings that do not last as long as annotated"].append(text)
         timed = [label for label in recording.labels if label.start is not None]
@@ -185,7 +185,7 @@ def check_times(annotated: list[Recording], store: SkeletonStore, annotations: P
             if label.start >= seconds:
                 found["segments after the end of their recording, not used"].append(text)
                 continue
-            if label.end > seconds + BEYOND:
+            if label.end > seconds + TOLERANCE:
                 found["segments that end after their recording, cut off there"].append(text)
             if (min(label.end, seconds) - label.start) * FPS < SHORTEST:
                 found[f"segments of less than {SHORTEST} frames, too short to be detected"].append(text)
@@ -215,9 +215,15 @@ def main() -> int:
     classes = read_actions(args.actions) if args.actions else None
     options = ReadOptions.of(args)
     prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers, args.replace)
-    root = [] if args.out.resolve() == (ROOT / "dataset/processed_data").resolve() else [f"data.root={args.out}"]
-    print(" ".join(["next: python train.py --config config/own_actions.yaml --set", f"data.split={args.name}", *root]))
+    print(next_command("own_actions.yaml", args.name, args.out))
     return 0
+
+
+def next_command(config: str, split: str, root: Path) -> str:
+    """A message with the command that trains on a split."""
+    is_default = root.resolve() == (ROOT / "dataset/processed_data").resolve()
+    command = f"next: python train.py --config config/{config} --set data.split={split}"
+    return command if is_default else f"{command} data.root={root}"
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ from utils.progress import progress
 from utils.skeleton import FPS
 
 PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
-VERSION = 1  # with another version the recordings are others, and results can't be compared
-FILES = 991  # that `is_used` chooses from the whole data set
+VERSION = 1  # other versions have other recordings, so their results cannot be compared
+FILES = 991  # number of files that `is_used` chooses from the whole data set
 FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
 ACTIONS = {  # the classes of each action in a file's name; files of other actions are background
     "walk": ("walk",),
@@ -82,7 +82,7 @@ NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings o
 FEWEST_FILES = 10  # of an actor; others are not used
 VAL_SHARE = 4  # every fourth file is a validation file
 SECONDS = (10.0, 30.0)  # of a recording
-KINDS = (0.2, 0.4, 0.4)  # shares of recordings with files of one, two and three kinds
+KINDS = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
 BACKGROUND = 0.15  # probability that a background file comes next
 BLEND = (12, 30)  # fewest and most frames of a blend
 TURNING = (0.1, 0.9)  # part of a file's change of heading that is labelled "turn"
@@ -104,7 +104,7 @@ class Source:
 
     def motion(self) -> Motion:
         """Its motion. Raises UserError when the file is damaged."""
-        with naming(self.bvh.path):
+        with reporting_damage(self.bvh.path):
             if any(node.channels not in ([], CHANNELS) for node in self.bvh.nodes):
                 raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
             return Motion.of_channels(np.concatenate(list(self.bvh.values(np.arange(self.bvh.frames)))))
@@ -145,7 +145,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     """
     pools: dict[str, dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
     for file in find_sources(source, expected):
-        subset = "train" if (number_of(file.bvh.path.name) // 100) % VAL_SHARE else "val"
+        subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_SHARE else "val"
         pools[file.actor][subset].append(file)
     folder = out / "recordings"
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,24 +183,24 @@ def find_sources(folder: Path, expected: int) -> list[Source]:
 
 def read_source(path: Path, action: str) -> Source:
     """The header of a file. Raises UserError when it is damaged."""
-    with naming(path), path.open("rb") as file:
+    with reporting_damage(path), path.open("rb") as file:
         skeleton = hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n")))
         return Source(read_bvh(path), skeleton.hexdigest(), action)
 
 
-def number_of(name: str) -> int:
+def hash_number(name: str) -> int:
     """The SHA-256 of a name as a number."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
 def is_used(name: str) -> bool:
-    """Whether the benchmark uses the file of this name. The rule chooses about a sixth of the data set."""
-    return number_of(name) % 100 < 30
+    """Whether the benchmark uses the file of this name. The rule chooses about 30 % of all names."""
+    return hash_number(name) % 100 < 30
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn a TakeError about a file of the data set into a UserError."""
+def reporting_damage(path: Path) -> Iterator[None]:
+    """Turn a TakeError about a file of the data set into a UserError that says what to do."""
     try:
         yield
     except TakeError as error:
@@ -209,7 +209,7 @@ def naming(path: Path) -> Iterator[None]:
 
 def sequences(files: list[Source], seed: str) -> Iterator[Sequence]:
     """Recordings made of the files of one actor and subset. No file is used twice, and a few are left over."""
-    rng = np.random.default_rng(number_of(f"{VERSION} {seed}"))
+    rng = np.random.default_rng(hash_number(f"{VERSION} {seed}"))
     left: dict[str | None, list[Source]] = defaultdict(list)
     for index in rng.permutation(len(files)):
         left[files[index].kind].append(files[index])
@@ -247,8 +247,7 @@ def main() -> int:
     folder, tables = build(args.source, args.recordings)
     for split, table in tables.items():
         own_data.prepare(folder, table, split, args.out, workers=os.cpu_count() or 1)
-    root = [] if args.out.resolve() == (ROOT / "dataset/processed_data").resolve() else [f"data.root={args.out}"]
-    print(" ".join(["next: python train.py --config config/best.yaml --set", "data.split=public", *root]))
+    print(own_data.next_command("best.yaml", "public", args.out))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Compare two runs on the same validation clips: the differences in AP, and both detections of each clip.
+"""Compare two runs on the same validation clips: the differences in AP, and the detections of both runs in each clip.
 
 python -m reporting.compare work_dir/split1 work_dir/best --out compare.html
 """

@@ -51,24 +51,13 @@ class PlayedClip:
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     """A clip as JSON for the player.
 
-    True segments are [class, start, end, score of the detection that takes it by each run, or null]. Detections are
-    [class, start, end, score, index of its kind of error, or -1], by run.
+    A true segment is [class, start, end, score of its matched detection or null for each run]. A detection is [class,
+    start, end, score, index of its kind of error or -1]. Detections are listed by run.
     """
     frames, number = len(clip.joints), len(classes)
     labels = np.zeros((frames, number), bool) if clip.labels is None else clip.labels
     truth = ground_truth([labels])
-    taken_by: list[list[float | None]] = [[] for _ in range(len(truth))]
-    found = []
-    for run in clip.found:
-        ranked = run.where(ranking(run, number))
-        ranked = replace(ranked, clip=np.zeros_like(ranked.clip))
-        taken = match(ranked, truth, [TIOU])[0]
-        kind = np.full(len(ranked), -1) if clip.labels is None else kinds(ranked, truth, taken)[0]
-        scores = ranked.scores.round(4).tolist()
-        found.append(_rows(ranked, scores, kind.tolist()))
-        by_segment = dict(zip(taken.tolist(), scores, strict=True))
-        for segment, taken_with in enumerate(taken_by):
-            taken_with.append(by_segment.get(segment))
+    runs = [_pack_run(run, truth, number, clip.labels is not None) for run in clip.found]
     shown, hidden = shown_classes(labels, Detections.concatenate(clip.found))
     finite = bool(np.isfinite(clip.joints).all())
     quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
@@ -87,10 +76,22 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         ),
         "shown": shown,
         "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
-        "truth": [row[:3] + scores for row, scores in zip(_rows(truth), taken_by, strict=True)],
-        "found": found,
+        "truth": [row + [matched.get(n) for _, matched in runs] for n, row in enumerate(_rows(truth))],
+        "found": [rows for rows, _ in runs],
         "ap": [nan_to_none(float(value)) for value in clip.ap],
     }
+
+
+def _pack_run(
+    run: Detections, truth: Detections, classes: int, truth_known: bool
+) -> tuple[list[list], dict[int, float]]:
+    """One run's detections in a clip for the player, and by true segment the score of the matched detection."""
+    ranked = run.where(ranking(run, classes))
+    ranked = replace(ranked, clip=np.zeros_like(ranked.clip))
+    matched = match(ranked, truth, [TIOU])[0]
+    kind = kinds(ranked, truth, matched)[0] if truth_known else np.full(len(ranked), -1)
+    scores = ranked.scores.round(4).tolist()
+    return _rows(ranked, scores, kind.tolist()), dict(zip(matched.tolist(), scores, strict=True))
 
 
 def pack_fitting(
@@ -113,13 +114,17 @@ def pack_fitting(
 
 
 def pack_varied(ap: np.ndarray, load: Callable[[int], PlayedClip], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Pack the clips that fit on a page: the best, the worst, and an even choice by AP (N,). They keep their order."""
+    """Pack the clips that fit on a page: the best, the worst, and an even sample by AP (N,). They keep their order."""
     packed = pack_fitting(varied_order(ap), load, classes)
     return [packed[index] for index in sorted(packed)]
 
 
 def varied_order(ap: np.ndarray) -> list[int]:
-    """All indices: the best and worst clips in turn, then such that every beginning is an even choice by AP."""
+    """All indices: first the best and worst clips in turn, then the others.
+
+    The others are in bit-reversed order of their ranks by AP. So the first n of them are spread evenly over the ranks,
+    for every n.
+    """
     ranked = np.argsort(-ap, kind="stable").tolist()  # NaN last
     ends = [ranked[place] for n in range(min(EXTREMES, len(ranked))) for place in (n, -1 - n)]
     bits = max(1, len(ranked)).bit_length()

@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    chosen = "ids of clips (default: the validation clips, or an even choice of them that fits on a page)"
+    chosen = "ids of clips (default: the validation clips, or an even sample of them that fits on a page)"
     add("--clip", nargs="+", metavar="ID", help=chosen)
     add("--detections", type=Path, metavar="FILE", help="a run's detections.json, shown below the true segments")
     add("--out", type=Path, default=Path("player.html"), metavar="FILE", help="the page (default: %(default)s)")
@@ -127,7 +127,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
-    """The highest score, and the range of the lowest score that is shown. Its value leaves `segments` detections."""
+    """The highest score, and the range and first value of the slider for the lowest score that is shown.
+
+    At the first value, as many detections are shown as there are true `segments`.
+    """
     ranked = sorted(scores, reverse=True)
     low, high = min([0.0, *scores]), max([0.01, *scores])
     value = ranked[segments - 1] if 0 < segments <= len(ranked) else low

@@ -1,6 +1,6 @@
-"""The folder --out of prediction. It grows with every command, and its joint files hold all recordings in it.
+"""The folder --out of prediction. Each command adds its recordings, and the summary files contain all of them.
 
-A recording keeps its name: prediction.json and failed.csv say which file it was made from.
+A recording keeps its name from one command to the next: prediction.json and failed.csv say which file it belongs to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.text import printable_bytes
 
 FAILED_COLUMNS = ("recording", "reason", "file")
-JOINT_FILES = ("segments.json", "segments.csv", "failed.csv")
+SUMMARY_FILES = ("segments.json", "segments.csv", "failed.csv")
 SAME = ("weights", "format")  # facts that all recordings in a folder share
 
 
@@ -38,8 +38,8 @@ class PredictionSet:
     def names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
         """The name of each recording below `out`, sorted. `inputs`: the path that it should have, and its file.
 
-        The suffix is left out, unless two recordings differ only by it. A recording that is in the folder keeps its
-        name. A name that belongs to a recording from another place is followed by a number, as in walk-2.
+        The suffix is left out, unless two recordings differ only by it. A recording that is already in the folder keeps
+        its name. If another recording has the name, a number is added, as in walk-2.
 
         Raises:
             UserError: the folder holds other recordings, which another checkpoint made.
@@ -68,7 +68,7 @@ class PredictionSet:
         self.failed.pop(file_of(path), None)
 
     def fail(self, name: str, path: Path, reason: str) -> None:
-        """Note why a recording failed. What an earlier command made of it no longer counts."""
+        """Note why a recording failed. Its results by an earlier command become invalid."""
         (self.out / name / PREDICTION).unlink(missing_ok=True)
         self.failed[file_of(path)] = name, reason
 
@@ -78,7 +78,7 @@ class PredictionSet:
         found = {name: predictions.finished(self.out / name, facts) for name, facts in stored.items()}
         return {name: results for name, results in found.items() if results is not None}
 
-    def write_joint_files(self) -> Results:
+    def write_summary_files(self) -> Results:
         """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""
         results: Results = {}
         for found in self.complete().values():
@@ -92,7 +92,7 @@ class PredictionSet:
     def _stored(self) -> dict[str, PredictionFile]:
         """The recordings that earlier commands made, by name, sorted."""
         marks = {path.parent.relative_to(self.out).as_posix(): path for path in self.out.rglob(PREDICTION)}
-        stored = {name: predictions.read_mark(marks[name]) for name in sorted(marks)}
+        stored = {name: predictions.read_prediction_file(marks[name]) for name in sorted(marks)}
         return {name: made for name, made in stored.items() if made.files}
 
     def _belongs(self, made: PredictionFile) -> bool:
@@ -100,7 +100,7 @@ class PredictionSet:
 
     def _free(self, name: str, taken: set[str]) -> str:
         candidates = (name if number == 1 else f"{name}-{number}" for number in count(1))
-        return next(c for c in candidates if c not in {*taken, *JOINT_FILES} and not (self.out / c).is_file())
+        return next(c for c in candidates if c not in {*taken, *SUMMARY_FILES} and not (self.out / c).is_file())
 
 
 def file_of(path: Path) -> str:

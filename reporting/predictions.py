@@ -40,27 +40,27 @@ class SegmentsFile(BaseModel):
     results: Results | None = None
 
 
-def read_mark(path: Path) -> PredictionFile:
-    """A prediction.json; one without files if it is missing or damaged."""
+def read_prediction_file(path: Path) -> PredictionFile:
+    """Read a prediction.json. If it is missing or damaged, the result lists no files."""
     return _read(path, PredictionFile)
 
 
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     """The segments in a recording's folder. None if it is incomplete or was made from other `facts`."""
-    made = read_mark(folder / PREDICTION)
+    made = read_prediction_file(folder / PREDICTION)
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
     return _read(folder / "segments.json", SegmentsFile).results
 
 
 @contextmanager
-def complete(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
-    """Prepare a folder for a recording's files. The caller appends the name of each file to the list.
+def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
+    """Context that prepares a recording's folder. The caller appends the name of each file it writes to the list.
 
-    At the end, prediction.json is written, and files of an earlier run that are not in the list are deleted.
+    At the end, prediction.json is written. Files of an earlier command that are not in the list are deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = read_mark(folder / PREDICTION).files
+    before = read_prediction_file(folder / PREDICTION).files
     (folder / PREDICTION).unlink(missing_ok=True)
     files: list[str] = []
     yield files
@@ -108,7 +108,7 @@ def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, c
 
 @contextmanager
 def row_file(path: Path, rows: int, columns: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """Write an .npy file (rows, columns) float32 a few rows at a time, so that memory does not grow with its length."""
+    """Write an .npy file (rows, columns) float32, a few rows at a time, so that memory does not grow with `rows`."""
     with whole_file(path) as file:
         shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
         np.lib.format.write_array_header_1_0(file, shape)

@@ -21,7 +21,7 @@ BLUE, RED, GREEN, PINK, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
 LINES = ("-", "--", "-.", ":")
 
-# The first font comes with matplotlib. Those of the others that the system has draw the scripts that it lacks.
+# Fonts for scripts that matplotlib's own font lacks. Those that the system has are used.
 OTHER_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
     *("Droid Sans Fallback", "Microsoft YaHei", "SimHei", "Malgun Gothic", "PingFang SC", "Hiragino Sans GB"),
@@ -33,12 +33,12 @@ matplotlib.rcParams["font.family"] = FONTS
 
 
 def drawable(text: str, most: int = 500) -> str:
-    """`text` on one line of at most `most` characters. Escapes such as \\u8dd1 stand for letters that no font has."""
+    """`text` on one line of at most `most` characters. Letters that no font has become escapes such as \\u8dd1."""
     return printable("".join(map(_letter, text[: 10 * most])), most)
 
 
 def font_of(text: str, bold: bool = False) -> Path:
-    """The file of the first font that has all letters of a text. If there is none, that of the usual font."""
+    """The file of the first font that has all letters of a text. If none has, that of matplotlib's own font."""
     files = [findfont(FontProperties(family=name, weight="bold" if bold else "normal")) for name in FONTS]
     complete = (file for file in files if all(get_font(file).get_char_index(ord(letter)) for letter in text))
     return Path(next(complete, files[0]))

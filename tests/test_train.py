@@ -287,10 +287,10 @@ def test_the_line_of_the_first_epoch_with_pseudo_labels_says_why_the_loss_jumps(
 
 def test_a_longer_cosine_schedule_says_what_happens_to_the_rate(capsys: pytest.CaptureFixture) -> None:
     settings = config.load([], ["train.schedule=cosine", "train.epochs=6"]).train
-    train.say_new_schedule(3, settings, epoch=3)
+    train.warn_of_new_schedule(3, settings, epoch=3)
     assert "learning rate from 0.00025 in epoch 3 to 0.0005 in epoch 4. The result" in capsys.readouterr().out
-    train.say_new_schedule(6, settings, epoch=3)
-    train.say_new_schedule(3, config.load([], ["train.epochs=6"]).train, epoch=3)  # a constant rate
+    train.warn_of_new_schedule(6, settings, epoch=3)
+    train.warn_of_new_schedule(3, config.load([], ["train.epochs=6"]).train, epoch=3)  # a constant rate
     assert capsys.readouterr().out == ""
 
 

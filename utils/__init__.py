@@ -1,6 +1,6 @@
-"""Settings, store, run folder, distributed training, errors. Every command imports this package before any other one.
+"""Settings, store, run folder, distributed training, errors. Every command imports this package first.
 
-So a missing package ends a command here, with one line that says what to do.
+If a required package is not installed, the command ends here, with one line that says what to do.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The .npy files of prepared data. Each has a digest of its content in its name, which is verified when it is opened.
 
-A file is read for that only once by each user and machine. A note in the user's cache folder then holds its size and
-times, so later openings of the unchanged file cost nothing.
+Verifying reads the whole file. Each user does this once per machine. A note in the user's cache folder then holds the
+size and times of the file, and later openings compare only these.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file for writing. It replaces `path` in one step after all its content is on the disk."""
+    """Open a temporary file for writing. When all of it is on the disk, it replaces `path` in one step."""
     temporary = path.with_name(path.name + ".tmp")
     with naming(path):
         try:

@@ -18,7 +18,7 @@ BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 MOST = 1_000_000  # larger numbers are most likely typing errors
 PROBLEMS_SHOWN = 12
 
-# Settings of earlier versions, and what became of them. Checkpoints may have them; their values mean nothing any more.
+# Settings of earlier versions, and what became of them. In checkpoints they are allowed, and their values are ignored.
 FORMER = {
     "data.bucket_noise": "is now data.bucket_mix; see its comment in base.yaml",
     "data.workers": "is no longer a setting: a thread of the main process loads the clips. Remove it",
@@ -41,7 +41,7 @@ def _plain(name: str) -> str:
 
 def _after_an_epoch(start: int) -> int:
     if start == 0:
-        raise ValueError("pseudo-labels come from the epochs before, so give 1 or more")
+        raise ValueError("pseudo-labels come from earlier epochs, so give 1 or more")
     return start
 
 

@@ -46,7 +46,7 @@ class LossWeights(NamedTuple):
         multi_view: frames of all ranks in this pass / frames of the step. The multi-view loss chooses its frames among
             those of all ranks.
         frames: number of frames of all ranks in this pass; None: count the mask.
-        rows: largest N·T of a rank. Every rank sends that many values. None: this rank's N·T.
+        rows: largest N·T of a rank. For the multi-view loss, every rank sends that many values. None: this rank's N·T.
     """
 
     clips: float = 1.0
@@ -88,7 +88,7 @@ def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
                 _wait_to_be_stopped()
             raise
         except (Exception, KeyboardInterrupt) as error:
-            if not is_first_to_fail():
+            if not report_failure():
                 _wait_to_be_stopped()
             if isinstance(error, Exception):
                 _report_to_torchrun(error)
@@ -121,8 +121,8 @@ def connect(timeout: float) -> None:
         dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=limit)
 
 
-def is_first_to_fail() -> bool:
-    """Whether no other rank has failed before. A rank that fails calls this once. True for a single process."""
+def report_failure() -> bool:
+    """Tell the other ranks that this rank fails; call it once. Returns whether this rank is the first to fail."""
     try:
         return _store is None or _store.add("failed", 1) == 1
     except (RuntimeError, ValueError):  # the machine of the key-value store is gone
@@ -151,15 +151,15 @@ def gradients(network: nn.Module, exchange: bool) -> AbstractContextManager:
     return nullcontext() if exchange or size() == 1 else network.no_sync()
 
 
-def add_up(x: Tensor) -> Tensor:
-    """Sum over ranks (all-reduce), in place and without a gradient."""
+def all_reduce(x: Tensor) -> Tensor:
+    """Sum over ranks, in place and without a gradient."""
     if size() > 1:
         dist.all_reduce(x)
     return x
 
 
-def stack(x: Tensor) -> Tensor:
-    """The tensors `x` of all ranks (all-gather), stacked: (ranks, …). All have the same shape; no gradient."""
+def all_gather(x: Tensor) -> Tensor:
+    """The tensors `x` of all ranks, stacked: (ranks, …). All must have the same shape; no gradient."""
     if size() == 1:
         return x.unsqueeze(0)
     everyone = x.new_empty(size(), *x.shape)
@@ -176,8 +176,8 @@ def gather(value: Any) -> list[Any]:
     return everyone or []
 
 
-def from_main(value: Any) -> Any:
-    """The main rank's `value`, on all ranks (broadcast)."""
+def broadcast(value: Any) -> Any:
+    """The main rank's `value`, on all ranks."""
     box = [value]
     if size() > 1:
         dist.broadcast_object_list(box)

@@ -24,8 +24,9 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # on
 def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
     """Lock an existing folder for this process. The system unlocks it when the process ends, also when it is killed.
 
-    The lock is flock's. On NFS, Linux turns it into a lock of the server, which other machines see. On a disk without
-    locks a warning is printed and the work goes on: a file in place of the lock would stay when a process is killed.
+    The lock is made by flock. On NFS, Linux turns it into a lock of the server, which other machines see. On a disk
+    without locks, a warning is printed and the work goes on. The mere presence of a file is not used as a lock, because
+    the file would remain when a process is killed.
 
     Args:
         work: what the folder is used for, such as "preparation", for the message.

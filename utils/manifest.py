@@ -93,7 +93,7 @@ class SplitManifest(Manifest):
 
     name: str
     classes: list[str] = Field(min_length=1)  # by index
-    skeletons: str = Field(pattern=f"^{PLAIN_NAME}$")  # folder of the store; lies in the same folder as the split's
+    skeletons: str = Field(pattern=f"^{PLAIN_NAME}$")  # name of the store's folder, which is beside the split's folder
     skeletons_digest: str = ""  # digest of the store when the split was made
     labels_file: str = Field(pattern=r"^labels-[0-9a-f]{12}\.npy$")
     annotated_file: str = Field(pattern=r"^annotated-[0-9a-f]{12}\.npy$")

@@ -1,4 +1,4 @@
-"""A run's folder. Nothing in it is ever lost or overwritten.
+"""A run's folder. A run never overwrites another one.
 
 config.yaml      the resolved settings           best.pt          weights of the epoch with the best score
 metrics.jsonl    one line per epoch              last.pt          all that --resume needs
@@ -33,7 +33,7 @@ from utils.stored_settings import OF_MACHINE, differences, read_resolved
 
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("next.pt", "last.pt", "previous.pt")  # newest first; next.pt is there only while an epoch is saved
-FREE = {lock.NAME, "config.yaml.tmp"}  # files in a folder in which no run has begun
+REMAINS = {lock.NAME, "config.yaml.tmp"}  # files of a command that was killed before its run had begun
 MAY_CHANGE = OF_MACHINE | {"train.epochs"}  # when a run is resumed
 
 
@@ -88,10 +88,10 @@ class Run:
             self.best_score = score
             write_checkpoint(self.folder / "best.pt", {"model": state["model"], **about})
         write_checkpoint(self.folder / CHECKPOINTS[0], {**state, **about, "best_score": self.best_score})
-        name_newest(self.folder)
+        rotate_checkpoints(self.folder)
 
     def _drop_rows_after(self, epoch: int) -> None:
-        """Drop the rows of epochs that ended after the checkpoint was written; they are trained again."""
+        """Drop the rows of later epochs than that of the checkpoint (from 0). These epochs are trained again."""
         rows = read_history(self.folder)[: epoch + 1]
         path = self.folder / "metrics.jsonl"
         if len(rows) <= epoch:
@@ -132,11 +132,11 @@ class Run:
 
 
 def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
-    """The lock of a run's folder, which is made for a new run.
+    """The lock of a run's folder. The folder of a new run is created.
 
     Raises:
-        UserError: the folder holds no run to resume, or `resume` is false and it holds files; on entering the lock:
-            another process trains there.
+        UserError: there is no run to resume, or the folder for a new run holds files. On entering the lock: another
+            process trains in the folder.
     """
     if not resume:
         _refuse_files(folder)  # before the lock puts its own file there
@@ -165,7 +165,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     write_whole(path, buffer.getbuffer())
 
 
-def name_newest(folder: Path) -> None:
+def rotate_checkpoints(folder: Path) -> None:
     """Rename last.pt to previous.pt, and next.pt to last.pt."""
     newest, last, previous = (folder / name for name in CHECKPOINTS)
     if last.exists():
@@ -223,7 +223,7 @@ def seed_everything(seed: int) -> None:
 
 def _refuse_files(folder: Path) -> None:
     """Refuse a folder for a new run, unless it is empty or an earlier run was killed before its first file."""
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= FREE):
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= REMAINS):
         raise UserError(
             f"{folder}: already holds files, and a run is never overwritten. "
             "Continue it by --resume, or choose another folder by --work-dir"

@@ -1,4 +1,4 @@
-"""The learning rate of each epoch, and what another number of epochs does to it."""
+"""The learning rate of each epoch, and a warning when a resumed run changes it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ def learning_rate(train: TrainSettings, epoch: int) -> float:
     return train.learning_rate * (1 + math.cos(math.pi * epoch / train.epochs)) / 2
 
 
-def say_new_schedule(before: int, train: TrainSettings, epoch: int) -> None:
-    """Print what another number of epochs does to the learning rate of a resumed run. `epoch` is the next one."""
+def warn_of_new_schedule(before: int, train: TrainSettings, epoch: int) -> None:
+    """Print how the learning rate of a resumed run jumps if its number of epochs was `before` and has changed.
+
+    `epoch` is the next one, from 0. Nothing is printed if the rate does not jump or no epoch is left.
+    """
     if train.schedule == "constant" or train.epochs in (before, epoch):
         return
     old = learning_rate(train.model_copy(update={"epochs": before}), epoch - 1)

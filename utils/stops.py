@@ -32,7 +32,7 @@ def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) ->
     try:
         return train()
     except KeyboardInterrupt:
-        if distributed.is_first_to_fail():  # otherwise torchrun sent the signal because another rank failed
+        if distributed.report_failure():  # otherwise torchrun stops this rank because another one failed
             print(f"\nstopped; {_how_to_continue(folder)}", file=sys.stderr)
         return 130
     except OSError as error:  # most likely a full disk

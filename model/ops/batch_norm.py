@@ -31,7 +31,9 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         compiling = torch.compiler.is_compiling() and not self.over_ranks
         count, mean, var = plain_moments(x, mask) if compiling else moments(x, mask)
         if self.over_ranks:
-            count, mean, var = pooled(*distributed.stack(torch.stack([count.expand_as(mean), mean, var])).unbind(1))
+            count, mean, var = pooled(
+                *distributed.all_gather(torch.stack([count.expand_as(mean), mean, var])).unbind(1)
+            )
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -129,7 +131,7 @@ class _Normalize(torch.autograd.Function):
                 grad, x, *constant, [False, True, True]
             )
         sums = torch.stack([grad_bias, grad_weight])
-        mean_bias, mean_weight = (distributed.add_up(sums.clone()) if ctx.over_ranks else sums) / count
+        mean_bias, mean_weight = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
         # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x
         inverse = (var + ctx.eps).rsqrt()
         scale = weight * inverse

@@ -1,7 +1,7 @@
 """Annotations of any recordings: a CSV table, or ActivityNet's ground-truth JSON (Caba Heilbron et al., CVPR 2015).
 
 A table has the columns recording, subset, label, start and end. Times are seconds. A row without times is a video-level
-label: the recording has the action, nobody says when.
+label: the recording contains the action at an unknown time.
 
     recording,subset,label,start,end
     walks/anna_01,train,walk,0.5,3.2
@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from utils.atomic import write_whole
 from utils.errors import UserError, first_problem, shown
+from utils.json_text import parse_json
 from utils.manifest import MAX_JSON_BYTES
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
@@ -72,7 +72,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Recording:
-    """The annotations of one recording. duration: seconds, if the file says it."""
+    """The annotations of one recording. duration: seconds, if the file gives it."""
 
     name: str
     subset: str  # train or val
@@ -140,7 +140,7 @@ Rows = Iterator[tuple[str, str, float | None, list[Label]]]
 def _json_entries(text: str, path: Path) -> Rows:
     """Name, subset, duration and labels of each recording in an ActivityNet file."""
     try:
-        content = json.loads(text, object_pairs_hook=_without_doubles)
+        content = parse_json(text)
         if not isinstance(content, dict) or "database" not in content:
             raise ValueError('it has no entry "database"')
         database = DATABASE.validate_python(content["database"])
@@ -154,14 +154,6 @@ def _json_entries(text: str, path: Path) -> Rows:
             start, end = found.segment or (None, None)
             labels.append(Label(found.label, start, end, f"annotation {number} of {shown(name)}"))
         yield name, entry.subset, entry.duration, labels
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shown(twice)} is named twice")
-    return dict(pairs)
 
 
 def _csv_entries(text: str, path: Path) -> Rows:

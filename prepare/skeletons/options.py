@@ -25,7 +25,7 @@ LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The user's options. None means the file's own value, or the usual one of its format.
+    """The user's options. None means the value in the file, or else the default of its format.
 
     AMASS takes use only `body`, `hands` and `person`.
     """

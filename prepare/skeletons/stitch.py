@@ -47,11 +47,8 @@ class Motion:
 
     def placed(self, angle: float, shift: np.ndarray) -> Motion:
         """The motion turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
-        turn, quaternions, positions = (
-            Rotation.from_rotvec([0, angle, 0]),
-            self.quaternions.copy(),
-            self.positions.copy(),
-        )
+        turn = Rotation.from_rotvec([0, angle, 0])
+        quaternions, positions = self.quaternions.copy(), self.positions.copy()
         quaternions[:, HIPS] = (turn * Rotation.from_quat(quaternions[:, HIPS])).as_quat()
         positions[:, HIPS] = turn.apply(positions[:, HIPS])
         positions[:, HIPS, GROUND] += shift
@@ -59,8 +56,9 @@ class Motion:
 
 
 def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tuple[Motion, Motion]:
-    """The `frames` between two pieces of two frames or more, and the second piece at its place behind them.
+    """The `frames` between two pieces, and the second piece, moved to its place behind them.
 
+    before, after: of two frames or more.
     sideways: as in `Motion.headings`.
     """
     after = after.placed(before.headings(sideways)[-1] - after.headings(sideways)[0], np.zeros(2))
@@ -71,32 +69,35 @@ def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tu
     after = after.placed(0.0, (start + travelled - end)[HIPS, GROUND])
     end = after.positions[0]
 
-    share = np.arange(1, steps)[:, None, None] / steps
-    weight = share**2 * (3 - 2 * share)  # of the end
-    push, pull = steps * share * (1 - share) ** 2, -steps * share**2 * (1 - share)  # frames of the two velocities
-    positions = (1 - weight) * start + weight * end + push * start_velocity + pull * end_velocity
+    share = np.arange(1, steps)[:, None, None] / steps  # of the way
+    # The cubic Hermite basis: weights of the end and of the two velocities; that of the start is 1 - weight
+    weight = share**2 * (3 - 2 * share)
+    start_weight, end_weight = steps * share * (1 - share) ** 2, -steps * share**2 * (1 - share)
+    positions = (1 - weight) * start + weight * end + start_weight * start_velocity + end_weight * end_velocity
 
     second_last, last = (Rotation.from_quat(q) for q in before.quaternions[-2:])
     first, second = (Rotation.from_quat(q) for q in after.quaternions[:2])
-    turns = (  # from the last frame before to the first frame after; each factor is the identity at one end or both
-        push * (second_last.inv() * last).as_rotvec(),
+    turns = (  # rotation vectors of the start's velocity, of the way from start to end, and of the end's velocity
+        start_weight * (second_last.inv() * last).as_rotvec(),
         weight * (last.inv() * first).as_rotvec(),
-        pull * (first.inv() * second).as_rotvec(),
+        end_weight * (first.inv() * second).as_rotvec(),
     )
     rotations = last * Rotation.from_rotvec(turns[0]) * Rotation.from_rotvec(turns[1]) * Rotation.from_rotvec(turns[2])
     return Motion(rotations.as_quat(), positions), after
 
 
 def lifted(between: Motion, before: Motion, after: Motion, nodes: list[Node]) -> Motion:
-    """The frames between two pieces, raised where a foot would be lower than in the frames beside them."""
-    before, after = (Motion(m.quaternions[i], m.positions[i]) for m, i in ((before, [-1]), (after, [0])))
-    ends, heights = (
-        forward(nodes, motion.channels())[:, HIPS:, UP].min(axis=1)
-        for motion in (concatenate([before, after]), between)
-    )
+    """The frames between two pieces, raised where a joint would be lower than in the two frames beside them."""
+    last, first = before.quaternions[[-1]], after.quaternions[[0]]
+    beside = concatenate([Motion(last, before.positions[[-1]]), Motion(first, after.positions[[0]])])
     positions = between.positions.copy()
-    positions[:, HIPS, UP] += np.maximum(ends.min() - heights, 0)
+    positions[:, HIPS, UP] += np.maximum(_lowest(beside, nodes).min() - _lowest(between, nodes), 0)
     return Motion(between.quaternions, positions)
+
+
+def _lowest(motion: Motion, nodes: list[Node]) -> np.ndarray:
+    """Height of the lowest joint in each frame, (T,)."""
+    return forward(nodes, motion.channels())[:, HIPS:, UP].min(axis=1)
 
 
 def concatenate(parts: list[Motion]) -> Motion:

@@ -14,7 +14,7 @@ from utils.regular import regular_file
 from utils.store import SkeletonStore
 from utils.text import printable
 
-Findings = dict[str, list[str]]  # entries by what they are
+Findings = dict[str, list[str]]  # what was found: entries by heading
 FEW = 5  # entries of a finding that are printed; the report has all
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p

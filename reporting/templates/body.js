@@ -1,8 +1,8 @@
 "use strict";
 // Draws the skeleton on a floor, on a canvas. Coordinates are metres, z up. Angles are radians.
 
-const DISTANCE = 4; // heights of the body to the camera; a far camera distorts little
-const HEAD_RADIUS = 0.1, TILE = 0.5; // metres; a tile of the floor, whose lines a large floor has farther apart
+const DISTANCE = 4; // of the camera, in heights of the body; a far camera distorts little
+const HEAD_RADIUS = 0.1, TILE = 0.5; // metres; TILE is the least distance of the floor's lines
 const TURN = 0.6, LIFT = 0.2; // the camera at first: beside the body's front, and above the horizon
 const PELVIS = 0, NECK = 2, HEAD = 3, FIRST_FINGER = 21; // joints
 
@@ -102,7 +102,7 @@ class BodyView {
   }
 }
 
-// Clears a canvas and fits it to its place and to the screen. Returns width and height in CSS pixels, and its context.
+// Clears a canvas and fits it to its place on the page and to the pixels of the screen. Returns width and height in CSS pixels, and its context.
 function fit(canvas, [width, height] = [canvas.clientWidth, canvas.clientHeight]) {
   const ratio = window.devicePixelRatio;
   const size = [Math.round(width * ratio), Math.round(height * ratio)];

@@ -21,7 +21,7 @@ function isShown(segment) {
   return !segment.lane || segment.score >= minimum;
 }
 
-// Takes the lowest score that is shown. A true segment is missed if no shown detection takes it.
+// Reads the lowest score that is shown. A true segment is missed if it is matched to no shown detection.
 function setMinimum() {
   minimum = Number(part("minimum").value);
   part("minimum-text").textContent = minimum.toFixed(2);

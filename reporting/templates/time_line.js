@@ -141,7 +141,7 @@ class TimeLine {
     this.boxes.push({ segment, x0, x1, y0: y, y1: y + height });
   }
 
-  // Draws the probabilities of a class and of background, on the axis of the square root, and the thresholds.
+  // Draws the probabilities of a class and of background, on a square-root axis, and the thresholds.
   drawCurves(row, top, height) {
     const { data, clip, context, colours, em } = this;
     const y = (root) => top + height * (1 - root);

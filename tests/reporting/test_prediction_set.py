@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reporting.prediction_set import PredictionSet, file_of
-from reporting.predictions import PREDICTION, complete, finished
+from reporting.predictions import PREDICTION, finished, recording_folder
 from utils.atomic import write_json
 from utils.errors import UserError
 
@@ -21,7 +21,7 @@ def names(out: Path, *inputs: tuple[str, str], **made_with: object) -> list[tupl
 
 
 def store(out: Path, name: str, file: str, **made_with: object) -> None:
-    with complete(out / name, {**MADE_WITH, **made_with, "file": file_of(Path(file))}) as files:
+    with recording_folder(out / name, {**MADE_WITH, **made_with, "file": file_of(Path(file))}) as files:
         write_json(out / name / "segments.json", {"results": {name: []}})
         files += ["segments.json"]
 
@@ -50,19 +50,19 @@ def test_a_recording_that_failed_keeps_its_name_and_a_link_is_its_file(tmp_path:
     out.mkdir()
     first = PredictionSet(out, MADE_WITH)
     first.fail('mine, "a"', tmp_path / "a.npy", "is empty")
-    first.write_joint_files()
+    first.write_summary_files()
     assert names(out, ("link.npy", str(tmp_path / "link.npy")))[0][0] == 'mine, "a"'
     again = PredictionSet(out, MADE_WITH)
     again.done(tmp_path / "link.npy")
-    again.write_joint_files()
+    again.write_summary_files()
     assert (out / "failed.csv").read_text() == "recording,reason,file\n"
 
 
-def test_the_joint_files_hold_what_is_complete_and_of_this_checkpoint(tmp_path: Path) -> None:
+def test_the_summary_files_hold_what_is_complete_and_of_this_checkpoint(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         store(tmp_path, name, f"/x/{name}.npy", weights="old" if name == "c" else "abc")
     (tmp_path / "b" / "segments.json").unlink()
-    assert PredictionSet(tmp_path, MADE_WITH).write_joint_files() == {"a": []}
+    assert PredictionSet(tmp_path, MADE_WITH).write_summary_files() == {"a": []}
     assert json.loads((tmp_path / "segments.json").read_text())["results"] == {"a": []}
 
 
@@ -75,7 +75,7 @@ def test_recordings_of_another_checkpoint_are_refused_unless_they_are_made_again
             names(tmp_path, ("b.npy", "/x/b.npy"), **other)
 
 
-def test_no_recording_takes_the_name_of_a_joint_file(tmp_path: Path) -> None:
+def test_no_recording_takes_the_name_of_a_summary_file(tmp_path: Path) -> None:
     (tmp_path / "notes").touch()
     given = [("segments.json.npy", "/x/1.npy"), ("notes.npy", "/x/2.npy")]
     assert [name for name, _ in names(tmp_path, *given)] == ["notes-2", "segments.json-2"]
@@ -85,6 +85,6 @@ def test_what_was_made_of_a_recording_that_fails_now_no_longer_counts(tmp_path: 
     store(tmp_path, "a", "/x/a.npy")
     together = PredictionSet(tmp_path, MADE_WITH)
     together.fail("a", Path("/x/a.npy"), "is damaged")
-    assert together.write_joint_files() == {}
+    assert together.write_summary_files() == {}
     assert not (tmp_path / "a" / PREDICTION).exists()
     assert finished(tmp_path / "a", MADE_WITH) is None

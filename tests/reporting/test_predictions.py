@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evaluation.localization import Detections
-from reporting.predictions import PREDICTION, complete, finished, row_file, write_rows, write_segments
+from reporting.predictions import PREDICTION, finished, recording_folder, row_file, write_rows, write_segments
 
 CLASSES = ("walk", "wave")
 FACTS = {"weights": "abc", "window": 1000, "fps": None}
@@ -17,7 +17,7 @@ FOUND = Detections.of([0, 0, 1], [1, 0, 1], [[30, 75], [0, 30.5], [3, 6]], [0.25
 
 
 def write(folder: Path, *names: str, facts: dict = FACTS) -> None:
-    with complete(folder, facts) as files:
+    with recording_folder(folder, facts) as files:
         for name in names:
             (folder / name).write_text(name)
         write_segments(folder, FOUND, ["a", "b"], CLASSES)
@@ -72,7 +72,7 @@ def test_a_folder_with_a_damaged_file_is_not_finished_and_is_made_anew(name: str
 
 def test_an_interrupted_folder_is_not_finished(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
-    with pytest.raises(KeyboardInterrupt), complete(tmp_path / "r", FACTS):
+    with pytest.raises(KeyboardInterrupt), recording_folder(tmp_path / "r", FACTS):
         raise KeyboardInterrupt
     assert finished(tmp_path / "r", FACTS) is None
 

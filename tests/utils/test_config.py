@@ -93,7 +93,7 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("eval.thresholds=[0.5,0.1]", "rising order"),
         ("eval.thresholds=[]", "eval.thresholds is []"),
         ("train.learning_rate=.nan", "train.learning_rate is nan"),
-        ("refine.start=0", "refine.start is 0; pseudo-labels come from the epochs before, so give 1 or more"),
+        ("refine.start=0", "refine.start is 0; pseudo-labels come from earlier epochs, so give 1 or more"),
         ("refine.history=0xfffffffffffffffff", "refine.history is 295147905179352825855; expected less than or equal"),
         pytest.param(f"train.seed=0x{'f' * 5000}", "train.seed is a int that is too long to show", id="a long number"),
         ("data.root=''", "data.root is ''; String should have at least 1 character"),

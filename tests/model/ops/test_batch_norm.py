@@ -87,14 +87,14 @@ def test_statistics_of_bfloat16_features_are_float32() -> None:
 
 @pytest.mark.usefixtures("implementation")
 def test_a_rank_is_normalized_by_the_frames_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`distributed.stack` adds the statistics of another rank, whose values are far from this rank's."""
+    """`distributed.all_gather` adds the statistics of another rank, whose values are far from this rank's."""
     torch.manual_seed(0)
     here, there = features(3, 11), 100 + torch.randn(5, 4, dtype=torch.float64)
     var, mean = torch.var_mean(there, 0, correction=0)
     theirs = torch.stack([torch.full_like(mean, 5), mean, var])
-    monkeypatch.setattr(distributed, "stack", lambda own: torch.stack([own, theirs]))
+    monkeypatch.setattr(distributed, "all_gather", lambda own: torch.stack([own, theirs]))
     monkeypatch.setattr(distributed, "size", lambda: 2)
-    monkeypatch.setattr(distributed, "add_up", lambda x: x)
+    monkeypatch.setattr(distributed, "all_reduce", lambda x: x)
     ours, pytorch = norms()
     synchronize_batch_norm(ours)
     expected = pytorch(torch.cat([real(here), there]))

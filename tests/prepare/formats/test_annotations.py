@@ -88,7 +88,7 @@ def test_a_mistake_in_a_table_is_told_with_row_and_remedy(text: str, parts: list
         ("[" * 100_000, "in JSON"),
         ("[]", 'no entry "database"'),
         ('{"database": {"a": {"annotations": []}}}', "a.subset is missing"),
-        ('{"database": {"a": {"subset": "training"}, "a": {"subset": "training"}}}', "'a' is named twice"),
+        ('{"database": {"a": {"subset": "training"}, "a": {"subset": "training"}}}', "the key 'a' stands twice"),
         ('{"database": {"a": {"subset": "training", "annotations": [{"label": "x", "segment": [1]}]}}}', "segment"),
         (
             '{"database": {"a": {"subset": "training", "annotations": [{"label": "x", "segment": [1, NaN]}]}}}',
