@@ -21,6 +21,7 @@ PAGES = {
 SCRIPTS = {  # scripts without a parser of their own: the command that gets their arguments
     "prepare/generate_dataset.sh": "prepare/build.py",
     "prepare/own_data.sh": "prepare/own_data.py",
+    "prepare/pkummd.sh": "prepare/pkummd.py",
     "prepare/public_benchmark.sh": "prepare/public_benchmark.py",
     "prepare/pkummd.sh": "prepare/pkummd.py",
     "cluster/train.sbatch": "train.py",
