@@ -23,7 +23,6 @@ SCRIPTS = {  # scripts without a parser of their own: the command that gets thei
     "prepare/own_data.sh": "prepare/own_data.py",
     "prepare/pkummd.sh": "prepare/pkummd.py",
     "prepare/public_benchmark.sh": "prepare/public_benchmark.py",
-    "prepare/pkummd.sh": "prepare/pkummd.py",
     "cluster/train.sbatch": "train.py",
     "cluster/sweep.sbatch": "benchmarks/accuracy.py",
     "prepare/demo.sh": None,
