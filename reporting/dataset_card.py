@@ -205,7 +205,7 @@ def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
 
 
 def _left_out(split: Split) -> Rows:
-    """For each reason: clips of BABEL that are not in the split, by subset."""
+    """For each reason: annotated clips that are not in the split, by subset."""
     counts = [split.manifest.left_out.get(subset, {}) for subset in SUBSETS]
     return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted({r for c in counts for r in c})]
 

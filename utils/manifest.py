@@ -41,12 +41,12 @@ class Clip(Entries):
 
     sid: str
     subset: Subset | None  # None: each split decides
-    feat_p: str  # BABEL's path of the take
+    feat_p: str  # the take: BABEL's path, or the name of the recording
     start: int
     frames: PositiveInt  # at 30 fps
     people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
     fps: Rate  # of the take, before it was brought to 30 fps
-    duration: Seconds  # according to BABEL
+    duration: Seconds  # as annotated
     source: dict[str, Any]  # the take: `file` in the AMASS folder, its `bytes` and `sha256`; empty for imports
 
     @property
@@ -61,7 +61,7 @@ class Manifest(Entries):
     format: Literal[FORMAT]
     checksum: str  # SHA-256 of all other entries
     babel: dict[str, str] = {}  # SHA-256 of BABEL's files
-    imported: dict[str, str] = {}  # of data that do not come from BABEL: the imported pickle of each subset
+    imported: dict[str, str] = {}  # of data that do not come from BABEL: files of pickles or annotations
 
 
 class StoreManifest(Manifest):
@@ -73,7 +73,7 @@ class StoreManifest(Manifest):
     clips: Annotated[list[Clip], FailFast()]
     settings: dict[str, Any] = {}  # how joints were computed, and from which body
     versions: dict[str, str] = {}  # of packages
-    left_out: dict[str, str] = {}  # why a clip of BABEL is not in the store, by its id
+    left_out: dict[str, str] = {}  # why an annotated clip is not in the store, by its id
 
     @model_validator(mode="after")
     def _is_consistent(self) -> StoreManifest:
@@ -100,7 +100,7 @@ class SplitManifest(Manifest):
     clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)
     untimed: dict[str, list[int]] = {}  # classes of a training clip whose times are not known, by clip id
     counts: dict[str, dict[str, Any]] = {}  # clips and frames by subset
-    left_out: dict[str, dict[str, int]] = {}  # clips of BABEL that are not in the split, by subset and reason
+    left_out: dict[str, dict[str, int]] = {}  # annotated clips that are not in the split, by subset and reason
 
     @model_validator(mode="after")
     def _is_consistent(self) -> SplitManifest:
@@ -162,7 +162,8 @@ def array_name(stem: str, digest: str) -> str:
 
 def unusable(path: Path, why: str) -> UserError:
     """The error for a file of prepared data that is damaged or of another format."""
-    return UserError(f"{path} cannot be used: {why}. Delete {path.parent} and make it again with `{PREPARE}`")
+    again = f"Delete {path.parent} and make it again with `{PREPARE}`, or the command that made it"
+    return UserError(f"{path} cannot be used: {why}. {again}")
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -53,7 +53,8 @@ class SkeletonStore:
         folder = Path(folder)
         path = folder / "store.json"
         if not path.is_file():
-            raise UserError(f"{folder} holds no skeleton store (no store.json): make it with `{PREPARE}`")
+            command = f"`{PREPARE}`, or another command of prepare/"
+            raise UserError(f"{folder} holds no skeleton store (no store.json): make it with {command}")
         return cls(folder, read_manifest(path, StoreManifest))
 
     def joints(self, sid: str) -> np.ndarray:
@@ -94,8 +95,9 @@ class Split:
         root = Path(root)
         folder = root / plain_name(name, "split")
         path = folder / "split.json"
-        options = "" if name in ("split1", "split2", "split3") else f" --actions FILE --name {name}"
-        command = f"`{PREPARE}{options} --out {root}`"
+        command = f"`{PREPARE} --out {root}`"
+        if name not in ("split1", "split2", "split3"):
+            command = f"`{PREPARE} --actions FILE --name {name} --out {root}`, or another command of prepare/"
         if not path.is_file():
             known = list_splits(root)
             there = nearest(name, known) if known else "no split is there yet"
