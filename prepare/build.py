@@ -62,7 +62,7 @@ from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_label_set
-from prepare.store.summary import print_rates, print_takes
+from prepare.store.summary import next_command, print_rates, print_takes
 from prepare.store.update import METHOD, Takes, update_store
 from prepare.store.workers import Job, Reader
 from reporting.dataset_card import write_card
@@ -173,12 +173,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
-    config, changes = "config/train_split1.yaml", []
-    if args.actions:
-        config, changes = "config/own_actions.yaml", [f"data.split={args.name}"]
-    if args.out.resolve() != ROOT / "dataset/processed_data":
-        changes.append(f"data.root={args.out}")
-    print(" ".join(["next: python train.py --config", config, *(["--set", *changes] if changes else [])]))
+    print(next_command("own_actions.yaml" if args.actions else "train_split1.yaml", args.out, args.name))
     return 0
 
 

@@ -16,9 +16,10 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.skeletons.options import BODY, LIMITS, ReadOptions, add_read_options, check_limits
+from prepare.skeletons.options import LIMITS, ReadOptions, add_read_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 ROOT = Path(__file__).parents[1]
@@ -47,13 +48,14 @@ import numpy as np
 
 from prepare.formats.annotations import Recording, read_annotations
 from prepare.formats.babel import Annotation, Segment, read_actions
-from prepare.formats.folders import SUFFIXES, walk
-from prepare.skeletons.recordings import WITHOUT_MOTION, read_recording
+from prepare.formats.body_model import body_digest, load_body
+from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_label_set
-from prepare.store.summary import Findings, write_findings
+from prepare.store.summary import Findings, next_command, write_findings
 from prepare.store.update import METHOD, Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
+from reporting.predictions import PREDICTION
 from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
 from utils.skeleton import FPS
@@ -68,7 +70,7 @@ def prepare(
     annotations: Path,
     name: str,
     out: Path,
-    options: ReadOptions = ReadOptions(str(BODY)),  # noqa: B008
+    options: ReadOptions,
     classes: list[str] | None = None,
     workers: int = 1,
     replace: bool = False,
@@ -88,7 +90,7 @@ def prepare(
     if unknown:
         raise UserError(f"{annotations}: has no label {unknown[0]!r}; {nearest(unknown[0], labels)}")
     check_split(out, name, classes or labels, replace, ("annotations",))
-    files = find_recordings(folder_of_recordings)
+    files = find_recordings(folder_of_recordings, out)
     places, problems = match(annotated, files, annotations)
     clips = [as_clip(recording) for recording in annotated]
 
@@ -99,11 +101,12 @@ def prepare(
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        facts = {"settings": {"method": METHOD, "name": name, "options": repr(options), "hands": options.hands}}
-        takes = Takes(folder_of_recordings, read, {**facts, "imported": {"annotations": annotations.name}})
+        origin = {"imported": {"annotations": annotations.name}}
+        settings = {"method": METHOD, "name": name, "options": repr(options), "hands": options.hands}
+        settings["body"] = body_of_takes(places.values(), options)
+        takes = Takes(folder_of_recordings, read, {"settings": settings, **origin})
         store, left_out = update_store(out / takes.store_name(), takes, clips, places, problems, set(places), workers)
         report = check_times(annotated, store, annotations)
-        origin = {"imported": {"annotations": annotations.name}}
         folder = out / name
         write_label_set(folder, classes or labels, clips, store, origin, dict.fromkeys(SUBSETS, 0))
         report["annotated recordings without a file"] = [sid for sid, why in left_out.items() if why == "missing"]
@@ -117,15 +120,21 @@ def prepare(
     return folder
 
 
-def find_recordings(folder: Path) -> list[str]:
+def find_recordings(folder: Path, out: Path) -> list[str]:
     """Paths of all recordings below a folder, relative to it. Raises UserError when there is none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: is no folder; name the folder of your recordings by --recordings")
-    files = [path.relative_to(folder).as_posix() for path in walk(folder)]
-    found = [file for file in files if file.lower().endswith(SUFFIXES) and not file.lower().endswith(WITHOUT_MOTION)]
-    if not found:
-        raise UserError(f"{folder}: contains no recording; expected {', '.join(SUFFIXES)}")
-    return found
+    return [file.relative_to(folder).as_posix() for _, file in find_inputs([folder], out, PREDICTION)]
+
+
+def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
+    """The hash of the body for AMASS takes, so that another body makes another store. None without takes or body."""
+    if not any(file.lower().endswith(".npz") for file in files):
+        return None
+    try:
+        return body_digest(load_body(options.body))
+    except UserError:  # arrays of joints need no body; reading a take says what is wrong with it
+        return None
 
 
 def match(annotated: list[Recording], files: list[str], annotations: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -215,15 +224,8 @@ def main() -> int:
     classes = read_actions(args.actions) if args.actions else None
     options = ReadOptions.of(args)
     prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers, args.replace)
-    print(next_command("own_actions.yaml", args.name, args.out))
+    print(next_command("own_actions.yaml", args.out, args.name))
     return 0
-
-
-def next_command(config: str, split: str, root: Path) -> str:
-    """A message with the command that trains on a split."""
-    is_default = root.resolve() == (ROOT / "dataset/processed_data").resolve()
-    command = f"next: python train.py --config config/{config} --set data.split={split}"
-    return command if is_default else f"{command} data.root={root}"
 
 
 if __name__ == "__main__":

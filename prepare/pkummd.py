@@ -47,7 +47,7 @@ import numpy as np
 from prepare.formats.babel import Annotation, Segment
 from prepare.formats.pkummd import Files, LabelRow, find_recordings, read_actions, read_labels, read_skeletons
 from prepare.store.splits import check_split, write_label_set
-from prepare.store.summary import Findings, write_findings
+from prepare.store.summary import Findings, next_command, write_findings
 from prepare.store.update import METHOD, Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
@@ -137,11 +137,7 @@ def check_times(recordings: dict[str, Files], rows: dict[str, list[LabelRow]], s
 def main() -> int:
     args = parse_arguments()
     prepare(args.root, args.protocol, args.out, args.name, args.actions, args.workers, args.replace)
-    changes = [f"data.split={args.name}"] if args.name else []
-    if args.out.resolve() != (ROOT / "dataset/processed_data").resolve():
-        changes.append(f"data.root={args.out}")
-    config = f"config/{usual_name(args.protocol)}.yaml"
-    print(" ".join(["next: python train.py --config", config, *(["--set", *changes] if changes else [])]))
+    print(next_command(f"{usual_name(args.protocol)}.yaml", args.out, args.name))
     return 0
 
 

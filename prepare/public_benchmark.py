@@ -51,7 +51,9 @@ from prepare.formats.annotations import write_csv
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
 from prepare.formats.errors import TakeError
 from prepare.formats.folders import walk
+from prepare.skeletons.options import BODY, ReadOptions
 from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
+from prepare.store.summary import next_command
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
 from utils.progress import progress
@@ -246,8 +248,8 @@ def main() -> int:
     args = parse_arguments()
     folder, tables = build(args.source, args.recordings)
     for split, table in tables.items():
-        own_data.prepare(folder, table, split, args.out, workers=os.cpu_count() or 1)
-    print(own_data.next_command("best.yaml", "public", args.out))
+        own_data.prepare(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
+    print(next_command("best.yaml", args.out, "public"))
     return 0
 
 

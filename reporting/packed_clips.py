@@ -61,11 +61,11 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     shown, hidden = shown_classes(labels, Detections.concatenate(clip.found))
     finite = bool(np.isfinite(clip.joints).all())
     quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
+    notes = [printable(clip.note)] if clip.note not in ("", clip.name) else []
+    notes += [f"{hidden} more classes have no row"] if hidden else []
     return {
         "name": printable(clip.name, MAX_NAME),
-        "note": " · ".join(
-            filter(None, [printable(clip.note), f"{hidden} more classes have no row" if hidden else ""])
-        ),
+        "note": " · ".join(notes),
         "frames": frames,
         "first": clip.first,
         "quantum": quantum,

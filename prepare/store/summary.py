@@ -16,6 +16,7 @@ from utils.text import printable
 
 Findings = dict[str, list[str]]  # what was found: entries by heading
 FEW = 5  # entries of a finding that are printed; the report has all
+DEFAULT_ROOT = Path(__file__).parents[2] / "dataset" / "processed_data"  # data.root of config/base.yaml
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
 RATE_TOLERANCE = 0.01  # frames per second
@@ -74,6 +75,14 @@ def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
     for clip in others[:SHOWN]:
         rate = rates[clip.feat_p]
         print(f"warning: {clip.feat_p} has {clip.fps:g} fps, BABEL's table says {rate:g}; its own rate is used")
+
+
+def next_command(config: str, root: Path, split: str | None = None) -> str:
+    """A message with the command that trains on prepared data. split: None if `config` names it."""
+    changes = [f"data.split={split}"] if split else []
+    if root.resolve() != DEFAULT_ROOT.resolve():
+        changes.append(f"data.root={root}")
+    return " ".join([f"next: python train.py --config config/{config}", *(["--set", *changes] if changes else [])])
 
 
 def write_findings(path: Path, findings: Findings) -> None:

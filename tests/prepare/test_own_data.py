@@ -102,6 +102,17 @@ def test_a_repeated_run_reads_only_what_changed(folder: Path, monkeypatch: pytes
     assert not opened  # another subset or label needs no joints
 
 
+def test_another_body_under_the_same_path_makes_another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ["three,train,walk,0,1", "bvh/one,val,walk,0,1"]
+    first = prepare(folder, rows)
+    body = own_data.load_body("synthetic")
+    taller = {**body, "v_template": 1.1 * body["v_template"]}
+    monkeypatch.setattr(own_data, "load_body", lambda _: taller)
+    assert prepare(folder, rows).store.folder != first.store.folder
+    monkeypatch.undo()
+    assert prepare(folder, rows).store.folder == first.store.folder
+
+
 def test_a_label_without_times_is_enough_for_training(folder: Path) -> None:
     split = prepare(folder, ["bvh/one,train,walk,,", "two,train,wave,,", "three,train,wave,0,1", "four,val,walk,0,1",
                              "four,val,wave,1,2"])  # fmt: skip
