@@ -1,7 +1,7 @@
 """The network against the plain one (benchmarks/plain.py), and the evaluation against plain loops over frames.
 
-Both networks run on the GPU when there is one. Both are computed in the same precision, and both are compiled or
-neither. Ours is also compared with the roofline of the device (benchmarks/roofline.py).
+Both networks run on the GPU when there is one, in the same precision. Ours is also compared with the roofline of the
+device (benchmarks/roofline.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from model.inference import for_inference
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
-from utils.device import choose_device, set_matrix_precision
+from utils.device import choose_device, compiled, set_matrix_precision
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 4
@@ -41,14 +41,11 @@ def train(repeats: int) -> Iterator[Result]:
     """Real frames through forward, loss, backward and step, at real_mocap's clip lengths.
 
     Identical batches: both networks get the same random batches and count all frames. Bucketed: ours has its default
-    settings and bucketed batches. On a GPU the bucketed rows come again with both networks compiled.
+    settings and bucketed batches.
     """
     released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
-    lengths = np.array(LENGTHS)
-    orders = [TrainBatches(lengths, 8, 5, b, ours.data.bucket_mix, drop_last=False).of_epoch(0) for b in (False, True)]
-    random, bucketed = ([random_batch(lengths[batch], device) for batch in order] for order in orders)
-    rounded = [random_batch(lengths[batch], device, COMPILED_FRAMES) for batch in orders[1]]
-    frames, unit = int(lengths.sum()), "real frames/s"
+    random, bucketed = batches(device, False), batches(device, True)
+    frames, unit = sum(LENGTHS), "real frames/s"
 
     for precision, roofline in in_each_precision(device):
         torch.manual_seed(5)
@@ -61,13 +58,34 @@ def train(repeats: int) -> Iterator[Result]:
             taken = memory and (memory[place], memory[0])
             yield Result(f"train, {name}, {precision}", unit, frames / seconds, frames / slow, taken)
         yield against_roofline(f"train, bucketed, {precision}", unit, frames, works[2], quick, roofline)
-        if device.type == "cuda":
-            torch.compiler.reset()  # nothing compiled for another precision is tried first
-            plain, fast = (torch.compile(network, dynamic=True) for network in (plain, fast))
-            works = epoch(fast, rounded, ours), epoch(plain, random, released)
-            quick, slow = in_turn(repeats, *works)
-            name = f"train, bucketed, {precision}, both compiled"
-            yield Result(name, unit, frames / quick, frames / slow, gpu_memory(*works))
+
+
+def train_compiled(repeats: int) -> Iterator[Result]:
+    """The same on a GPU with ours compiled and its batches bucketed. The plain network is eager, then compiled too."""
+    released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
+    if device.type == "cpu":  # where the CPU kernels are faster than compiled code, which takes minutes to make
+        return
+    random, bucketed = batches(device, False), batches(device, True, COMPILED_FRAMES)
+    for precision, _ in in_each_precision(device):
+        torch.compiler.reset()  # nothing compiled for another precision is tried first
+        torch.manual_seed(5)
+        plain, fast = PlainLocalizer(CLASSES), Localizer(CLASSES, ours.model)
+        plain, fast = (network.in_precision(precision).to(device) for network in (plain, fast))
+        quick = compiled(fast, ours.train)
+        works = epoch(quick, bucketed, ours), epoch(plain, random, released)
+        works += (epoch(torch.compile(plain, dynamic=True), random, released),)
+        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
+        for place, name in ((1, "against eager"), (2, "both compiled")):
+            taken = memory and (memory[0], memory[place])
+            rates = (sum(LENGTHS) / seconds[i] for i in (0, place))
+            yield Result(f"train compiled, bucketed, {precision}, {name}", "real frames/s", *rates, taken)
+
+
+def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:
+    """The random clips of an epoch in batches of 8."""
+    lengths = np.array(LENGTHS)
+    order = TrainBatches(lengths, 8, 5, bucketing, config.load().data.bucket_mix, drop_last=False).of_epoch(0)
+    return [random_batch(lengths[batch], device, multiple) for batch in order]
 
 
 def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:

@@ -1,16 +1,16 @@
 """Speed against plain baselines measured in the same minute.
 
     python benchmarks/run.py
-    python benchmarks/run.py --only joints train infer                # everything that uses a GPU
+    python benchmarks/run.py --only joints train infer compiled       # everything that uses a GPU
     python benchmarks/run.py --only evaluate --repeats 3 --json speed.json
 
 Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
 ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), localization frame by
 frame, and reading the same files with numpy.
 
-On a machine with a GPU, joints, train and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps them on the
-CPU. Memory is then that of the GPU's tensors, of ours and of the baseline. Otherwise it is the most that the process
-has held so far, for both.
+On a machine with a GPU, joints, train, compiled and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps
+them on the CPU, where `compiled` measures nothing. Memory is then that of the GPU's tensors, of ours and of the
+baseline. Otherwise it is the most that the process has held so far, for both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from utils.command_line import argument_parser, check_first
 
-NAMES = ("joints", "prepare", "train", "infer", "evaluate", "start", "scale")
+NAMES = ("joints", "prepare", "train", "compiled", "infer", "evaluate", "start", "scale")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,13 +47,13 @@ if __name__ == "__main__":
 import torch
 
 from benchmarks.bench_motion import joints, prepare
-from benchmarks.bench_network import evaluate, infer, train
+from benchmarks.bench_network import evaluate, infer, train, train_compiled
 from benchmarks.bench_scale import scale, start
 from utils.atomic import write_json
 from utils.errors import run_command
 from utils.run import provenance
 
-BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, infer, evaluate, start, scale), strict=True))
+BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, train_compiled, infer, evaluate, start, scale), strict=True))
 
 
 def main() -> int:

@@ -1,7 +1,9 @@
-"""What a GPU would do in training, counted without one by a tool that lies beside the checkout."""
+"""Training on a GPU, where there is one. Elsewhere a tool beside the checkout counts what a GPU would do."""
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import shutil
 import subprocess
@@ -9,19 +11,58 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import ROOT, small
+import torch
+from runs import ROOT, SMALL, command, finish
+
+from benchmarks.bench_network import random_batch
+from model.localizer import Localizer
+from model.losses import objective
+from utils import config
 
 TOOL = ROOT.parent / "shared" / "tools" / "pretend_gpu.py"
 
-
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 needs_tool = pytest.mark.skipif(not TOOL.exists() or shutil.which("g++") is None, reason="needs pretend_gpu.py and g++")
+
+
+def train_line(prepared: Path, work_dir: Path, *more: str) -> list[str]:
+    return ["--work-dir", str(work_dir), "--device", "cuda", "--set", f"data.root={prepared}", *SMALL, *more]
+
+
+@on_gpu
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_gpu_computes_the_loss_and_the_gradients_that_a_cpu_does(masked: bool) -> None:
+    settings = config.load(assignments=["model.width=32", f"model.mask_padding={masked}"])
+    torch.manual_seed(0)
+    batch = random_batch([77, 91, 40, 112, 9, 64], torch.device("cpu"))
+    model = Localizer(4, settings.model).double()
+    found = []
+    for device in map(torch.device, ("cpu", "cuda")):
+        here, moved = batch.to(device), copy.deepcopy(model).to(device)
+        output = moved(here.joints, here.mask, here.lengths)
+        loss = objective(output, here.video_labels, here.mask, None, settings)["total"]
+        loss.backward()
+        found.append([loss.detach().cpu(), *(parameter.grad.cpu() for parameter in moved.parameters())])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=1e-10)
+
+
+@on_gpu
+def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    settings = ["refine.start=1", "train.precision=float64"]
+    finish(command(*train_line(prepared, whole, *settings, "train.epochs=3")))
+    finish(command(*train_line(prepared, resumed, *settings, "train.epochs=2")))
+    finish(command("--resume", *train_line(prepared, resumed, *settings, "train.epochs=3")))
+    rows = [[json.loads(row) for row in (run / "metrics.jsonl").read_text().splitlines()] for run in (whole, resumed)]
+    losses = [[row["loss"]["total"] for row in run] for run in rows]
+    assert len(losses[0]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)  # atomic additions are not always in the same order
 
 
 @needs_tool
 def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) -> None:
     """Once to see whether the loss of the step before is finite; the rest is what ends an epoch."""
-    line = small(prepared, tmp_path / "run", "train.epochs=1", "train.supervised=true", "train.batch_size=2")
-    line[line.index("cpu")] = "cuda"
+    line = train_line(prepared, tmp_path / "run", "train.epochs=1", "train.supervised=true", "train.batch_size=2")
     outcome = subprocess.run([sys.executable, TOOL, "train.py", *line], cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     waits = float(re.search(r"a step has ([\d.]+) synchronisations", outcome.stdout)[1])

@@ -125,15 +125,15 @@ class _Normalize(torch.autograd.Function):
         """The gradient of x is zero in the padding, where the output means nothing."""
         x, weight, count, mean, var, mask = ctx.saved_tensors
         grad_weight = grad_bias = torch.zeros_like(mean)
+        inverse = (var + ctx.eps).rsqrt()
         if len(x):  # PyTorch's kernel would divide by zero
-            constant = (weight, mean, var, None, None, False, ctx.eps)  # as if mean and var did not depend on x
+            constant = (weight, mean, var, mean, inverse, False, ctx.eps)  # as if mean and var did not depend on x
             _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
                 grad, x, *constant, [False, True, True]
             )
         sums = torch.stack([grad_bias, grad_weight])
         mean_bias, mean_weight = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
         # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x
-        inverse = (var + ctx.eps).rsqrt()
         scale = weight * inverse
         slope = scale * inverse * mean_weight
         scale, slope, shift = (c[:, None, None] for c in (scale, slope, mean * slope - scale * mean_bias))
