@@ -203,7 +203,7 @@ def score(
         lambda start, end: network_input(joints[start:end], settings.data.normalization),
         len(joints),
         predictor.window,
-        settings.eval.min_video_score,
+        settings.eval,
         predictor.device,
         settings.data.frame_step,
     ):

@@ -33,6 +33,7 @@ from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
+from model.change_points import pieces
 from model.checkpoint import check_state, last_good
 from model.localizer import Localizer
 from model.losses import EpochLosses, objective
@@ -220,7 +221,11 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
             )
         labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
-    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine)
+    steady, penalty = None, settings.refine.change_penalty
+    if penalty:
+        numbers = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
+        steady = torch.cat([pieces(clips[i].joints, penalty) for i in numbers])
+    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine, steady)
 
 
 def epoch_line(row: dict[str, Any], settings: Settings) -> str:

@@ -193,7 +193,7 @@ def clip_scores(
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
     batches = eval_loader(clips, batch_size)
     shown = progress(batches, f"score {clips.subset} clips", "batch", silent=not distributed.is_main())
-    own = dict(score_clips(model, shown, device))
+    own = dict(score_clips(model, shown, device, settings.eval.change_penalty))
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
 
 

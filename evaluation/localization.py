@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.segments import runs_of_classes, suppress
+from evaluation.segments import runs_of_classes, suppress, suppress_softly
 from utils.config import EvalSettings
 
 
@@ -21,7 +21,7 @@ class Conventions(NamedTuple):
 
     past_end: int  # frames beyond the end of a run that enter its score, its stored end and suppression
     truth_short: int  # frames that a ground-truth segment lacks at its end
-    overlap: str | None  # what suppression divides by (`segments.suppress`); None: as the settings say
+    overlap: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
 
@@ -84,7 +84,7 @@ def localize(
     Only classes with a video probability of at least `min_video_score` are localized. Proposals are the runs of frames
     above each threshold. A proposal's score is its mean probability minus the weighted mean of the margins beside it
     (outer-inner contrast: AutoLoc, Shou et al. 2018). Proposals of all thresholds are pooled. Non-maximum suppression
-    removes overlapping ones of the same class.
+    removes overlapping ones of the same class, or lowers their scores.
 
     Args:
         frame_probs: class activation sequence (T, K+1) of each clip, as probabilities.
@@ -119,13 +119,17 @@ def _localize_clip(
     # Probabilities are float32. A finer difference between two scores is rounding and must not decide their order.
     scores = scores.astype(np.float32).astype(np.float64)
     segments = proposals + [0, conventions.past_end]
-    overlap = conventions.overlap or settings.suppression_overlap
-    kept = []
+    parts = []
     for first, end in pairwise(np.searchsorted(own, np.arange(len(classes) + 1))):
-        found = segments[first:end], scores[first:end]
-        kept.append(first + suppress(*found, overlap, settings.suppression_threshold, conventions.past_end))
-    kept = np.concatenate(kept) if kept else np.empty(0, np.int64)
-    return Detections.of(clip, classes[own[kept]], segments[kept], scores[kept])
+        found, found_scores = segments[first:end], scores[first:end]
+        if settings.suppression_sigma and conventions.overlap is None:
+            kept, kept_scores = suppress_softly(found, found_scores, settings.suppression_sigma)
+        else:
+            overlap = conventions.overlap or settings.suppression_overlap
+            kept = suppress(found, found_scores, overlap, settings.suppression_threshold, conventions.past_end)
+            kept_scores = found_scores[kept]
+        parts.append(Detections.of(clip, classes[own[first:end][kept]], found[kept], kept_scores))
+    return Detections.concatenate(parts)
 
 
 def _contrast(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 OVERLAPS = ("shorter", "union", "lower")
+LEAST_SCORE = 1e-3  # soft suppression drops segments with a lower score
 
 
 def runs(mask: np.ndarray) -> np.ndarray:
@@ -60,3 +61,26 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
             raise ValueError(f"overlap is {overlap!r}, expected one of {', '.join(OVERLAPS)}")
         left = left[common / whole <= threshold]
     return np.array(kept, dtype=np.int64)
+
+
+def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Soft non-maximum suppression (Soft-NMS, Bodla et al. 2017): indices (m,) of segments and their new scores (m,).
+
+    The segment with the highest score comes first. All others' scores are multiplied by exp(-tIoU² / sigma), where tIoU
+    is their overlap with it. Then the next. Repeated segments are dropped, and so are those whose score falls below
+    LEAST_SCORE.
+
+    Args:
+        segments: (n, 2).
+        scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
+        sigma: above 0. The smaller, the more an overlap costs.
+    """
+    left = np.unique(segments, axis=0, return_index=True)[1]  # by start, then end
+    scores, order = scores.copy(), []
+    while len(left := left[scores[left] >= LEAST_SCORE]):
+        first = scores[left].argmax()
+        best, left = left[first], np.delete(left, first)
+        order.append(best)
+        scores[left] *= np.exp(-(tiou(segments[left], segments[[best]])[:, 0] ** 2) / sigma)
+    order = np.array(order, dtype=np.int64)
+    return order, scores[order]

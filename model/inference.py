@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from model.change_points import mean_over_pieces, pieces
 from model.localizer import Localizer
 from model.mil_head import interpolate
+from utils.config import EvalSettings
 
 OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed window
 
@@ -44,9 +46,12 @@ class FoldedBatchNorm(nn.Module):
 
 @torch.inference_mode()
 def score_clips(
-    model: Localizer, batches: Iterable, device: torch.device
+    model: Localizer, batches: Iterable, device: torch.device, change_penalty: float = 0
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
     """Score every clip of some batches with the first view.
+
+    Args:
+        change_penalty: above 0: scores are averaged over pieces of steady motion (model/change_points.py).
 
     Yields:
         The clip's index in the data set, and its frame_probs (T, K+1) without padding and video_probs (K+1,).
@@ -54,11 +59,17 @@ def score_clips(
     network = for_inference(model)
     for batch in batches:
         lengths = batch.lengths.tolist()  # before the copy to a GPU, so that the program need not wait for it
-        batch = batch.to(device)
-        view = network(batch.joints, batch.mask, batch.lengths).views[0]
-        frame_probs, video_probs = (probs.float().cpu().numpy() for probs in (view.frame_probs, view.video_probs))
-        for index, length, frames, video in zip(batch.index.tolist(), lengths, frame_probs, video_probs, strict=True):
-            yield index, (frames[:length], video)
+        moved = batch.to(device)
+        view = network(moved.joints, moved.mask, moved.lengths).views[0]
+        frame_probs, video_probs = (probs.float().cpu() for probs in (view.frame_probs, view.video_probs))
+        for n, (index, length) in enumerate(zip(batch.index.tolist(), lengths, strict=True)):
+            frames = steadied(frame_probs[n, :length], batch.joints[n, :, :length], change_penalty)
+            yield index, (frames.numpy(), video_probs[n].numpy())
+
+
+def steadied(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
+    """Probabilities (T, K+1) averaged over the pieces of steady motion of joints (C, T, V, M); unchanged if 0."""
+    return mean_over_pieces(probs, pieces(joints, change_penalty)) if change_penalty else probs
 
 
 class ScoredWindow(NamedTuple):
@@ -93,7 +104,7 @@ def score_windows(
     window: Callable[[int, int], Tensor],
     frames: int,
     longest: int,
-    min_video_score: float,
+    settings: EvalSettings,
     device: torch.device,
     frame_step: int = 1,
 ) -> Iterator[ScoredWindow]:
@@ -105,14 +116,15 @@ def score_windows(
 
     Args:
         window: gives the network's input (C, T, V, M) for the frames [start, end).
-        min_video_score: the lowest video probability of a class that may have detections in a window.
+        settings: `min_video_score` is the lowest video probability of a class that may have detections in a window.
+            `change_penalty` as in `score_clips`.
         frame_step: the network sees every frame_step-th frame.
     """
     model.eval()
     spans = windows(frames, longest)
     overlap: list[np.ndarray] = []  # the previous window's scores of the frames that this window scores as well
     for i, (start, end) in enumerate(spans):
-        *rows, video_probs = _score(model, window(start, end).to(device), min_video_score, frame_step)
+        *rows, video_probs = _score(model, window(start, end), settings, device, frame_step)
         if overlap:
             rows = [_crossfade(before, now) for before, now in zip(overlap, rows, strict=True)]
         final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # the next window does not score these
@@ -130,18 +142,23 @@ def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
     return (1 - weight) * rows[left] + weight * rows[np.minimum(left + 1, len(rows) - 1)]
 
 
-def _score(model: Localizer, joints: Tensor, min_video_score: float, step: int) -> tuple[np.ndarray, ...]:
+def _score(
+    model: Localizer, joints: Tensor, settings: EvalSettings, device: torch.device, step: int
+) -> tuple[np.ndarray, ...]:
     """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
     frames = joints.shape[1]
     joints = joints[:, ::step]
     T = joints.shape[1]
-    lengths = torch.tensor([T], device=joints.device)
-    output = model(joints.unsqueeze(0), joints.new_ones(1, T, dtype=torch.bool), lengths)
-    frame_probs, video_probs = output.views[0].frame_probs[0], output.views[0].video_probs[0]
+    lengths = torch.tensor([T], device=device)
+    output = model(joints.unsqueeze(0).to(device), torch.ones(1, T, dtype=torch.bool, device=device), lengths)
+    frame_probs, video_probs = (
+        probs[0].float().cpu() for probs in (output.views[0].frame_probs, output.views[0].video_probs)
+    )
+    frame_probs = steadied(frame_probs, joints, settings.change_penalty)
     features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
-    gated = frame_probs * (video_probs >= min_video_score)
+    gated = frame_probs * (video_probs >= settings.min_video_score)
     rows = [every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features)]
-    return *rows, video_probs.float().cpu().numpy()
+    return *rows, video_probs.numpy()
 
 
 def _crossfade(before: np.ndarray, now: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from model.agcn import AGCN
 from model.mil_head import MILHead, View
+from model.streams import Streams
 from utils.config import ModelSettings
 
 
@@ -22,7 +23,7 @@ class Output(NamedTuple):
 class Localizer(nn.Module):
     """Skeleton sequences → frame and video scores of K actions and background, from two views.
 
-    The joint stream of 2s-AGCN, followed by two FAC-Net heads (Yu & Fujiwara 2023).
+    2s-AGCN on the joint stream or several streams, followed by two FAC-Net heads (Yu & Fujiwara 2023).
 
     Args:
         num_classes: K.
@@ -31,7 +32,8 @@ class Localizer(nn.Module):
 
     def __init__(self, num_classes: int, settings: ModelSettings) -> None:
         super().__init__()
-        self.backbone = AGCN(in_channels=3, width=settings.width)
+        self.streams = Streams(settings.streams)
+        self.backbone = AGCN(self.streams.out_channels, settings.width)
         self.heads = nn.ModuleList(
             MILHead(self.backbone.out_channels, num_classes, settings.cosine_scale, settings.temperatures)
             for _ in range(2)
@@ -55,7 +57,8 @@ class Localizer(nn.Module):
         joints = joints.to(self.heads[0].prototypes.dtype).masked_fill(~mask.view(N, 1, T, 1, 1), 0)
         if not self.settings.mask_padding:  # as released: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
-        x, real = joints.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C), mask.repeat_interleave(M, 0)
+        x = self.streams(joints, mask).permute(0, 4, 2, 3, 1).flatten(0, 1)  # (N·M, T, V, C)
+        real = mask.repeat_interleave(M, 0)
         if M > 1:  # who appears in no frame is not computed, and so is in no mean
             there = people_there(joints)  # (N·M, T)
             rows = there.any(1).nonzero().squeeze(1)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.change_points import mean_over_pieces
 from utils import distributed
 from utils.config import RefineSettings
 
@@ -26,10 +27,14 @@ class PseudoLabels:
             within a clip: without it, background takes over clips in which an action is short. With `zero_start`, as
             released, the sum is divided by `history` even in the first epochs, and an epoch that dropped a clip leaves
             the clip's older probabilities in place.
+        pieces: (F,) int64, the number of each frame's piece in its clip. All frames of a piece get the piece's mean, so
+            that labels change only at its edges. None: each frame is its own piece.
     """
 
-    def __init__(self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings) -> None:
-        self.lengths, self.settings = lengths, settings
+    def __init__(
+        self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings, pieces: Tensor | None = None
+    ) -> None:
+        self.lengths, self.settings, self.pieces = lengths, settings, pieces
         self.start = lengths.cumsum(0) - lengths  # first frame of each clip on the axis of F frames
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
         self.history = _lazy_zeros(settings.history, int(lengths.sum()), self.allowed.shape[1])  # (epochs, F, K+1)
@@ -95,6 +100,8 @@ class PseudoLabels:
         """The pseudo-label (T, K+1) of a clip that has one."""
         past = self.history[:, self._frames(clip)]
         mean = past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
+        if self.pieces is not None:
+            mean = mean_over_pieces(mean, self.pieces[self._frames(clip)])
         if self.settings.mask_absent:
             mean = _rescaled(mean * self.allowed[clip])
         if self.settings.balance:

@@ -51,6 +51,12 @@ def _rising(values: list[float]) -> list[float]:
     return values
 
 
+def _different(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("expected different values")
+    return values
+
+
 def _rising_list(of: type) -> type:
     return Annotated[list[of], Field(min_length=1, max_length=100), AfterValidator(_rising)]
 
@@ -83,6 +89,7 @@ class DataSettings(Group):
 class ModelSettings(Group):
     """The network, and two switches that bring back faults of the released code."""
 
+    streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1), AfterValidator(_different)]
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     cosine_scale: Positive
     temperatures: _rising_list(Positive)
@@ -105,6 +112,7 @@ class RefineSettings(Group):
     start: Annotated[int, Field(ge=0, le=MOST), AfterValidator(_after_an_epoch)]
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
+    change_penalty: NonNegative
     balance: bool
     sharpen: Annotated[float, Field(gt=0, le=100)]
     zero_start: bool
@@ -133,6 +141,7 @@ class EvalSettings(Group):
 
     every: Count
     batch_size: Count
+    change_penalty: NonNegative
     thresholds: _rising_list(Share)
     min_video_score: Probability
     min_length: Count
@@ -140,6 +149,7 @@ class EvalSettings(Group):
     outer_weight: NonNegative
     suppression_overlap: Literal["shorter", "union", "lower"]
     suppression_threshold: Probability
+    suppression_sigma: Annotated[float, Field(ge=0, le=100)]
     tious: _rising_list(PositiveShare)
 
 

@@ -11,7 +11,17 @@ from utils.config import Settings
 from utils.errors import shown
 
 # Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
-ADDED = ("data.bucket_mix", "data.frame_step", "train.matrix_precision", "train.compile", "train.timeout")
+ADDED = {
+    "data.bucket_mix",
+    "data.frame_step",
+    "model.streams",
+    "refine.change_penalty",
+    "train.matrix_precision",
+    "train.compile",
+    "train.timeout",
+    "eval.change_penalty",
+    "eval.suppression_sigma",
+}
 TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
 # Data settings that weights depend on
 POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts", "frame_step")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.segments import OVERLAPS, runs, runs_of_classes, suppress, tiou
+from evaluation.segments import LEAST_SCORE, OVERLAPS, runs, runs_of_classes, suppress, suppress_softly, tiou
 
 FRAMES = 12
 masks = st.lists(st.booleans(), max_size=30)
@@ -93,11 +93,43 @@ def test_suppression_equals_counting_frames(overlap: str, data: st.DataObject) -
     assert kept.tolist() == greedy(segments, scores, overlap, threshold, past_end)
 
 
+def softly(segments: np.ndarray, scores: list[float], sigma: float) -> list[tuple[int, int, float]]:
+    """The same soft suppression, with overlaps counted frame by frame and one loop for each segment."""
+    left = {tuple(edges): score for edges, score in zip(segments.tolist(), scores, strict=True)}
+    found = []
+    while left := {edges: score for edges, score in left.items() if score >= LEAST_SCORE}:
+        best = min(left, key=lambda edges: (-left[edges], *edges))
+        found.append((*best, left.pop(best)))
+        for edges in left:
+            left[edges] *= np.exp(-(share(np.array(best), np.array(edges), "union", 0) ** 2) / sigma)
+    return found
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_soft_suppression_equals_counting_frames(data: st.DataObject) -> None:
+    not_empty = segment.filter(lambda edges: edges[0] < edges[1]).map(tuple)
+    scored = data.draw(st.dictionaries(not_empty, st.sampled_from([-0.2, 0.0, 0.1, 0.5, 0.9]), max_size=14))
+    sigma = data.draw(st.sampled_from([0.05, 0.3, 2.0]))
+    segments, scores = np.array(list(scored), dtype=np.int64).reshape(-1, 2), list(scored.values())
+    order, new = suppress_softly(segments, np.array(scores), sigma)
+    expected = softly(segments, scores, sigma)
+    assert segments[order].tolist() == [[start, end] for start, end, _ in expected]
+    assert new.tolist() == pytest.approx([score for *_, score in expected])
+
+
 def test_overlap_with_the_shorter_segment_removes_a_long_one_that_the_released_overlap_keeps() -> None:
     piece_in_long = np.array([[40, 50], [0, 100]])
     scores = np.array([0.9, 0.8])
     assert suppress(piece_in_long, scores, "lower", 0.2).tolist() == [0, 1]  # 10 of 100 frames
     assert suppress(piece_in_long, scores, "shorter", 0.2).tolist() == [0]  # 10 of 10
+
+
+def test_soft_suppression_keeps_what_overlaps_with_a_lower_score_and_drops_repetitions() -> None:
+    segments = np.array([[0, 10], [5, 15], [0, 10], [40, 50]])
+    order, scores = suppress_softly(segments, np.array([0.8, 0.6, 0.8, 0.5]), 0.5)
+    assert order.tolist() == [0, 3, 1]
+    assert scores == pytest.approx([0.8, 0.5, 0.6 * np.exp(-((1 / 3) ** 2) / 0.5)])
 
 
 def test_an_overlap_equal_to_the_threshold_is_kept() -> None:
@@ -126,6 +158,7 @@ def test_empty_input_gives_empty_output() -> None:
     assert tiou(nothing, nothing).shape == (0, 0)
     assert not frames_of(nothing, 3).any()
     assert suppress(nothing, np.empty(0), "union", 0.2).shape == (0,)
+    assert [found.shape for found in suppress_softly(nothing, np.empty(0), 0.3)] == [(0,), (0,)]
 
 
 def test_an_unknown_overlap_is_refused() -> None:

@@ -36,7 +36,8 @@ def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0
     def window(start: int, end: int) -> torch.Tensor:
         return network_input(joints[start:end], "upright")
 
-    return list(score_windows(model, window, len(joints), longest, least, CPU))
+    chosen = config.load().eval.model_copy(update={"min_video_score": least})
+    return list(score_windows(model, window, len(joints), longest, chosen, CPU))
 
 
 def joined(scored: list[ScoredWindow], part: str) -> np.ndarray:
@@ -126,6 +127,8 @@ def test_a_recording_has_the_scores_of_evaluation_when_the_network_sees_every_th
     validation.evaluate(model)
     for clip in validation.results:
         joints = split.store.joints(clip.name)
-        (whole,) = score_windows(model, lambda *_, x=joints: network_input(x, "upright"), len(joints), 99, 0.0, CPU, 3)
+        (whole,) = score_windows(
+            model, lambda *_, x=joints: network_input(x, "upright"), len(joints), 99, settings.eval, CPU, 3
+        )
         np.testing.assert_allclose(whole.frame_probs, clip.frame_probs, atol=1e-6)
         assert len(clip.frame_probs) == len(clip.labels) == len(whole.features)

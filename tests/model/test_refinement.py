@@ -36,6 +36,19 @@ def test_a_pseudo_label_is_the_mean_of_the_last_epochs():
     assert not labels[1, 2:].any()
 
 
+def test_all_frames_of_a_piece_get_its_mean_and_no_piece_spans_two_clips():
+    pieces = torch.tensor([0, 0, 1, 1, 0, 1, 0, 0, 0])  # of clips with 4, 2 and 3 frames
+    pseudo = PseudoLabels(LENGTHS, VIDEO_LABELS, refine(history=1, mask_absent=False), pieces)
+    index, probs = probabilities(0)
+    pseudo.record(index, probs)
+    pseudo.end_epoch()
+    labels, _ = pseudo.batch(index, 4)
+    halves = probs[0, :2].mean(0), probs[0, 2:].mean(0)
+    torch.testing.assert_close(labels[0], torch.stack([halves[0], halves[0], halves[1], halves[1]]))
+    torch.testing.assert_close(labels[1, :2], probs[1, :2])
+    torch.testing.assert_close(labels[2, :3], probs[2, :3].mean(0).expand(3, -1))
+
+
 def test_what_an_epoch_records_takes_effect_when_it_ends():
     pseudo = make()
     pseudo.record(*probabilities(0))

@@ -1,0 +1,44 @@
+"""What the network sees of a skeleton: positions of joints, bones and motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from utils.skeleton import BONES, NUM_JOINTS
+
+MOTION_FRAMES = 10  # motion is in metres per so many frames, which makes it about as large as the other streams
+
+
+class Streams(nn.Module):
+    """Stacks streams of a skeleton sequence along the channels.
+
+    Bones and motion are streams of their own in MS-AAGCN (Shi et al. 2020). One network that sees all of them from its
+    first layer on is early fusion (EfficientGCN, Song et al. 2022).
+
+    Args:
+        names: "joints" (positions), "bones" (from the parent joint), "motion" (change since the frame before).
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        parents = torch.arange(NUM_JOINTS)  # the joint at the root is its own parent
+        for child, parent in BONES:
+            parents[child] = parent
+        self.register_buffer("parents", parents, persistent=False)
+        self.names, self.out_channels = tuple(names), 3 * len(names)
+
+    def forward(self, joints: Tensor, mask: Tensor) -> Tensor:
+        """(N, C, T, V, M) in metres and the real frames (N, T) → (N, C·streams, T, V, M), zeros in the padding."""
+        if self.names == ("joints",):
+            return joints
+        streams = {
+            "joints": joints,
+            "bones": joints - joints[:, :, :, self.parents],
+            "motion": MOTION_FRAMES * F.pad(joints[:, :, 1:] - joints[:, :, :-1], (0, 0, 0, 0, 1, 0)),
+        }
+        stacked = torch.cat([streams[name] for name in self.names], dim=1)
+        return stacked.masked_fill(~mask[:, None, :, None, None], 0)
