@@ -61,8 +61,10 @@ def compiled(network: nn.Module, train: TrainSettings) -> nn.Module:
         raise UserError(
             "train.compile=true: batch norm over several ranks is not compiled; set train.sync_batch_norm=false"
         )
-    # Features are channels-last already, and inductor's own choice of layouts fails on strided dynamic lengths.
-    return torch.compile(network, dynamic=True, options={"layout_optimization": False})
+    # Features are channels-last already. Inductor's choice of layouts fails on strided dynamic lengths, and so does its
+    # analysis of tiles on a GPU.
+    options = {"layout_optimization": False, "triton.coalesce_tiling_analysis": False}
+    return torch.compile(network, dynamic=True, options=options)
 
 
 def is_out_of_memory(error: Exception) -> bool:
