@@ -67,15 +67,16 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
     """Soft non-maximum suppression (Soft-NMS, Bodla et al. 2017): indices (m,) of segments and their new scores (m,).
 
     The segment with the highest score comes first. All others' scores are multiplied by exp(-tIoU² / sigma), where tIoU
-    is their overlap with it. Then the next. Repeated segments are dropped, and so are those whose score falls below
-    LEAST_SCORE.
+    is their overlap with it. This repeats with the next one. Segments whose score is or falls below LEAST_SCORE are
+    dropped. Of equal segments, the best stays.
 
     Args:
         segments: (n, 2).
         scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
         sigma: above 0. The smaller, the more an overlap costs.
     """
-    left = np.unique(segments, axis=0, return_index=True)[1]  # by start, then end
+    by_score = np.argsort(-scores, kind="stable")
+    left = by_score[np.unique(segments[by_score], axis=0, return_index=True)[1]]  # by start, then end
     scores, order = scores.copy(), []
     while len(left := left[scores[left] >= LEAST_SCORE]):
         first = scores[left].argmax()

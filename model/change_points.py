@@ -6,12 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.streams import people_there
+
 
 def pieces(joints: Tensor, penalty: float) -> Tensor:
-    """The piece of steady motion that each frame of a clip belongs to: joints (C, T, V, M) → numbers from 0 (T,)."""
+    """The piece of steady motion that each frame belongs to: joints (C, T, V, M) → numbers (T,) int64, from 0."""
     edges = torch.zeros(joints.shape[1], dtype=torch.int64)
-    edges[change_points(joints.permute(1, 2, 3, 0).flatten(1, 2).numpy(), penalty)] = 1
+    edges[change_points(joint_speeds(joints), penalty)] = 1
     return edges.cumsum(0)
+
+
+def joint_speeds(joints: Tensor) -> np.ndarray:
+    """Speed of every joint of every person, (C, T, V, M) → (T, V·M), zero beside frames where the person is absent."""
+    if joints.shape[1] < 2:
+        return np.zeros((joints.shape[1], 1))
+    speed = np.linalg.norm(np.gradient(joints.double().numpy(), axis=1), axis=0)  # (T, V, M)
+    there = np.pad(people_there(joints)[0].numpy(), ((1, 1), (0, 0), (0, 0)), mode="edge")
+    return (speed * (there[:-2] & there[1:-1] & there[2:])).reshape(len(speed), -1)
 
 
 def mean_over_pieces(probs: Tensor, pieces: Tensor) -> Tensor:
@@ -21,27 +32,25 @@ def mean_over_pieces(probs: Tensor, pieces: Tensor) -> Tensor:
     return (sums / frames.unsqueeze(1))[pieces]
 
 
-def change_points(joints: np.ndarray, penalty: float) -> np.ndarray:
+def change_points(speed: np.ndarray, penalty: float) -> np.ndarray:
     """The first frames of all pieces but the first, when a clip is cut into pieces of steady motion.
 
     The cuts minimize a sum: the squared distance of each frame's joint speeds from their mean over its piece, plus a
     constant for each piece. The minimum is exact (optimal partitioning with pruning: PELT, Killick et al. 2012).
 
     Args:
-        joints: (T, V, C).
-        penalty: the constant, as a multiple of the variance of the speeds in the clip. The larger, the fewer pieces.
+        speed: (T, joints) of a clip.
+        penalty: the constant, as a multiple of the variance of the speeds in the clip, summed over joints. The larger,
+            the fewer pieces.
 
     Returns:
         (n,) int64, rising, each in [1, T).
     """
-    frames = len(joints)
-    if frames < 2:
-        return np.empty(0, np.int64)
-    speed = np.linalg.norm(np.gradient(joints.astype(np.float64), axis=0), axis=2)  # (T, V)
-    constant = penalty * speed.var(axis=0).sum()
+    frames, constant = len(speed), penalty * speed.var(axis=0).sum()
     sums = np.pad(speed.cumsum(0), ((1, 0), (0, 0)))  # of the frames before each frame
     squares = np.pad((speed**2).sum(1).cumsum(), (1, 0))
-    least, previous = np.full(frames + 1, np.inf), np.zeros(frames + 1, np.int64)  # of the frames before each cut
+    least = np.full(frames + 1, np.inf)  # lowest sum of the frames before each frame
+    previous = np.zeros(frames + 1, np.int64)  # where their last piece starts
     least[0] = -constant
     starts = np.empty(0, np.int64)  # where the last piece may start
     for end in range(1, frames + 1):

@@ -63,17 +63,17 @@ def score_clips(
         view = network(moved.joints, moved.mask, moved.lengths).views[0]
         frame_probs, video_probs = (probs.float().cpu() for probs in (view.frame_probs, view.video_probs))
         for n, (index, length) in enumerate(zip(batch.index.tolist(), lengths, strict=True)):
-            frames = steadied(frame_probs[n, :length], batch.joints[n, :, :length], change_penalty)
+            frames = averaged(frame_probs[n, :length], batch.joints[n, :, :length], change_penalty)
             yield index, (frames.numpy(), video_probs[n].numpy())
 
 
-def steadied(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
-    """Probabilities (T, K+1) averaged over the pieces of steady motion of joints (C, T, V, M); unchanged if 0."""
+def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
+    """Probabilities (T, K+1), averaged over pieces of steady motion of joints (C, T, V, M) if the penalty is not 0."""
     return mean_over_pieces(probs, pieces(joints, change_penalty)) if change_penalty else probs
 
 
 class ScoredWindow(NamedTuple):
-    """Scores of the next frames of a recording. No two of them hold the same frame.
+    """Scores of consecutive frames of a recording. Windows share no frame.
 
     frame_probs: (T, K+1), background last.
     gated: frame_probs, with zeros for each class whose video probability in the window is too low for a detection.
@@ -154,7 +154,7 @@ def _score(
     frame_probs, video_probs = (
         probs[0].float().cpu() for probs in (output.views[0].frame_probs, output.views[0].video_probs)
     )
-    frame_probs = steadied(frame_probs, joints, settings.change_penalty)
+    frame_probs = averaged(frame_probs, joints, settings.change_penalty)
     features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
     gated = frame_probs * (video_probs >= settings.min_video_score)
     rows = [every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features)]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.agcn import AGCN
 from model.mil_head import MILHead, View
-from model.streams import Streams
+from model.streams import Streams, people_there
 from utils.config import ModelSettings
 
 
@@ -57,10 +57,10 @@ class Localizer(nn.Module):
         joints = joints.to(self.heads[0].prototypes.dtype).masked_fill(~mask.view(N, 1, T, 1, 1), 0)
         if not self.settings.mask_padding:  # as released: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
-        x = self.streams(joints, mask).permute(0, 4, 2, 3, 1).flatten(0, 1)  # (N·M, T, V, C)
+        x = self.streams(joints).permute(0, 4, 2, 3, 1).flatten(0, 1)  # (N·M, T, V, C)
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # who appears in no frame is not computed, and so is in no mean
-            there = people_there(joints)  # (N·M, T)
+            there = people_who_count(joints)  # (N·M, T)
             rows = there.any(1).nonzero().squeeze(1)
             x, real, there = x[rows], real[rows], there[rows]
         x = x.permute(0, 3, 1, 2)  # channels-last in memory
@@ -75,12 +75,12 @@ class Localizer(nn.Module):
         return Output(views, features)
 
 
-def people_there(joints: Tensor) -> Tensor:
+def people_who_count(joints: Tensor) -> Tensor:
     """In which frames each person is there: (N, C, T, V, M) → (N·M, T) bool.
 
-    The joints of an absent person are zeros. The first person counts as there in all frames, so that somebody is.
+    The first person counts as there in all frames, so that somebody is.
     """
-    there = joints.ne(0).any(3).any(1).transpose(1, 2)  # (N, M, T)
+    there = people_there(joints).flatten(1, 3).transpose(1, 2)  # (N, M, T)
     first = torch.arange(there.shape[1], device=joints.device).view(1, -1, 1) == 0
     return (there | first).flatten(0, 1)
 

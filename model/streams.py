@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from utils.skeleton import BONES, NUM_JOINTS
 
-MOTION_FRAMES = 10  # motion is in metres per so many frames, which makes it about as large as the other streams
+MOTION_FRAMES = 10  # motion is in metres per so many frames, so that it is about as large as the bones
 
 
 class Streams(nn.Module):
@@ -20,7 +20,8 @@ class Streams(nn.Module):
     first layer on is early fusion (EfficientGCN, Song et al. 2022).
 
     Args:
-        names: "joints" (positions), "bones" (from the parent joint), "motion" (change since the frame before).
+        names: "joints" (positions), "bones" (from the parent joint), "motion" (change since the frame before; zero in a
+            person's first frame).
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -31,14 +32,20 @@ class Streams(nn.Module):
         self.register_buffer("parents", parents, persistent=False)
         self.names, self.out_channels = tuple(names), 3 * len(names)
 
-    def forward(self, joints: Tensor, mask: Tensor) -> Tensor:
-        """(N, C, T, V, M) in metres and the real frames (N, T) → (N, C·streams, T, V, M), zeros in the padding."""
+    def forward(self, joints: Tensor) -> Tensor:
+        """(N, C, T, V, M) in metres, zeros in the padding and for people who are absent → (N, C·streams, T, V, M)."""
         if self.names == ("joints",):
             return joints
+        there = people_there(joints)
+        moved = (joints[:, :, 1:] - joints[:, :, :-1]) * (there[:, :, 1:] & there[:, :, :-1])
         streams = {
             "joints": joints,
             "bones": joints - joints[:, :, :, self.parents],
-            "motion": MOTION_FRAMES * F.pad(joints[:, :, 1:] - joints[:, :, :-1], (0, 0, 0, 0, 1, 0)),
+            "motion": MOTION_FRAMES * F.pad(moved, (0, 0, 0, 0, 1, 0)),
         }
-        stacked = torch.cat([streams[name] for name in self.names], dim=1)
-        return stacked.masked_fill(~mask[:, None, :, None, None], 0)
+        return torch.cat([streams[name] for name in self.names], dim=1)
+
+
+def people_there(joints: Tensor) -> Tensor:
+    """In which frames each person is there: (..., C, T, V, M) → (..., 1, T, 1, M) bool. Absent people are zeros."""
+    return joints.ne(0).any(-2, keepdim=True).any(-4, keepdim=True)

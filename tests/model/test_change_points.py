@@ -6,12 +6,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
-from model.change_points import change_points
-
-
-def speeds(joints: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(np.gradient(joints, axis=0), axis=2)
+from model.change_points import change_points, joint_speeds
 
 
 def cost(speed: np.ndarray, cuts: tuple[int, ...], constant: float) -> float:
@@ -23,23 +20,37 @@ def cost(speed: np.ndarray, cuts: tuple[int, ...], constant: float) -> float:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("penalty", [0.3, 1.0, 3.0])
 def test_no_other_cuts_cost_less(seed: int, penalty: float) -> None:
-    joints = np.random.default_rng(seed).normal(size=(9, 2, 3)).cumsum(0)
-    speed = speeds(joints)
+    speed = np.random.default_rng(seed).normal(size=(9, 2)).cumsum(0)
     constant = penalty * speed.var(0).sum()
     every = [cuts for count in range(9) for cuts in combinations(range(1, 9), count)]
     least = min(cost(speed, cuts, constant) for cuts in every)
-    assert cost(speed, tuple(change_points(joints, penalty)), constant) == pytest.approx(least)
+    assert cost(speed, tuple(change_points(speed, penalty)), constant) == pytest.approx(least)
+
+
+def cuts_of(joints: np.ndarray, penalty: float) -> list[int]:
+    """Change points of people's joints (T, V, C, M)."""
+    return change_points(joint_speeds(torch.from_numpy(joints).permute(2, 0, 1, 3)), penalty).tolist()
+
+
+def standing_walking_standing() -> np.ndarray:
+    step = np.random.default_rng(0).normal(0, 1e-4, (90, 25, 3, 1))
+    step[30:60, :, 0] += 0.02  # metres per frame
+    return 1 + step.cumsum(0)
 
 
 def test_a_body_that_stands_walks_and_stands_is_cut_twice() -> None:
-    step = np.zeros((90, 25, 3))
-    step[30:60, :, 0] = 0.02  # metres per frame
-    step += np.random.default_rng(0).normal(0, 1e-4, step.shape)
-    cuts = change_points(step.cumsum(0), 2.0)
-    assert len(cuts) == 2
-    assert np.abs(cuts - [30, 60]).max() <= 1
+    first, second = cuts_of(standing_walking_standing(), 2.0)
+    assert abs(first - 30) <= 1
+    assert abs(second - 60) <= 1
+
+
+def test_a_second_person_who_comes_and_goes_adds_no_cut() -> None:
+    alone = standing_walking_standing()
+    guest = np.zeros_like(alone)
+    guest[10:80] = alone[:1] + 3
+    assert cuts_of(np.concatenate([alone, guest], axis=3), 2.0) == cuts_of(alone, 2.0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 50])
 def test_a_body_that_does_not_move_is_not_cut(frames: int) -> None:
-    assert change_points(np.ones((frames, 25, 3)), 2.0).tolist() == []
+    assert cuts_of(np.ones((frames, 25, 3, 1)), 2.0) == []
