@@ -19,7 +19,7 @@ from utils.config import EvalSettings
 class Conventions(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
-    past_end: int  # frames beyond the end of a run that enter its score, its stored end and suppression
+    past_end: int  # frames added to a run's end in its score, its stored end and suppression
     truth_short: int  # frames that a ground-truth segment lacks at its end
     overlap: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
     absent_ap: float  # classification AP, in percent, of a class without a positive clip

@@ -77,11 +77,15 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
     """
     by_score = np.argsort(-scores, kind="stable")
     left = by_score[np.unique(segments[by_score], axis=0, return_index=True)[1]]  # by start, then end
-    scores, order = scores.copy(), []
-    while len(left := left[scores[left] >= LEAST_SCORE]):
-        first = scores[left].argmax()
-        best, left = left[first], np.delete(left, first)
-        order.append(best)
-        scores[left] *= np.exp(-(tiou(segments[left], segments[[best]])[:, 0] ** 2) / sigma)
-    order = np.array(order, dtype=np.int64)
-    return order, scores[order]
+    order, found = [], []
+    starts, ends, scores = segments[left, 0], segments[left, 1], scores[left]
+    while (good := scores >= LEAST_SCORE).any():
+        left, starts, ends, scores = left[good], starts[good], ends[good], scores[good]
+        best = scores.argmax()
+        order.append(left[best])
+        found.append(scores[best])
+        common = np.minimum(ends, ends[best]) - np.maximum(starts, starts[best])  # negative: no overlap
+        union = (ends - starts) + (ends[best] - starts[best]) - common
+        scores *= np.exp(-((np.maximum(common, 0) / union) ** 2) / sigma)
+        scores[best] = 0
+    return np.array(order, dtype=np.int64), np.array(found)
