@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from evaluation.localization import Detections
-from evaluation.segments import runs
+from evaluation.segments import runs, suppress
 from reporting.style import COLOURS, LINES, drawable, new_figure, plain_axes
 from utils.skeleton import FPS
 
@@ -22,6 +22,7 @@ FEW_TICKS = (0, 0.05, 0.4, 1)  # of a panel for one class, which is lower
 MAX_CURVES = 4  # in the shared panel
 LONG = 2000  # frames; curves of longer clips are thin and have a panel each
 MAX_BARS = 40  # detections shown for each class: the best ones
+MAX_OVERLAP = 0.2  # of two detections that overlap by more, divided by the length of the shorter one, the better is shown
 TRUTH = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
 DETECTED = Patch(facecolor="0.8", edgecolor="black", label="detected")
 LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
@@ -95,7 +96,7 @@ def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections
     colour = COLOURS[row % len(COLOURS)]
     spans = [(start, end - start) for start, end in runs(labels) / FPS]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
-    best = detections.where(np.argsort(-detections.scores, kind="stable")[:MAX_BARS])
+    best = detections.where(suppress(detections.segments, detections.scores, "shorter", MAX_OVERLAP)[:MAX_BARS])
     highest = max(float(best.scores.max(initial=0)), 1e-9)
     for (start, end), score in zip(best.segments / FPS, best.scores, strict=True):
         opacity = 0.15 + 0.75 * float(np.clip(score / highest, 0, 1))
