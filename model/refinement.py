@@ -24,9 +24,9 @@ class PseudoLabels:
         lengths: (N,) frames of each training clip, in the order of the clips' indices.
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
-            within a clip: without it, background gets the highest probability where actions are short. With `zero_start`, as
-            released, the sum is divided by `history` even in the first epochs, and an epoch that dropped a clip leaves
-            the clip's older probabilities in place.
+            within a clip: without it, background gets the highest probability where actions are short. With
+            `zero_start`, as released, the sum is divided by `history` even in the first epochs, and an epoch that
+            dropped a clip leaves the clip's older probabilities in place.
         pieces: (F,) int64, the number of each frame's piece in its clip. All frames of a piece get the piece's mean, so
             that labels change only at its edges. None: each frame is its own piece.
     """
