@@ -223,8 +223,8 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
         return FrameLabels(labels, settings.refine)
     steady, penalty = None, settings.refine.change_penalty
     if penalty:
-        numbers = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
-        steady = torch.cat([pieces(clips[i].joints, penalty) for i in numbers])
+        indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
+        steady = torch.cat([pieces(clips[i].joints, penalty) for i in indices])
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine, steady)
 
 

@@ -46,8 +46,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return train.main()
 
 
-def small(prepared: Path, work_dir: Path, *more: str) -> list[str]:
-    return ["--work-dir", str(work_dir), "--device", "cpu", "--set", f"data.root={prepared}", *SMALL, *more]
+def small(prepared: Path, work_dir: Path, *more: str, device: str = "cpu") -> list[str]:
+    return ["--work-dir", str(work_dir), "--device", device, "--set", f"data.root={prepared}", *SMALL, *more]
 
 
 def start(arguments: list[str], **options: Any) -> subprocess.Popen:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import ROOT, SMALL, command, finish
+from runs import ROOT, command, finish, small
 
 from benchmarks.bench_network import random_batch
 from model.localizer import Localizer
@@ -23,10 +23,6 @@ TOOL = ROOT.parent / "shared" / "tools" / "pretend_gpu.py"
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 needs_tool = pytest.mark.skipif(not TOOL.exists() or shutil.which("g++") is None, reason="needs pretend_gpu.py and g++")
-
-
-def train_line(prepared: Path, work_dir: Path, *more: str) -> list[str]:
-    return ["--work-dir", str(work_dir), "--device", "cuda", "--set", f"data.root={prepared}", *SMALL, *more]
 
 
 @on_gpu
@@ -49,10 +45,10 @@ def test_a_gpu_computes_the_loss_and_the_gradients_that_a_cpu_does(masked: bool)
 @on_gpu
 def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Path) -> None:
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    settings = ["refine.start=1", "train.precision=float64"]
-    finish(command(*train_line(prepared, whole, *settings, "train.epochs=3")))
-    finish(command(*train_line(prepared, resumed, *settings, "train.epochs=2")))
-    finish(command("--resume", *train_line(prepared, resumed, *settings, "train.epochs=3")))
+    exact = "train.precision=float64"
+    finish(command(*small(prepared, whole, exact, device="cuda")))
+    finish(command(*small(prepared, resumed, exact, "train.epochs=2", device="cuda")))
+    finish(command("--resume", *small(prepared, resumed, exact, device="cuda")))
     rows = [[json.loads(row) for row in (run / "metrics.jsonl").read_text().splitlines()] for run in (whole, resumed)]
     losses = [[row["loss"]["total"] for row in run] for run in rows]
     assert len(losses[0]) == 3
@@ -62,7 +58,8 @@ def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Pat
 @needs_tool
 def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) -> None:
     """Once to see whether the loss of the step before is finite; the rest is what ends an epoch."""
-    line = train_line(prepared, tmp_path / "run", "train.epochs=1", "train.supervised=true", "train.batch_size=2")
+    settings = "train.epochs=1", "train.supervised=true", "train.batch_size=2"
+    line = small(prepared, tmp_path / "run", *settings, device="cuda")
     outcome = subprocess.run([sys.executable, TOOL, "train.py", *line], cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     waits = float(re.search(r"a step has ([\d.]+) synchronisations", outcome.stdout)[1])
