@@ -26,7 +26,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 import validate
 from feeders.batches import Loader
@@ -148,7 +147,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
             writer.scalars(row)
             writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), row["epoch"])
             run.record(row, state.state_dict(), score)
-            tqdm.write(epoch_line(row, settings))
+            print(epoch_line(row, settings))
 
     # 4. Results: those of the last epoch. The best validation epoch is reported beside them
     if first_epoch == settings.train.epochs:  # the resumed run had finished its epochs

@@ -73,6 +73,7 @@ def go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Res
     def resume(line: list[str], folder: Path) -> str:
         already = last_epoch(folder) + 1
         capsys.readouterr()
+        time.sleep(1)  # TensorBoard orders a run's files by the second in which they were begun
         assert run(monkeypatch, *line, "--resume") == 0
         said = "".join(capsys.readouterr())
         assert len([text for text in said.splitlines() if text.startswith("epoch ")]) <= EPOCHS - already

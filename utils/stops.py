@@ -8,8 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from utils import distributed
 from utils.device import is_out_of_memory
@@ -19,22 +21,17 @@ PATIENCE = 5  # seconds from a signal until the process is stopped by force
 
 
 def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) -> int:
-    """Run a training. Errors that the user can correct become a UserError that says how to continue.
+    """Run a training and return its exit status. A signal that stops it ends the process with 130.
+
+    Errors that the user can correct become a UserError that says how to continue.
 
     Args:
         folder: of the run.
         timeout: minutes that the ranks wait for each other.
-
-    Returns:
-        The exit status of `train`, or 130 if a signal stopped it.
     """
-    _listen_to_signals(folder)
     try:
-        return train()
-    except KeyboardInterrupt:
-        if distributed.report_failure():  # otherwise torchrun stops this rank because another one failed
-            print(f"\nstopped; {_how_to_continue(folder)}", file=sys.stderr)
-        return 130
+        with _ended_by_signals(folder):
+            return train()
     except OSError as error:  # most likely a full disk
         raise UserError(f"{reason(error)}; {_how_to_continue(folder)}") from error
     except (MemoryError, RuntimeError) as error:
@@ -59,22 +56,43 @@ def _how_to_continue(folder: Path) -> str:
     return f"every finished epoch is kept. Go on with: {by} {again} --resume"
 
 
-def _listen_to_signals(folder: Path) -> None:
-    """Treat SIGTERM, by which clusters stop a job, like Ctrl-C. Only the main rank prints a message."""
-    stop = signal.default_int_handler if distributed.is_main() else signal.SIG_DFL
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+@contextmanager
+def _ended_by_signals(folder: Path) -> Iterator[None]:
+    """End the process on Ctrl-C and on SIGTERM, by which clusters stop a job. Only the main rank prints a message.
+
+    The process ends at once, without an exception. A KeyboardInterrupt can arrive inside any library, and some of them
+    then crash. Nothing is lost, because a run survives even SIGKILL (`utils.atomic`).
+    """
+
+    def stop(*_: Any) -> None:
+        if distributed.report_failure():  # otherwise torchrun stops this rank because another one failed
+            _say_stopped(folder)
+        os._exit(130)
+
+    handler = stop if distributed.is_main() else signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     if distributed.is_main() and distributed.size() > 1:
         read, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
         threading.Thread(target=_stop_hanging, args=(read, folder), daemon=True).start()
+    try:
+        yield
+    finally:
+        if distributed.is_main():
+            for number, previous in before.items():
+                signal.signal(number, previous)
 
 
 def _stop_hanging(signals: int, folder: Path) -> None:
-    """Stop the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
+    """End the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
     while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     time.sleep(PATIENCE)
-    print(f"\nstopped; {_how_to_continue(folder)}", file=sys.stderr, flush=True)
+    _say_stopped(folder)
     os._exit(130)
+
+
+def _say_stopped(folder: Path) -> None:
+    """Print the message. It does not use sys.stderr, which may be in use by the code that the signal interrupted."""
+    os.write(2, f"\nstopped; {_how_to_continue(folder)}\n".encode())
