@@ -143,7 +143,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
-        mask_out = mask if mask is None else mask[:, :: self.stride]
+        mask_out = mask if mask is None or self.stride == 1 else mask[:, :: self.stride]
         y = self.bn(self.tcn(self.gcn(x, mask), mask), mask_out)
         if self.residual:
             y += x if self.shortcut is None else self.shortcut(x, mask_out)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import on_cpu, real_frames, zero_padding
+from model.ops.padding import mask_constants, on_cpu, real_frames, zero_padding
 from utils import distributed
 
 
@@ -37,7 +37,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+            self.running_var.lerp_(torch.addcdiv(var, var, count - 1), self.momentum)
         if compiling:  # the compiler differentiates and joins the operations
             scale = self.weight * (var + self.eps).rsqrt()
             return ((x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
@@ -86,12 +86,12 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     # Fill the padding with one value per channel, compute the moments of everything, and subtract the padding's part, a
     # group without variance (Chan et al. 1979). The value is near the mean, so little precision is lost.
     filler = x[:, :, 0].mean((0, 2))
-    filled = torch.where(mask[:, None, :, None], x, filler[:, None, None])
+    constant = mask_constants(mask, x.dtype)
+    filled = torch.where(constant.padding, filler[:, None, None], x)
     var, mean = torch.var_mean(filled.to(exact), (0, 2, 3), correction=0)
-    count = mask.sum().to(exact) * V
-    fraction = count / (N * T * V)
-    distance = (mean - filler) / fraction  # from the filler to the mean of the real frames
-    return count, filler + distance, (var / fraction - distance.square() * (1 - fraction)).clamp(min=0)
+    distance = mean - filler
+    var = var.addcmul_(distance.square(), constant.rest).mul_(constant.ratio).clamp_(min=0)
+    return constant.real * V, torch.addcmul(filler, distance, constant.ratio), var
 
 
 def pooled(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,18 +124,20 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of x is zero in the padding, where the output means nothing."""
         x, weight, count, mean, var, mask = ctx.saved_tensors
-        grad_weight = grad_bias = torch.zeros_like(mean)
         inverse = (var + ctx.eps).rsqrt()
-        if len(x):  # PyTorch's kernel would divide by zero
+        if len(x):
             constant = (weight, mean, var, mean, inverse, False, ctx.eps)  # as if mean and var did not depend on x
             _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
                 grad, x, *constant, [False, True, True]
             )
+        else:  # PyTorch's kernel would divide by zero
+            grad_weight = grad_bias = torch.zeros_like(mean)
         sums = torch.stack([grad_bias, grad_weight])
         mean_bias, mean_weight = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
         # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x
         scale = weight * inverse
         slope = scale * inverse * mean_weight
-        scale, slope, shift = (c[:, None, None] for c in (scale, slope, mean * slope - scale * mean_bias))
+        shift = torch.addcmul(mean * slope, scale, mean_bias, value=-1)
+        scale, slope, shift = (c[:, None, None] for c in (scale, slope, shift))
         grad_x = torch.addcmul(shift, x, slope, value=-1).addcmul_(grad, scale).to(x.dtype)
         return zero_padding(grad_x, mask), grad_weight, grad_bias, None, None, None, None

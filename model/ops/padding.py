@@ -5,7 +5,8 @@ Frames are real where the mask (N, T) is true. A mask of None means that all are
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,12 +23,41 @@ def real_frames(x: Tensor, mask: Tensor | None) -> list[int]:
     return [x.shape[2]] * len(x) if mask is None else mask.sum(1).tolist()
 
 
+class MaskConstants(NamedTuple):
+    """What the layers on a GPU compute from a mask (N, T).
+
+    padding: (N, 1, T, 1) bool.
+    bounds: 0 as a tensor (), and (N, 1, T, 1) ∞ in real frames and 0 in the padding.
+    real: () number of real frames.
+    ratio, rest: () all frames / real frames, and 1 − ratio.
+    """
+
+    padding: Tensor
+    bounds: tuple[Tensor, Tensor]
+    real: Tensor
+    ratio: Tensor
+    rest: Tensor
+
+
+@lru_cache(maxsize=16)  # all layers with the same stride share a mask
+def mask_constants(mask: Tensor, dtype: torch.dtype) -> MaskConstants:
+    """The constants of a mask, which must not change, for features of a type. They are computed once.
+
+    With small features, a GPU spends more time on starting operations than on computing.
+    """
+    padding = ~mask[:, None, :, None]
+    bound = torch.where(padding, 0.0, torch.inf).to(dtype)
+    real = mask.sum().to(torch.promote_types(dtype, torch.float32))
+    ratio = mask.numel() / real
+    return MaskConstants(padding, (bound.new_zeros(()), bound), real, ratio, 1 - ratio)
+
+
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
     """Set the padding of (N, C, T, V) to zero, in place."""
     if mask is None:
         return x
     if not on_cpu(x):
-        return x.masked_fill_(~mask[:, None, :, None], 0)
+        return x.masked_fill_(mask_constants(mask, x.dtype).padding, 0)
     zero_beyond(x.permute(0, 2, 3, 1), real_frames(x, mask))
     return x
 
@@ -57,8 +87,7 @@ class _MaskedReLU(torch.autograd.Function):
         if on_cpu(x):
             zero_padding(x.relu_(), mask)
         else:
-            upper = torch.where(mask, torch.inf, 0.0).to(x.dtype)[:, None, :, None]
-            x.clamp_(torch.zeros_like(upper[:1, :, :1]), upper)
+            x.clamp_(*mask_constants(mask, x.dtype).bounds)
         ctx.save_for_backward(x)
         return x
 
