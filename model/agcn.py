@@ -151,20 +151,25 @@ class Block(nn.Module):
 
 
 class AGCN(nn.Module):
-    """Ten blocks. Blocks 2, 5 and 8 halve time; blocks 5 and 8 double the channels."""
+    """Ten blocks. Blocks 5 and 8 double the channels.
 
-    stride = 8  # input frames per frame of the features
+    Args:
+        width: channels of the first four blocks.
+        stride: input frames per frame of the features. Block 2 halves time; with a stride of 4 also block 5; with 8, as
+            in 2s-AGCN, also block 8.
+    """
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
         channels = [in_channels] + [width] * 4 + [2 * width] * 3 + [4 * width] * 3
+        halving = {2: (1,), 4: (1, 4), 8: (1, 4, 7)}[stride]
         self.blocks = nn.ModuleList(
-            Block(channels[i], channels[i + 1], stride=2 if i in (1, 4, 7) else 1, residual=i > 0) for i in range(10)
+            Block(channels[i], channels[i + 1], stride=2 if i in halving else 1, residual=i > 0) for i in range(10)
         )
-        self.out_channels = channels[-1]
+        self.stride, self.out_channels = stride, channels[-1]
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(N, C, T, V) and its mask → features (N, 4·width, T', V) of every eighth frame, and their mask (N, T')."""
+        """(N, C, T, V) and its mask → features (N, 4·width, T', V), T' = ⌈T/stride⌉, and their mask (N, T')."""
         for block in self.blocks:
             x, mask = block(x, mask)
         return x, mask

@@ -33,7 +33,7 @@ class Localizer(nn.Module):
     def __init__(self, num_classes: int, settings: ModelSettings) -> None:
         super().__init__()
         self.streams = Streams(settings.streams)
-        self.backbone = AGCN(self.streams.out_channels, settings.width)
+        self.backbone = AGCN(self.streams.out_channels, settings.width, settings.stride)
         self.heads = nn.ModuleList(
             MILHead(self.backbone.out_channels, num_classes, settings.cosine_scale, settings.temperatures)
             for _ in range(2)
@@ -68,9 +68,9 @@ class Localizer(nn.Module):
             x, _ = self.backbone(x, real if self.settings.mask_padding else None)
         features = x.to(joints.dtype).mean(dim=3).transpose(1, 2)  # (N, T', C), or a row for each person
         if M > 1:
-            features = mean_over_people(features, there[:, :: AGCN.stride], rows // M, N)
+            features = mean_over_people(features, there[:, :: self.backbone.stride], rows // M, N)
         second = features.detach() if self.settings.detach_second_view else features
-        mask = mask[:, :: AGCN.stride]  # of the features
+        mask = mask[:, :: self.backbone.stride]  # of the features
         views = tuple(head(seen, mask, lengths, T) for head, seen in zip(self.heads, (features, second), strict=True))
         return Output(views, features)
 

@@ -91,6 +91,7 @@ class ModelSettings(Group):
 
     streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1), AfterValidator(_different)]
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
+    stride: Literal[2, 4, 8]
     cosine_scale: Positive
     temperatures: _rising_list(Positive)
     mask_padding: bool

@@ -15,6 +15,7 @@ ADDED = {
     "data.bucket_mix",
     "data.frame_step",
     "model.streams",
+    "model.stride",
     "refine.change_penalty",
     "train.matrix_precision",
     "train.compile",

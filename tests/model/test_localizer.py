@@ -41,25 +41,27 @@ def make_clips(lengths, pad_to, filler=0.0, persons=1, seed=1):
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 40])
 @pytest.mark.parametrize("padding", [1, 5, 64])
-def test_padding_a_clip_changes_no_output_in_evaluation_mode(length, padding):
-    model = make_model().eval()
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_padding_a_clip_changes_no_output_in_evaluation_mode(length, padding, stride):
+    model = make_model(SMALL.model_copy(update={"stride": stride})).eval()
     alone = make_clips([length], length)
     padded = make_clips([length], length + padding, filler=7.0)
     with torch.no_grad():
-        views, _ = model(*alone)
+        views, features = model(*alone)
         padded_views, _ = model(*padded)
+    assert features.shape[1] == math.ceil(length / stride)
     for view, other in zip(views, padded_views, strict=True):
         torch.testing.assert_close(view.video_logits, other.video_logits, atol=1e-5, rtol=0)
         torch.testing.assert_close(view.frame_scores, other.frame_scores[:, :length], atol=1e-5, rtol=0)
         assert not other.frame_scores[:, length:].any()
 
 
-@pytest.mark.parametrize("padding", [1, 3, 50])
-def test_padding_a_batch_changes_no_loss_and_no_gradient_in_training_mode(padding):
+@pytest.mark.parametrize(("padding", "stride"), [(1, 8), (3, 8), (50, 8), (50, 4)])
+def test_padding_a_batch_changes_no_loss_and_no_gradient_in_training_mode(padding, stride):
     lengths = [31, 8, 17]
     results = []
     for pad_to in (31, 31 + padding):
-        model = make_model().double().train()
+        model = make_model(SMALL.model_copy(update={"stride": stride})).double().train()
         joints, mask, real = make_clips(lengths, pad_to)
         (view1, view2), _ = model(joints.double(), mask, real)
         labels = torch.eye(3, NUM_CLASSES)
