@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -52,7 +51,13 @@ def dying_replace(source, target, replace=utils.run.Path.replace):
 utils.atomic.sync, utils.run.Path.replace = dying_sync, dying_replace
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
+STOPPED_EARLY = """
+import runpy, signal, sys
+import validate
+validate.Validation = lambda *_: signal.raise_signal(signal.SIGINT)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 Resume = Callable[[list[str], Path], str]
 
@@ -227,15 +232,11 @@ def test_memory_that_runs_out_is_one_message(prepared: Path, tmp_path: Path, mon
         run(monkeypatch, *arguments(prepared, tmp_path / "run"))
 
 
-def test_a_stop_before_anything_has_begun_says_how_to_start(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    def stop(*_: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(train.validate, "Validation", stop)
-    assert run(monkeypatch, *arguments(prepared, tmp_path / "run")) == 130
-    said = capsys.readouterr().err
-    assert "stopped; nothing had begun. Start with: python train.py" in said
+def test_a_stop_before_anything_has_begun_says_how_to_start(prepared: Path, tmp_path: Path) -> None:
+    line = [str(ROOT / "train.py"), *arguments(prepared, tmp_path / "run")]
+    stopped = start([sys.executable, "-c", STOPPED_EARLY, *line], cwd=ROOT)
+    said = stopped.communicate(timeout=120)[1]
+    assert stopped.returncode == 130
+    assert f"stopped; nothing had begun. Start with: python {ROOT}/train.py" in said
     assert "--resume" not in said
     assert not (tmp_path / "run").exists()
