@@ -34,6 +34,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from evaluation.detections import Results
 from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
 from model.checkpoint import load_trained
@@ -45,7 +46,6 @@ from prepare.skeletons.options import ReadOptions
 from reporting import animation, player, predictions
 from reporting.packed_clips import PlayedClip, pack
 from reporting.prediction_set import PredictionSet, file_of
-from reporting.predictions import Results
 from reporting.style import save_figure
 from reporting.time_lines import time_line
 from utils.atomic import write_whole

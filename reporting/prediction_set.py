@@ -12,9 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from evaluation.detections import Results, write_results
 from reporting import predictions
-from reporting.predictions import PREDICTION, PredictionFile, Results
-from utils.atomic import write_json
+from reporting.predictions import PREDICTION, PredictionFile
 from utils.errors import UserError
 from utils.text import printable_bytes
 
@@ -83,7 +83,7 @@ class PredictionSet:
         results: Results = {}
         for found in self.complete().values():
             results |= found
-        write_json(self.out / "segments.json", {"version": "1.0", "results": results, "external_data": {}})
+        write_results(self.out / "segments.json", results)
         predictions.write_table(self.out / "segments.csv", results)
         rows = sorted((name, reason, file) for file, (name, reason) in self.failed.items())
         predictions.write_rows(self.out / "failed.csv", FAILED_COLUMNS, rows)

@@ -10,12 +10,13 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from evaluation import detections
+from evaluation.detections import Results
 from evaluation.localization import Detections
 from utils.atomic import whole_file, write_json, write_whole
 from utils.skeleton import FPS
@@ -23,8 +24,6 @@ from utils.skeleton import FPS
 FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
-Model = TypeVar("Model", bound=BaseModel)
-Results = dict[str, list[dict[str, Any]]]  # segments of each recording, or of each person in it
 
 
 class PredictionFile(BaseModel):
@@ -37,12 +36,15 @@ class PredictionFile(BaseModel):
 class SegmentsFile(BaseModel):
     """The part of segments.json that is read again."""
 
-    results: Results | None = None
+    results: Results  # of the recording, or of each person in it
 
 
 def read_prediction_file(path: Path) -> PredictionFile:
     """Read a prediction.json. If it is missing or damaged, the result lists no files."""
-    return _read(path, PredictionFile)
+    try:
+        return PredictionFile.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return PredictionFile()
 
 
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
@@ -50,7 +52,10 @@ def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     made = read_prediction_file(folder / PREDICTION)
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
-    return _read(folder / "segments.json", SegmentsFile).results
+    try:
+        return SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
+    except (OSError, ValidationError):
+        return None
 
 
 @contextmanager
@@ -72,12 +77,10 @@ def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
     """Write segments.json and segments.csv, best segments first. Returns the segments by name.
 
-    Args:
-        names: recordings, or people in a recording, in the order of the clip indices in `found`.
+    The clips of `found` are `names`: a recording, or each person in it.
     """
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
-    detections.write(folder / "segments.json", best, names, classes)
-    results = SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
+    results = detections.write(folder / "segments.json", best, names, classes)
     write_table(folder / "segments.csv", results)
     return results
 
@@ -113,11 +116,3 @@ def row_file(path: Path, rows: int, columns: int) -> Iterator[Callable[[np.ndarr
         shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
         np.lib.format.write_array_header_1_0(file, shape)
         yield lambda some: file.write(np.ascontiguousarray(some, "<f4").tobytes())
-
-
-def _read(path: Path, model: type[Model]) -> Model:
-    """The file's content, or the model's defaults when the file is missing or damaged."""
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return model()
