@@ -13,9 +13,8 @@ import numpy as np
 from evaluation.diagnosis import TIOU, kinds
 from evaluation.localization import Detections, ground_truth
 from evaluation.metrics import match, nan_to_none, ranking
-from reporting.skeleton_view import HEAD_RADIUS, SOLE
+from reporting.skeleton_view import HEAD_RADIUS, SOLE, front
 from reporting.time_lines import shown_classes
-from utils.skeleton import LEFT_SHOULDER, RIGHT_SHOULDER
 from utils.text import printable
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
@@ -97,11 +96,7 @@ def _pack_run(
 def pack_fitting(
     order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
-    """Pack clips in this order while they fit on a page. Returns them by index; at least one.
-
-    Args:
-        load: returns the clip with an index.
-    """
+    """Pack the clips `load(index)` in this order while they fit on a page. Returns them by index; at least one."""
     packed: dict[int, dict[str, Any]] = {}
     size = 0
     for index in order:
@@ -142,12 +137,11 @@ def _view(joints: np.ndarray) -> dict[str, float]:
     """What the camera needs: the height of the floor, height and radius of the motion, and where the body looks."""
     lowest, highest = joints[..., 2].min(), joints[..., 2].max()
     reach = np.linalg.norm((joints - joints[:, :1])[..., :2], axis=-1).max()
-    left = (joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER]).mean(axis=0)
     view = {
         "floor": lowest - SOLE,
         "height": highest + HEAD_RADIUS - lowest + SOLE,
         "radius": max(0.6, reach) + 0.25,
-        "front": np.arctan2(-left[0], left[1]),  # the angle of the mean direction
+        "front": front(joints),
     }
     return {name: round(float(value), 4) for name, value in view.items()}
 

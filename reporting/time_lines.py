@@ -22,9 +22,7 @@ FEW_TICKS = (0, 0.05, 0.4, 1)  # of a panel for one class, which is lower
 MAX_CURVES = 4  # in the shared panel
 LONG = 2000  # frames; curves of longer clips are thin and have a panel each
 MAX_BARS = 40  # detections shown for each class: the best ones
-MAX_OVERLAP = (
-    0.2  # of two detections that overlap by more, divided by the length of the shorter one, the better is shown
-)
+MAX_OVERLAP = 0.2  # divided by the length of the shorter detection; of two that overlap by more, the better is shown
 TRUTH = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
 DETECTED = Patch(facecolor="0.8", edgecolor="black", label="detected")
 LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
