@@ -25,26 +25,16 @@ MAX_NAME = 200  # characters
 
 @dataclass(frozen=True)
 class PlayedClip:
-    """A clip as the player shows it. T frames, K classes.
-
-    Attributes:
-        joints: (T, 25, 3) metres, z up. The body may travel.
-        labels: (T, K) bool, or None if the true segments are unknown.
-        found: the clip's detections by each run, in frames of `joints`.
-        frame_probs: the class activation sequence (T, K+1), background last, or None.
-        ap: the clip's AP in percent of each run; NaN if it is not defined.
-        note: shown behind the name.
-        first: the number of the first frame, if the recording starts earlier.
-    """
+    """A clip as the player shows it. T frames, K classes."""
 
     name: str
-    joints: np.ndarray
-    labels: np.ndarray | None = None
-    found: tuple[Detections, ...] = ()
-    frame_probs: np.ndarray | None = None
-    ap: tuple[float, ...] = ()
-    note: str = ""
-    first: int = 0
+    joints: np.ndarray  # (T, 25, 3) metres, z up; the body may travel
+    labels: np.ndarray | None = None  # (T, K) bool; None if the true segments are unknown
+    found: tuple[Detections, ...] = ()  # the clip's detections by each run, in frames of `joints`
+    frame_probs: np.ndarray | None = None  # the class activation sequence (T, K+1), background last
+    ap: tuple[float, ...] = ()  # the clip's AP in percent of each run; NaN if it is not defined
+    note: str = ""  # shown behind the name
+    first: int = 0  # the number of the first frame, if the recording starts earlier
 
 
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:

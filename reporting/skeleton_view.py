@@ -26,14 +26,10 @@ NECK = JOINT_NAMES.index("neck")
 
 
 class SkeletonView:
-    """Draws bodies as seen by a camera that has every frame of `joints` in view.
+    """Draws bodies as seen by a camera that has every frame of `joints` in view: (T, 25, 3) metres, z up.
 
-    Args:
-        joints: (T, 25, 3) metres, z up. The body may travel.
-        size: width and height of the pictures in pixels.
-
-    Raises:
-        ValueError: `joints` has another shape, no frame, or a value that is not finite.
+    The body may travel. `size` is the pictures' width and height in pixels. Raises ValueError when `joints` has another
+    shape, no frame, or a value that is not finite.
     """
 
     def __init__(self, joints: np.ndarray, size: tuple[int, int]) -> None:
