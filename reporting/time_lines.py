@@ -68,10 +68,10 @@ def time_line(
     bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
     for axes, panel in zip(curves, panels, strict=True):
         _draw_curves(axes, frame_probs, panel, thresholds, ticks=FEW_TICKS if separate else TICKS)
-        entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+        lines, _ = axes.get_legend_handles_labels()
         if axes is not curves[0]:
-            entries = entries[1:-1]  # background and thresholds are explained in the first panel
-        for text in axes.legend(*zip(*entries, strict=True), **LEGEND).get_texts():
+            lines = lines[1:-1]  # background and thresholds are explained in the first panel
+        for text in axes.legend(handles=lines, **LEGEND).get_texts():
             text.set_parse_math(False)  # a class name is never a formula
     place = {"y": 1, "ha": "right"} if separate else {}
     curves[0].set_ylabel("frame probability\n(square-root axis)", **place)
