@@ -45,7 +45,7 @@ from prepare.skeletons import recordings
 from prepare.skeletons.options import ReadOptions
 from reporting import animation, player, predictions
 from reporting.packed_clips import PlayedClip, pack
-from reporting.prediction_set import PredictionSet, file_of
+from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure
 from reporting.time_lines import time_line
 from utils.atomic import write_whole
