@@ -163,12 +163,12 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
     return found
 
 
-def example_clips(split: Split, classes: int = CLASSES) -> list[tuple[str, str]]:
+def example_clips(split: Split) -> list[tuple[str, str]]:
     """(class, clip id) of EXAMPLES training clips of middle lengths for the most frequent classes, no clip twice."""
     ids = split.clip_ids("train") or split.clip_ids("val")
     present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
-    for label in np.argsort(-present.sum(axis=0), kind="stable")[:classes]:
+    for label in np.argsort(-present.sum(axis=0), kind="stable")[:CLASSES]:
         free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]
         free.sort(key=lambda sid: len(split.labels(sid)))
         for part in range(1, EXAMPLES + 1) if free else ():

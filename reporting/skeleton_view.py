@@ -100,7 +100,7 @@ def write_line(
 ) -> None:
     """Write one line of text, cut to at most `width` pixels."""
     text = drawable(text)
-    letters = font(size, bold, font_of(text, bold))
+    letters = font(size, font_of(text, bold))
     if letters.getlength(text) > width:
         while text and letters.getlength(text + "…") > width:
             text = text[:-1]
@@ -109,9 +109,9 @@ def write_line(
 
 
 @cache
-def font(size: int, bold: bool = False, file: Path | None = None) -> ImageFont.FreeTypeFont:
+def font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
     """A font of this size in pixels, from its file or the usual one."""
-    return ImageFont.truetype(file or font_of("", bold), size)
+    return ImageFont.truetype(file or font_of(""), size)
 
 
 def front(joints: np.ndarray) -> float:
