@@ -34,6 +34,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from evaluation.detections import Results
 from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
 from model.checkpoint import load_trained
@@ -44,8 +45,7 @@ from prepare.skeletons import recordings
 from prepare.skeletons.options import ReadOptions
 from reporting import animation, player, predictions
 from reporting.packed_clips import PlayedClip, pack
-from reporting.prediction_set import PredictionSet, file_of
-from reporting.predictions import Results
+from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure
 from reporting.time_lines import time_line
 from utils.atomic import write_whole
@@ -54,7 +54,6 @@ from utils.device import choose_device, is_out_of_memory
 from utils.errors import UserError, run_command
 from utils.lock import lock_folder
 from utils.progress import progress
-from utils.skeleton import FPS
 from utils.text import printable_bytes
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
@@ -181,7 +180,7 @@ def predict_person(
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
         step = GIF_STEP if predictor.animate == "gif" else 1
-        animation.animate(path(f"animation.{predictor.animate}"), person.joints, FPS, labels, name, step)
+        animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name, step)
     if predictor.page:
         clip = PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
         write_whole(path("player.json"), json.dumps(pack(clip, classes)).encode())

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from utils.command_line import argument_parser, check_first
@@ -34,6 +32,7 @@ from PIL import Image
 from docs.browser import open_browser
 from evaluation import detections
 from reporting.animation import animate, clip_texts
+from reporting.compare import read_run
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS
@@ -55,16 +54,16 @@ def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
     for path in paths:
         if path.exists() and not replace:
             raise UserError(f"{path}: exists; choose another --out, or add --replace to replace it")
-    settings = _data_settings(run)
-    split = Split.open(settings["root"], settings["split"])
-    clips = [sid for sid in split.clip_ids("val") if len(split.labels(sid)) <= settings["max_frames"]]
+    facts = read_run(run)
+    split = Split.open(facts["root"], facts["split"])
+    clips = [sid for sid in split.clip_ids("val") if len(split.labels(sid)) <= facts["max_frames"]]
     if not clips:
         raise UserError(f"{split.folder}: has no validation clip to show")
     sid = max(clips, key=lambda sid: split.labels(sid).any(axis=0).sum())  # the clip of the run's time line
     found = detections.read(run / "detections.json", split.clip_ids(), split.classes).of_clip(split.index(sid))
     out.mkdir(parents=True, exist_ok=True)
     record_player(player, run / "report.html", sid)
-    animate(animation, split.store.joints(sid), FPS, clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
+    animate(animation, split.store.joints(sid), clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
     return paths
 
 
@@ -88,14 +87,6 @@ def record_player(path: Path, page: Path, clip: str) -> None:
     with whole_file(path) as file:
         duration = round(1000 * STEP / FPS)
         pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
-
-
-def _data_settings(run: Path) -> dict[str, Any]:
-    path = run / "results.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["settings"]["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected a finished run of prepare/demo.sh") from None
 
 
 def main() -> None:

@@ -49,12 +49,21 @@ class DetectionsFile(BaseModel):
     results: dict[str, Annotated[list[Detection], FailFast()]]
 
 
-def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str]) -> None:
-    """Write detections in clips `names`. Clips without detections get an empty list."""
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+Results = dict[str, list[dict[str, Any]]]  # label, score and segment of each detection, by the clip's name
+
+
+def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
+    """Write detections in clips `names` and return them. Clips without detections get an empty list."""
+    results: Results = {name: [] for name in names}
     columns = (detections.clip, detections.label, detections.scores, detections.segments / FPS)
     for clip, label, score, segment in zip(*(column.tolist() for column in columns), strict=True):
         results[names[clip]].append({"label": classes[label], "score": score, "segment": segment})
+    write_results(path, results)
+    return results
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write detections by the clip's name."""
     write_json(path, {"version": "1.0", "results": results, "external_data": {}})
 
 

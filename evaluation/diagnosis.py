@@ -54,19 +54,13 @@ class Missed(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Figures of one diagnosis. mAP is in percent at TIOU, and NaN if there are no true segments.
+    """Figures of one diagnosis. mAP is in percent at TIOU, and NaN if there are no true segments."""
 
-    true_segments: the sum of G over the classes.
-    profile (MOST_G, 6) int: for each k, detections of each kind among the k·G best of each class.
-    fixed: mAP if each kind of error were fixed, and if all were ("all").
-    missed: groups of true segments by duration, by number of actions in the clip and by class.
-    """
-
-    true_segments: int
-    profile: np.ndarray
+    true_segments: int  # the sum of G over the classes
+    profile: np.ndarray  # (MOST_G, 6) int: for each k, detections of each kind among the k·G best of each class
     map: float
-    fixed: dict[str, float]
-    missed: dict[str, list[Missed]]
+    fixed: dict[str, float]  # mAP if each kind of error were fixed, and if all were ("all")
+    missed: dict[str, list[Missed]]  # true segments by duration, by number of actions in the clip and by class
 
     def to_dict(self) -> dict[str, Any]:
         """All figures for JSON, NaN as None."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -101,58 +100,44 @@ def localize(
         if not (np.isfinite(frame).all() and np.isfinite(video).all()):
             raise ValueError(f"clip {clip}: probabilities that are not finite")
         candidates = video if background else video[:-1]
-        present = np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score)
-        parts.append(_localize_clip(clip, present, frame[:, present].astype(np.float64), settings, conventions))
+        for label in np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score):
+            segments, scores = _localize_class(frame[:, label].astype(np.float64), settings, conventions)
+            parts.append(Detections.of(clip, label, segments, scores))
     return Detections.concatenate(parts)
 
 
-def _localize_clip(
-    clip: int, classes: np.ndarray, probs: np.ndarray, settings: EvalSettings, conventions: Conventions
-) -> Detections:
-    """Detections of each of the `classes` (n,) in one clip, from their probabilities (T, n)."""
-    above = probs[:, :, None] > np.array(settings.thresholds)
-    column, proposals = runs_of_classes(above.reshape(len(probs), len(classes) * len(settings.thresholds)))
-    own = column // len(settings.thresholds)  # the index in `classes` of each proposal
-    long = proposals[:, 1] - proposals[:, 0] >= settings.min_length
-    own, proposals = own[long], proposals[long]
-    scores = _contrast(probs, own, proposals, settings, conventions.past_end)
+def _localize_class(
+    probs: np.ndarray, settings: EvalSettings, conventions: Conventions
+) -> tuple[np.ndarray, np.ndarray]:
+    """Segments (n, 2) and scores (n,) of one class in one clip, from its probabilities (T,)."""
+    proposals = runs_of_classes(probs[:, None] > np.array(settings.thresholds))[1]
+    proposals = proposals[proposals[:, 1] - proposals[:, 0] >= settings.min_length]
+    scores = _contrast(probs, proposals, settings, conventions.past_end)
     # Probabilities are float32. A finer difference between two scores is rounding and must not decide their order.
     scores = scores.astype(np.float32).astype(np.float64)
     segments = proposals + [0, conventions.past_end]
-    parts = []
-    for first, end in pairwise(np.searchsorted(own, np.arange(len(classes) + 1))):
-        found, found_scores = segments[first:end], scores[first:end]
-        if settings.suppression_sigma and conventions.overlap is None:
-            kept, kept_scores = suppress_softly(found, found_scores, settings.suppression_sigma)
-        else:
-            overlap = conventions.overlap or settings.suppression_overlap
-            kept = suppress(found, found_scores, overlap, settings.suppression_threshold, conventions.past_end)
-            kept_scores = found_scores[kept]
-        parts.append(Detections.of(clip, classes[own[first:end][kept]], found[kept], kept_scores))
-    return Detections.concatenate(parts)
+    if settings.suppression_sigma and conventions.overlap is None:
+        kept, scores = suppress_softly(segments, scores, settings.suppression_sigma)
+        return segments[kept], scores
+    overlap = conventions.overlap or settings.suppression_overlap
+    kept = suppress(segments, scores, overlap, settings.suppression_threshold, conventions.past_end)
+    return segments[kept], scores[kept]
 
 
-def _contrast(
-    probs: np.ndarray, column: np.ndarray, segments: np.ndarray, settings: EvalSettings, past_end: int
-) -> np.ndarray:
-    """Mean of the probabilities (T, n) inside each segment minus the weighted mean of the margins beside it, (m,).
-
-    column: (m,) the column of `probs` that belongs to each of the segments (m, 2).
-    """
+def _contrast(probs: np.ndarray, segments: np.ndarray, settings: EvalSettings, past_end: int) -> np.ndarray:
+    """Mean of the probabilities (T,) inside each of the segments (n, 2) minus the weighted mean beside it, (n,)."""
     frames = len(probs)
-    sums = np.pad(probs.cumsum(axis=0), ((1, 0), (0, 0)))  # sums[t]: total of the frames before t
+    sums = np.pad(probs.cumsum(), (1, 0))  # sums[t]: total of the frames before t
     starts, ends = segments.T
     margin = settings.outer_share * (ends - starts)
-    before = np.maximum(starts - np.ceil(margin).astype(np.int64), 0)
+    ends = np.minimum(ends + past_end, frames)
+    before = np.maximum(starts - np.ceil(margin), 0).astype(np.int64)
     # The released code rounds the margin up before a segment, down after it, and stops a frame before the clip's end.
-    after = ends + past_end + (np.floor(margin) if past_end else np.ceil(margin)).astype(np.int64)
-    after = np.minimum(after, frames - past_end)
-    inner_end = np.minimum(ends + past_end, frames)
-    before_start, through_end = sums[starts, column], sums[inner_end, column]
-    inner = (through_end - before_start) / (inner_end - starts)
-    outer_frames = (starts - before) + np.maximum(after - (ends + past_end), 0)
-    outer = before_start - sums[before, column]
-    outer += np.where(after > ends + past_end, sums[after, column] - through_end, 0.0)
+    after = np.minimum(ends + (np.floor(margin) if past_end else np.ceil(margin)), frames - past_end)
+    after = np.maximum(after, ends).astype(np.int64)
+    inner = (sums[ends] - sums[starts]) / (ends - starts)
+    outer = (sums[starts] - sums[before]) + (sums[after] - sums[ends])
+    outer_frames = (starts - before) + (after - ends)
     return inner - settings.outer_weight * outer / np.maximum(outer_frames, 1)
 
 

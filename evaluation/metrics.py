@@ -34,9 +34,8 @@ def detection_map(detections: Detections, truth: Detections, num_classes: int, t
 def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_ap: float = np.nan) -> np.ndarray:
     """Non-interpolated average precision of each class over clips, (K,).
 
-    Args:
-        video_probs, video_labels: (N, K). A label that is not 0 is positive.
-        absent_ap: AP of a class without a positive clip. The released code has 100.
+    Probabilities and labels are (N, K). A label that is not 0 is positive. `absent_ap` is the AP of a class without a
+    positive clip. The released code has 100.
     """
     ap = np.full(video_probs.shape[1], absent_ap)
     for label in np.flatnonzero(np.any(video_labels, axis=0)):
@@ -47,11 +46,9 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
 def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
     """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
-    A frame without a label is background. A frame with several classes counts at its most probable class if that is one
-    of them; otherwise it is divided equally among them. So the diagonal counts the frames that are right.
-
-    Args:
-        clips: frame_probs (T, K+1) and labels (T, K) bool of each.
+    Each clip has frame_probs (T, K+1) and labels (T, K) bool. A frame without a label is background. A frame with
+    several classes counts at its most probable class if that is one of them; otherwise it is divided equally among
+    them. So the diagonal counts the frames that are right.
     """
     cells, size = [], 0
     for frame_probs, labels in clips:

@@ -68,17 +68,15 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
     ids = split.clip_ids(subset)
     policy = LabelPolicy("all", "background", max_frames, "clip")
     labels = [policy.apply(split.labels(sid), split.annotated(sid)) for sid in ids]
-    kept = np.array([clip_labels is not None for clip_labels in labels], dtype=bool)
-    if not kept.any():
+    kept = [index for index, clip_labels in enumerate(labels) if clip_labels is not None]
+    if not kept:
         raise UserError(f"{split.folder}: no {subset} clip of at most {max_frames} frames has a label to score against")
     found = read(path, ids, split.classes)
-    scored = found.where(kept[found.clip])
-    if len(scored) < len(found):
-        dropped = f"{len(found) - len(scored)} of {len(found)} detections"
-        print(f"{dropped} are in clips that the benchmark leaves out: dropped")
-    scored = replace(scored, clip=(kept.cumsum() - 1)[scored.clip])  # the kept clips are numbered from 0
-    names = [sid for sid, keep in zip(ids, kept, strict=True) if keep]
-    labels = [clip_labels for clip_labels in labels if clip_labels is not None]
+    scored = found.where(np.isin(found.clip, kept))
+    if dropped := len(found) - len(scored):
+        print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
+    scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
+    names, labels = [ids[index] for index in kept], [labels[index] for index in kept]
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])

@@ -77,15 +77,14 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
     """
     by_score = np.argsort(-scores, kind="stable")
     left = by_score[np.unique(segments[by_score], axis=0, return_index=True)[1]]  # by start, then end
+    scores = scores[left]
     order, found = [], []
-    starts, ends, scores = segments[left, 0], segments[left, 1], scores[left]
     while (good := scores >= LEAST_SCORE).any():
-        left, starts, ends, scores = left[good], starts[good], ends[good], scores[good]
+        left, scores = left[good], scores[good]
         best = scores.argmax()
         order.append(left[best])
         found.append(scores[best])
-        common = np.minimum(ends, ends[best]) - np.maximum(starts, starts[best])  # negative: no overlap
-        union = (ends - starts) + (ends[best] - starts[best]) - common
-        scores *= np.exp(-((np.maximum(common, 0) / union) ** 2) / sigma)
+        overlap = tiou(segments[left], segments[left[[best]]])[:, 0]
+        scores *= np.exp(-(overlap**2) / sigma)
         scores[best] = 0
     return np.array(order, dtype=np.int64), np.array(found)

@@ -55,36 +55,31 @@ WIDTH, TITLE, LINE, BODY, FOOT = 480, 26, 22, 400, 14
 MARGIN = 12  # pixels at the left and right
 MAX_LINES = 4  # of a label
 MAX_FOUND = 3  # detected classes named in one frame
-GIF_RATE = 50  # pictures per second; browsers slow down faster GIFs
 GIF_PICTURES = 1000  # Pillow holds all pictures of a GIF in memory
 
 
-def animate(path: Path, joints: np.ndarray, fps: float, labels: Sequence[str], title: str, step: int = 1) -> None:
+def animate(path: Path, joints: np.ndarray, labels: Sequence[str], title: str, step: int = 1) -> None:
     """Write the motion as .gif or .mp4, by the path's suffix. It plays at the clip's own speed.
 
     Args:
-        joints: (T, 25, 3) metres, z up, at `fps` frames per second. The body may travel.
+        joints: (T, 25, 3) metres, z up, FPS frames per second. The body may travel.
         labels: the text above the body, for each of the T frames. Newlines separate lines.
-        step: draw every step-th frame. A GIF takes a larger step if it would have more than GIF_PICTURES pictures, or
-            more than GIF_RATE per second.
+        step: draw every step-th frame. A GIF takes a larger step if it would have more than GIF_PICTURES pictures.
 
     Raises:
         UserError: the suffix is neither, or the encoder of .mp4 is not installed.
         ValueError: `joints` has another shape or a value that is not finite.
     """
     if path.suffix.lower() == ".mp4":
-        _write_mp4(path, draw_pictures(joints, fps, labels, title, step), fps / step)
+        _write_mp4(path, draw_pictures(joints, labels, title, step), step)
     elif path.suffix.lower() == ".gif":
-        step = max(step, math.ceil(fps / GIF_RATE), math.ceil(len(joints) / GIF_PICTURES))
-        count = math.ceil(len(joints) / step)
-        _write_gif(path, draw_pictures(joints, fps, labels, title, step), fps / step, count)
+        step = max(step, math.ceil(len(joints) / GIF_PICTURES))
+        _write_gif(path, draw_pictures(joints, labels, title, step), step, math.ceil(len(joints) / step))
     else:
         raise UserError(f"{path}: an animation is a .gif or an .mp4; choose a name that ends so")
 
 
-def draw_pictures(
-    joints: np.ndarray, fps: float, labels: Sequence[str], title: str, step: int
-) -> Iterator[Image.Image]:
+def draw_pictures(joints: np.ndarray, labels: Sequence[str], title: str, step: int) -> Iterator[Image.Image]:
     """Draw every step-th frame: RGB images of one size with title, time, label, skeleton and progress bar."""
     joints = np.asarray(joints, np.float64)
     view = SkeletonView(joints, (WIDTH, BODY))
@@ -99,7 +94,7 @@ def draw_pictures(
         image = background.copy()
         image.paste(view.draw(joints[frame]), (0, head))
         draw = ImageDraw.Draw(image)
-        draw.text((WIDTH - MARGIN, 8), f"{frame / fps:.2f} s", FAINT, font(13), anchor="ra")
+        draw.text((WIDTH - MARGIN, 8), f"{frame / FPS:.2f} s", FAINT, font(13), anchor="ra")
         for row, text in enumerate(texts):
             write_line(draw, (MARGIN, TITLE + LINE * row), text, WIDTH - 2 * MARGIN, INK, 16, bold=True)
         progress = (frame + 1) / len(joints)
@@ -112,23 +107,23 @@ def draw_pictures(
         yield image
 
 
-def _write_gif(path: Path, pictures: Iterator[Image.Image], rate: float, count: int) -> None:
+def _write_gif(path: Path, pictures: Iterator[Image.Image], step: int, count: int) -> None:
     # A GIF counts time in hundredths of a second. Rounding start times, not durations, keeps the clip's speed.
-    starts = [round(100 * number / rate) for number in range(count + 1)]
+    starts = [round(100 * number * step / FPS) for number in range(count + 1)]
     durations = [10 * hundredths for hundredths in np.diff(starts).tolist()]  # milliseconds
     small = (picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures)
     with whole_file(path) as file:
         next(small).save(file, "GIF", save_all=True, append_images=small, duration=durations, loop=0, disposal=1)
 
 
-def _write_mp4(path: Path, pictures: Iterator[Image.Image], rate: float) -> None:
+def _write_mp4(path: Path, pictures: Iterator[Image.Image], step: int) -> None:
     try:
         import av  # imported here, because a .gif does not need it
     except ImportError as error:
         hint = "install requirements.txt, or write a .gif"
         raise UserError(f"{path}: .mp4 needs the package av ({error}): {hint}") from None
     with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        stream = container.add_stream("libx264", rate=Fraction(FPS, step))
         stream.pix_fmt = "yuv420p"  # the format that every player knows
         stream.options = {"crf": "20", "preset": "veryfast"}
         for picture in pictures:
@@ -175,7 +170,7 @@ def main() -> None:
         raise UserError(f"{split.store.folder}: clip {args.clip} has joints that are not finite; prepare it again")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     labels = clip_texts(split, args.clip, found)
-    animate(args.out, joints, FPS, labels, f"{split.name}, clip {args.clip}", args.step)
+    animate(args.out, joints, labels, f"{split.name}, clip {args.clip}", args.step)
     print(f"written: {args.out}")
 
 

@@ -44,9 +44,7 @@ RUNS = ("A", "B")
 def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> str:
     """The comparison as an HTML page that needs no other file.
 
-    Args:
-        names: of the runs, for example their folders.
-        evaluations: of the same clips by the same protocol.
+    `names` are those of the runs, for example their folders. `evaluations` are of the same clips by the same protocol.
     """
     a, b = evaluations
     ap = np.stack([clip_ap(a), clip_ap(b)], axis=1)
@@ -65,10 +63,10 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
         runs=list(zip(RUNS, names, strict=True)),
         tious=[f"{tiou:g}" for tiou in a.tious],
         overall=[
-            [f"{run}: {name}", *evaluation.map_at, evaluation.average_map]
-            for run, name, evaluation in zip(RUNS, names, evaluations, strict=True)
-        ]
-        + [["B − A", *(b.map_at - a.map_at), b.average_map - a.average_map]],
+            [f"A: {names[0]}", *a.map_at, a.average_map],
+            [f"B: {names[1]}", *b.map_at, b.average_map],
+            ["B − A", *(b.map_at - a.map_at), b.average_map - a.average_map],
+        ],
         classes=[
             [name, before.mean(), after.mean(), *(after - before), (after - before).mean()]
             for name, before, after in zip(split.classes, a.ap.T, b.ap.T, strict=True)
@@ -88,8 +86,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         data, tious = results["settings"]["data"], results["settings"]["eval"]["tious"]
-        facts = {"root": data["root"], "max_frames": data["max_frames"], "tious": tious}
-        return {**facts, "split": results["split"], "store": results["store"]}
+        facts = {name: results[name] for name in ("split", "store")}
+        return {**facts, "root": data["root"], "max_frames": data["max_frames"], "tious": tious}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); expected the folder of a finished run, or of its evaluation"

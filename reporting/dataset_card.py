@@ -49,8 +49,6 @@ LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, 
 HEIGHTS = (0.8, 2.2)  # metres; expected range of the median distance from foot to head
 FOOT = JOINT_NAMES.index("left_foot")
 
-Rows = list[list]
-
 
 @dataclass(frozen=True)
 class SubsetStats:
@@ -84,11 +82,14 @@ def write_card(split: Split) -> Path:
     max_frames = config.load().data.max_frames
     seconds = {subset: s.lengths / FPS for subset, s in stats.items()}
     percentiles = {s: np.percentile(v if len(v) else np.nan, (0, 5, 50, 95, 100)) for s, v in seconds.items()}
+    clips = []
+    for name, sid in example_clips(split):
+        note = f"example of {name}, {split.store.clips[sid].feat_p}"
+        clips.append(pack(PlayedClip(sid, split.store.joints(sid), split.labels(sid), note=note), split.classes))
     page = render(
         "card.html",
         split=split,
-        train=stats["train"],
-        val=stats["val"],
+        **stats,
         fps=FPS,
         max_frames=max_frames,
         poses=poses,
@@ -103,7 +104,7 @@ def write_card(split: Split) -> Path:
         most_reasons=LISTED,
         examples=EXAMPLES,
         most_classes=CLASSES,
-        player=player_data([_example(split, *chosen) for chosen in example_clips(split)], split.classes),
+        player=player_data(clips, split.classes),
     )
     path = split.folder / "card.html"
     write_whole(path, page.encode())
@@ -162,12 +163,12 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
     return found
 
 
-def example_clips(split: Split, classes: int = CLASSES) -> list[tuple[str, str]]:
+def example_clips(split: Split) -> list[tuple[str, str]]:
     """(class, clip id) of EXAMPLES training clips of middle lengths for the most frequent classes, no clip twice."""
     ids = split.clip_ids("train") or split.clip_ids("val")
     present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
-    for label in np.argsort(-present.sum(axis=0), kind="stable")[:classes]:
+    for label in np.argsort(-present.sum(axis=0), kind="stable")[:CLASSES]:
         free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]
         free.sort(key=lambda sid: len(split.labels(sid)))
         for part in range(1, EXAMPLES + 1) if free else ():
@@ -175,12 +176,7 @@ def example_clips(split: Split, classes: int = CLASSES) -> list[tuple[str, str]]
     return [(name, sid) for sid, name in chosen.items()]
 
 
-def _example(split: Split, name: str, sid: str) -> dict[str, Any]:
-    note = f"example of {name}, {split.store.clips[sid].feat_p}"
-    return pack(PlayedClip(sid, split.store.joints(sid), split.labels(sid), note=note), split.classes)
-
-
-def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> Rows:
+def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> list[list]:
     """For each class: clips, frames and percentage of frames in each subset."""
     columns = []
     for s in stats.values():
@@ -204,13 +200,13 @@ def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
     return {"classes": None, "rows": rows, "pairs": len(pairs)}
 
 
-def _left_out(split: Split) -> Rows:
+def _left_out(split: Split) -> list[list]:
     """For each reason: annotated clips that are not in the split, by subset."""
     counts = [split.manifest.left_out.get(subset, {}) for subset in SUBSETS]
     return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted({r for c in counts for r in c})]
 
 
-def _reasons(split: Split) -> Rows:
+def _reasons(split: Split) -> list[list]:
     """Why clips are not in the store, the most frequent reason first."""
 
     def short(reason: str) -> str:
@@ -228,16 +224,7 @@ def _listed(names: list[str]) -> str:
 
 
 def main() -> None:
-    defaults = config.load().data
-    parser = argparse.ArgumentParser(
-        prog="python -m reporting.dataset_card",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
-    add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    args = parser.parse_args()
+    args = parse_arguments()
     print(f"written: {write_card(Split.open(args.data, args.split))}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
@@ -29,7 +29,6 @@ SCORES = {  # group and name in an epoch's row
 BAR = {"edgecolor": "black", "linewidth": 0.5}
 SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
 MOST_CLASSES = 40  # whose minutes are shown
-SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # ticks of clip lengths
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -48,8 +47,7 @@ def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
 def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
     """Percentage of each true class's frames (rows) by most probable class (columns), background last.
 
-    Args:
-        confusion: (K+1, K+1) frames, as `evaluation.metrics.frame_confusion` counts them.
+    `confusion` is in frames, (K+1, K+1), as `evaluation.metrics.frame_confusion` counts them.
     """
     background = len(classes)
     total = np.asarray(confusion.sum(axis=1)).reshape(-1)
@@ -76,11 +74,9 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
 
 
 def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Figure:
-    """Loss terms, and scores on the validation clips, over the epochs.
+    """Loss terms, and scores on the validation clips, over the epochs: the rows of metrics.jsonl.
 
-    Args:
-        history: the rows of metrics.jsonl.
-        refine_start: how many epochs have no pseudo-labels.
+    The first `refine_start` epochs have no pseudo-labels.
     """
     figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
@@ -133,8 +129,8 @@ def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
     axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([tick for tick in SECONDS if edges[0] <= tick <= edges[-1]])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=99))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="seconds", ylabel="clips")
     plain_axes(axes, grid="y")
     axes.legend(frameon=False)

@@ -13,9 +13,8 @@ import numpy as np
 from evaluation.diagnosis import TIOU, kinds
 from evaluation.localization import Detections, ground_truth
 from evaluation.metrics import match, nan_to_none, ranking
-from reporting.skeleton_view import HEAD_RADIUS, SOLE
+from reporting.skeleton_view import HEAD_RADIUS, SOLE, front
 from reporting.time_lines import shown_classes
-from utils.skeleton import LEFT_SHOULDER, RIGHT_SHOULDER
 from utils.text import printable
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
@@ -26,26 +25,16 @@ MAX_NAME = 200  # characters
 
 @dataclass(frozen=True)
 class PlayedClip:
-    """A clip as the player shows it. T frames, K classes.
-
-    Attributes:
-        joints: (T, 25, 3) metres, z up. The body may travel.
-        labels: (T, K) bool, or None if the true segments are unknown.
-        found: the clip's detections by each run, in frames of `joints`.
-        frame_probs: the class activation sequence (T, K+1), background last, or None.
-        ap: the clip's AP in percent of each run; NaN if it is not defined.
-        note: shown behind the name.
-        first: the number of the first frame, if the recording starts earlier.
-    """
+    """A clip as the player shows it. T frames, K classes."""
 
     name: str
-    joints: np.ndarray
-    labels: np.ndarray | None = None
-    found: tuple[Detections, ...] = ()
-    frame_probs: np.ndarray | None = None
-    ap: tuple[float, ...] = ()
-    note: str = ""
-    first: int = 0
+    joints: np.ndarray  # (T, 25, 3) metres, z up; the body may travel
+    labels: np.ndarray | None = None  # (T, K) bool; None if the true segments are unknown
+    found: tuple[Detections, ...] = ()  # the clip's detections by each run, in frames of `joints`
+    frame_probs: np.ndarray | None = None  # the class activation sequence (T, K+1), background last
+    ap: tuple[float, ...] = ()  # the clip's AP in percent of each run; NaN if it is not defined
+    note: str = ""  # shown behind the name
+    first: int = 0  # the number of the first frame, if the recording starts earlier
 
 
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
@@ -97,11 +86,7 @@ def _pack_run(
 def pack_fitting(
     order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
-    """Pack clips in this order while they fit on a page. Returns them by index; at least one.
-
-    Args:
-        load: returns the clip with an index.
-    """
+    """Pack the clips `load(index)` in this order while they fit on a page. Returns them by index; at least one."""
     packed: dict[int, dict[str, Any]] = {}
     size = 0
     for index in order:
@@ -142,12 +127,11 @@ def _view(joints: np.ndarray) -> dict[str, float]:
     """What the camera needs: the height of the floor, height and radius of the motion, and where the body looks."""
     lowest, highest = joints[..., 2].min(), joints[..., 2].max()
     reach = np.linalg.norm((joints - joints[:, :1])[..., :2], axis=-1).max()
-    left = (joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER]).mean(axis=0)
     view = {
         "floor": lowest - SOLE,
         "height": highest + HEAD_RADIUS - lowest + SOLE,
         "radius": max(0.6, reach) + 0.25,
-        "front": np.arctan2(-left[0], left[1]),  # the angle of the mean direction
+        "front": front(joints),
     }
     return {name: round(float(value), 4) for name, value in view.items()}
 

@@ -41,15 +41,14 @@ from evaluation import detections
 from evaluation.diagnosis import KINDS
 from reporting import packed_clips
 from reporting.packed_clips import MAX_NAME, PlayedClip, pack_varied
+from reporting.skeleton_view import SIDES
 from reporting.style import COLOURS
 from reporting.templates import render
 from utils.atomic import write_whole
 from utils.errors import UserError, run_command
-from utils.skeleton import BONES, FPS, JOINT_NAMES
+from utils.skeleton import BONES, FPS
 from utils.store import Split
 from utils.text import printable
-
-SIDES = tuple(side if (side := name.split("_")[0]) in ("left", "right") else "trunk" for name in JOINT_NAMES)
 
 
 def player_data(
@@ -59,13 +58,9 @@ def player_data(
     truth: bool = True,
     thresholds: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """The data of a page with a player.
+    """The data of a page with a player: packed clips, and the names of the runs whose detections are shown.
 
-    Args:
-        clips: from `pack`.
-        runs: names of the runs whose detections are shown.
-        truth: whether the true segments are known.
-        thresholds: of the proposals.
+    `truth` says whether the true segments are known. `thresholds` are those of the proposals.
     """
     segments = sum(len(clip["truth"]) for clip in clips)
     return {
@@ -92,10 +87,8 @@ def write_player(path: Path, title: str, lead: str, data: dict[str, Any]) -> Non
 def write_pages(folder: Path, files: Sequence[Path], classes: Sequence[str], thresholds: Sequence[float]) -> list[Path]:
     """Write player.html, player2.html, ... with as many predicted clips each as fit on a page, and return the paths.
 
-    Deletes further pages of an earlier call. Raises UserError when a file is damaged.
-
-    Args:
-        files: each has a packed clip as JSON.
+    Each of the `files` has a packed clip as JSON. Raises UserError when one is damaged. Further pages of an earlier
+    call are deleted.
     """
     groups: list[list[Path]] = []
     size = math.inf

@@ -1,30 +1,39 @@
-"""The files that prediction writes for a recording, and the check that they are complete and up to date.
+"""The files that prediction writes: a folder for each recording, and the tables of all recordings in --out.
 
-docs/predict.md lists the files. prediction.json is written last and says what the others were made from.
+docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It says what the others were
+made from. A recording keeps its name from one command to the next: prediction.json and failed.csv say which file it
+belongs to.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from evaluation import detections
+from evaluation.detections import Results, write_results
 from evaluation.localization import Detections
 from utils.atomic import whole_file, write_json, write_whole
+from utils.errors import UserError
 from utils.skeleton import FPS
+from utils.text import printable_bytes
 
 FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
-Model = TypeVar("Model", bound=BaseModel)
-Results = dict[str, list[dict[str, Any]]]  # segments of each recording, or of each person in it
+FAILED_COLUMNS = ("recording", "reason", "file")
+SUMMARY_FILES = ("segments.json", "segments.csv", "failed.csv")
+SAME = ("weights", "format")  # facts that all recordings in a folder share
 
 
 class PredictionFile(BaseModel):
@@ -37,12 +46,15 @@ class PredictionFile(BaseModel):
 class SegmentsFile(BaseModel):
     """The part of segments.json that is read again."""
 
-    results: Results | None = None
+    results: Results  # of the recording, or of each person in it
 
 
 def read_prediction_file(path: Path) -> PredictionFile:
     """Read a prediction.json. If it is missing or damaged, the result lists no files."""
-    return _read(path, PredictionFile)
+    try:
+        return PredictionFile.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return PredictionFile()
 
 
 def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
@@ -50,7 +62,10 @@ def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     made = read_prediction_file(folder / PREDICTION)
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
-    return _read(folder / "segments.json", SegmentsFile).results
+    try:
+        return SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
+    except (OSError, ValidationError):
+        return None
 
 
 @contextmanager
@@ -72,12 +87,10 @@ def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
     """Write segments.json and segments.csv, best segments first. Returns the segments by name.
 
-    Args:
-        names: recordings, or people in a recording, in the order of the clip indices in `found`.
+    The clips of `found` are `names`: a recording, or each person in it.
     """
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
-    detections.write(folder / "segments.json", best, names, classes)
-    results = SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
+    results = detections.write(folder / "segments.json", best, names, classes)
     write_table(folder / "segments.csv", results)
     return results
 
@@ -115,9 +128,95 @@ def row_file(path: Path, rows: int, columns: int) -> Iterator[Callable[[np.ndarr
         yield lambda some: file.write(np.ascontiguousarray(some, "<f4").tobytes())
 
 
-def _read(path: Path, model: type[Model]) -> Model:
-    """The file's content, or the model's defaults when the file is missing or damaged."""
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return model()
+class PredictionSet:
+    """The recordings in the folder `out` of a command, which no other command writes to.
+
+    `made_with` has the facts of this command, as in prediction.json. Those in SAME decide which recordings belong.
+    """
+
+    def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
+        self.out, self.made_with = out, made_with
+        self.failed = _read_failed(out / "failed.csv")  # file: name and reason
+
+    def names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
+        """The name of each recording below `out`, sorted. `inputs`: the path that it should have, and its file.
+
+        The suffix is left out, unless two recordings differ only by it. A recording that is already in the folder keeps
+        its name. If another recording has the name, a number is added, as in walk-2. Raises UserError when the folder
+        holds other recordings, which another checkpoint made.
+        """
+        stored = self._stored()
+        known = {made.made_from.get("file"): name for name, made in stored.items()}
+        known |= {file: name for file, (name, _) in self.failed.items()}
+        alike = Counter(_without_suffix(wanted) for wanted in {wanted for wanted, _ in inputs})
+        names = {}
+        for wanted, path in inputs:
+            plain = _without_suffix(wanted)
+            file = file_of(path)
+            if file not in known:
+                known[file] = self._free(wanted if alike[plain] > 1 else plain, set(known.values()))
+            names[known[file]] = path
+        others = [name for name, made in stored.items() if name not in names and not self._belongs(made)]
+        if others:
+            raise UserError(
+                f"{self.out}: {len(others)} recordings in it, such as {others[0]}, were made by another checkpoint or "
+                "version: choose another --out, or give their files too, so that they are made again"
+            )
+        return dict(sorted(names.items()))
+
+    def done(self, path: Path) -> None:
+        """Note that the recording at `path` is complete."""
+        self.failed.pop(file_of(path), None)
+
+    def fail(self, name: str, path: Path, reason: str) -> None:
+        """Note why a recording failed. Its results by an earlier command become invalid."""
+        (self.out / name / PREDICTION).unlink(missing_ok=True)
+        self.failed[file_of(path)] = name, reason
+
+    def complete(self) -> dict[str, Results]:
+        """The segments of each recording that is complete and belongs to this set, by name, sorted."""
+        stored = {name: made.made_from for name, made in self._stored().items() if self._belongs(made)}
+        found = {name: finished(self.out / name, facts) for name, facts in stored.items()}
+        return {name: results for name, results in found.items() if results is not None}
+
+    def write_summary_files(self) -> Results:
+        """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""
+        results: Results = {}
+        for found in self.complete().values():
+            results |= found
+        write_results(self.out / "segments.json", results)
+        write_table(self.out / "segments.csv", results)
+        rows = sorted((name, reason, file) for file, (name, reason) in self.failed.items())
+        write_rows(self.out / "failed.csv", FAILED_COLUMNS, rows)
+        return results
+
+    def _stored(self) -> dict[str, PredictionFile]:
+        """The recordings that earlier commands made, by name, sorted."""
+        names = sorted(path.parent.relative_to(self.out).as_posix() for path in self.out.rglob(PREDICTION))
+        stored = {name: read_prediction_file(self.out / name / PREDICTION) for name in names}
+        return {name: made for name, made in stored.items() if made.files}
+
+    def _belongs(self, made: PredictionFile) -> bool:
+        return all(made.made_from.get(fact) == self.made_with[fact] for fact in SAME)
+
+    def _free(self, name: str, taken: set[str]) -> str:
+        candidates = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        return next(c for c in candidates if c not in {*taken, *SUMMARY_FILES} and not (self.out / c).is_file())
+
+
+def file_of(path: Path) -> str:
+    """The file of a recording, which tells it from others: its path without links."""
+    return printable_bytes(os.path.realpath(path))
+
+
+def _without_suffix(name: str) -> str:
+    return name.removesuffix(Path(name).suffix)
+
+
+def _read_failed(path: Path) -> dict[str, tuple[str, str]]:
+    """The recordings that failed in earlier commands, by file, with name and reason. Deleted files are left out."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(FAILED_COLUMNS)][1:]
+    return {source: (name, reason) for name, reason, source in rows if Path(source).exists()}

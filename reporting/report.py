@@ -41,6 +41,14 @@ def report_html(
     """
     settings = results["settings"]
     confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in clips)
+    ap = clip_ap(corrected)
+
+    def load(index: int) -> PlayedClip:
+        name, frame_probs, _, labels = clips[index]
+        found = corrected.detections.of_clip(index)
+        return PlayedClip(name, joints(name)[: len(labels)], labels, (found,), frame_probs, (ap[index],))
+
+    packed = pack_varied(ap, load, corrected.classes)
     return render(
         "report.html",
         clips=len(clips),
@@ -58,7 +66,8 @@ def report_html(
         lowest=f"{LOWEST:g}",
         epochs=len(history),
         training=training_figure(history, settings["refine"]["start"]) if history else None,
-        **_clips(clips, corrected, joints, settings["eval"]["thresholds"]),
+        quartiles=np.nanpercentile(ap, [25, 50, 75]),
+        player=player_data(packed, corrected.classes, ["found"], thresholds=settings["eval"]["thresholds"]),
         settings=_changed_settings(settings),
     )
 
@@ -87,25 +96,6 @@ def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
     missed = {group.group: (group.segments, group.missed) for group in diagnosis.missed["class"]}
     columns = zip(evaluation.classes, evaluation.ap.T, evaluation.classification_ap, strict=True)
     return [[name, *ap, ap.mean(), clip_level, *missed.get(name, (0, None))] for name, ap, clip_level in columns]
-
-
-def _clips(
-    clips: Sequence[ClipResult],
-    evaluation: Evaluation,
-    joints: Callable[[str], np.ndarray],
-    thresholds: Sequence[float],
-) -> dict[str, Any]:
-    """The player's data, and the quartiles of the AP of all clips."""
-    ap = clip_ap(evaluation)
-
-    def load(index: int) -> PlayedClip:
-        name, frame_probs, _, labels = clips[index]
-        found = evaluation.detections.of_clip(index)
-        return PlayedClip(name, joints(name)[: len(labels)], labels, (found,), frame_probs, (ap[index],))
-
-    packed = pack_varied(ap, load, evaluation.classes)
-    data = player_data(packed, evaluation.classes, ["found"], thresholds=thresholds)
-    return {"player": data, "quartiles": np.nanpercentile(ap, [25, 50, 75])}
 
 
 def _changed_settings(settings: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -13,6 +13,8 @@ from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NUM_JOINTS, 
 
 # Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
+SIDE_COLOURS = {"left": LEFT, "right": RIGHT, "trunk": TRUNK}
+SIDES = tuple(name.split("_")[0] if name.startswith(("left", "right")) else "trunk" for name in JOINT_NAMES)
 PAPER, FLOOR, GRID, SHADOW, INK, FAINT = "#FFFFFF", "#EFEFEF", "#DADADA", "#C9C9C9", "#111111", "#666666"
 SCALE = 2  # pictures are drawn this many times larger, then reduced: this smooths the edges
 HEAD_RADIUS = 0.1  # metres
@@ -24,14 +26,10 @@ NECK = JOINT_NAMES.index("neck")
 
 
 class SkeletonView:
-    """Draws bodies as seen by a camera that has every frame of `joints` in view.
+    """Draws bodies as seen by a camera that has every frame of `joints` in view: (T, 25, 3) metres, z up.
 
-    Args:
-        joints: (T, 25, 3) metres, z up. The body may travel.
-        size: width and height of the pictures in pixels.
-
-    Raises:
-        ValueError: `joints` has another shape, no frame, or a value that is not finite.
+    The body may travel. `size` is the pictures' width and height in pixels. Raises ValueError when `joints` has another
+    shape, no frame, or a value that is not finite.
     """
 
     def __init__(self, joints: np.ndarray, size: tuple[int, int]) -> None:
@@ -74,9 +72,7 @@ class SkeletonView:
             # A white border separates a bone from those behind it. The border ends before the joints, where bones meet.
             border = ends + (ends[::-1] - ends) * 0.2
             draw.line(border.ravel().tolist(), PAPER, round(width + 0.03 * self._metre))
-            name = JOINT_NAMES[child]
-            colour = LEFT if name.startswith("left") else RIGHT if name.startswith("right") else TRUNK
-            _line(draw, ends, width, colour)
+            _line(draw, ends, width, SIDE_COLOURS[SIDES[child]])
             if child == HEAD:
                 draw.circle(self.project(_head_centre(joints)).tolist(), HEAD_RADIUS * self._metre, TRUNK)
         return image.reduce(SCALE)
@@ -104,7 +100,7 @@ def write_line(
 ) -> None:
     """Write one line of text, cut to at most `width` pixels."""
     text = drawable(text)
-    letters = font(size, bold, font_of(text, bold))
+    letters = font(size, font_of(text, bold))
     if letters.getlength(text) > width:
         while text and letters.getlength(text + "…") > width:
             text = text[:-1]
@@ -113,15 +109,20 @@ def write_line(
 
 
 @cache
-def font(size: int, bold: bool = False, file: Path | None = None) -> ImageFont.FreeTypeFont:
+def font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
     """A font of this size in pixels, from its file or the usual one."""
-    return ImageFont.truetype(file or font_of("", bold), size)
+    return ImageFont.truetype(file or font_of(""), size)
+
+
+def front(joints: np.ndarray) -> float:
+    """The mean direction in which a body (T, 25, 3) looks: its horizontal angle in radians, 0 along x."""
+    left = (joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER]).mean(axis=0)
+    return np.arctan2(-left[0], left[1])
 
 
 def _camera(joints: np.ndarray) -> np.ndarray:
     """The picture's right and up as unit vectors, (2, 3), for a camera in front of the body, to its side and above."""
-    left = (joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER]).mean(axis=0)
-    side = np.arctan2(-left[0], left[1]) + TURN  # horizontal angle from the body to the camera; 0 is along x
+    side = front(joints) + TURN  # horizontal angle from the body to the camera
     to_camera = np.array([np.cos(side) * np.cos(LIFT), np.sin(side) * np.cos(LIFT), np.sin(LIFT)])
     right = np.array([-np.sin(side), np.cos(side), 0.0])
     return np.stack([right, np.cross(to_camera, right)])

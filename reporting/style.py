@@ -27,8 +27,7 @@ OTHER_FONTS = (
     *("Droid Sans Fallback", "Microsoft YaHei", "SimHei", "Malgun Gothic", "PingFang SC", "Hiragino Sans GB"),
     *("Arial Unicode MS", "Unifont", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI"),
 )
-INSTALLED = {font.name for font in fontManager.ttflist}
-FONTS = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in INSTALLED)]
+FONTS = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in fontManager.get_font_names())]
 matplotlib.rcParams["font.family"] = FONTS
 
 

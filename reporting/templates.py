@@ -18,7 +18,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
 
 from reporting.style import write_png
 
@@ -48,13 +47,10 @@ def number_columns(rows: Sequence[Sequence[Any]]) -> list[bool]:
     return [any(isinstance(cell, Number) for cell in column) for column in zip(*rows, strict=True)]
 
 
-def data_uri(picture: Figure | Image.Image) -> str:
-    """A figure or an image as a data URI: a PNG that is embedded in the page."""
+def data_uri(figure: Figure) -> str:
+    """A figure as a data URI: a PNG that is embedded in the page."""
     buffer = io.BytesIO()
-    if isinstance(picture, Figure):
-        write_png(picture, buffer)
-    else:
-        picture.save(buffer, "PNG", optimize=True)
+    write_png(figure, buffer)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -15,9 +15,9 @@ from torch.utils.tensorboard import SummaryWriter, summary
 from utils import config
 from utils.atomic import naming
 from utils.config import Settings
+from utils.stored_settings import OF_MACHINE
 
 RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
-NO_HYPER_PARAMETERS = {"data.root", "train.timeout"}  # settings that do not affect results
 BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
 DESCRIPTIONS = {  # by the first part of a tag
     "loss": "Mean of this loss term over the epoch's batches.",
@@ -86,7 +86,7 @@ class TensorBoardWriter:
 
 
 def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
-    values = {key: value for key, value in _flat(settings.model_dump(), ".") if key not in NO_HYPER_PARAMETERS}
+    values = {key: value for key, value in _flat(settings.model_dump(), ".") if key not in OF_MACHINE}
     return {key: str(value).lower() if isinstance(value, bool | list) else value for key, value in values.items()}
 
 

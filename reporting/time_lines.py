@@ -22,9 +22,7 @@ FEW_TICKS = (0, 0.05, 0.4, 1)  # of a panel for one class, which is lower
 MAX_CURVES = 4  # in the shared panel
 LONG = 2000  # frames; curves of longer clips are thin and have a panel each
 MAX_BARS = 40  # detections shown for each class: the best ones
-MAX_OVERLAP = (
-    0.2  # of two detections that overlap by more, divided by the length of the shorter one, the better is shown
-)
+MAX_OVERLAP = 0.2  # divided by the length of the shorter detection; of two that overlap by more, the better is shown
 TRUTH = Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth")
 DETECTED = Patch(facecolor="0.8", edgecolor="black", label="detected")
 LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
@@ -70,10 +68,10 @@ def time_line(
     bars.legend(handles=[DETECTED] if labels is None else [TRUTH, DETECTED], **LEGEND)
     for axes, panel in zip(curves, panels, strict=True):
         _draw_curves(axes, frame_probs, panel, thresholds, ticks=FEW_TICKS if separate else TICKS)
-        entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+        lines, _ = axes.get_legend_handles_labels()
         if axes is not curves[0]:
-            entries = entries[1:-1]  # background and thresholds are explained in the first panel
-        for text in axes.legend(*zip(*entries, strict=True), **LEGEND).get_texts():
+            lines = lines[1:-1]  # background and thresholds are explained in the first panel
+        for text in axes.legend(handles=lines, **LEGEND).get_texts():
             text.set_parse_math(False)  # a class name is never a formula
     place = {"y": 1, "ha": "right"} if separate else {}
     curves[0].set_ylabel("frame probability\n(square-root axis)", **place)

@@ -277,8 +277,8 @@ def test_an_animation_is_written_when_asked_for(
     assert run(monkeypatch, *arguments) == 0
     for n, frames in ((1, 90), (2, 60)):
         assert (tmp_path / "e" / f"person{n}_animation.gif").read_bytes().startswith(b"GIF8")
-        path, joints, fps, labels, title, *_ = asked[n - 1]
-        assert (len(joints), len(labels), fps, title) == (frames, frames, 30, f"e:person{n}")
+        path, joints, labels, title, *_ = asked[n - 1]
+        assert (len(joints), len(labels), title) == (frames, frames, f"e:person{n}")
         assert any(label.split()[0] in CLASSES for label in labels if label)
 
 

@@ -31,7 +31,8 @@ def run(make_split: Callable[..., Split], tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     data = {"root": str(split.folder.parent), "split": split.name, "max_frames": 1000}
-    (folder / "results.json").write_text(json.dumps({"settings": {"data": data}}))
+    results = {"settings": {"data": data, "eval": {"tious": [0.5]}}, "split": split.name, "store": split.store.digest}
+    (folder / "results.json").write_text(json.dumps(results))
     found = Detections.of([0], [1], [[3, 9]], [0.5])
     detections.write(folder / "detections.json", found, split.clip_ids("val"), split.classes)
     clip = PlayedClip("val1", moving(9), split.labels("val1"), (found,))
@@ -81,7 +82,9 @@ def test_a_picture_is_replaced_only_if_asked_for(run: Path, tmp_path: Path) -> N
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere/results\.json: cannot be read .*; expected a finished run"):
+    with pytest.raises(
+        UserError, match=r"nowhere/results\.json: cannot be read .*; expected the folder of a finished run"
+    ):
         make_pictures(tmp_path / "nowhere", tmp_path)
     (run / "results.json").write_text('{"settings": []}')
     with pytest.raises(UserError, match=r"results\.json: cannot be read"):

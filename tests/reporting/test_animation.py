@@ -42,41 +42,36 @@ def mp4(path: Path) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize(("suffix", "read"), [("gif", gif), ("mp4", mp4)])
-@pytest.mark.parametrize(("fps", "step"), [(30.0, 1), (30.0, 4), (29.97, 1), (12.5, 2)])
+@pytest.mark.parametrize("step", [1, 2, 4, 7])
 def test_an_animation_lasts_as_long_as_the_clip(
-    tmp_path: Path, suffix: str, read: Callable[[Path], tuple[int, float]], fps: float, step: int
+    tmp_path: Path, suffix: str, read: Callable[[Path], tuple[int, float]], step: int
 ) -> None:
     path = tmp_path / f"clip.{suffix}"
-    animate(path, MOTION, fps, UNLABELLED, "clip", step)
+    animate(path, MOTION, UNLABELLED, "clip", step)
     pictures, seconds = read(path)
     assert pictures == -(-len(MOTION) // step)
-    assert seconds == pytest.approx(pictures * step / fps, abs=0.011)
+    assert seconds == pytest.approx(pictures * step / 30, abs=0.011)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_gif_skips_frames_that_are_too_many_for_browsers_or_for_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gif_skips_frames_that_are_too_many_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "clip.gif"
-    animate(path, MOTION, 120.0, UNLABELLED, "fast")
-    assert gif(path) == (7, pytest.approx(21 / 120, abs=0.011))
     monkeypatch.setattr(animation, "GIF_PICTURES", 5)
-    animate(path, MOTION, 30.0, UNLABELLED, "long")
+    animate(path, MOTION, UNLABELLED, "long")
     assert gif(path) == (5, pytest.approx(25 / 30, abs=0.011))
 
 
 def test_each_picture_has_the_label_of_its_frame() -> None:
     named = [("walk" if frame == 10 else "") for frame in range(len(MOTION))]
     pictures, unlabelled = (
-        [np.asarray(image) for image in draw_pictures(MOTION, 30, labels, "title", 10)]
-        for labels in (named, UNLABELLED)
+        [np.asarray(image) for image in draw_pictures(MOTION, labels, "title", 10)] for labels in (named, UNLABELLED)
     )
     assert [np.array_equal(*pair) for pair in zip(pictures, unlabelled, strict=True)] == [True, False, True]
 
 
 def test_all_pictures_have_one_even_size_whatever_the_labels() -> None:
     labels = ["true: walk\nfound: a very long name of a class " * (1 + frame % 3) for frame in range(len(MOTION))]
-    sizes = {image.size for image in draw_pictures(MOTION, 30, labels, "t", 1)}
+    sizes = {image.size for image in draw_pictures(MOTION, labels, "t", 1)}
     assert len(sizes) == 1
     assert all(side % 2 == 0 for size in sizes for side in size)
 
@@ -84,7 +79,7 @@ def test_all_pictures_have_one_even_size_whatever_the_labels() -> None:
 @pytest.mark.parametrize("name", ["clip.png", "clip", "clip.avi"])
 def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"{name}: an animation is a .gif or an .mp4"):
-        animate(tmp_path / name, MOTION, 30, UNLABELLED, "clip")
+        animate(tmp_path / name, MOTION, UNLABELLED, "clip")
 
 
 def test_without_the_encoder_gifs_are_still_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +87,8 @@ def test_without_the_encoder_gifs_are_still_made(tmp_path: Path, monkeypatch: py
     with pytest.raises(
         UserError, match=r"clip\.mp4: \.mp4 needs the package av .*install requirements.txt, or write a"
     ):
-        animate(tmp_path / "clip.mp4", MOTION, 30, UNLABELLED, "clip")
-    animate(tmp_path / "clip.gif", MOTION[:2], 30, UNLABELLED, "clip")
+        animate(tmp_path / "clip.mp4", MOTION, UNLABELLED, "clip")
+    animate(tmp_path / "clip.gif", MOTION[:2], UNLABELLED, "clip")
     assert [file.name for file in tmp_path.iterdir()] == ["clip.gif"]
 
 
@@ -110,7 +105,7 @@ def test_a_failure_midway_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(SkeletonView, "draw", fail_later)
     with pytest.raises(OSError, match="No space"):
-        animate(path, MOTION, 30, UNLABELLED, "clip")
+        animate(path, MOTION, UNLABELLED, "clip")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting.prediction_set import PredictionSet, file_of
-from reporting.predictions import PREDICTION, finished, recording_folder
+from reporting.predictions import PREDICTION, PredictionSet, file_of, finished, recording_folder
 from utils.atomic import write_json
 from utils.errors import UserError
 
