@@ -18,7 +18,6 @@ from evaluation.segments import runs_of_classes
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
-from model.agcn import AGCN
 from model.checkpoint import load_localizer
 from model.inference import for_inference
 from utils import config
@@ -59,10 +58,10 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
 def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     """Write a checkpoint's features of all clips, and their annotations, as ActionFormer and OpenTAD read them.
 
-    `features/<clip>.npy` is (T', D) float32, T' = ⌈T / S⌉ with S = 8 · data.frame_step: row i belongs to frame S·i. A
-    clip is named by its id, with percent signs for characters that no file name may have. Clips longer than the
-    checkpoint's data.max_frames and labels without times are left out. Raises UserError when the checkpoint is damaged
-    or has other classes.
+    `features/<clip>.npy` is (T', D) float32, T' = ⌈T / S⌉ with S = model.stride · data.frame_step. Row i belongs to
+    frame S·i. A clip is named by its id, with percent signs for characters that no file name may have. Clips longer
+    than the checkpoint's data.max_frames and labels without times are left out. Raises UserError when the checkpoint
+    is damaged or has other classes.
     """
     model, settings = load_localizer(weights, split.classes, config.load())
     device, step = choose_device(None), settings.data.frame_step
@@ -80,10 +79,8 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
             with whole_file(out / "features" / f"{quote(sid, safe='')}.npy") as file:
                 np.save(file, features.float().cpu().numpy())
             written.append((quote(sid, safe=""), sid, subset))
-    facts = (
-        f"feat_stride {AGCN.stride * step}, num_frames 1, default_fps {FPS}, input_dim {network.backbone.out_channels}"
-    )
-    print(f"settings of ActionFormer: {facts}")
+    stride, width = network.backbone.stride * step, network.backbone.out_channels
+    print(f"settings of ActionFormer: feat_stride {stride}, num_frames 1, default_fps {FPS}, input_dim {width}")
     annotations = _write_annotations(split, written, out / f"{split.name}_features.json", untimed=False)
     return [annotations, _write_classes(split, out), out / "features"]
 
