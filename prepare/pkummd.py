@@ -48,13 +48,13 @@ from prepare.formats.babel import Annotation, Segment
 from prepare.formats.pkummd import Files, LabelRow, find_recordings, read_actions, read_labels, read_skeletons
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import Findings, next_command, write_findings
-from prepare.store.update import METHOD, Takes, update_store
+from prepare.store.update import Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
 from utils.skeleton import FPS
-from utils.store import SUBSETS, SkeletonStore, Split
+from utils.store import SkeletonStore, Split
 
 ORIGIN = {"imported": {"PKU-MMD": "phase 1"}}
 
@@ -87,18 +87,17 @@ def prepare(
     recordings = find_recordings(root, protocol)
     rows = {sid: read_labels(files.labels, classes) for sid, files in recordings.items() if files.labels}
     clips = [as_clip(sid, files, rows.get(sid, ())) for sid, files in recordings.items()]
-    problems = {sid: "missing" for sid, files in recordings.items() if not files.skeletons or not files.labels}
-    places = {sid: str(files.skeletons.relative_to(root)) for sid, files in recordings.items() if sid not in problems}
+    whole = {sid: files for sid, files in recordings.items() if files.skeletons and files.labels}
+    places = {sid: str(files.skeletons.relative_to(root)) for sid, files in whole.items()}
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        takes = Takes(root, read_people, {"settings": {"method": METHOD, "format": "PKU-MMD"}, **ORIGIN})
+        takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
         # Of all protocols in the same order; the split decides the subset
         shared = sorted((replace(clip, subset=None) for clip in clips), key=lambda clip: clip.sid)
-        folder = out / takes.store_name()
-        store, left_out = update_store(folder, takes, shared, places, problems, set(places), workers)
-        write_label_set(out / name, classes, clips, store, ORIGIN, dict.fromkeys(SUBSETS, 0))
+        store, left_out = update_store(out, takes, shared, places, workers)
+        write_label_set(out / name, classes, clips, store, ORIGIN)
         findings = check_times(recordings, rows, store)
-        findings["recordings without a file of skeletons or labels"] = [sid for sid in recordings if sid in problems]
+        findings["recordings without a file of skeletons or labels"] = [sid for sid in recordings if sid not in places]
         unusable = [f"{places[sid]} {why}" for sid, why in left_out.items() if sid in places]
         findings["recordings that cannot be used"] = unusable
         two = sum(clip.people > 1 for clip in store.clips.values())

@@ -50,7 +50,7 @@ from prepare import own_data
 from prepare.formats.annotations import write_csv
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
 from prepare.formats.errors import TakeError
-from prepare.formats.folders import walk
+from prepare.formats.files import walk
 from prepare.skeletons.options import BODY, ReadOptions
 from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
 from prepare.store.summary import next_command

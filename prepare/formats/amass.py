@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.files import walk
 from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, SMPLH, Flavour
-from prepare.formats.folders import walk
 from prepare.formats.npz import NpzFile, finite_float32, open_npz, pick_rows
 from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
@@ -74,7 +74,7 @@ class AmassIndex:
                 f"and unpack it there, as {root}/<Folder>/<subject>/<take>{flavour.ending}"
             )
         for file in files:
-            key = _key(PurePosixPath(file))
+            key = _key(file)
             for start, folder in enumerate(key[:-1]):
                 if folder in wanted:
                     self._files.setdefault(key[start:], []).append(file)
@@ -87,12 +87,12 @@ class AmassIndex:
         path = take_path(feat_p)
 
         def preference(file: str) -> tuple[bool, bool, int, str]:
-            return not file.lower().endswith(self._ending), file != str(path), file.count("/"), file
+            return not file.lower().endswith(self._ending), file != path, file.count("/"), file
 
         return min(self._files.get(_key(path), []), key=preference, default=None)
 
 
-def take_path(feat_p: str) -> PurePosixPath:
+def take_path(feat_p: str) -> str:
     """BABEL's `feat_p` without its first component: the path below the AMASS folder.
 
     Raises TakeError when the path would leave that folder, or has too few components.
@@ -100,7 +100,7 @@ def take_path(feat_p: str) -> PurePosixPath:
     parts = feat_p.split("/")
     if len(parts) < 3 or not feat_p.isprintable() or any(p in ("", ".", "..") or "\\" in p for p in parts):
         raise TakeError("has a feat_p that is no path below the AMASS folder")
-    return PurePosixPath(*parts[1:])
+    return "/".join(parts[1:])
 
 
 def download_name(folder: str) -> str | None:
@@ -108,25 +108,22 @@ def download_name(folder: str) -> str | None:
     return _CURRENT_NAMES.get(folder.lower().replace(" ", "_"))
 
 
-def read_poses(path: Path, limit: int | None = None, flavour: Flavour = SMPLH) -> tuple[float, Iterator[np.ndarray]]:
+def read_poses(
+    path: Path, limit: int | None = None, flavour: Flavour = SMPLH, seconds: float | None = None
+) -> tuple[float, Iterator[np.ndarray]]:
     """A take's own frame rate, and its first `limit` poses at 30 fps, in blocks (T, pose_width) float32 radians.
 
-    Every pose in the file is checked, also those that are not returned. Raises TakeError, also from the iterator.
+    Every pose in the file is checked, also those that are not returned. Raises TakeError, also from the iterator. A
+    take that does not last for the `seconds` that BABEL says is refused, because its labels would be misplaced.
     """
     with open_npz(path) as file:
         frames, fps = _length_and_rate(file, flavour)
-    return fps, _pose_blocks(path, resample_indices(frames, fps)[:limit])
-
-
-def check_duration(path: Path, seconds: float, flavour: Flavour = SMPLH) -> None:
-    """Raise TakeError when a take does not last for the `seconds` that BABEL says: its labels would be misplaced."""
-    with open_npz(path) as file:
-        frames, fps = _length_and_rate(file, flavour)
-    if abs(frames / fps - seconds) > DURATION_TOLERANCE:
+    if seconds is not None and abs(frames / fps - seconds) > DURATION_TOLERANCE:
         raise TakeError(
             f"{OTHER_DURATION} ({frames} frames at {fps:g} fps are {frames / fps:.2f} s, BABEL has {seconds:.2f} s): "
             "its frame rate is wrong, or frames are missing"
         )
+    return fps, _pose_blocks(path, resample_indices(frames, fps)[:limit])
 
 
 def resample_indices(frames: int, fps: float) -> np.ndarray:
@@ -181,9 +178,9 @@ def _check_width(width: int, flavour: Flavour) -> None:
         )
 
 
-def _key(path: PurePosixPath) -> tuple[str, ...]:
+def _key(path: str) -> tuple[str, ...]:
     """Normalized path: lower case, underscores, current folder names, without the release's file ending."""
-    *folders, file = str(path).lower().replace(" ", "_").split("/")
+    *folders, file = path.lower().replace(" ", "_").split("/")
     file = file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii")
     return (*map(_current_name, folders), file)
 

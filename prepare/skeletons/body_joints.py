@@ -74,12 +74,14 @@ def _added_pose(body: Body, hands: str) -> np.ndarray:
     return added
 
 
-def read_joints(path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1) -> tuple[float, np.ndarray]:
+def read_joints(
+    path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1, seconds: float | None = None
+) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
-    Raises TakeError when the take is damaged, is too long, or gives joints that are not finite.
+    Raises TakeError as `read_poses`, and when the take is too long or gives joints that are not finite.
     """
-    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour)
+    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour, seconds)
     joints = [np.empty((0, NUM_JOINTS, 3), np.float32), *(joints_of(poses) for poses in blocks if len(poses))]
     joints = np.concatenate(joints)
     refuse_too_long(len(joints))

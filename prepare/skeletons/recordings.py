@@ -19,7 +19,7 @@ from prepare.formats.amass import resample_indices
 from prepare.formats.body_model import load_body
 from prepare.formats.bvh import read_bvh
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
-from prepare.formats.folders import SUFFIXES, walk
+from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu

@@ -1,4 +1,4 @@
-"""All files below a folder."""
+"""Users' files: all below a folder, and the text of one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.manifest import MAX_JSON_BYTES
+from utils.regular import regular_file
 
 SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")  # of recordings
 
@@ -30,3 +32,18 @@ def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> 
         entered.add(place)
         folders.sort()
         yield from (Path(folder, name) for name in sorted(files))
+
+
+def read_text(path: Path, expected: str) -> str:
+    """The text of a file in UTF-8. `expected` says for messages what the file should be.
+
+    Raises UserError when the file cannot be read, is larger than a gigabyte or is no text.
+    """
+    try:
+        if regular_file(path).st_size > MAX_JSON_BYTES:
+            raise UserError(f"{path}: is larger than a gigabyte; expected {expected}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text; expected {expected}") from None
