@@ -11,16 +11,12 @@ and computes only what has changed.
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import sys
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
-from prepare.skeletons.options import BODY, check_limits
+from prepare.skeletons.options import BODY, ROOT, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
-
-ROOT = Path(__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,20 +30,18 @@ def parse_arguments() -> argparse.Namespace:
     folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
     folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
-    folder("--out", data / "processed_data", "where the store and the splits go")
     body = 'SMPL-H or SMPL-X model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
     add("--body", default=str(BODY), metavar="FILE", help=body)
     hands = "hand poses of the takes: as-is, or released, which adds the mean hand pose as the released code does"
     add("--hands", metavar="NAME", choices=HANDS, default=HANDS[0], help=f"{hands} (default: %(default)s)")
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
-    add("--replace", action="store_true", help="replace a split of this name that has other classes")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
+    add_store_options(parser)
     add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name are needed together: the classes and the name of your own split")
-    check_limits(parser, args, {"workers": (1, math.inf), "limit": (1, math.inf)})
+    check_limits(parser, args)
     return args
 
 

@@ -12,32 +12,26 @@ video-level label; only training recordings may have them. A repeated run reads 
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.skeletons.options import LIMITS, ReadOptions, add_read_options, check_limits
+from prepare.skeletons.options import ReadOptions, add_read_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
-
-ROOT = Path(__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/own_data.sh")
-    add, folder = parser.add_argument, ROOT / "dataset" / "processed_data"
+    add = parser.add_argument
     add("--recordings", type=Path, required=True, metavar="DIR", help="folder of the recordings")
     add("--annotations", type=Path, required=True, metavar="FILE", help="a .csv table, or ActivityNet's .json")
     add("--name", required=True, help="name of the split")
     add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
-    add("--replace", action="store_true", help="replace a split of this name that has other labels")
-    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    add_store_options(parser)
     add_read_options(parser)
     args = parser.parse_args()
-    check_limits(parser, args, {**LIMITS, "workers": (1, math.inf)})
+    check_limits(parser, args)
     return args
 
 

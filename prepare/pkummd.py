@@ -10,32 +10,27 @@ share one store, so the second one takes seconds. A repeated run reads only reco
 from __future__ import annotations
 
 import argparse
-import math
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from prepare.skeletons.options import AXIS_ROTATIONS, check_limits
+from prepare.skeletons.options import AXIS_ROTATIONS, ROOT, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
-ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
 PROTOCOLS = ("cross-subject", "cross-view")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/pkummd.sh")
-    add, folder = parser.add_argument, ROOT / "dataset" / "processed_data"
+    add = parser.add_argument
     add("--root", type=Path, required=True, metavar="DIR", help="folder of PKU-MMD")
     add("--protocol", choices=PROTOCOLS, required=True, help="which recordings are for training")
     numbers = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
     add("--actions", type=Path, default=NUMBERS, metavar="FILE", help=numbers)
     add("--name", help="name of the split (default: pkummd_cross_subject or pkummd_cross_view)")
-    add("--replace", action="store_true", help="replace a split of this name that has other actions")
-    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    add_store_options(parser)
     args = parser.parse_args()
-    check_limits(parser, args, {"workers": (1, math.inf)})
+    check_limits(parser, args)
     return args
 
 

@@ -325,7 +325,7 @@ def test_sigterm_stops_at_once_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 3, "val_share": 1.5}, {"clips": 3, "gap_share": -0.1}])
+@pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 3, "seed": -1}, {"clips": 3, "gap_share": -0.1}])
 def test_impossible_settings_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="--"):
         write_synthetic(tmp_path / "data", **wrong)
