@@ -150,7 +150,18 @@ def _length_and_rate(file: NpzFile, flavour: Flavour) -> tuple[int, float]:
     if header.dtype.kind != "f" or len(header.shape) != 2:
         raise TakeError(f"has poses of shape {header.shape} and type {header.dtype}, not (T, {flavour.pose_width})")
     frames, width = header.shape
-    _check_width(width, flavour)
+    if width != flavour.pose_width:
+        for other in FLAVOURS:
+            if width == other.pose_width:
+                raise TakeError(
+                    f"is a take of {other.model}, and the body is {flavour.model}: download {flavour.release!r} from "
+                    f"{AMASS_PAGE}, or give an {other.model} body by --body (from {other.page})"
+                )
+        name = f" ({_OTHER_FLAVOURS[width]})" if width in _OTHER_FLAVOURS else ""
+        raise TakeError(
+            f"has poses of width {width}{name}, {flavour.model} has {flavour.pose_width}: "
+            f"download {flavour.release!r} from {AMASS_PAGE}"
+        )
     if frames == 0:
         raise TakeError("has no frame")
     name = next((n for n in ("mocap_framerate", "mocap_frame_rate") if n in file.names), None)
@@ -160,22 +171,6 @@ def _length_and_rate(file: NpzFile, flavour: Flavour) -> tuple[int, float]:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise TakeError(f"has a {name} of {rate}, not between {MIN_RATE:g} and {MAX_RATE:g} frames per second")
     return frames, rate
-
-
-def _check_width(width: int, flavour: Flavour) -> None:
-    """Raise TakeError, which names the missing download, when poses have another width than those of the flavour."""
-    for other in FLAVOURS:
-        if width == other.pose_width != flavour.pose_width:
-            raise TakeError(
-                f"is a take of {other.model}, and the body is {flavour.model}: download {flavour.release!r} from "
-                f"{AMASS_PAGE}, or give an {other.model} body by --body (from {other.page})"
-            )
-    if width != flavour.pose_width:
-        name = f" ({_OTHER_FLAVOURS[width]})" if width in _OTHER_FLAVOURS else ""
-        raise TakeError(
-            f"has poses of width {width}{name}, {flavour.model} has {flavour.pose_width}: "
-            f"download {flavour.release!r} from {AMASS_PAGE}"
-        )
 
 
 def _key(path: str) -> tuple[str, ...]:

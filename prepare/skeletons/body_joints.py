@@ -16,9 +16,9 @@ from smplx.lbs import batch_rigid_transform, batch_rodrigues, blend_shapes, vert
 from torch import Tensor
 
 from prepare.formats.amass import read_poses
-from prepare.formats.body_model import Body, flavour_of
+from prepare.formats.body_model import Body
 from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.formats.flavours import HANDS
+from prepare.formats.flavours import BY_JOINTS, HANDS
 from utils.errors import UserError
 from utils.skeleton import FPS, NUM_JOINTS
 
@@ -30,7 +30,7 @@ class BodyJoints:
 
     def __init__(self, body: Body, hands: str = HANDS[0], device: torch.device | str = "cpu"):
         """`hands`: one of HANDS. Raises UserError when it needs mean hand poses and the body has none."""
-        self.flavour = flavour_of(body)
+        self.flavour = BY_JOINTS[len(body["parents"])]
         tips = list(self.flavour.tips)
         template = torch.from_numpy(body["v_template"])[None]
         tensors = {

@@ -106,10 +106,6 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
             wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
             blocks = pick_rows(file.row_blocks(name), wanted)
             return [_person(_mapped(blocks, header.shape[1], options), fps, options)]
-    return _read_amass(path, options)
-
-
-def _read_amass(path: Path, options: ReadOptions) -> list[Person]:
     try:
         joints_of = body_joints(options.body, options.hands)
     except UserError as error:

@@ -66,7 +66,12 @@ def update_store(
     wanted = places.keys() if wanted is None else wanted
     problems = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
     parts = folder / PARTS
-    before = _open_if_usable(folder)
+    before = None
+    if (folder / "store.json").exists():
+        try:
+            before = SkeletonStore.open(folder)
+        except UserError as error:
+            print(f"made anew: {error}")
     stored = before.clips if before else {}
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
     jobs = _jobs(chosen, places, stored, _read_seen(folder))
@@ -84,23 +89,11 @@ def update_store(
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
         write_store(folder, made, _joints(made, fresh, parts, before), facts)
-    _write_seen(folder, outcomes)
+    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
+    seen = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
+    write_json(folder / SEEN, seen)
     shutil.rmtree(parts, ignore_errors=True)
     return SkeletonStore.open(folder), left_out
-
-
-def _open_if_usable(folder: Path) -> SkeletonStore | None:
-    try:
-        return SkeletonStore.open(folder) if (folder / "store.json").exists() else None
-    except UserError as error:
-        print(f"made anew: {error}")
-        return None
-
-
-def _write_seen(folder: Path, outcomes: dict[str, Outcome]) -> None:
-    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
-    states = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
-    write_json(folder / SEEN, states)
 
 
 def _read_seen(folder: Path) -> dict[str, Source]:
