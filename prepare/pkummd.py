@@ -17,7 +17,8 @@ from prepare.skeletons.options import AXIS_ROTATIONS, ROOT, add_store_options, c
 from utils.command_line import argument_parser, check_first
 
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
-PROTOCOLS = ("cross-subject", "cross-view")
+# Name of the split and of the config file of each protocol
+PROTOCOLS = {"cross-subject": "pkummd_cross_subject", "cross-view": "pkummd_cross_view"}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,11 +55,6 @@ from utils.store import SkeletonStore, Split
 ORIGIN = {"imported": {"PKU-MMD": "phase 1"}}
 
 
-def usual_name(protocol: str) -> str:
-    """Name of a protocol's split and config file, such as pkummd_cross_view."""
-    return f"pkummd_{protocol.replace('-', '_')}"
-
-
 def prepare(
     root: Path,
     protocol: str,
@@ -71,19 +67,22 @@ def prepare(
     """Bring the store and the split of a protocol in `out` up to date, and write its card. Returns the split's folder.
 
     Args:
-        name: of the split; None: the usual one.
+        name: of the split; None: that of PROTOCOLS.
         actions: names of the actions, as in `read_actions`.
         replace_split: a split that exists with other actions is replaced.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
-    name, classes = name or usual_name(protocol), read_actions(actions)
+    name, classes = name or PROTOCOLS[protocol], read_actions(actions)
     check_split(out, name, classes, replace_split, tuple(ORIGIN["imported"]))
     recordings = find_recordings(root, protocol)
-    rows = {sid: read_labels(files.labels, classes) for sid, files in recordings.items() if files.labels}
-    clips = [as_clip(sid, files, rows.get(sid, ())) for sid, files in recordings.items()]
-    whole = {sid: files for sid, files in recordings.items() if files.skeletons and files.labels}
-    places = {sid: str(files.skeletons.relative_to(root)) for sid, files in whole.items()}
+    rows, clips, places = {}, [], {}
+    for sid, files in recordings.items():
+        rows[sid] = read_labels(files.labels, classes) if files.labels else []
+        segments = [Segment(start_t=r.start / FPS, end_t=r.end / FPS, act_cat=[r.action]) for r in rows[sid]]
+        clips.append(Annotation(sid, files.subset, sid, None, segments))
+        if files.skeletons and files.labels:
+            places[sid] = str(files.skeletons.relative_to(root))
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
         takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
@@ -108,17 +107,11 @@ def read_people(path: Path, job: Job) -> tuple[float, np.ndarray]:
     return FPS, people
 
 
-def as_clip(sid: str, files: Files, rows: list[LabelRow]) -> Annotation:
-    """A recording's segments as those of a BABEL clip."""
-    segments = [Segment(start_t=row.start / FPS, end_t=row.end / FPS, act_cat=[row.action]) for row in rows]
-    return Annotation(sid, files.subset, sid, None, segments)
-
-
 def check_times(recordings: dict[str, Files], rows: dict[str, list[LabelRow]], store: SkeletonStore) -> Findings:
     """Segments beyond the end of their recording, as lists of where they are."""
     after, cut = [], []
     for sid, clip in store.clips.items():
-        for row in rows.get(sid, ()):
+        for row in rows[sid]:
             text = f"{recordings[sid].labels}: row {row.row}: {row.action}, frames {row.start} to {row.end}"
             if row.end > clip.frames:
                 (after if row.start >= clip.frames else cut).append(f"{text} of {clip.frames}")
@@ -131,7 +124,7 @@ def check_times(recordings: dict[str, Files], rows: dict[str, list[LabelRow]], s
 def main() -> int:
     args = parse_arguments()
     prepare(args.root, args.protocol, args.out, args.name, args.actions, args.workers, args.replace)
-    print(next_command(f"{usual_name(args.protocol)}.yaml", args.out, args.name))
+    print(next_command(f"{PROTOCOLS[args.protocol]}.yaml", args.out, args.name))
     return 0
 
 

@@ -61,21 +61,12 @@ PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motionda
 VERSION = 1  # other versions have other recordings, so their results cannot be compared
 FILES = 991  # number of files that `is_used` chooses from the whole data set
 FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
-ACTIONS = {  # the classes of each action in a file's name; files of other actions are background
-    "walk": ("walk",),
-    "walk-back": ("walk",),
-    "walk-left": ("walk",),
-    "walk-right": ("walk",),
-    "walk-turn-left": ("walk", "turn"),
-    "walk-turn-right": ("walk", "turn"),
-    "run": ("run",),
-    "dash": ("run",),
-    "wave-both-hands": ("wave",),
-    "wave-left-hand": ("wave",),
-    "wave-right-hand": ("wave",),
-    "raise-up-both-hands": ("raise arms",),
-    "raise-up-left-hand": ("raise arms",),
-    "raise-up-right-hand": ("raise arms",),
+CLASSES = {  # actions in files' names, by class; files of other actions are background
+    "walk": ("walk", "walk-back", "walk-left", "walk-right", "walk-turn-left", "walk-turn-right"),
+    "turn": ("walk-turn-left", "walk-turn-right"),
+    "run": ("run", "dash"),
+    "wave": ("wave-both-hands", "wave-left-hand", "wave-right-hand"),
+    "raise arms": ("raise-up-both-hands", "raise-up-left-hand", "raise-up-right-hand"),
 }
 AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
 NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
@@ -98,9 +89,13 @@ class Source:
     action: str
 
     @property
+    def classes(self) -> list[str]:
+        return [name for name, actions in CLASSES.items() if self.action in actions]
+
+    @property
     def kind(self) -> str | None:
         """The last of its classes; None for background."""
-        return ACTIONS.get(self.action, (None,))[-1]
+        return self.classes[-1] if self.classes else None
 
     def motion(self) -> Motion:
         """Its motion. Raises UserError when the file is damaged."""
@@ -130,7 +125,7 @@ class Sequence:
         if self.parts:
             between, motion = join(self.parts[-1], motion, blend, sideways)
             self.parts.append(lifted(between, self.parts[-1], motion, bvh.nodes))
-        for name in ACTIONS.get(file.action, ()):
+        for name in file.classes:
             first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
             self.labels.append((name, self.frames + first, self.frames + end))
         self.parts.append(motion)

@@ -59,8 +59,7 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     default = "default: as-is; in prediction: as in the data of the training"
     add("--hands", metavar="NAME", choices=HANDS, help=f"{hands} ({default})")
     add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
-    axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
-    add("--up", choices=sorted(AXIS_ROTATIONS), help=axis)
+    add("--up", choices=("x", "y", "z"), help="axis that points up (default: y in .bvh and .skeleton, z in arrays)")
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
     joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
     add("--joint-map", type=Path, metavar="FILE", help=joint_map)
