@@ -32,13 +32,18 @@ class BodyJoints:
         """`hands`: one of HANDS. Raises UserError when it needs mean hand poses and the body has none."""
         self.flavour = BY_JOINTS[len(body["parents"])]
         tips = list(self.flavour.tips)
+        added = np.zeros(self.flavour.pose_width, np.float32)  # to every pose
+        if hands == "released":
+            if "hands_meanl" not in body or "hands_meanr" not in body:
+                raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
+            added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the hands are the last 30 joints
         template = torch.from_numpy(body["v_template"])[None]
         tensors = {
             "_rest_joints": vertices2joints(torch.from_numpy(body["J_regressor"]), template),  # (1, J, 3)
             "_rest_tips": template[:, tips],  # (1, 4, 3)
             "_blend": torch.from_numpy(body["posedirs"][tips]),  # (4, 3, 9(J-1))
             "_weights": torch.from_numpy(body["weights"][tips]),  # (4, J)
-            "_added": torch.from_numpy(_added_pose(body, hands)),  # (3J,)
+            "_added": torch.from_numpy(added),  # (3J,)
             "_chain": torch.tensor(self.flavour.chain),  # (21,)
         }
         for name, tensor in tensors.items():
@@ -62,16 +67,6 @@ class BodyJoints:
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
         return torch.cat([joints[:, self._chain], tips], dim=1)
-
-
-def _added_pose(body: Body, hands: str) -> np.ndarray:
-    """What is added to every pose, (3J,): nothing, or the mean pose of both hands, which are the last 30 joints."""
-    added = np.zeros(3 * len(body["parents"]), np.float32)
-    if hands == "released":
-        if "hands_meanl" not in body or "hands_meanr" not in body:
-            raise UserError("--hands released needs a body model with mean hand poses (hands_meanl and hands_meanr)")
-        added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])
-    return added
 
 
 def read_joints(
