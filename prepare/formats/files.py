@@ -1,4 +1,4 @@
-"""Users' files: all below a folder, and the text of one."""
+"""Users' files: all below a folder, the text of one, and the numbers of a line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+from prepare.formats.errors import TakeError
 from utils.errors import UserError
 from utils.manifest import MAX_JSON_BYTES
 from utils.regular import regular_file
@@ -47,3 +50,16 @@ def read_text(path: Path, expected: str) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8 text; expected {expected}") from None
+
+
+def parse_numbers(words: list[str], count: int, expected: str, place: str) -> np.ndarray:
+    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which names the `place` in the file."""
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        raise TakeError(f"has something that is no number in {place}, expected {expected}") from None
+    if len(values) != count:
+        raise TakeError(f"has {len(values)} numbers in {place}, expected {expected}")
+    if not np.isfinite(values).all():
+        raise TakeError(f"has a number that is not finite in {place}")
+    return values

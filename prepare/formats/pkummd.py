@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
-from prepare.formats.files import read_text, walk
+from prepare.formats.files import parse_numbers, read_text, walk
 from prepare.formats.npz import fill_gaps, finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.regular import regular_file
@@ -96,21 +96,14 @@ def read_skeletons(path: Path) -> np.ndarray:
     file cannot be read.
     """
     regular_file(path)
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").rstrip().split("\n"), start=1):
-        words = line.split()
-        if len(words) != NUMBERS:
-            expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z. Download it again ({PAGE})"
-            raise TakeError(f"has {len(words)} numbers in row {number}, expected {expected}")
-        try:
-            rows.append([float(word) for word in words])
-        except ValueError:
-            raise TakeError(f"has a word that is no number in row {number}; download it again ({PAGE})") from None
-    numbers = np.array(rows)
-    finite = np.isfinite(numbers).all(axis=1)
-    if not finite.all():
-        raise TakeError(f"has a number that is not finite in row {finite.argmin() + 1}; download it again ({PAGE})")
-    people = finite_float32(numbers, "joints").reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
+    lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
+    expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
+    try:
+        rows = [parse_numbers(line.split(), NUMBERS, expected, f"row {row}") for row, line in enumerate(lines, start=1)]
+        numbers = finite_float32(np.stack(rows), "joints")
+    except TakeError as error:
+        raise TakeError(f"{error}; download it again ({PAGE})") from None
+    people = numbers.reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
     there = people.any(axis=(2, 3))  # (T, 2)
     if not there[:, 0].any():
         raise TakeError("has no first person in any frame")
