@@ -53,7 +53,7 @@ def read_text(path: Path, expected: str) -> str:
 
 
 def parse_numbers(words: list[str], count: int, expected: str, place: str) -> np.ndarray:
-    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which names the `place` in the file."""
+    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which names the `place`."""
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
