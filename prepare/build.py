@@ -99,9 +99,7 @@ def build(
     body = load_body(body_file)
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
-    folders = {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1}
-    index = AmassIndex(amass, folders, flavour)
-    places, problems = find_takes(index, babel)
+    places, problems = find_takes(AmassIndex(amass, flavour), babel)
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit) if limit else None
     out.mkdir(parents=True, exist_ok=True)

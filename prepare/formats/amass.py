@@ -55,18 +55,12 @@ class AmassIndex:
     set's folder may be nested in other folders.
     """
 
-    def __init__(self, root: Path, folders: set[str], flavour: Flavour = SMPLH):
-        """Index the takes below `root` of the data sets `folders`, each given by any alias.
-
-        Of several takes that match, those with the ending of `flavour` are preferred.
-
-        Raises UserError when `root` does not exist or holds no .npz file.
-        """
+    def __init__(self, root: Path, flavour: Flavour = SMPLH):
+        """Index the takes below `root`. Raises UserError when `root` does not exist or holds no .npz file."""
         if not root.is_dir():
             raise UserError(f"the AMASS folder {root} does not exist: unpack AMASS there, or name yours by --amass")
         self._ending = flavour.ending
         self._files: dict[tuple[str, ...], list[str]] = {}
-        wanted = {_current_name(folder) for folder in folders}
         files = [f.relative_to(root).as_posix() for f in walk(root) if f.name.lower().endswith(".npz")]
         if not files:
             raise UserError(
@@ -75,9 +69,8 @@ class AmassIndex:
             )
         for file in files:
             key = _key(file)
-            for start, folder in enumerate(key[:-1]):
-                if folder in wanted:
-                    self._files.setdefault(key[start:], []).append(file)
+            for start in range(len(key) - 1):
+                self._files.setdefault(key[start:], []).append(file)
 
     def find(self, feat_p: str) -> str | None:
         """Path of a take relative to the AMASS folder, or None when it is not there.
@@ -177,8 +170,4 @@ def _key(path: str) -> tuple[str, ...]:
     """Normalized path: lower case, underscores, current folder names, without the release's file ending."""
     *folders, file = path.lower().replace(" ", "_").split("/")
     file = file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii")
-    return (*map(_current_name, folders), file)
-
-
-def _current_name(folder: str) -> str:
-    return download_name(folder) or folder.lower().replace(" ", "_")
+    return (*(_CURRENT_NAMES.get(folder, folder) for folder in folders), file)

@@ -54,14 +54,12 @@ def read_body(path: Path) -> Body:
     arrays.
     """
     try:
-        size = regular_file(path).st_size
+        regular_file(path)
     except FileNotFoundError:
         where = f"download it from {SMPLH.page}; see human_model/README.md"
         raise UserError(f"the body model {path} does not exist: {where}") from None
     except OSError as error:
         raise UserError(f"the body model {path} cannot be read ({error.strerror})") from None
-    if size > MAX_FILE_BYTES:
-        raise UserError(f"{path} has {size} bytes, more than any body model")
     if path.suffix == ".npz":
         try:
             with open_npz(path) as file:
@@ -69,7 +67,7 @@ def read_body(path: Path) -> Body:
         except TakeError as error:
             raise UserError(f"the body model {path} {error}") from error
     elif path.suffix == ".pkl":
-        found = read_pickle(path, "a body model", _PARTS)
+        found = read_pickle(path, "a body model", MAX_FILE_BYTES, _PARTS)
         if not isinstance(found, dict):
             raise UserError(f"{path} holds a {type(found).__name__}, not a body model's dictionary of arrays")
     else:

@@ -158,9 +158,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The clips of a pickle in either layout, each with all of KEYS."""
-    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
-        raise UserError(f"{path}: is larger than {MAX_FILE_BYTES >> 30} GiB")
-    content = read_pickle(path, "a released split pickle")
+    content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
     if isinstance(content, dict) and set(KEYS) <= content.keys():
         columns = {key: _column(content[key]) for key in KEYS}
         if len({len(column) for column in columns.values()}) > 1:

@@ -55,7 +55,7 @@ def entries(folder: Path) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def takes(folder: Path, entries: dict[str, dict[str, Any]]) -> list[Take]:
     """Every take, through the reader that licensed data go through."""
-    index = AmassIndex(folder / "amass", {entry["feat_p"].split("/")[1] for entry in entries.values()})
+    index = AmassIndex(folder / "amass")
     found = []
     for entry in entries.values():
         file = index.find(entry["feat_p"])
