@@ -102,13 +102,13 @@ def build(
     places, problems = find_takes(AmassIndex(amass, flavour), babel)
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit) if limit else None
+
+    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
+        return read_joints(path, joints_of, job.limit, job.seconds)
+
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
-
-        def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
-            return read_joints(path, joints_of, job.limit, job.seconds)
-
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
         store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
         print_takes(babel.clips, left_out, store, flavour, limit)

@@ -105,11 +105,12 @@ def prepare(
         report = check_times(annotated, store, annotations)
         folder = out / name
         write_label_set(folder, classes or labels, clips, store, takes.origin)
-        report["annotated recordings without a file"] = [sid for sid, why in left_out.items() if why == "missing"]
-        unusable = [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"]
-        report["recordings that cannot be used"] = unusable
-        report["recordings without annotation"] = sorted(set(files) - set(places.values()))
-        report["labels that look alike, kept apart"] = alike(classes or labels)
+        report |= {
+            "annotated recordings without a file": [sid for sid, why in left_out.items() if why == "missing"],
+            "recordings that cannot be used": [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"],
+            "recordings without annotation": sorted(set(files) - set(places.values())),
+            "labels that look alike, kept apart": alike(classes or labels),
+        }
     print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
     write_findings(folder / "report.txt", report)
     print(f"look: {write_card(Split.open(out, name))}")
