@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from prepare.formats.folders import SUFFIXES
+from prepare.formats.files import SUFFIXES
 from prepare.skeletons.options import LIMITS, add_read_options, check_limits
 from utils import config
 from utils.command_line import argument_parser

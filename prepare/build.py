@@ -11,14 +11,12 @@ and computes only what has changed.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
+from prepare.skeletons.options import BODY, ROOT, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
-
-ROOT = Path(__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,22 +30,18 @@ def parse_arguments() -> argparse.Namespace:
     folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
     folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
-    folder("--out", data / "processed_data", "where the store and the splits go")
     body = 'SMPL-H or SMPL-X model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
-    add("--body", default=str(ROOT / "human_model"), metavar="FILE", help=body)
+    add("--body", default=str(BODY), metavar="FILE", help=body)
     hands = "hand poses of the takes: as-is, or released, which adds the mean hand pose as the released code does"
     add("--hands", metavar="NAME", choices=HANDS, default=HANDS[0], help=f"{hands} (default: %(default)s)")
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
-    add("--replace", action="store_true", help="replace a split of this name that has other classes")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
+    add_store_options(parser)
     add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
     args = parser.parse_args()
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name are needed together: the classes and the name of your own split")
-    for option in ("workers", "limit"):
-        if getattr(args, option) is not None and getattr(args, option) < 1:
-            parser.error(f"--{option} is {getattr(args, option)}: expected 1 or more")
+    check_limits(parser, args)
     return args
 
 
@@ -56,15 +50,15 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.amass import AmassIndex, check_duration
+from prepare.formats.amass import AmassIndex
 from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import next_command, print_rates, print_takes
-from prepare.store.update import METHOD, Takes, update_store
-from prepare.store.workers import Job, Reader
+from prepare.store.update import Takes, update_store
+from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
@@ -105,53 +99,40 @@ def build(
     body = load_body(body_file)
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
-    folders = {clip.feat_p.split("/")[1] for clip in babel.clips if clip.feat_p.count("/") > 1}
-    index = AmassIndex(amass, folders, flavour)
-    places, problems = find_takes(index, babel)
+    places, problems = find_takes(AmassIndex(amass, flavour), babel)
     classes = {name for members in label_sets.values() for name in members}
-    wanted = choose(babel.clips, places, classes, limit)
+    wanted = choose(babel.clips, places, classes, limit) if limit else None
+
+    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
+        return read_joints(path, joints_of, job.limit, job.seconds)
+
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        settings = {"method": METHOD, "model": flavour.model, "body": body_digest(body), "hands": hands}
-        takes = Takes(amass, take_reader(joints_of), {"settings": settings, "babel": babel.hashes})
-        folder = out / takes.store_name()
-        store, left_out = update_store(folder, takes, babel.clips, places, problems, wanted, workers)
+        settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
+        takes = Takes(amass, read, settings, {"babel": babel.hashes})
+        store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
         print_takes(babel.clips, left_out, store, flavour, limit)
         print_rates(babel_code, store)
         for name, members in label_sets.items():
-            write_label_set(out / name, members, babel.clips, store, {"babel": babel.hashes}, babel.unlabelled)
+            write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
     names = ", ".join(str(out / name) for name in label_sets)
-    print(f"\nwritten: {names} over {folder} ({flavour.model}, hands {hands})")
-
-
-def take_reader(joints_of: BodyJoints) -> Reader:
-    """Reads AMASS takes on a body."""
-
-    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
-        check_duration(path, job.seconds, joints_of.flavour)
-        return read_joints(path, joints_of, job.limit)
-
-    return read
+    print(f"\nwritten: {names} over {store.folder} ({flavour.model}, hands {hands})")
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
-    """The file below AMASS of each clip's take, and for the other clips why there is none, by clip id."""
+    """The file below AMASS of each clip's take, and why a clip can have none, by clip id."""
     places, problems = {}, {}
     for clip in babel.clips:
         try:
             if place := index.find(clip.feat_p):
                 places[clip.sid] = place
-            else:
-                problems[clip.sid] = "missing"
         except TakeError as error:
             problems[clip.sid] = str(error)
     return places, problems
 
 
-def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
-    """Ids of the clips to prepare: all that have a take, or `limit` of each subset, those with a class first."""
-    if limit is None:
-        return set(places)
+def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int) -> set[str]:
+    """Ids of the clips to prepare: `limit` of each subset that have a take, those with a class first."""
     chosen: set[str] = set()
     for subset in SUBSETS:
         there = [clip for clip in clips if clip.subset == subset and clip.sid in places]

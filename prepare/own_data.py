@@ -12,32 +12,26 @@ video-level label; only training recordings may have them. A repeated run reads 
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.skeletons.options import LIMITS, ReadOptions, add_read_options, check_limits
+from prepare.skeletons.options import ReadOptions, add_read_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
-
-ROOT = Path(__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/own_data.sh")
-    add, folder = parser.add_argument, ROOT / "dataset" / "processed_data"
+    add = parser.add_argument
     add("--recordings", type=Path, required=True, metavar="DIR", help="folder of the recordings")
     add("--annotations", type=Path, required=True, metavar="FILE", help="a .csv table, or ActivityNet's .json")
     add("--name", required=True, help="name of the split")
     add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
-    add("--replace", action="store_true", help="replace a split of this name that has other labels")
-    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    add_store_options(parser)
     add_read_options(parser)
     args = parser.parse_args()
-    check_limits(parser, args, {**LIMITS, "workers": (1, math.inf)})
+    check_limits(parser, args)
     return args
 
 
@@ -52,14 +46,14 @@ from prepare.formats.body_model import body_digest, load_body
 from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import Findings, next_command, write_findings
-from prepare.store.update import METHOD, Takes, update_store
+from prepare.store.update import Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
 from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
 from utils.skeleton import FPS
-from utils.store import SUBSETS, SkeletonStore, Split
+from utils.store import SkeletonStore, Split
 
 SHORTEST = 3  # frames; the default of eval.min_length: shorter proposals are dropped
 TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
@@ -90,8 +84,11 @@ def prepare(
     if unknown:
         raise UserError(f"{annotations}: has no label {unknown[0]!r}; {nearest(unknown[0], labels)}")
     check_split(out, name, classes or labels, replace, ("annotations",))
-    files = find_recordings(folder_of_recordings, out)
-    places, problems = match(annotated, files, annotations)
+    if not folder_of_recordings.is_dir():
+        raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
+    inputs = find_inputs([folder_of_recordings], out, PREDICTION)
+    files = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
+    places = match(annotated, files, annotations)
     clips = [as_clip(recording) for recording in annotated]
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
@@ -101,30 +98,23 @@ def prepare(
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        origin = {"imported": {"annotations": annotations.name}}
-        settings = {"method": METHOD, "name": name, "options": repr(options), "hands": options.hands}
+        settings = {"name": name, "options": repr(options), "hands": options.hands}
         settings["body"] = body_of_takes(places.values(), options)
-        takes = Takes(folder_of_recordings, read, {"settings": settings, **origin})
-        store, left_out = update_store(out / takes.store_name(), takes, clips, places, problems, set(places), workers)
+        takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
+        store, left_out = update_store(out, takes, clips, places, workers)
         report = check_times(annotated, store, annotations)
         folder = out / name
-        write_label_set(folder, classes or labels, clips, store, origin, dict.fromkeys(SUBSETS, 0))
-        report["annotated recordings without a file"] = [sid for sid, why in left_out.items() if why == "missing"]
-        unusable = [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"]
-        report["recordings that cannot be used"] = unusable
-        report["recordings without annotation"] = sorted(set(files) - set(places.values()))
-        report["labels that look alike, kept apart"] = alike(classes or labels)
+        write_label_set(folder, classes or labels, clips, store, takes.origin)
+        report |= {
+            "annotated recordings without a file": [sid for sid, why in left_out.items() if why == "missing"],
+            "recordings that cannot be used": [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"],
+            "recordings without annotation": sorted(set(files) - set(places.values())),
+            "labels that look alike, kept apart": alike(classes or labels),
+        }
     print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
     write_findings(folder / "report.txt", report)
     print(f"look: {write_card(Split.open(out, name))}")
     return folder
-
-
-def find_recordings(folder: Path, out: Path) -> list[str]:
-    """Paths of all recordings below a folder, relative to it. Raises UserError when there is none."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: is no folder; name the folder of your recordings by --recordings")
-    return [file.relative_to(folder).as_posix() for _, file in find_inputs([folder], out, PREDICTION)]
 
 
 def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
@@ -137,8 +127,8 @@ def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
         return None
 
 
-def match(annotated: list[Recording], files: list[str], annotations: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Find the file of each annotated recording. Returns the files, and for the others the reason, by recording.
+def match(annotated: list[Recording], files: list[str], annotations: Path) -> dict[str, str]:
+    """The file of each annotated recording that has one, by its name.
 
     Raises UserError when a name fits several files, or two names the same file.
     """
@@ -148,22 +138,19 @@ def match(annotated: list[Recording], files: list[str], annotations: Path) -> tu
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
             by_name[name].add(file)
     places: dict[str, str] = {}
-    problems = {}
     for name in (recording.name for recording in annotated):
         fitting = {name} if name in files else by_name.get(name, set())
         if len(fitting) > 1:
             raise UserError(
                 f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"
             )
-        if not fitting:
-            problems[name] = "missing"
-            continue
-        (places[name],) = fitting
+        if fitting:
+            (places[name],) = fitting
     for file, count in Counter(places.values()).most_common(1):
         if count > 1:
             names = ", ".join(shown(name) for name in places if places[name] == file)
             raise UserError(f"{annotations}: {names} are all the recording {file}; use one name")
-    return places, problems
+    return places
 
 
 def as_clip(recording: Recording) -> Annotation:

@@ -10,32 +10,28 @@ share one store, so the second one takes seconds. A repeated run reads only reco
 from __future__ import annotations
 
 import argparse
-import math
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from prepare.skeletons.options import AXIS_ROTATIONS, check_limits
+from prepare.skeletons.options import AXIS_ROTATIONS, ROOT, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
-ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
-PROTOCOLS = ("cross-subject", "cross-view")
+# Name of the split and of the config file of each protocol
+PROTOCOLS = {"cross-subject": "pkummd_cross_subject", "cross-view": "pkummd_cross_view"}
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/pkummd.sh")
-    add, folder = parser.add_argument, ROOT / "dataset" / "processed_data"
+    add = parser.add_argument
     add("--root", type=Path, required=True, metavar="DIR", help="folder of PKU-MMD")
     add("--protocol", choices=PROTOCOLS, required=True, help="which recordings are for training")
     numbers = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
     add("--actions", type=Path, default=NUMBERS, metavar="FILE", help=numbers)
     add("--name", help="name of the split (default: pkummd_cross_subject or pkummd_cross_view)")
-    add("--replace", action="store_true", help="replace a split of this name that has other actions")
-    add("--out", type=Path, default=folder, metavar="DIR", help="default: dataset/processed_data")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    add_store_options(parser)
     args = parser.parse_args()
-    check_limits(parser, args, {"workers": (1, math.inf)})
+    check_limits(parser, args)
     return args
 
 
@@ -48,20 +44,15 @@ from prepare.formats.babel import Annotation, Segment
 from prepare.formats.pkummd import Files, LabelRow, find_recordings, read_actions, read_labels, read_skeletons
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import Findings, next_command, write_findings
-from prepare.store.update import METHOD, Takes, update_store
+from prepare.store.update import Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
 from utils.skeleton import FPS
-from utils.store import SUBSETS, SkeletonStore, Split
+from utils.store import SkeletonStore, Split
 
 ORIGIN = {"imported": {"PKU-MMD": "phase 1"}}
-
-
-def usual_name(protocol: str) -> str:
-    """Name of a protocol's split and config file, such as pkummd_cross_view."""
-    return f"pkummd_{protocol.replace('-', '_')}"
 
 
 def prepare(
@@ -76,29 +67,31 @@ def prepare(
     """Bring the store and the split of a protocol in `out` up to date, and write its card. Returns the split's folder.
 
     Args:
-        name: of the split; None: the usual one.
+        name: of the split; None: that of PROTOCOLS.
         actions: names of the actions, as in `read_actions`.
         replace_split: a split that exists with other actions is replaced.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
-    name, classes = name or usual_name(protocol), read_actions(actions)
+    name, classes = name or PROTOCOLS[protocol], read_actions(actions)
     check_split(out, name, classes, replace_split, tuple(ORIGIN["imported"]))
     recordings = find_recordings(root, protocol)
-    rows = {sid: read_labels(files.labels, classes) for sid, files in recordings.items() if files.labels}
-    clips = [as_clip(sid, files, rows.get(sid, ())) for sid, files in recordings.items()]
-    problems = {sid: "missing" for sid, files in recordings.items() if not files.skeletons or not files.labels}
-    places = {sid: str(files.skeletons.relative_to(root)) for sid, files in recordings.items() if sid not in problems}
+    rows, clips, places = {}, [], {}
+    for sid, files in recordings.items():
+        rows[sid] = read_labels(files.labels, classes) if files.labels else []
+        segments = [Segment(start_t=r.start / FPS, end_t=r.end / FPS, act_cat=[r.action]) for r in rows[sid]]
+        clips.append(Annotation(sid, files.subset, sid, None, segments))
+        if files.skeletons and files.labels:
+            places[sid] = str(files.skeletons.relative_to(root))
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        takes = Takes(root, read_people, {"settings": {"method": METHOD, "format": "PKU-MMD"}, **ORIGIN})
+        takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
         # Of all protocols in the same order; the split decides the subset
         shared = sorted((replace(clip, subset=None) for clip in clips), key=lambda clip: clip.sid)
-        folder = out / takes.store_name()
-        store, left_out = update_store(folder, takes, shared, places, problems, set(places), workers)
-        write_label_set(out / name, classes, clips, store, ORIGIN, dict.fromkeys(SUBSETS, 0))
+        store, left_out = update_store(out, takes, shared, places, workers)
+        write_label_set(out / name, classes, clips, store, ORIGIN)
         findings = check_times(recordings, rows, store)
-        findings["recordings without a file of skeletons or labels"] = [sid for sid in recordings if sid in problems]
+        findings["recordings without a file of skeletons or labels"] = [sid for sid in recordings if sid not in places]
         unusable = [f"{places[sid]} {why}" for sid, why in left_out.items() if sid in places]
         findings["recordings that cannot be used"] = unusable
         two = sum(clip.people > 1 for clip in store.clips.values())
@@ -114,17 +107,11 @@ def read_people(path: Path, job: Job) -> tuple[float, np.ndarray]:
     return FPS, people
 
 
-def as_clip(sid: str, files: Files, rows: list[LabelRow]) -> Annotation:
-    """A recording's segments as those of a BABEL clip."""
-    segments = [Segment(start_t=row.start / FPS, end_t=row.end / FPS, act_cat=[row.action]) for row in rows]
-    return Annotation(sid, files.subset, sid, None, segments)
-
-
 def check_times(recordings: dict[str, Files], rows: dict[str, list[LabelRow]], store: SkeletonStore) -> Findings:
     """Segments beyond the end of their recording, as lists of where they are."""
     after, cut = [], []
     for sid, clip in store.clips.items():
-        for row in rows.get(sid, ()):
+        for row in rows[sid]:
             text = f"{recordings[sid].labels}: row {row.row}: {row.action}, frames {row.start} to {row.end}"
             if row.end > clip.frames:
                 (after if row.start >= clip.frames else cut).append(f"{text} of {clip.frames}")
@@ -137,7 +124,7 @@ def check_times(recordings: dict[str, Files], rows: dict[str, list[LabelRow]], s
 def main() -> int:
     args = parse_arguments()
     prepare(args.root, args.protocol, args.out, args.name, args.actions, args.workers, args.replace)
-    print(next_command(f"{usual_name(args.protocol)}.yaml", args.out, args.name))
+    print(next_command(f"{PROTOCOLS[args.protocol]}.yaml", args.out, args.name))
     return 0
 
 

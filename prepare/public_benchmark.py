@@ -24,9 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prepare.skeletons.options import BODY, ROOT, STORES, ReadOptions
 from utils.command_line import argument_parser, check_first
-
-ROOT = Path(__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
     text = "where the recordings and annotations go (default: dataset/public_benchmark)"
     add("--recordings", type=Path, default=ROOT / "dataset" / "public_benchmark", metavar="DIR", help=text)
     text = "where the stores and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=ROOT / "dataset" / "processed_data", metavar="DIR", help=text)
+    add("--out", type=Path, default=STORES, metavar="DIR", help=text)
     return parser.parse_args()
 
 
@@ -50,8 +49,7 @@ from prepare import own_data
 from prepare.formats.annotations import write_csv
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
 from prepare.formats.errors import TakeError
-from prepare.formats.folders import walk
-from prepare.skeletons.options import BODY, ReadOptions
+from prepare.formats.files import walk
 from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
 from prepare.store.summary import next_command
 from utils.atomic import write_json
@@ -63,21 +61,12 @@ PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motionda
 VERSION = 1  # other versions have other recordings, so their results cannot be compared
 FILES = 991  # number of files that `is_used` chooses from the whole data set
 FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
-ACTIONS = {  # the classes of each action in a file's name; files of other actions are background
-    "walk": ("walk",),
-    "walk-back": ("walk",),
-    "walk-left": ("walk",),
-    "walk-right": ("walk",),
-    "walk-turn-left": ("walk", "turn"),
-    "walk-turn-right": ("walk", "turn"),
-    "run": ("run",),
-    "dash": ("run",),
-    "wave-both-hands": ("wave",),
-    "wave-left-hand": ("wave",),
-    "wave-right-hand": ("wave",),
-    "raise-up-both-hands": ("raise arms",),
-    "raise-up-left-hand": ("raise arms",),
-    "raise-up-right-hand": ("raise arms",),
+CLASSES = {  # actions in files' names, by class; files of other actions are background
+    "walk": ("walk", "walk-back", "walk-left", "walk-right", "walk-turn-left", "walk-turn-right"),
+    "turn": ("walk-turn-left", "walk-turn-right"),
+    "run": ("run", "dash"),
+    "wave": ("wave-both-hands", "wave-left-hand", "wave-right-hand"),
+    "raise arms": ("raise-up-both-hands", "raise-up-left-hand", "raise-up-right-hand"),
 }
 AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
 NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
@@ -100,9 +89,13 @@ class Source:
     action: str
 
     @property
+    def classes(self) -> list[str]:
+        return [name for name, actions in CLASSES.items() if self.action in actions]
+
+    @property
     def kind(self) -> str | None:
         """The last of its classes; None for background."""
-        return ACTIONS.get(self.action, (None,))[-1]
+        return self.classes[-1] if self.classes else None
 
     def motion(self) -> Motion:
         """Its motion. Raises UserError when the file is damaged."""
@@ -119,7 +112,10 @@ class Sequence:
     files: list[str] = field(default_factory=list)
     parts: list[Motion] = field(default_factory=list)
     labels: list[tuple[str, int, int]] = field(default_factory=list)  # class, first frame, frame after the last
-    frames: int = 0
+
+    @property
+    def frames(self) -> int:
+        return sum(len(part.positions) for part in self.parts)
 
     def append(self, file: Source, blend: int) -> None:
         """Add a file behind the others, after `blend` frames. Raises UserError when it is damaged."""
@@ -128,16 +124,12 @@ class Sequence:
         sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
         if self.parts:
             between, motion = join(self.parts[-1], motion, blend, sideways)
-            self._add(lifted(between, self.parts[-1], motion, bvh.nodes))
-        for name in ACTIONS.get(file.action, ()):
+            self.parts.append(lifted(between, self.parts[-1], motion, bvh.nodes))
+        for name in file.classes:
             first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
             self.labels.append((name, self.frames + first, self.frames + end))
-        self._add(motion)
+        self.parts.append(motion)
         self.files.append(bvh.path.name)
-
-    def _add(self, part: Motion) -> None:
-        self.parts.append(part)
-        self.frames += len(part.positions)
 
 
 def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[str, Path]]:
@@ -178,16 +170,15 @@ def find_sources(folder: Path, expected: int) -> list[Source]:
         raise UserError(
             f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
         )
-    actions = {name: FILE_NAME.fullmatch(name)["action"] for name in sorted(found)}
-    used = {name: action for name, action in actions.items() if action not in AMBIGUOUS}
-    return [read_source(found[name], action) for name, action in used.items()]
-
-
-def read_source(path: Path, action: str) -> Source:
-    """The header of a file. Raises UserError when it is damaged."""
-    with reporting_damage(path), path.open("rb") as file:
-        skeleton = hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n")))
-        return Source(read_bvh(path), skeleton.hexdigest(), action)
+    sources = []
+    for name, path in sorted(found.items()):
+        action = FILE_NAME.fullmatch(name)["action"]
+        if action in AMBIGUOUS:
+            continue
+        with reporting_damage(path), path.open("rb") as file:
+            skeleton = hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n")))
+            sources.append(Source(read_bvh(path), skeleton.hexdigest(), action))
+    return sources
 
 
 def hash_number(name: str) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.files import walk
 from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, SMPLH, Flavour
-from prepare.formats.folders import walk
 from prepare.formats.npz import NpzFile, finite_float32, open_npz, pick_rows
 from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
@@ -55,18 +55,12 @@ class AmassIndex:
     set's folder may be nested in other folders.
     """
 
-    def __init__(self, root: Path, folders: set[str], flavour: Flavour = SMPLH):
-        """Index the takes below `root` of the data sets `folders`, each given by any alias.
-
-        Of several takes that match, those with the ending of `flavour` are preferred.
-
-        Raises UserError when `root` does not exist or holds no .npz file.
-        """
+    def __init__(self, root: Path, flavour: Flavour = SMPLH):
+        """Index the takes below `root`. Raises UserError when `root` does not exist or holds no .npz file."""
         if not root.is_dir():
             raise UserError(f"the AMASS folder {root} does not exist: unpack AMASS there, or name yours by --amass")
         self._ending = flavour.ending
         self._files: dict[tuple[str, ...], list[str]] = {}
-        wanted = {_current_name(folder) for folder in folders}
         files = [f.relative_to(root).as_posix() for f in walk(root) if f.name.lower().endswith(".npz")]
         if not files:
             raise UserError(
@@ -74,10 +68,9 @@ class AmassIndex:
                 f"and unpack it there, as {root}/<Folder>/<subject>/<take>{flavour.ending}"
             )
         for file in files:
-            key = _key(PurePosixPath(file))
-            for start, folder in enumerate(key[:-1]):
-                if folder in wanted:
-                    self._files.setdefault(key[start:], []).append(file)
+            key = _key(file)
+            for start in range(len(key) - 1):
+                self._files.setdefault(key[start:], []).append(file)
 
     def find(self, feat_p: str) -> str | None:
         """Path of a take relative to the AMASS folder, or None when it is not there.
@@ -87,12 +80,12 @@ class AmassIndex:
         path = take_path(feat_p)
 
         def preference(file: str) -> tuple[bool, bool, int, str]:
-            return not file.lower().endswith(self._ending), file != str(path), file.count("/"), file
+            return not file.lower().endswith(self._ending), file != path, file.count("/"), file
 
         return min(self._files.get(_key(path), []), key=preference, default=None)
 
 
-def take_path(feat_p: str) -> PurePosixPath:
+def take_path(feat_p: str) -> str:
     """BABEL's `feat_p` without its first component: the path below the AMASS folder.
 
     Raises TakeError when the path would leave that folder, or has too few components.
@@ -100,7 +93,7 @@ def take_path(feat_p: str) -> PurePosixPath:
     parts = feat_p.split("/")
     if len(parts) < 3 or not feat_p.isprintable() or any(p in ("", ".", "..") or "\\" in p for p in parts):
         raise TakeError("has a feat_p that is no path below the AMASS folder")
-    return PurePosixPath(*parts[1:])
+    return "/".join(parts[1:])
 
 
 def download_name(folder: str) -> str | None:
@@ -108,25 +101,22 @@ def download_name(folder: str) -> str | None:
     return _CURRENT_NAMES.get(folder.lower().replace(" ", "_"))
 
 
-def read_poses(path: Path, limit: int | None = None, flavour: Flavour = SMPLH) -> tuple[float, Iterator[np.ndarray]]:
+def read_poses(
+    path: Path, limit: int | None = None, flavour: Flavour = SMPLH, seconds: float | None = None
+) -> tuple[float, Iterator[np.ndarray]]:
     """A take's own frame rate, and its first `limit` poses at 30 fps, in blocks (T, pose_width) float32 radians.
 
-    Every pose in the file is checked, also those that are not returned. Raises TakeError, also from the iterator.
+    Every pose in the file is checked, also those that are not returned. Raises TakeError, also from the iterator. A
+    take that does not last for the `seconds` that BABEL says is refused, because its labels would be misplaced.
     """
     with open_npz(path) as file:
         frames, fps = _length_and_rate(file, flavour)
-    return fps, _pose_blocks(path, resample_indices(frames, fps)[:limit])
-
-
-def check_duration(path: Path, seconds: float, flavour: Flavour = SMPLH) -> None:
-    """Raise TakeError when a take does not last for the `seconds` that BABEL says: its labels would be misplaced."""
-    with open_npz(path) as file:
-        frames, fps = _length_and_rate(file, flavour)
-    if abs(frames / fps - seconds) > DURATION_TOLERANCE:
+    if seconds is not None and abs(frames / fps - seconds) > DURATION_TOLERANCE:
         raise TakeError(
             f"{OTHER_DURATION} ({frames} frames at {fps:g} fps are {frames / fps:.2f} s, BABEL has {seconds:.2f} s): "
             "its frame rate is wrong, or frames are missing"
         )
+    return fps, _pose_blocks(path, resample_indices(frames, fps)[:limit])
 
 
 def resample_indices(frames: int, fps: float) -> np.ndarray:
@@ -153,7 +143,18 @@ def _length_and_rate(file: NpzFile, flavour: Flavour) -> tuple[int, float]:
     if header.dtype.kind != "f" or len(header.shape) != 2:
         raise TakeError(f"has poses of shape {header.shape} and type {header.dtype}, not (T, {flavour.pose_width})")
     frames, width = header.shape
-    _check_width(width, flavour)
+    if width != flavour.pose_width:
+        for other in FLAVOURS:
+            if width == other.pose_width:
+                raise TakeError(
+                    f"is a take of {other.model}, and the body is {flavour.model}: download {flavour.release!r} from "
+                    f"{AMASS_PAGE}, or give an {other.model} body by --body (from {other.page})"
+                )
+        name = f" ({_OTHER_FLAVOURS[width]})" if width in _OTHER_FLAVOURS else ""
+        raise TakeError(
+            f"has poses of width {width}{name}, {flavour.model} has {flavour.pose_width}: "
+            f"download {flavour.release!r} from {AMASS_PAGE}"
+        )
     if frames == 0:
         raise TakeError("has no frame")
     name = next((n for n in ("mocap_framerate", "mocap_frame_rate") if n in file.names), None)
@@ -165,28 +166,8 @@ def _length_and_rate(file: NpzFile, flavour: Flavour) -> tuple[int, float]:
     return frames, rate
 
 
-def _check_width(width: int, flavour: Flavour) -> None:
-    """Raise TakeError, which names the missing download, when poses have another width than those of the flavour."""
-    for other in FLAVOURS:
-        if width == other.pose_width != flavour.pose_width:
-            raise TakeError(
-                f"is a take of {other.model}, and the body is {flavour.model}: download {flavour.release!r} from "
-                f"{AMASS_PAGE}, or give an {other.model} body by --body (from {other.page})"
-            )
-    if width != flavour.pose_width:
-        name = f" ({_OTHER_FLAVOURS[width]})" if width in _OTHER_FLAVOURS else ""
-        raise TakeError(
-            f"has poses of width {width}{name}, {flavour.model} has {flavour.pose_width}: "
-            f"download {flavour.release!r} from {AMASS_PAGE}"
-        )
-
-
-def _key(path: PurePosixPath) -> tuple[str, ...]:
+def _key(path: str) -> tuple[str, ...]:
     """Normalized path: lower case, underscores, current folder names, without the release's file ending."""
-    *folders, file = str(path).lower().replace(" ", "_").split("/")
+    *folders, file = path.lower().replace(" ", "_").split("/")
     file = file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii")
-    return (*map(_current_name, folders), file)
-
-
-def _current_name(folder: str) -> str:
-    return download_name(folder) or folder.lower().replace(" ", "_")
+    return (*(_CURRENT_NAMES.get(folder, folder) for folder in folders), file)

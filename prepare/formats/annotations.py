@@ -23,10 +23,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from prepare.formats.files import read_text
 from utils.atomic import write_whole
 from utils.errors import UserError, first_problem, shown
 from utils.json_text import parse_json
-from utils.manifest import MAX_JSON_BYTES
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
 SUBSET_NAMES = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": None, "testing": None}
@@ -85,14 +85,7 @@ def read_annotations(path: Path) -> tuple[list[Recording], int]:
 
     Raises UserError, which names the row and the remedy, for anything that is not as the module says.
     """
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise UserError(f"{path}: is larger than a gigabyte")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected annotations as .csv or .json") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8, or as JSON") from None
+    text = read_text(path, "annotations as .csv in UTF-8 or as .json")
     entries = _json_entries(text, path) if path.suffix.lower() == ".json" else _csv_entries(text, path)
     recordings: dict[str, Recording] = {}
     tests: set[str] = set()

@@ -15,14 +15,13 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from prepare.formats.errors import TakeError
-from prepare.formats.flavours import FLAVOURS, SMPLH, Flavour
+from prepare.formats.flavours import BY_JOINTS, FLAVOURS, SMPLH, Flavour
 from prepare.formats.npz import finite_float32, open_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
 from utils.regular import regular_file
 
 MAX_FILE_BYTES = 2 << 30
-_FLAVOURS = {flavour.joints: flavour for flavour in FLAVOURS}
 _OTHER_MODELS = {24: "SMPL", 16: "MANO"}  # by number of joints
 # Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
 _PARTS = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
@@ -55,14 +54,12 @@ def read_body(path: Path) -> Body:
     arrays.
     """
     try:
-        size = regular_file(path).st_size
+        regular_file(path)
     except FileNotFoundError:
         where = f"download it from {SMPLH.page}; see human_model/README.md"
         raise UserError(f"the body model {path} does not exist: {where}") from None
     except OSError as error:
         raise UserError(f"the body model {path} cannot be read ({error.strerror})") from None
-    if size > MAX_FILE_BYTES:
-        raise UserError(f"{path} has {size} bytes, more than any body model")
     if path.suffix == ".npz":
         try:
             with open_npz(path) as file:
@@ -70,7 +67,7 @@ def read_body(path: Path) -> Body:
         except TakeError as error:
             raise UserError(f"the body model {path} {error}") from error
     elif path.suffix == ".pkl":
-        found = read_pickle(path, "a body model", _PARTS)
+        found = read_pickle(path, "a body model", MAX_FILE_BYTES, _PARTS)
         if not isinstance(found, dict):
             raise UserError(f"{path} holds a {type(found).__name__}, not a body model's dictionary of arrays")
     else:
@@ -94,11 +91,6 @@ def check_body(found: dict[str, Any], origin: str) -> Body:
     return {**body, "parents": parents}
 
 
-def flavour_of(body: Body) -> Flavour:
-    """The flavour of AMASS that fits a body."""
-    return _FLAVOURS[len(body["parents"])]
-
-
 def body_digest(body: Body) -> str:
     """SHA-256 of a body's arrays; the form of its file does not matter."""
     digest = hashlib.sha256()
@@ -115,11 +107,11 @@ def _flavour(found: dict[str, Any], origin: str) -> Flavour:
         raise UserError(f"{origin} has no 'kintree_table': it is {wanted}")
     shape = _numbers(found["kintree_table"], "kintree_table", origin).shape
     joints = shape[1] if len(shape) == 2 and shape[0] == 2 else 0
-    if joints not in _FLAVOURS:
+    if joints not in BY_JOINTS:
         hint = f" (it looks like {_OTHER_MODELS[joints]})" if joints in _OTHER_MODELS else ""
         wanted = ", ".join(f"{f.model} (from {f.page}) has {f.shapes['kintree_table']}" for f in FLAVOURS)
         raise UserError(f"{origin} has a 'kintree_table' of shape {shape}{hint}; {wanted}")
-    return _FLAVOURS[joints]
+    return BY_JOINTS[joints]
 
 
 def _checked(value: Any, name: str, flavour: Flavour, origin: str) -> np.ndarray:

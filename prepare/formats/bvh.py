@@ -16,6 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.files import parse_numbers
 from utils.atomic import whole_file
 
 BLOCK_FRAMES = 1024
@@ -72,7 +73,7 @@ class Bvh:
             if not text:
                 raise TakeError(f"ends after {frame} of {self.frames} frames: it is cut off")
             if frame in chosen:
-                rows.append(_numbers(text.split(), width, f"one for each of its {width} channels", line))
+                rows.append(parse_numbers(text.split(), width, f"one for each of its {width} channels", f"line {line}"))
             if len(rows) == BLOCK_FRAMES or frame == last:
                 yield np.stack(rows)
                 rows = []
@@ -158,7 +159,7 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
             if missing:
                 raise TakeError(f"has no {missing} of {node.name[:40]!r} before line {line}")
         elif word == "OFFSET" and open_nodes:
-            open_nodes[-1].offset = _numbers(rest, 3, "three after OFFSET", line)
+            open_nodes[-1].offset = parse_numbers(rest, 3, "three after OFFSET", f"line {line}")
         elif word == "CHANNELS" and open_nodes:
             open_nodes[-1].channels = _channels(rest, line)
         elif word != "{":
@@ -186,18 +187,6 @@ def _new_node(kind: str, words: list[str], nodes: list[Node], open_nodes: list[N
     if len(nodes) == MAX_JOINTS:
         raise TakeError(f"has more than {MAX_JOINTS} joints")
     return Node(name, nodes.index(open_nodes[-1]) if open_nodes else -1, channels=[] if kind == "END" else None)
-
-
-def _numbers(words: list[str], count: int, what: str, line: int) -> np.ndarray:
-    try:
-        values = np.array(words, dtype=np.float64)
-    except ValueError:
-        raise TakeError(f"has something that is no number in line {line}, expected {what}") from None
-    if len(values) != count:
-        raise TakeError(f"has {len(values)} numbers in line {line}, expected {what}")
-    if not np.isfinite(values).all():
-        raise TakeError(f"has a number that is not finite in line {line}")
-    return values
 
 
 def _channels(words: list[str], line: int) -> list[str]:

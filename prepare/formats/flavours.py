@@ -75,3 +75,4 @@ SMPLX = Flavour(
     ending="_stageii.npz",
 )
 FLAVOURS = (SMPLH, SMPLX)
+BY_JOINTS = {flavour.joints: flavour for flavour in FLAVOURS}

@@ -123,6 +123,13 @@ def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
     return array
 
 
+def fill_gaps(tracked: np.ndarray, joints: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Joints (T, 25, 3) float32 of `frames` (T,), interpolated linearly between those of the `tracked` frames."""
+    columns = joints.reshape(len(tracked), -1).T
+    filled = np.stack([np.interp(frames, tracked, column) for column in columns], axis=1)
+    return filled.reshape(len(frames), *joints.shape[1:]).astype(np.float32)
+
+
 def pick_rows(blocks: Iterable[np.ndarray], wanted: np.ndarray) -> Iterator[np.ndarray]:
     """The rows of an array with the indices `wanted` (rising); the array is given, and returned, in blocks."""
     start = 0

@@ -12,7 +12,7 @@ from typing import TextIO
 import numpy as np
 
 from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.formats.npz import finite_float32
+from prepare.formats.npz import fill_gaps, finite_float32
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
 
 FPS = 30.0
@@ -37,7 +37,12 @@ def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
                 bodies[name][frame] = joints
     if not bodies:
         raise TakeError("has no body in any frame")
-    return [(min(tracked), _fill_gaps(tracked)) for tracked in bodies.values()]
+    people = []
+    for tracked in bodies.values():
+        first, last = min(tracked), max(tracked)
+        joints = fill_gaps(np.array(list(tracked)), np.stack(list(tracked.values())), np.arange(first, last + 1))
+        people.append((first, joints))
+    return people
 
 
 def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
@@ -54,15 +59,6 @@ def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
     except (ValueError, TakeError):
         raise TakeError(f"has a joint in frame {frame} that is not three finite numbers") from None
     return words[0], positions[list(KINECT_ORDER)]
-
-
-def _fill_gaps(tracked: dict[int, np.ndarray]) -> np.ndarray:
-    """Joints (T, 25, 3) of every frame from a body's first to its last tracked frame."""
-    frames = np.array(list(tracked))
-    every = np.arange(frames[0], frames[-1] + 1)
-    columns = np.stack(list(tracked.values())).reshape(len(frames), -1).T
-    filled = np.stack([np.interp(every, frames, column) for column in columns], axis=1)
-    return filled.reshape(-1, NUM_JOINTS, 3).astype(np.float32)
 
 
 def _count(file: TextIO, what: str, most: int) -> int:

@@ -42,14 +42,15 @@ class Stub:
         self.state = state
 
 
-def read_pickle(path: Path, what: str, also: str | None = None) -> Any:
+def read_pickle(path: Path, what: str, max_bytes: int, also: str | None = None) -> Any:
     """The content of a pickle; its arrays are `Stub`s, which `as_array` converts.
 
     `what` says for messages what the file should be. `also` is a regular expression of further allowed names. Raises
-    UserError when the file cannot be read, is no whole pickle, or contains any other name.
+    UserError when the file cannot be read, is larger than `max_bytes`, is no whole pickle, or contains any other name.
     """
     try:
-        regular_file(path)
+        if regular_file(path).st_size > max_bytes:
+            raise UserError(f"is larger than {max_bytes >> 30} GiB, so it is not {what}")
         return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}" if also else _NUMPY).load()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
-from prepare.formats.folders import walk
-from prepare.formats.npz import finite_float32
+from prepare.formats.files import parse_numbers, read_text, walk
+from prepare.formats.npz import fill_gaps, finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.regular import regular_file
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
@@ -26,7 +26,7 @@ PAGE = "https://struct002.github.io/PKUMMD/"
 FPS = 30.0
 PEOPLE = 2
 NUMBERS = PEOPLE * NUM_JOINTS * 3  # in a row
-MAX_BYTES = 1 << 30
+TEXT = "a text file of PKU-MMD"  # for messages
 ACTIONS = TypeAdapter(dict[int, str], config=ConfigDict(strict=True))
 
 
@@ -49,14 +49,14 @@ class Files(NamedTuple):
 
 def read_actions(path: Path) -> list[str]:
     """Names of the actions 1, 2, 3, … from a YAML or JSON file {number: name}. Raises UserError."""
-    expected = "expected the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
+    expected = "the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
     try:
-        actions = ACTIONS.validate_python(parse_yaml(_text(path), str(path)))
+        actions = ACTIONS.validate_python(parse_yaml(read_text(path, expected), str(path)))
     except ValidationError as error:
-        raise UserError(f"{path}: is no list of actions ({first_problem(error)}); {expected}") from None
+        raise UserError(f"{path}: is no list of actions ({first_problem(error)}); expected {expected}") from None
     names = [actions[number] for number in sorted(actions)]
     if not names or sorted(actions) != list(range(1, len(names) + 1)) or len(set(names)) < len(names):
-        raise UserError(f"{path}: has numbers that do not count from 1, or a name twice; {expected}")
+        raise UserError(f"{path}: has numbers that do not count from 1, or a name twice; expected {expected}")
     return names
 
 
@@ -96,36 +96,26 @@ def read_skeletons(path: Path) -> np.ndarray:
     file cannot be read.
     """
     regular_file(path)
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").rstrip().split("\n"), start=1):
-        words = line.split()
-        if len(words) != NUMBERS:
-            expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z. Download it again ({PAGE})"
-            raise TakeError(f"has {len(words)} numbers in row {number}, expected {expected}")
-        try:
-            rows.append([float(word) for word in words])
-        except ValueError:
-            raise TakeError(f"has a word that is no number in row {number}; download it again ({PAGE})") from None
-    numbers = np.array(rows)
-    finite = np.isfinite(numbers).all(axis=1)
-    if not finite.all():
-        raise TakeError(f"has a number that is not finite in row {finite.argmin() + 1}; download it again ({PAGE})")
-    people = finite_float32(numbers, "joints").reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
+    lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
+    expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
+    try:
+        rows = [parse_numbers(line.split(), NUMBERS, expected, f"row {row}") for row, line in enumerate(lines, start=1)]
+        numbers = finite_float32(np.stack(rows), "joints")
+    except TakeError as error:
+        raise TakeError(f"{error}; download it again ({PAGE})") from None
+    people = numbers.reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
     there = people.any(axis=(2, 3))  # (T, 2)
     if not there[:, 0].any():
         raise TakeError("has no first person in any frame")
-    seen, every = np.flatnonzero(there[:, 0]), np.arange(len(rows))
-    if len(seen) < len(rows):
-        columns = people[seen, 0].reshape(len(seen), -1).T
-        filled = np.stack([np.interp(every, seen, column) for column in columns], axis=1)
-        people[:, 0] = filled.reshape(-1, NUM_JOINTS, 3)
+    seen = np.flatnonzero(there[:, 0])
+    people[:, 0] = fill_gaps(seen, people[seen, 0], np.arange(len(rows)))
     return people if there[:, 1].any() else people[:, :1]
 
 
 def read_labels(path: Path, actions: list[str]) -> list[LabelRow]:
     """The segments of a recording. Raises UserError, which names the row and the remedy."""
     segments = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, TEXT).splitlines(), start=1):
         if not line.strip():
             continue
         where, cells = f"{path}: row {number}", [cell.strip() for cell in line.split(",")]
@@ -144,7 +134,7 @@ def read_labels(path: Path, actions: list[str]) -> list[LabelRow]:
 def _read_protocol(path: Path) -> dict[str, str]:
     """Subset of each recording, in the order of the file."""
     subset, subsets = None, {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, TEXT).splitlines(), start=1):
         words = line.replace(",", " ").split()
         heading = line.strip().lower()
         if "video" in heading or heading.startswith(("train", "val")):  # the download has "Validataion videos"
@@ -167,14 +157,3 @@ def _first_row(path: Path) -> str:
             return file.readline(1 << 14)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        if regular_file(path).st_size > MAX_BYTES:
-            raise UserError(f"{path}: is larger than a gigabyte")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text") from None

@@ -16,9 +16,9 @@ from smplx.lbs import batch_rigid_transform, batch_rodrigues, blend_shapes, vert
 from torch import Tensor
 
 from prepare.formats.amass import read_poses
-from prepare.formats.body_model import Body, flavour_of
+from prepare.formats.body_model import Body
 from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.formats.flavours import HANDS
+from prepare.formats.flavours import BY_JOINTS, HANDS
 from utils.errors import UserError
 from utils.skeleton import FPS, NUM_JOINTS
 
@@ -30,15 +30,20 @@ class BodyJoints:
 
     def __init__(self, body: Body, hands: str = HANDS[0], device: torch.device | str = "cpu"):
         """`hands`: one of HANDS. Raises UserError when it needs mean hand poses and the body has none."""
-        self.flavour = flavour_of(body)
+        self.flavour = BY_JOINTS[len(body["parents"])]
         tips = list(self.flavour.tips)
+        added = np.zeros(self.flavour.pose_width, np.float32)  # to every pose
+        if hands == "released":
+            if "hands_meanl" not in body or "hands_meanr" not in body:
+                raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
+            added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the hands are the last 30 joints
         template = torch.from_numpy(body["v_template"])[None]
         tensors = {
             "_rest_joints": vertices2joints(torch.from_numpy(body["J_regressor"]), template),  # (1, J, 3)
             "_rest_tips": template[:, tips],  # (1, 4, 3)
             "_blend": torch.from_numpy(body["posedirs"][tips]),  # (4, 3, 9(J-1))
             "_weights": torch.from_numpy(body["weights"][tips]),  # (4, J)
-            "_added": torch.from_numpy(_added_pose(body, hands)),  # (3J,)
+            "_added": torch.from_numpy(added),  # (3J,)
             "_chain": torch.tensor(self.flavour.chain),  # (21,)
         }
         for name, tensor in tensors.items():
@@ -64,22 +69,14 @@ class BodyJoints:
         return torch.cat([joints[:, self._chain], tips], dim=1)
 
 
-def _added_pose(body: Body, hands: str) -> np.ndarray:
-    """What is added to every pose, (3J,): nothing, or the mean pose of both hands, which are the last 30 joints."""
-    added = np.zeros(3 * len(body["parents"]), np.float32)
-    if hands == "released":
-        if "hands_meanl" not in body or "hands_meanr" not in body:
-            raise UserError("--hands released needs a body model with mean hand poses (hands_meanl and hands_meanr)")
-        added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])
-    return added
-
-
-def read_joints(path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1) -> tuple[float, np.ndarray]:
+def read_joints(
+    path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1, seconds: float | None = None
+) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
-    Raises TakeError when the take is damaged, is too long, or gives joints that are not finite.
+    Raises TakeError as `read_poses`, and when the take is too long or gives joints that are not finite.
     """
-    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour)
+    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour, seconds)
     joints = [np.empty((0, NUM_JOINTS, 3), np.float32), *(joints_of(poses) for poses in blocks if len(poses))]
     joints = np.concatenate(joints)
     refuse_too_long(len(joints))

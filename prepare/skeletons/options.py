@@ -1,9 +1,10 @@
-"""How recordings are read: the options that commands share."""
+"""The options that commands share: how recordings are read, and where splits are written."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from prepare.formats.errors import MAX_RATE, MIN_RATE
 from prepare.formats.flavours import HANDS
 from prepare.skeletons.joint_map import JointMap, read_map
 
-BODY = Path(__file__).parents[2] / "human_model"
+ROOT = Path(__file__).parents[2]
+BODY = ROOT / "human_model"
+STORES = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
 # From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
 AXIS_ROTATIONS = {
     "z": np.eye(3),
     "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
     "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
 }
-LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6), "person": (1, math.inf)}  # lowest and highest values
+LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}  # lowest and highest value of an option
+LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf))
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,28 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     default = "default: as-is; in prediction: as in the data of the training"
     add("--hands", metavar="NAME", choices=HANDS, help=f"{hands} ({default})")
     add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
-    axis = "axis that points up (default: y in .bvh and .skeleton, z in arrays)"
-    add("--up", choices=sorted(AXIS_ROTATIONS), help=axis)
+    add("--up", choices=("x", "y", "z"), help="axis that points up (default: y in .bvh and .skeleton, z in arrays)")
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
     joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
     add("--joint-map", type=Path, metavar="FILE", help=joint_map)
     add("--person", type=int, metavar="N", help="only the Nth person of a recording, from 1 (default: all)")
 
 
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that writes a split and its store."""
+    add = parser.add_argument
+    add("--replace", action="store_true", help="replace a split of this name that has other classes")
+    out = "where the store and the splits go (default: dataset/processed_data)"
+    add("--out", type=Path, default=STORES, metavar="DIR", help=out)
+    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+
+
 def check_limits(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, limits: dict[str, tuple[float, float]]
+    parser: argparse.ArgumentParser, args: argparse.Namespace, limits: dict[str, tuple[float, float]] = LIMITS
 ) -> None:
-    """End the command with a message when an option is outside its limits."""
+    """End the command with a message when an option is outside its limits. It need not have all of these options."""
     for name, (least, most) in limits.items():
-        value = getattr(args, name)
+        value = getattr(args, name, None)
         if value is not None and not least <= value <= most:
             expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
             parser.error(f"--{name} is {value:g}: expected {expected}")

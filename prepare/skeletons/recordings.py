@@ -19,7 +19,7 @@ from prepare.formats.amass import resample_indices
 from prepare.formats.body_model import load_body
 from prepare.formats.bvh import read_bvh
 from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
-from prepare.formats.folders import SUFFIXES, walk
+from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
@@ -106,10 +106,6 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
             wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
             blocks = pick_rows(file.row_blocks(name), wanted)
             return [_person(_mapped(blocks, header.shape[1], options), fps, options)]
-    return _read_amass(path, options)
-
-
-def _read_amass(path: Path, options: ReadOptions) -> list[Person]:
     try:
         joints_of = body_joints(options.body, options.hands)
     except UserError as error:

@@ -21,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from prepare.skeletons.options import STORES
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
@@ -30,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.store.interchange")
     texts = {"description": __doc__, "formatter_class": parser.formatter_class, "allow_abbrev": False}
     commands = parser.add_subparsers(dest="command", required=True)
-    folder = {"type": Path, "default": Path(__file__).parents[2] / "dataset" / "processed_data"}
+    folder = {"type": Path, "default": STORES}
     folder["help"] = "folder of splits (default: dataset/processed_data)"
     add = commands.add_parser("export", help="write a split in the layout of other code", **texts).add_argument
     add("--data", **folder)
@@ -157,9 +158,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The clips of a pickle in either layout, each with all of KEYS."""
-    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
-        raise UserError(f"{path}: is larger than {MAX_FILE_BYTES >> 30} GiB")
-    content = read_pickle(path, "a released split pickle")
+    content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
     if isinstance(content, dict) and set(KEYS) <= content.keys():
         columns = {key: _column(content[key]) for key in KEYS}
         if len({len(column) for column in columns.values()}) > 1:
@@ -185,20 +184,20 @@ def _indices(value: Any) -> list[int] | None:
     return sorted(numbers) if all(type(number) is int for number in numbers) else None
 
 
-def export(split: Split, args: argparse.Namespace) -> list[Path]:
-    """Write a split in the format that the command names; returns the files."""
-    if args.format == "features":
-        return export_features(split, args.weights, args.out)
-    if args.format == "released":
-        policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
-        return export_split(split, policy, args.out)
-    return {"activitynet": export_ground_truth, "pyskl": export_pyskl}[args.format](split, args.out)
-
-
 def main() -> int:
     args = parse_arguments()
     if args.command == "export":
-        for path in export(Split.open(args.data, args.split), args):
+        split = Split.open(args.data, args.split)
+        if args.format == "features":
+            written = export_features(split, args.weights, args.out)
+        elif args.format == "activitynet":
+            written = export_ground_truth(split, args.out)
+        elif args.format == "pyskl":
+            written = export_pyskl(split, args.out)
+        else:
+            policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
+            written = export_split(split, policy, args.out)
+        for path in written:
             print(f"written: {path}")
         return 0
     folder = import_split({"train": args.train, "val": args.val}, read_actions(args.actions), args.name, args.out)

@@ -47,17 +47,17 @@ def write_label_set(
     annotations: list[Annotation],
     store: SkeletonStore,
     origin: dict[str, Any],
-    unlabelled: dict[str, int],
+    unlabelled: dict[str, int] | None = None,
 ) -> None:
     """Write the split `folder` of these classes over the clips of `store`, and print what is in it.
 
     Args:
         origin: entries of the manifest that say where the annotations come from.
-        unlabelled: clips without frame labels, by subset.
+        unlabelled: number of clips without frame labels, by subset; None: there are none.
     """
     clips: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {subset: {} for subset in SUBSETS}
     untimed: dict[str, list[int]] = {}
-    left_out = {subset: Counter({"without frame labels": unlabelled[subset]}) for subset in SUBSETS}
+    left_out = {subset: Counter({"without frame labels": (unlabelled or {}).get(subset, 0)}) for subset in SUBSETS}
     for clip in annotations:
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1

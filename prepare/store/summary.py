@@ -9,6 +9,7 @@ from pathlib import Path
 from prepare.formats.amass import download_name
 from prepare.formats.babel import Annotation
 from prepare.formats.flavours import AMASS_PAGE, Flavour
+from prepare.skeletons.options import STORES
 from utils.atomic import write_whole
 from utils.regular import regular_file
 from utils.store import SkeletonStore
@@ -16,7 +17,6 @@ from utils.text import printable
 
 Findings = dict[str, list[str]]  # what was found: entries by heading
 FEW = 5  # entries of a finding that are printed; the report has all
-DEFAULT_ROOT = Path(__file__).parents[2] / "dataset" / "processed_data"  # data.root of config/base.yaml
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
 RATE_TOLERANCE = 0.01  # frames per second
@@ -80,7 +80,7 @@ def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
 def next_command(config: str, root: Path, split: str | None = None) -> str:
     """A message with the command that trains on prepared data. split: None if `config` names it."""
     changes = [f"data.split={split}"] if split else []
-    if root.resolve() != DEFAULT_ROOT.resolve():
+    if root.resolve() != STORES.resolve():
         changes.append(f"data.root={root}")
     return " ".join([f"next: python train.py --config config/{config}", *(["--set", *changes] if changes else [])])
 

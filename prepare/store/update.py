@@ -34,35 +34,44 @@ class Takes:
 
     folder: Path
     read: Reader
-    facts: dict[str, Any]  # entries of the manifest; `settings` holds all that decides the joints besides the takes
-
-    def store_name(self) -> str:
-        """Folder name of the store. Other settings, or other labels of BABEL, give another name."""
-        settings = {"format": FORMAT, **self.facts["settings"], "babel": self.facts.get("babel", {})}
-        return STORE_PREFIX + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    settings: dict[str, Any]  # all that decides the joints besides the takes
+    origin: dict[str, Any]  # entries of the manifest that say where the annotations come from
 
 
 def update_store(
-    folder: Path,
+    out: Path,
     takes: Takes,
     clips: list[Annotation],
     places: dict[str, str],
-    problems: dict[str, str],
-    wanted: set[str],
     workers: int,
+    wanted: set[str] | None = None,
+    problems: dict[str, str] | None = None,
 ) -> tuple[SkeletonStore, dict[str, str]]:
-    """Bring the store in `folder` up to date with the takes of the `wanted` clips. Clips in the store stay in it.
+    """Bring a store in the folder `out` up to date. Clips in the store stay in it.
+
+    Other settings, or other labels of BABEL, make another store.
 
     Args:
         clips: all that are annotated; the store keeps their order.
         places: file below `takes.folder` of each clip's take, by clip id.
-        problems: why there is none, for the other clips.
+        wanted: ids of clips; None: all that have a take.
+        problems: why a clip has no take, by clip id, where the reason is not that its file is missing.
 
     Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
     """
+    settings = {"method": METHOD, **takes.settings}
+    key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
+    folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
+    wanted = places.keys() if wanted is None else wanted
+    problems = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
     parts = folder / PARTS
-    before = _open_if_usable(folder)
+    before = None
+    if (folder / "store.json").exists():
+        try:
+            before = SkeletonStore.open(folder)
+        except UserError as error:
+            print(f"made anew: {error}")
     stored = before.clips if before else {}
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
     jobs = _jobs(chosen, places, stored, _read_seen(folder))
@@ -78,25 +87,13 @@ def update_store(
     fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
-        facts = {**takes.facts, "versions": versions, "left_out": left_out}
+        facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
         write_store(folder, made, _joints(made, fresh, parts, before), facts)
-    _write_seen(folder, outcomes)
+    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
+    seen = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
+    write_json(folder / SEEN, seen)
     shutil.rmtree(parts, ignore_errors=True)
     return SkeletonStore.open(folder), left_out
-
-
-def _open_if_usable(folder: Path) -> SkeletonStore | None:
-    try:
-        return SkeletonStore.open(folder) if (folder / "store.json").exists() else None
-    except UserError as error:
-        print(f"made anew: {error}")
-        return None
-
-
-def _write_seen(folder: Path, outcomes: dict[str, Outcome]) -> None:
-    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
-    states = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
-    write_json(folder / SEEN, states)
 
 
 def _read_seen(folder: Path) -> dict[str, Source]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_matrix
 
+from prepare.skeletons.joint_map import ARRAY_NAMES
 from utils.atomic import naming
 
 NUM_VERTICES = 6890
@@ -74,9 +75,7 @@ def _build_tree() -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 
 PARENTS, REST_POINTS = _build_tree()
-JOINTS = (*(name for name in PARENTS if name.replace("right", "left") in _BODY),) + tuple(
-    f"{side}_{finger}{number}" for side in ("left", "right") for finger in _FINGERS for number in (1, 2, 3)
-)
+JOINTS = ARRAY_NAMES[52]
 
 
 def body_structure() -> dict[str, np.ndarray]:

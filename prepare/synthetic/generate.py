@@ -19,7 +19,7 @@ from typing import Any
 
 from utils.command_line import argument_parser, check_first
 
-VAL_SHARE, GAP_SHARE = 0.25, 0.08
+GAP_SHARE = 0.08
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,7 +28,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, required=True, help="new folder for the data")
     add("--clips", type=int, default=240, help="number of takes (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
-    add("--val-share", type=float, default=VAL_SHARE, help="share of validation clips (default: %(default)s)")
     add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="takes at a time (default: %(default)s)")
     return parser.parse_args()
@@ -50,29 +49,27 @@ MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
 _LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the benchmark's 1,000 frames
-_OVERLONG_EVERY, _NO_LABELS_EVERY = 40, 25  # one clip in this many
+_VAL_EVERY, _OVERLONG_EVERY, _NO_LABELS_EVERY = 4, 40, 25  # one clip in this many
 _SOURCES = (  # data sets: first two components of BABEL's path, and folder name of current downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
     ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),
 )  # fmt: skip
 
 
-def write_synthetic(
-    out: Path, clips: int, seed: int = 0, gap_share: float = GAP_SHARE, val_share: float = VAL_SHARE, workers: int = 1
-) -> bool:
+def write_synthetic(out: Path, clips: int, seed: int = 0, gap_share: float = GAP_SHARE, workers: int = 1) -> bool:
     """Write `clips` takes below `out`/amass, their labels in `out`/babel_v1.0_release, and `out`/SMPLH_male.pkl.
 
-    `val_share` of the clips are for validation, with other performers. `gap_share` is the approximate share of time
-    without annotation. Clip n does not depend on the number of clips. `out` is renamed into place when it is complete.
-    Returns False, and changes nothing, when `out` already holds these data. Raises UserError when `out` holds anything
-    else, or when a setting is out of range.
+    Every fourth clip is for validation, with other performers. `gap_share` is the approximate share of time without
+    annotation. Clip n does not depend on the number of clips. `out` is renamed into place when it is complete. Returns
+    False, and changes nothing, when `out` already holds these data. Raises UserError when `out` holds anything else, or
+    when a setting is out of range.
     """
-    limits = {"--clips": (clips, 1, 10**6), "--seed": (seed, 0, 2**63), "--val-share": (val_share, 0, 1)}
-    for name, (value, least, most) in (limits | {"--gaps": (gap_share, 0, 0.5)}).items():
+    limits = {"--clips": (clips, 1, 10**6), "--seed": (seed, 0, 2**63), "--gaps": (gap_share, 0, 0.5)}
+    for name, (value, least, most) in limits.items():
         if not least <= value <= most:
             raise UserError(f"{name} is {value}: it must be from {least} to {most}")
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    facts = {"clips": clips, "seed": seed, "val_share": val_share, "gap_share": gap_share}
+    facts = {"clips": clips, "seed": seed, "gap_share": gap_share}
     facts |= {"what": "synthetic motion, labels and body", "sources": hashlib.sha256(code).hexdigest()[:16]}
     if _is_there(out, facts):
         return False
@@ -82,7 +79,7 @@ def write_synthetic(
     with scratch:
         folder = Path(scratch.name) / "data"
         write_body(folder / "SMPLH_male.pkl")
-        write = functools.partial(_write_take, folder / "amass", seed, val_share, gap_share)
+        write = functools.partial(_write_take, folder / "amass", seed, gap_share)
         try:
             entries = list(progress(pool.map(write, range(clips)), "synthetic takes", "take", clips))
         finally:
@@ -109,11 +106,13 @@ def _is_there(out: Path, facts: dict[str, Any]) -> bool:
     return True
 
 
-def _write_take(amass: Path, seed: int, val_share: float, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
+def _write_take(amass: Path, seed: int, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
     """Write the motion of clip `number`; returns its subset and its entry in BABEL's layout."""
-    before, after = (int(n * val_share + 1e-9) for n in (number, number + 1))
-    subset, turn = ("val", before) if after > before else ("train", number - before)
-    subject = turn % _TRAIN_SUBJECTS if subset == "train" else _TRAIN_SUBJECTS + turn % _VAL_SUBJECTS
+    vals = number // _VAL_EVERY  # before this clip
+    if number % _VAL_EVERY == _VAL_EVERY - 1:
+        subset, turn, subject = "val", vals, _TRAIN_SUBJECTS + vals % _VAL_SUBJECTS
+    else:
+        subset, turn, subject = "train", number - vals, (number - vals) % _TRAIN_SUBJECTS
     in_babel, today = _SOURCES[subject % len(_SOURCES)]
     body, rng = np.random.default_rng((seed, 1, subject)), np.random.default_rng((seed, 2, number))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
@@ -168,7 +167,7 @@ def _write_labels(folder: Path, entries: list[tuple[str, dict[str, Any]]]) -> No
 
 def main() -> None:
     args = parse_arguments()
-    made = write_synthetic(args.out, args.clips, args.seed, args.gaps, args.val_share, args.workers)
+    made = write_synthetic(args.out, args.clips, args.seed, args.gaps, args.workers)
     print(f"{args.out}: {args.clips} clips {'written' if made else 'are already there'}")
 
 

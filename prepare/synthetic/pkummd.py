@@ -20,7 +20,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, required=True, help="new folder for the data")
     add("--takes", type=int, default=12, help="number of takes, from 2 to 9999 (default: %(default)s)")
     add("--seconds", type=float, default=60.0, help="approximate length of a take (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -46,7 +45,7 @@ DISTANCE = np.array([1.2, 0.4, 0.0])  # metres from the first person to the seco
 CAMERA = np.array([0.0, 0.0, 3.0])  # metres from the camera to the first person, y up
 
 
-def write_pkummd(out: Path, takes: int, seconds: float = 60.0, seed: int = 0) -> None:
+def write_pkummd(out: Path, takes: int, seconds: float = 60.0) -> None:
     """Write `takes` takes, by three cameras each, with labels and both protocols. Raises UserError: `out` is there."""
     if out.exists() or not 2 <= takes <= 9999 or not 1 <= seconds <= 600:
         raise UserError(f"{out}: expected a new folder, 2 to 9999 takes and 1 to 600 seconds; change an option")
@@ -58,7 +57,7 @@ def write_pkummd(out: Path, takes: int, seconds: float = 60.0, seed: int = 0) ->
         for folder in (skeletons, labels, root / "Split"):
             folder.mkdir(parents=True)
         for number in progress(range(takes), "synthetic takes", "take", takes):
-            people, rows = _take(joints_of, np.random.default_rng((seed, number)), seconds, number, number % 3 == 2)
+            people, rows = _take(joints_of, np.random.default_rng((0, number)), seconds, number, number % 3 == 2)
             for camera, degrees in CAMERAS.items():
                 name = f"{number + 2:04d}-{camera}.txt"
                 np.savetxt(skeletons / name, _seen(people, degrees).reshape(len(people), -1), fmt="%.6f")
@@ -110,7 +109,7 @@ def _seen(people: np.ndarray, degrees: float) -> np.ndarray:
 
 def main() -> None:
     args = parse_arguments()
-    write_pkummd(args.out, args.takes, args.seconds, args.seed)
+    write_pkummd(args.out, args.takes, args.seconds)
     print(f"{args.out}: {args.takes} takes written")
 
 

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 import prepare.skeletons.body_joints
-from prepare.build import take_reader
 from prepare.formats.body_model import load_body
 from prepare.formats.errors import TakeError
-from prepare.skeletons.body_joints import BodyJoints
-from prepare.store.workers import Job, Outcome, Part, compute_parts, read_part
+from prepare.skeletons.body_joints import BodyJoints, read_joints
+from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
+
+
+def read_on(body: str) -> Reader:
+    joints_of = BodyJoints(load_body(body))
+    return lambda path, job: read_joints(path, joints_of, job.limit, job.seconds)
 
 
 def computed(amass: Path, folder: Path, job: Job) -> Outcome:
-    (outcome,) = compute_parts(amass, folder, take_reader(BodyJoints(load_body("synthetic"))), [job], workers=1)
+    (outcome,) = compute_parts(amass, folder, read_on("synthetic"), [job], workers=1)
     return outcome
 
 
@@ -64,7 +68,7 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
 
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
-    read = take_reader(BodyJoints(load_body("synthetic")))
+    read = read_on("synthetic")
     outcomes = list(compute_parts(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2))
     assert str(outcomes[0]) == "cannot be read (No such file or directory)"
     assert isinstance(outcomes[1], Part)

@@ -1,0 +1,65 @@
+"""Users' files: all below a folder, the text of one, and the numbers of a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from prepare.formats.errors import TakeError
+from utils.errors import UserError
+from utils.manifest import MAX_JSON_BYTES
+from utils.regular import regular_file
+
+SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")  # of recordings
+
+
+def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> Iterator[Path]:
+    """Files below `root`, sorted within each folder. Links are followed, and each folder is entered once.
+
+    Neither the folder `leave_out` nor a folder that holds a file named `mark` is entered. Raises UserError when a
+    folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    entered = {os.path.realpath(leave_out)} if leave_out else set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        place = os.path.realpath(folder)  # unlike resolve, it accepts a loop of links
+        if place in entered or mark in files:
+            folders.clear()
+            continue
+        entered.add(place)
+        folders.sort()
+        yield from (Path(folder, name) for name in sorted(files))
+
+
+def read_text(path: Path, expected: str) -> str:
+    """The text of a file in UTF-8. `expected` says for messages what the file should be.
+
+    Raises UserError when the file cannot be read, is larger than a gigabyte or is no text.
+    """
+    try:
+        if regular_file(path).st_size > MAX_JSON_BYTES:
+            raise UserError(f"{path}: is larger than a gigabyte; expected {expected}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text; expected {expected}") from None
+
+
+def parse_numbers(words: list[str], count: int, expected: str, place: str) -> np.ndarray:
+    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which names the `place`."""
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        raise TakeError(f"has something that is no number in {place}, expected {expected}") from None
+    if len(values) != count:
+        raise TakeError(f"has {len(values)} numbers in {place}, expected {expected}")
+    if not np.isfinite(values).all():
+        raise TakeError(f"has a number that is not finite in {place}")
+    return values
