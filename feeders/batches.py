@@ -19,34 +19,23 @@ from utils.skeleton import NUM_JOINTS
 
 @dataclass
 class Batch:
-    """What the network receives from the feeders.
+    """What the network receives from the feeders."""
 
-    Attributes:
-        joints: (N, C, T, V, M) float32 metres, zeros in the padding and for people who are absent.
-        mask: (N, T) bool, real frames first.
-        lengths: (N,) int64, real frames of each clip.
-        video_labels: (N, K) float32.
-        index: (N,) int64, indices in the dataset; always on the CPU.
-        pseudo: pseudo-labels (N, T, K+1) float32 and which clips have any, (N,) bool; None before refinement starts.
-    """
-
-    joints: Tensor
-    mask: Tensor
-    lengths: Tensor
-    video_labels: Tensor
-    index: Tensor
+    joints: Tensor  # (N, C, T, V, M) float32 metres, zeros in the padding and for people who are absent
+    mask: Tensor  # (N, T) bool, real frames first
+    lengths: Tensor  # (N,) int64, real frames of each clip
+    video_labels: Tensor  # (N, K) float32
+    index: Tensor  # (N,) int64, indices in the dataset; always on the CPU
+    # Pseudo-labels (N, T, K+1) float32 and which clips have any, (N,) bool; None before refinement starts
     pseudo: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`. Copies to a GPU run in the background."""
-        batch = self.pin_memory() if device.type == "cuda" else self
-        return batch._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, which background copies to a GPU need."""
-        return self._map(Tensor.pin_memory)
+        def move(tensor: Tensor) -> Tensor:
+            tensor = tensor.pin_memory() if device.type == "cuda" else tensor  # needed by background copies
+            return tensor.to(device, non_blocking=True)
 
-    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         pseudo = tuple(map(move, self.pseudo)) if self.pseudo else None
         moved = map(move, (self.joints, self.mask, self.lengths, self.video_labels))
         return Batch(*moved, index=self.index, pseudo=pseudo)
@@ -73,15 +62,10 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
 
 
 class Loader:
-    """Loads batches in order. One thread loads the next batch while the caller uses the current one.
+    """Loads batches of `clips`: `sampler` gives an item for each batch of a pass, and `load` makes the batch of it.
 
-    Loading uses NumPy only. PyTorch operations in this thread would start their own threads, which compete with the
-    threads of the network.
-
-    Args:
-        clips: the clips to load.
-        sampler: gives an item for each batch of a pass over the clips.
-        load: makes the batch of an item.
+    One thread loads the next batch while the caller uses the current one. Loading uses NumPy only. PyTorch operations
+    in this thread would start their own threads, which compete with the threads of the network.
     """
 
     def __init__(self, clips: SkeletonClips, sampler: Collection[Any], load: Callable[[Any], Any]) -> None:
@@ -114,8 +98,7 @@ class TrainBatches:
             batch, so that the batches of a small dataset also differ between epochs.
         drop_last: drop the incomplete last batch.
 
-    Raises:
-        UserError: no batch is left, because there are fewer clips than one batch has.
+    Raises UserError when no batch is left, because there are fewer clips than one batch has.
     """
 
     def __init__(
@@ -164,8 +147,8 @@ def balance(costs: list[float], groups: int) -> list[list[int]]:
     """
     members: list[list[int]] = [[] for _ in range(groups)]
     totals = [0.0] * groups
-    for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        least = min(range(groups), key=lambda group: (totals[group], len(members[group]), group))
+    for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        least = min(range(groups), key=lambda group: (totals[group], len(members[group])))
         members[least].append(i)
         totals[least] += costs[i]
     return [sorted(group) for group in members]

@@ -40,8 +40,7 @@ class SkeletonClips:
         lengths: (N,) int64 frames that the network sees.
         video_labels: (N, K) bool.
 
-    Raises:
-        UserError: no clip is left.
+    Raises UserError when no clip is left.
     """
 
     def __init__(
@@ -56,15 +55,15 @@ class SkeletonClips:
         self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
         self.classes, self.frame_step = split.classes, frame_step
         wanted = split.clip_ids(subset) if clip_ids is None else clip_ids
-        labels = {sid: self._labels(sid) for sid in wanted}
-        self.clip_ids = [sid for sid in wanted if labels[sid] is not None]
+        labels = {sid: found for sid in wanted if (found := self._labels(sid)) is not None}
+        self.clip_ids = list(labels)
         if not self.clip_ids:
             raise UserError(
                 f"{split.folder}: no {subset} clip has a label of {', '.join(split.classes)} within "
                 f"data.max_frames = {policy.max_frames} frames; look at its split.json for what was left out and why"
             )
-        self.lengths = np.array([math.ceil(len(labels[sid]) / frame_step) for sid in self.clip_ids])
-        self.video_labels = np.stack([labels[sid].any(axis=0) | split.untimed(sid) for sid in self.clip_ids])
+        self.lengths = np.array([math.ceil(len(found) / frame_step) for found in labels.values()])
+        self.video_labels = np.stack([found.any(axis=0) | split.untimed(sid) for sid, found in labels.items()])
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -104,13 +103,9 @@ def network_input(joints: np.ndarray, normalization: str) -> Tensor:
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """Split the clips at random into a training part and a held-out part.
+    """Split the clips at random into a training part and a held-out part, which is about this `share` of them.
 
-    Args:
-        share: held-out fraction of the clips. 0: nothing is held out. Otherwise both parts have at least one clip.
-
-    Raises:
-        UserError: there is only one clip.
+    With a share of 0, nothing is held out. Otherwise both parts have a clip. Raises UserError when there is only one.
     """
     if share == 0:
         return clips, None

@@ -6,6 +6,7 @@ passes. A micro-batch is what one rank computes in one pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,22 +23,14 @@ COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that 
 
 
 class MicroBatch(NamedTuple):
-    """The clips of a micro-batch, and the facts about all ranks that training needs.
-
-    Attributes:
-        local: indices of this rank's clips in the dataset; may be empty.
-        padded: T to which these clips are padded.
-        weights: of this rank's losses.
-        frames: real frames of all ranks in this pass.
-        last: whether the optimizer steps after this pass.
-    """
+    """The clips of a micro-batch, and the facts about all ranks that training needs."""
 
     epoch: int
-    local: list[int]
-    padded: int
-    weights: LossWeights
-    frames: int
-    last: bool
+    local: list[int]  # indices of this rank's clips in the dataset; may be empty
+    padded: int  # T to which these clips are padded
+    weights: LossWeights  # of this rank's losses
+    frames: int  # real frames of all ranks in this pass
+    last: bool  # whether the optimizer steps after this pass
 
 
 class MicroBatches:
@@ -61,7 +54,7 @@ class MicroBatches:
         ranks: int = 1,
     ) -> None:
         self.batches, self.lengths = batches, batches.lengths
-        self.accumulate, self.mask_padding, self.multiple = accumulate, mask_padding, multiple
+        self.accumulate, self.mask_padding, self.multiple = accumulate, mask_padding, multiple if mask_padding else 1
         self.rank, self.ranks = rank, ranks
         self.start_epoch(0, np.ones(len(self.lengths), bool))
 
@@ -84,7 +77,8 @@ class MicroBatches:
     def _micro_batch(self, by_rank: list[list[int]], step: list[int], last: bool) -> MicroBatch:
         """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `step`: the clips of the batch."""
         local, together = by_rank[self.rank], sum(by_rank, [])
-        padded = [self._padded(clips, step) for clips in by_rank]  # T of each rank
+        longest = [int(self.lengths[clips if self.mask_padding else step].max(initial=1)) for clips in by_rank]
+        padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
         # Without masked padding all clips have the same length, so each clip counts as one
         counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)
         with_labels = self.lengths * self.labelled
@@ -97,12 +91,6 @@ class MicroBatches:
         )
         frames = int(self.lengths[together].sum())
         return MicroBatch(self.epoch, local, padded[self.rank], weights, frames, last)
-
-    def _padded(self, clips: list[int], step: list[int]) -> int:
-        if not self.mask_padding:
-            return int(self.lengths[step].max())
-        longest = int(self.lengths[clips].max(initial=1))
-        return -(-longest // self.multiple) * self.multiple
 
 
 def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:
