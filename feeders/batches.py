@@ -42,12 +42,7 @@ class Batch:
 
 
 def collate(samples: list[Sample], classes: int, frames: int | None = None) -> Batch:
-    """Make one batch of clips, padded with zeros to T frames.
-
-    Args:
-        classes: number K of action classes.
-        frames: T; None: the length of the longest clip. Without samples it must be given.
-    """
+    """Make one batch of clips with K `classes`, padded with zeros to T `frames`. None: those of the longest clip."""
     N, C = len(samples), 3
     lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
     T = int(lengths.max()) if frames is None else frames
@@ -61,15 +56,17 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
     return Batch(*map(torch.from_numpy, (joints, mask, lengths, video_labels, index)))
 
 
+@dataclass
 class Loader:
-    """Loads batches of `clips`: `sampler` gives an item for each batch of a pass, and `load` makes the batch of it.
+    """Loads batches in order. One thread loads the next batch while the caller uses the current one.
 
-    One thread loads the next batch while the caller uses the current one. Loading uses NumPy only. PyTorch operations
-    in this thread would start their own threads, which compete with the threads of the network.
+    Loading uses NumPy only. PyTorch operations in this thread would start their own threads, which compete with the
+    threads of the network.
     """
 
-    def __init__(self, clips: SkeletonClips, sampler: Collection[Any], load: Callable[[Any], Any]) -> None:
-        self.clips, self.sampler, self.load = clips, sampler, load
+    clips: SkeletonClips
+    sampler: Collection[Any]  # an item for each batch of a pass over the clips
+    load: Callable[[Any], Any]  # makes the batch of an item
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -86,31 +83,31 @@ class Loader:
                 yield ready.result()
 
 
+@dataclass
 class TrainBatches:
     """Random batches of all clips for every epoch. Seed and epoch alone decide them.
 
     With bucketing, a batch has clips of similar length: clips are sorted by length, each one is moved up or down that
-    order by a random distance, the order is cut into batches, and the batches are shuffled.
-
-    Args:
-        lengths: (N,) frames of each clip.
-        mix: largest distance, as a fraction of all clips. If that is less than a batch, the distance is up to one
-            batch, so that the batches of a small dataset also differ between epochs.
-        drop_last: drop the incomplete last batch.
+    order by a random distance, the order is cut into batches, and the batches are shuffled. The distance is at most
+    `mix`, as a fraction of all clips, or one batch if that is more. So the batches of a small dataset also differ
+    between epochs.
 
     Raises UserError when no batch is left, because there are fewer clips than one batch has.
     """
 
-    def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, mix: float, drop_last: bool
-    ) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.bucketing, self.mix = bucketing, mix
-        whole, rest = divmod(len(lengths), batch_size)
-        self.count = whole if drop_last or not rest else whole + 1
+    lengths: np.ndarray  # (N,) frames of each clip
+    batch_size: int
+    seed: int
+    bucketing: bool
+    mix: float
+    drop_last: bool  # drop the incomplete last batch
+
+    def __post_init__(self) -> None:
+        whole, rest = divmod(len(self.lengths), self.batch_size)
+        self.count = whole if self.drop_last or not rest else whole + 1
         if self.count == 0:
             raise UserError(
-                f"{len(lengths)} training clips make no batch of train.batch_size = {batch_size} clips, and "
+                f"{len(self.lengths)} training clips make no batch of train.batch_size = {self.batch_size} clips, and "
                 "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
             )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -33,29 +34,19 @@ class MicroBatch(NamedTuple):
     last: bool  # whether the optimizer steps after this pass
 
 
+@dataclass
 class MicroBatches:
-    """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames.
+    """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames."""
 
-    Args:
-        batches: the batches of the optimizer steps.
-        accumulate: passes in a step.
-        mask_padding: padded frames do not count in the losses. If they count, all clips of a step are padded to the
-            same length.
-        multiple: T is rounded up to a multiple of this, if padding is masked.
-    """
+    batches: TrainBatches  # of the optimizer steps
+    accumulate: int  # passes in a step
+    mask_padding: bool  # padded frames do not count in the losses; if they count, all clips of a step have the same T
+    multiple: int = 1  # if padding is masked, T is rounded up to a multiple of this
+    rank: int = 0
+    ranks: int = 1
 
-    def __init__(
-        self,
-        batches: TrainBatches,
-        accumulate: int,
-        mask_padding: bool,
-        multiple: int = 1,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        self.batches, self.lengths = batches, batches.lengths
-        self.accumulate, self.mask_padding, self.multiple = accumulate, mask_padding, multiple if mask_padding else 1
-        self.rank, self.ranks = rank, ranks
+    def __post_init__(self) -> None:
+        self.lengths = self.batches.lengths
         self.start_epoch(0, np.ones(len(self.lengths), bool))
 
     def start_epoch(self, epoch: int, labelled: np.ndarray) -> None:
@@ -77,10 +68,13 @@ class MicroBatches:
     def _micro_batch(self, by_rank: list[list[int]], step: list[int], last: bool) -> MicroBatch:
         """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `step`: the clips of the batch."""
         local, together = by_rank[self.rank], sum(by_rank, [])
-        longest = [int(self.lengths[clips if self.mask_padding else step].max(initial=1)) for clips in by_rank]
-        padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
-        # Without masked padding all clips have the same length, so each clip counts as one
-        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)
+        if self.mask_padding:
+            longest = [int(self.lengths[clips].max(initial=1)) for clips in by_rank]
+            padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
+            counted = self.lengths
+        else:  # all clips have the same length, so each clip counts as one
+            padded = [int(self.lengths[step].max())] * self.ranks
+            counted = np.ones_like(self.lengths)
         with_labels = self.lengths * self.labelled
         weights = LossWeights(
             clips=len(local) / len(step),
