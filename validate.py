@@ -44,17 +44,17 @@ MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those w
 
 
 class Validation:
-    """The clips of a subset, ready to evaluate a model after any epoch.
+    """The validation clips, ready to evaluate a model after any epoch.
 
     The corrected evaluation uses its own label policy. The released evaluation uses that of the settings. If the two
     policies give other clips or lengths, the model scores the clips twice.
     """
 
-    def __init__(self, split: Split, settings: Settings, device: torch.device, subset: str = "val") -> None:
+    def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
         data, policy = settings.data, LabelPolicy.of(settings.data)
         self.settings, self.device, self.split = settings, device, split
         self.corrected, self.released = (
-            SkeletonClips(split, subset, policy, data.normalization, frame_step=data.frame_step)
+            SkeletonClips(split, "val", policy, data.normalization, frame_step=data.frame_step)
             for policy in (policy.corrected(), policy)
         )
         self.shown = varied_clips(self.corrected.video_labels, SHOWN)
@@ -97,9 +97,8 @@ class Validation:
     ) -> None:
         """Write the last evaluation as JSON, figures and an HTML report, and print its table.
 
-        Args:
-            facts: further entries of results.json.
-            run_folder: the report shows training curves if there is a metrics.jsonl in this folder.
+        results.json also gets the entries of `facts`. The report shows the training curves of a metrics.jsonl in
+        `run_folder`.
         """
         corrected, released = evaluations
         results = {
@@ -124,8 +123,7 @@ class Validation:
         except UserError as error:
             print(f"warning: the report has no training curves: {error}", file=sys.stderr)
             history = []
-        joints = self.split.store.joints
-        html = report_html(results, corrected, released, self.results, diagnosis, history, joints)
+        html = report_html(results, corrected, released, self.results, diagnosis, history, self.split.store.joints)
         write_whole(folder / "report.html", html.encode())
         names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
         print(f"written to {folder}: {', '.join(names)}")
@@ -137,11 +135,8 @@ class Validation:
 def test(weights: str, work_dir: str | None, settings: Settings, device: torch.device) -> int:
     """Evaluate a file of weights. A checkpoint of this project replaces the given model settings and label policy.
 
-    Args:
-        work_dir: folder for the report; None: eval/ beside the weights.
-
-    Raises:
-        UserError: the weights are missing or do not fit the data, or `work_dir` holds results already.
+    The report goes to `work_dir`, or to eval/ beside the weights. Raises UserError when the weights are missing or do
+    not fit the data, or `work_dir` holds results already.
     """
     path = Path(weights)
     folder = Path(work_dir) if work_dir else path.parent / "eval"
@@ -151,13 +146,12 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
-    given = settings
-    model, settings = load_localizer(path, split.classes, given)
-    print(f"{path}: width {settings.model.width}, {settings.data.normalization} normalization, on {split.folder}")
-    if overruled := differences(given, settings):
+    model, trained = load_localizer(path, split.classes, settings)
+    print(f"{path}: width {trained.model.width}, {trained.data.normalization} normalization, on {split.folder}")
+    if overruled := differences(settings, trained):
         print(f"settings of its training are used: {'; '.join(overruled)}")
-    validation = Validation(split, settings, device)
-    evaluations = validation.evaluate(model.in_precision(settings.train.precision).to(device))
+    validation = Validation(split, trained, device)
+    evaluations = validation.evaluate(model.in_precision(trained.train.precision).to(device))
     if evaluations:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
@@ -168,13 +162,10 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
 
 
 def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
-    """Choose up to `count` clips that together show many classes.
+    """Choose up to `count` clips that together show many classes, by their `video_labels` (N, K) bool.
 
     Each choice is the clip with the largest number of classes that no chosen clip has. If several clips have as many,
     it is the one with the largest number of classes.
-
-    Args:
-        video_labels: (N, K) bool.
     """
     chosen: list[int] = []
     seen = np.zeros(video_labels.shape[1], dtype=bool)
@@ -208,10 +199,9 @@ def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation that metrics.jsonl keeps. Undefined AP values are left out."""
-    at = {f"mAP@{tiou:g}": float(value) for tiou, value in zip(evaluation.tious, evaluation.map_at, strict=True)}
     return {
         "mAP": evaluation.average_map,
-        **at,
+        **{f"mAP@{tiou:g}": float(value) for tiou, value in zip(evaluation.tious, evaluation.map_at, strict=True)},
         "classification_mAP": evaluation.classification_map,
         "frame_accuracy": evaluation.frame_accuracy,
         **evaluation.f1_at,

@@ -81,11 +81,6 @@ class Run(NamedTuple):
             retrained += self.trained.changes()
         return retrained or differences(of_checkpoint(found["settings"], str(results)), wanted, OF_MACHINE)
 
-    def put_aside(self) -> None:
-        """Rename the folder to seed<n>.<time>. Raises UserError while it is in use."""
-        with lock_folder(self.folder, "training", "choose another --out"):
-            self.folder.rename(f"{self.folder}.{time.strftime('%Y%m%d-%H%M%S')}")
-
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a list, in its order, each with the common settings first. Raises UserError: the file is no list."""
@@ -121,18 +116,22 @@ def runs_of(rows: list[Row], seeds: list[int], out: Path) -> list[Run]:
 
 
 def up_to_date(runs: list[Run], retrain: list[Run]) -> list[Run]:
-    """The runs whose rows have not changed, and the changed ones in `retrain`, whose folders are renamed.
+    """The runs whose rows have not changed, and the changed ones in `retrain`. Prints the other runs.
 
-    Prints the other runs.
+    The folder of a changed run in `retrain` is renamed to seed<n>.<time>.
     """
-    changes = [(one, one.changes()) for one in runs]  # all of them before a folder is put aside
-    for one, changed in changes:
-        if changed and one in retrain:
-            one.put_aside()
-        elif changed:
+    kept = []
+    for one, changed in [(one, one.changes()) for one in runs]:  # all changes are found before a folder is renamed
+        if not changed:
+            kept.append(one)
+        elif one in retrain:
+            with lock_folder(one.folder, "training", "choose another --out"):
+                one.folder.rename(f"{one.folder}.{time.strftime('%Y%m%d-%H%M%S')}")
+            kept.append(one)
+        else:
             what = f"{one.row.name}, seed {one.seed}: OUTDATED, not in the table: {'; '.join(changed)} in {one.folder}"
             print(f"{what}; repeat it by --retrain, or choose another --out", file=sys.stderr)
-    return [one for one, changed in changes if not changed or one in retrain]
+    return kept
 
 
 def execute(run: Run, threads: int) -> str:
@@ -155,32 +154,30 @@ def execute(run: Run, threads: int) -> str:
 
 
 def figures(folder: Path) -> dict[str, float | None] | None:
-    """The table's figures of a finished run, in percent, and its minutes; None while it is not finished."""
-    try:
-        results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
-    except FileNotFoundError:
+    """The table's figures of a finished run, or None while it is not finished.
+
+    Scores are in percent. "last quarter" is the gain in mAP over the last quarter of the epochs, "minutes" the time of
+    training; they are None where they are not known.
+    """
+    if not (folder / "results.json").exists():
         return None
-    corrected, released = results["corrected"], results["released"]
+    results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
+    corrected, gain, minutes = results["corrected"], None, None
+    if (folder / "metrics.jsonl").exists():  # a row that is scored again has none
+        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        last, before = (epochs[i - 1].get("corrected") for i in (len(epochs), len(epochs) * 3 // 4))
+        gain = last["mAP"] - before["mAP"] if last and before else None
+        minutes = sum(row["seconds"] for row in epochs) / 60
     return {
         "mAP": corrected["mAP"],
         **{f"@{tiou}": corrected["mAP_at_tIoU"][tiou] for tiou in TIOUS},
-        "released mAP": released["mAP"],
+        "released mAP": results["released"]["mAP"],
         "cls mAP": corrected["classification_mAP"],
         "frame acc": corrected["frame_accuracy"],
         **corrected["segmental_F1"],
-        **training(folder),
+        "last quarter": gain,
+        "minutes": minutes,
     }
-
-
-def training(folder: Path) -> dict[str, float | None]:
-    """By how much mAP rose in the last quarter of a run's epochs, and the run's minutes; None where that is unknown."""
-    try:
-        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    except FileNotFoundError:
-        return {"last quarter": None, "minutes": None}
-    last, before = (epochs[i - 1].get("corrected") for i in (len(epochs), len(epochs) * 3 // 4))
-    gain = last["mAP"] - before["mAP"] if last and before else None
-    return {"last quarter": gain, "minutes": sum(row["seconds"] for row in epochs) / 60}
 
 
 def table(rows: list[Row], runs: list[Run]) -> tuple[str, dict[str, dict[str, list[float | None]]]]:
@@ -193,17 +190,16 @@ def table(rows: list[Row], runs: list[Run]) -> tuple[str, dict[str, dict[str, li
     columns = list(next(iter(found.values()), {}))
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for row in rows:
-        values = found.get(row.name)
-        cells = [_cell(values[column]) for column in columns] if values else ["not measured"] * len(columns)
-        lines.append(f"| {row.name} | {len(values['mAP']) if values else 0} | " + " | ".join(cells) + " |")
+        values = found.get(row.name, {})
+        cells = [_cell(values[column]) if values else "not measured" for column in columns]
+        lines.append(f"| {row.name} | {len(values.get('mAP', []))} | " + " | ".join(cells) + " |")
     return "\n".join(lines), found
 
 
 def of_task(task: str, rows: list[Row], seeds: list[int]) -> set[tuple[str, int]]:
     """The runs (row, seed) of task "I/N"; a row that is scored again belongs to the task that trains its weights.
 
-    Raises:
-        UserError: the text names no task.
+    Raises UserError when the text names no task.
     """
     number, _, of = task.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):

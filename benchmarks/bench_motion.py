@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,25 +34,20 @@ def joints(repeats: int) -> Iterator[Result]:
     structure, device = body_structure(), choose_device(None)
     ours = BodyJoints(check_body(structure, "the synthetic body"), device=device)
     poses = np.random.default_rng(0).normal(0, 0.4, (8192, 156)).astype(np.float32)
+    names = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose")
 
-    def full_mesh(batch: int) -> Callable[[int], None]:
+    @torch.inference_mode()
+    def full_mesh(model: SMPLH, batch: int, frames: int) -> None:
+        for part in torch.from_numpy(poses[:frames]).to(device).split(batch):
+            model(**dict(zip(names, part.split([3, 63, 45, 45], dim=1), strict=True)))
+
+    for how, batch, frames in (("one frame at a time", 1, 32), ("in batches of 64", 64, 256)):
         model = SMPLH("", data_struct=Struct(**structure), use_pca=False, flat_hand_mean=True, batch_size=batch)
-        model.to(device)
-        names = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose")
-
-        def run(frames: int) -> None:
-            with torch.inference_mode():
-                for part in torch.from_numpy(poses[:frames]).to(device).split(batch):
-                    model(**dict(zip(names, part.split([3, 63, 45, 45], dim=1), strict=True)))
-
-        return run
-
-    for name, batch, frames in (("one frame at a time", 1, 32), ("in batches of 64", 64, 256)):
-        plain = full_mesh(batch)
-        fast, slow = in_turn(repeats, lambda: ours(poses), lambda run=plain, count=frames: run(count))
-        yield Result(f"joints, mesh {name}", "output frames/s", len(poses) / fast, frames / slow)
-        fast, slow = in_turn(repeats, lambda: ours(poses[::4]), lambda run=plain, count=frames: run(count))
-        yield Result(f"joints from 120 fps, mesh {name}", "output frames/s", len(poses) / 4 / fast, frames / 4 / slow)
+        plain = partial(full_mesh, model.to(device), batch, frames)
+        for what, step in (("joints", 1), ("joints from 120 fps", 4)):
+            fast, slow = in_turn(repeats, partial(ours, poses[::step]), plain)
+            rates = len(poses) / step / fast, frames / step / slow
+            yield Result(f"{what}, mesh {how}", "output frames/s", *rates)
 
 
 def prepare(repeats: int) -> Iterator[Result]:
@@ -60,17 +57,14 @@ def prepare(repeats: int) -> Iterator[Result]:
         data = Path(scratch)
         write_takes(data, distinct, takes, frames)
         files = sorted((data / "amass").rglob("*.npz"))
-        runs = iter(range(1000))
+        runs = itertools.count()
 
-        def command(workers: int) -> Callable[[], None]:
-            def run() -> None:
-                arguments = ["--amass", data / "amass", "--babel", data, "--actions", data / "actions.json"]
-                arguments += ["--name", "mine", "--body", "synthetic", "--workers", workers]
-                arguments += ["--out", data / str(next(runs))]
-                arguments = [sys.executable, "-m", "prepare.build", *map(str, arguments)]
-                subprocess.run(arguments, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-
-            return run
+        def command(workers: int) -> None:
+            arguments = ["--amass", data / "amass", "--babel", data, "--actions", data / "actions.json"]
+            arguments += ["--name", "mine", "--body", "synthetic", "--workers", workers]
+            arguments += ["--out", data / str(next(runs))]
+            line = [sys.executable, "-m", "prepare.build", *map(str, arguments)]
+            subprocess.run(line, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
         def load() -> None:
             for file in files:
@@ -78,7 +72,7 @@ def prepare(repeats: int) -> Iterator[Result]:
                     arrays["poses"]
 
         workers = os.cpu_count() or 1
-        many, one, plain = in_turn(max(1, repeats // 3), command(workers), command(1), load)
+        many, one, plain = in_turn(max(1, repeats // 3), partial(command, workers), partial(command, 1), load)
     seconds = takes * frames / 120
     yield Result(f"prepare, {workers} workers, of reading", "seconds of motion/s", seconds / many, seconds / plain)
     yield Result(f"prepare, {workers} workers, of one", "seconds of motion/s", seconds / many, seconds / one)

@@ -52,12 +52,12 @@ def train(repeats: int) -> Iterator[Result]:
         networks = PlainLocalizer(CLASSES), Localizer(CLASSES, released.model), Localizer(CLASSES, ours.model)
         plain, same, fast = (network.in_precision(precision).to(device) for network in networks)
         works = epoch(plain, random, released), epoch(same, random, released), epoch(fast, bucketed, ours)
-        slow, equal, quick = in_turn(repeats, *works)
-        memory = gpu_memory(*works)
-        for name, seconds, place in (("identical batches", equal, 1), ("bucketed", quick, 2)):
+        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
+        for place, name in ((1, "identical batches"), (2, "bucketed")):
             taken = memory and (memory[place], memory[0])
-            yield Result(f"train, {name}, {precision}", unit, frames / seconds, frames / slow, taken)
-        yield against_roofline(f"train, bucketed, {precision}", unit, frames, works[2], quick, roofline)
+            yield Result(f"train, {name}, {precision}", unit, frames / seconds[place], frames / seconds[0], taken)
+        name, least = f"train, bucketed, {precision}, against its roofline", roofline.seconds(works[2])
+        yield Result(name, unit, frames / seconds[2], frames / least)
 
 
 def train_compiled(repeats: int) -> Iterator[Result]:
@@ -69,10 +69,9 @@ def train_compiled(repeats: int) -> Iterator[Result]:
     for precision, _ in in_each_precision(device):
         torch.compiler.reset()  # nothing compiled for another precision is tried first
         torch.manual_seed(5)
-        plain, fast = PlainLocalizer(CLASSES), Localizer(CLASSES, ours.model)
-        plain, fast = (network.in_precision(precision).to(device) for network in (plain, fast))
-        quick = compiled(fast, ours.train)
-        works = epoch(quick, bucketed, ours), epoch(plain, random, released)
+        plain = PlainLocalizer(CLASSES).in_precision(precision).to(device)
+        fast = Localizer(CLASSES, ours.model).in_precision(precision).to(device)
+        works = epoch(compiled(fast, ours.train), bucketed, ours), epoch(plain, random, released)
         works += (epoch(torch.compile(plain, dynamic=True), random, released),)
         seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
         for place, name in ((1, "against eager"), (2, "both compiled")):
@@ -135,14 +134,8 @@ def infer(repeats: int) -> Iterator[Result]:
             works = partial(at_once, fast, batch), partial(one_by_one, plain, batch)
             quick, slow = in_turn(repeats, *works)
             yield Result(name, "frames/s", frames / quick, frames / slow, gpu_memory(*works))
-            yield against_roofline(name, "frames/s", frames, works[0], quick, roofline)
-
-
-def against_roofline(
-    name: str, unit: str, frames: int, work: Callable[[], object], seconds: float, roofline: Roofline
-) -> Result:
-    """Frames per second as measured, and as the roofline allows."""
-    return Result(f"{name}, against its roofline", unit, frames / seconds, frames / roofline.seconds(work))
+            least = roofline.seconds(works[0])
+            yield Result(f"{name}, against its roofline", "frames/s", frames / quick, frames / least)
 
 
 def random_batch(lengths: Iterable[int], device: torch.device, multiple: int = 1) -> Batch:
@@ -201,13 +194,12 @@ def _hits_by_sets(found: list[tuple[float, int, Segment]], true: list[list[Segme
     """Number of true positives: detections and true segments are compared as sets of frames."""
     taken: set[tuple[int, Segment]] = set()
     for _, k, (clip, start, end) in sorted(found, reverse=True):
-        frames, best, at = set(range(start, end)), 0.0, None
+        frames, overlaps = set(range(start, end)), {}
         for segment in true[k]:
             if segment[0] == clip and (k, segment) not in taken:
                 other = set(range(segment[1], segment[2]))
-                overlap = len(frames & other) / len(frames | other)
-                if overlap > best:
-                    best, at = overlap, segment
-        if at and best >= tiou:
-            taken.add((k, at))
+                overlaps[segment] = len(frames & other) / len(frames | other)
+        best = max(overlaps, key=overlaps.get, default=None)
+        if best and overlaps[best] >= tiou:
+            taken.add((k, best))
     return len(taken)

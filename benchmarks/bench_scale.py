@@ -27,7 +27,7 @@ from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, write_split, write_store
 
 ROOT = Path(__file__).parents[1]
-BABEL = 12_660, 366  # takes, and frames of each: 43 hours
+TAKES, FRAMES = 12_660, 366  # of BABEL, and frames of each: 43 hours
 SIZES = (1, 4, 16)
 CPU = torch.device("cpu")
 # Runs train.py until Adam's first step. Prints the seconds and the growth of memory in MB since the imports (Linux).
@@ -47,11 +47,10 @@ train.main()
 
 def start(repeats: int) -> Iterator[Result]:
     """From the end of the imports to the first training step. The baseline reads the whole file of joints."""
-    takes, frames = BABEL
-    for share in (16, 4, 1):
+    for takes in (TAKES // 16, TAKES // 4, TAKES):
         with tempfile.TemporaryDirectory() as scratch:
             data = Path(scratch)
-            write_data_set(data, takes // share, frames)
+            write_data_set(data, takes)
             (joints,) = (data / "skeletons-bench").glob("joints-*")
             measured: list[list[float]] = []
 
@@ -67,29 +66,28 @@ def start(repeats: int) -> Iterator[Result]:
             _, whole = in_turn(repeats, first_step, joints.read_bytes)
             seconds, memory = np.median(measured[1:], axis=0)
             size = joints.stat().st_size / 2**20
-            what = f"start, {takes // share:,} takes, to the first step beyond imports"
+            what = f"start, {takes:,} takes, to the first step beyond imports"
             yield Result(f"{what}; reading all joints", "s (less)", seconds, whole)
             yield Result(f"{what}; all joints", "MB (less)", memory, size)
 
 
-def write_data_set(folder: Path, takes: int, frames: int) -> None:
-    """A store of `takes` clips of `frames` frames of one random walk, and a split `bench` of four classes over it."""
-    walk = np.random.default_rng(0).normal(0, 0.01, (frames, NUM_JOINTS, 3)).cumsum(0).astype(np.float32)
+def write_data_set(folder: Path, takes: int) -> None:
+    """A store of `takes` clips of the same random walk, and a split `bench` of four classes over it."""
+    walk = np.random.default_rng(0).normal(0, 0.01, (FRAMES, NUM_JOINTS, 3)).cumsum(0).astype(np.float32)
     walk += np.random.default_rng(1).normal(0, 0.3, (NUM_JOINTS, 3)).astype(np.float32)
     clips, ids = [], {"train": [], "val": []}
     for number in range(takes):
         subset = "val" if number % 4 == 0 else "train"
-        facts = {"feat_p": "A/B/x.npz", "fps": 30.0, "duration": frames / FPS, "source": {}}
-        clips.append(Clip(sid=str(number), subset=subset, start=number * frames, frames=frames, **facts))
-        ids[subset].append((str(number), frames))
+        facts = {"feat_p": "A/B/x.npz", "fps": 30.0, "duration": FRAMES / FPS, "source": {}}
+        clips.append(Clip(sid=str(number), subset=subset, start=number * FRAMES, frames=FRAMES, **facts))
+        ids[subset].append((str(number), FRAMES))
     (folder / "skeletons-bench").mkdir()
     write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})
-    labels = np.zeros((CLASSES, frames, CLASSES), bool)
-    for label in range(CLASSES):
-        labels[label, : frames // 2, label] = True
+    labels = np.zeros((CLASSES, FRAMES, CLASSES), bool)
+    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # clip n % 4 has class n % 4 in its first half
     facts = {"name": "bench", "classes": ["walk", "run", "turn", "wave"], "skeletons": "skeletons-bench"}
     every = [labels[number % CLASSES] for number in range(takes)]
-    write_split(folder / "bench", ids, every, [np.ones(frames, bool)] * takes, facts)
+    write_split(folder / "bench", ids, every, [np.ones(FRAMES, bool)] * takes, facts)
 
 
 def scale(repeats: int) -> Iterator[Result]:

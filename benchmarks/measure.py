@@ -11,17 +11,13 @@ import torch
 
 
 class Result(NamedTuple):
-    """One row of the table.
-
-    ours, baseline: amounts of `unit`. More is better, unless `unit` says less.
-    memory: GiB of GPU memory at most, of ours and of the baseline; None where no GPU was used.
-    """
+    """One row of the table."""
 
     name: str
-    unit: str
+    unit: str  # of ours and of the baseline; more is better, unless it says less
     ours: float
     baseline: float
-    memory: tuple[float, float] | None = None
+    memory: tuple[float, float] | None = None  # GiB at most, of ours and of the baseline; None without a GPU
 
     @property
     def ratio(self) -> float:

@@ -52,10 +52,9 @@ class PlainGraphConv(nn.Module):
             nn.init.normal_(layer.weight, std=math.sqrt(2 / (out_channels * in_channels * 3)))
         self.bn = nn.BatchNorm2d(out_channels)
         nn.init.constant_(self.bn.weight, 1e-6)
+        self.down = nn.Identity()
         if in_channels != out_channels:
             self.down = nn.Sequential(conv(in_channels, out_channels), nn.BatchNorm2d(out_channels))
-        else:
-            self.down = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, V) → (B, C_out, T, V)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -31,16 +32,11 @@ CHANNELS, TAPS, FRAMES, JOINTS = 128, 9, 256, 25
 
 
 class Roofline(NamedTuple):
-    """Rates of a device.
+    """Rates of a device."""
 
-    products: operations a second in a large matrix product.
-    convolutions: operations a second in a large temporal convolution.
-    bandwidth: bytes a second, read and written.
-    """
-
-    products: float
-    convolutions: float
-    bandwidth: float
+    products: float  # operations a second in a large matrix product
+    convolutions: float  # operations a second in a large temporal convolution
+    bandwidth: float  # bytes a second, read and written
 
     @classmethod
     def measure(cls, device: torch.device, dtype: torch.dtype) -> Roofline:
@@ -53,19 +49,16 @@ class Roofline(NamedTuple):
         here, there = torch.zeros(2, numbers, device=device)
 
         @torch.inference_mode()
-        def convolve() -> None:
+        def repeat(operation: Callable[..., object], *operands: Tensor, **options: object) -> None:
             for _ in range(times):
-                F.conv2d(features, weight, padding=(TAPS // 2, 0))
+                operation(*operands, **options)
 
-        def multiply() -> None:
-            for _ in range(times):
-                torch.mm(a, b, out=product)
-
-        def copy() -> None:
-            for _ in range(times):
-                there.copy_(here)
-
-        of_products, of_convolutions, of_copies = in_turn(3, multiply, convolve, copy)
+        of_products, of_convolutions, of_copies = in_turn(
+            3,
+            partial(repeat, torch.mm, a, b, out=product),
+            partial(repeat, F.conv2d, features, weight, padding=(TAPS // 2, 0)),
+            partial(repeat, there.copy_, here),
+        )
         return cls(
             times * 2 * side**3 / of_products,
             times * 2 * clips.numel() * CHANNELS * TAPS / of_convolutions,

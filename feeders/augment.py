@@ -17,13 +17,10 @@ MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[
 
 
 def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) -> Batch:
-    """Exchange left and right in some clips, and change the size of every body.
+    """Exchange left and right in a clip with probability `mirror`. Change body sizes by a fraction of up to `scale`.
 
-    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank.
-
-    Args:
-        mirror: probability that a clip is mirrored. After normalisation x points from left to right, so x becomes -x.
-        scale: largest change of body size, as a fraction.
+    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank. After normalisation
+    x points from left to right, so a mirrored clip gets -x.
     """
     if not mirror and not scale:
         return batch

@@ -19,46 +19,30 @@ from utils.skeleton import NUM_JOINTS
 
 @dataclass
 class Batch:
-    """What the network receives from the feeders.
+    """What the network receives from the feeders."""
 
-    Attributes:
-        joints: (N, C, T, V, M) float32 metres, zeros in the padding and for people who are absent.
-        mask: (N, T) bool, real frames first.
-        lengths: (N,) int64, real frames of each clip.
-        video_labels: (N, K) float32.
-        index: (N,) int64, indices in the dataset; always on the CPU.
-        pseudo: pseudo-labels (N, T, K+1) float32 and which clips have any, (N,) bool; None before refinement starts.
-    """
-
-    joints: Tensor
-    mask: Tensor
-    lengths: Tensor
-    video_labels: Tensor
-    index: Tensor
+    joints: Tensor  # (N, C, T, V, M) float32 metres, zeros in the padding and for people who are absent
+    mask: Tensor  # (N, T) bool, real frames first
+    lengths: Tensor  # (N,) int64, real frames of each clip
+    video_labels: Tensor  # (N, K) float32
+    index: Tensor  # (N,) int64, indices in the dataset; always on the CPU
+    # Pseudo-labels (N, T, K+1) float32 and which clips have any, (N,) bool; None before refinement starts
     pseudo: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`. Copies to a GPU run in the background."""
-        batch = self.pin_memory() if device.type == "cuda" else self
-        return batch._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, which background copies to a GPU need."""
-        return self._map(Tensor.pin_memory)
+        def move(tensor: Tensor) -> Tensor:
+            tensor = tensor.pin_memory() if device.type == "cuda" else tensor  # needed by background copies
+            return tensor.to(device, non_blocking=True)
 
-    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         pseudo = tuple(map(move, self.pseudo)) if self.pseudo else None
         moved = map(move, (self.joints, self.mask, self.lengths, self.video_labels))
         return Batch(*moved, index=self.index, pseudo=pseudo)
 
 
 def collate(samples: list[Sample], classes: int, frames: int | None = None) -> Batch:
-    """Make one batch of clips, padded with zeros to T frames.
-
-    Args:
-        classes: number K of action classes.
-        frames: T; None: the length of the longest clip. Without samples it must be given.
-    """
+    """Make one batch of clips with K `classes`, padded with zeros to T `frames`. None: those of the longest clip."""
     N, C = len(samples), 3
     lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
     T = int(lengths.max()) if frames is None else frames
@@ -72,20 +56,17 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
     return Batch(*map(torch.from_numpy, (joints, mask, lengths, video_labels, index)))
 
 
+@dataclass
 class Loader:
     """Loads batches in order. One thread loads the next batch while the caller uses the current one.
 
     Loading uses NumPy only. PyTorch operations in this thread would start their own threads, which compete with the
     threads of the network.
-
-    Args:
-        clips: the clips to load.
-        sampler: gives an item for each batch of a pass over the clips.
-        load: makes the batch of an item.
     """
 
-    def __init__(self, clips: SkeletonClips, sampler: Collection[Any], load: Callable[[Any], Any]) -> None:
-        self.clips, self.sampler, self.load = clips, sampler, load
+    clips: SkeletonClips
+    sampler: Collection[Any]  # an item for each batch of a pass over the clips
+    load: Callable[[Any], Any]  # makes the batch of an item
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -102,32 +83,31 @@ class Loader:
                 yield ready.result()
 
 
+@dataclass
 class TrainBatches:
     """Random batches of all clips for every epoch. Seed and epoch alone decide them.
 
     With bucketing, a batch has clips of similar length: clips are sorted by length, each one is moved up or down that
-    order by a random distance, the order is cut into batches, and the batches are shuffled.
+    order by a random distance, the order is cut into batches, and the batches are shuffled. The distance is at most
+    `mix`, as a fraction of all clips, or one batch if that is more. So the batches of a small dataset also differ
+    between epochs.
 
-    Args:
-        lengths: (N,) frames of each clip.
-        mix: largest distance, as a fraction of all clips. If that is less than a batch, the distance is up to one
-            batch, so that the batches of a small dataset also differ between epochs.
-        drop_last: drop the incomplete last batch.
-
-    Raises:
-        UserError: no batch is left, because there are fewer clips than one batch has.
+    Raises UserError when no batch is left, because there are fewer clips than one batch has.
     """
 
-    def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, bucketing: bool, mix: float, drop_last: bool
-    ) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.bucketing, self.mix = bucketing, mix
-        whole, rest = divmod(len(lengths), batch_size)
-        self.count = whole if drop_last or not rest else whole + 1
+    lengths: np.ndarray  # (N,) frames of each clip
+    batch_size: int
+    seed: int
+    bucketing: bool
+    mix: float
+    drop_last: bool  # drop the incomplete last batch
+
+    def __post_init__(self) -> None:
+        whole, rest = divmod(len(self.lengths), self.batch_size)
+        self.count = whole if self.drop_last or not rest else whole + 1
         if self.count == 0:
             raise UserError(
-                f"{len(lengths)} training clips make no batch of train.batch_size = {batch_size} clips, and "
+                f"{len(self.lengths)} training clips make no batch of train.batch_size = {self.batch_size} clips, and "
                 "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
             )
 
@@ -164,8 +144,8 @@ def balance(costs: list[float], groups: int) -> list[list[int]]:
     """
     members: list[list[int]] = [[] for _ in range(groups)]
     totals = [0.0] * groups
-    for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        least = min(range(groups), key=lambda group: (totals[group], len(members[group]), group))
+    for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        least = min(range(groups), key=lambda group: (totals[group], len(members[group])))
         members[least].append(i)
         totals[least] += costs[i]
     return [sorted(group) for group in members]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,46 +25,34 @@ class Sample:
     index: int
 
 
+@dataclass(eq=False)
 class SkeletonClips:
     """The clips of one subset of a split under a label policy, in the order of the split. Joints are memory-mapped.
 
-    Args:
-        subset: "train" or "val".
-        normalization: "upright" or "released" (`feeders.normalize`).
-        clip_ids: only these of the subset's clips, in this order; None: all.
-        frame_step: the network sees every frame_step-th frame.
-
-    Attributes:
-        clip_ids: list of N ids; the index of a clip is its place in this list.
-        classes: tuple of K names.
-        lengths: (N,) int64 frames that the network sees.
-        video_labels: (N, K) bool.
-
-    Raises:
-        UserError: no clip is left.
+    Raises UserError when no clip is left.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        subset: str,
-        policy: LabelPolicy,
-        normalization: str,
-        clip_ids: list[str] | None = None,
-        frame_step: int = 1,
-    ) -> None:
-        self.split, self.subset, self.policy, self.normalization = split, subset, policy, normalization
-        self.classes, self.frame_step = split.classes, frame_step
-        wanted = split.clip_ids(subset) if clip_ids is None else clip_ids
-        labels = {sid: self._labels(sid) for sid in wanted}
-        self.clip_ids = [sid for sid in wanted if labels[sid] is not None]
-        if not self.clip_ids:
+    split: Split
+    subset: str  # "train" or "val"
+    policy: LabelPolicy
+    normalization: str  # "upright" or "released" (`feeders.normalize`)
+    clip_ids: list[str] | None = None  # None: all of the subset; those that the policy leaves out are removed
+    frame_step: int = 1  # the network sees every frame_step-th frame
+
+    def __post_init__(self) -> None:
+        split, self.classes = self.split, self.split.classes  # K names
+        wanted = split.clip_ids(self.subset) if self.clip_ids is None else self.clip_ids
+        labels = {sid: found for sid in wanted if (found := self._labels(sid)) is not None}
+        if not labels:
+            limit = f"within data.max_frames = {self.policy.max_frames} frames"
             raise UserError(
-                f"{split.folder}: no {subset} clip has a label of {', '.join(split.classes)} within "
-                f"data.max_frames = {policy.max_frames} frames; look at its split.json for what was left out and why"
+                f"{split.folder}: no {self.subset} clip has a label of {', '.join(self.classes)} {limit}; "
+                "look at its split.json for what was left out and why"
             )
-        self.lengths = np.array([math.ceil(len(labels[sid]) / frame_step) for sid in self.clip_ids])
-        self.video_labels = np.stack([labels[sid].any(axis=0) | split.untimed(sid) for sid in self.clip_ids])
+        self.clip_ids = list(labels)  # N ids; the index of a clip is its place here
+        self.lengths = np.array([math.ceil(len(found) / self.frame_step) for found in labels.values()])  # (N,) frames
+        video_labels = [found.any(axis=0) | split.untimed(sid) for sid, found in labels.items()]
+        self.video_labels = np.stack(video_labels)  # (N, K) bool
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -93,8 +81,7 @@ class SkeletonClips:
 
     def only(self, indices: np.ndarray) -> SkeletonClips:
         """A dataset of these clips alone; indices start from 0 again."""
-        clip_ids = [self.clip_ids[i] for i in indices]
-        return SkeletonClips(self.split, self.subset, self.policy, self.normalization, clip_ids, self.frame_step)
+        return replace(self, clip_ids=[self.clip_ids[i] for i in indices])
 
 
 def network_input(joints: np.ndarray, normalization: str) -> Tensor:
@@ -104,13 +91,9 @@ def network_input(joints: np.ndarray, normalization: str) -> Tensor:
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """Split the clips at random into a training part and a held-out part.
+    """Split the clips at random into a training part and a held-out part, which is about this `share` of them.
 
-    Args:
-        share: held-out fraction of the clips. 0: nothing is held out. Otherwise both parts have at least one clip.
-
-    Raises:
-        UserError: there is only one clip.
+    With a share of 0, nothing is held out. Otherwise both parts have a clip. Raises UserError when there is only one.
     """
     if share == 0:
         return clips, None

@@ -6,7 +6,9 @@ passes. A micro-batch is what one rank computes in one pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,47 +24,29 @@ COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that 
 
 
 class MicroBatch(NamedTuple):
-    """The clips of a micro-batch, and the facts about all ranks that training needs.
-
-    Attributes:
-        local: indices of this rank's clips in the dataset; may be empty.
-        padded: T to which these clips are padded.
-        weights: of this rank's losses.
-        frames: real frames of all ranks in this pass.
-        last: whether the optimizer steps after this pass.
-    """
+    """The clips of a micro-batch, and the facts about all ranks that training needs."""
 
     epoch: int
-    local: list[int]
-    padded: int
-    weights: LossWeights
-    frames: int
-    last: bool
+    local: list[int]  # indices of this rank's clips in the dataset; may be empty
+    padded: int  # T to which these clips are padded
+    weights: LossWeights  # of this rank's losses
+    frames: int  # real frames of all ranks in this pass
+    last: bool  # whether the optimizer steps after this pass
 
 
+@dataclass
 class MicroBatches:
-    """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames.
+    """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames."""
 
-    Args:
-        batches: the batches of the optimizer steps.
-        accumulate: passes in a step.
-        mask_padding: padded frames do not count in the losses. If they count, all clips of a step are padded to the
-            same length.
-        multiple: T is rounded up to a multiple of this, if padding is masked.
-    """
+    batches: TrainBatches  # of the optimizer steps
+    accumulate: int  # passes in a step
+    mask_padding: bool  # padded frames do not count in the losses; if they count, all clips of a step have the same T
+    multiple: int = 1  # if padding is masked, T is rounded up to a multiple of this
+    rank: int = 0
+    ranks: int = 1
 
-    def __init__(
-        self,
-        batches: TrainBatches,
-        accumulate: int,
-        mask_padding: bool,
-        multiple: int = 1,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        self.batches, self.lengths = batches, batches.lengths
-        self.accumulate, self.mask_padding, self.multiple = accumulate, mask_padding, multiple
-        self.rank, self.ranks = rank, ranks
+    def __post_init__(self) -> None:
+        self.lengths = self.batches.lengths
         self.start_epoch(0, np.ones(len(self.lengths), bool))
 
     def start_epoch(self, epoch: int, labelled: np.ndarray) -> None:
@@ -84,9 +68,13 @@ class MicroBatches:
     def _micro_batch(self, by_rank: list[list[int]], step: list[int], last: bool) -> MicroBatch:
         """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `step`: the clips of the batch."""
         local, together = by_rank[self.rank], sum(by_rank, [])
-        padded = [self._padded(clips, step) for clips in by_rank]  # T of each rank
-        # Without masked padding all clips have the same length, so each clip counts as one
-        counted = self.lengths if self.mask_padding else np.ones_like(self.lengths)
+        if self.mask_padding:
+            longest = [int(self.lengths[clips].max(initial=1)) for clips in by_rank]
+            padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
+            counted = self.lengths
+        else:  # all clips have the same length, so each clip counts as one
+            padded = [int(self.lengths[step].max())] * self.ranks
+            counted = np.ones_like(self.lengths)
         with_labels = self.lengths * self.labelled
         weights = LossWeights(
             clips=len(local) / len(step),
@@ -97,12 +85,6 @@ class MicroBatches:
         )
         frames = int(self.lengths[together].sum())
         return MicroBatch(self.epoch, local, padded[self.rank], weights, frames, last)
-
-    def _padded(self, clips: list[int], step: list[int]) -> int:
-        if not self.mask_padding:
-            return int(self.lengths[step].max())
-        longest = int(self.lengths[clips].max(initial=1))
-        return -(-longest // self.multiple) * self.multiple
 
 
 def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:

@@ -23,7 +23,7 @@ from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
-from utils.run import CHECKPOINTS, FORMAT, read_history, rotate_checkpoints
+from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history, rotate_checkpoints
 
 
 class Weights(BaseModel):
@@ -52,8 +52,7 @@ class Training(Weights):
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project, or weights of the released code, without running any code in the file.
 
-    Raises:
-        UserError: the file is missing, damaged, or holds more than tensors and plain containers.
+    Raises UserError when the file is missing, damaged, or holds more than tensors and plain containers.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/best.pt")
@@ -76,13 +75,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def last_good(folder: Path) -> dict[str, Any] | None:
     """The newest undamaged checkpoint of a run, with settings under today's names. None if no epoch has ended.
 
-    Raises:
-        UserError: all checkpoints of the run are damaged or missing.
+    Raises UserError when all checkpoints of the run are damaged or missing.
     """
     problems = []
-    for path in (folder / name for name in CHECKPOINTS):
-        if not path.exists():
-            continue
+    for path in filter(Path.exists, (folder / name for name in CHECKPOINTS)):
         try:
             checkpoint = load_checkpoint(path)
             check_contents(checkpoint, Training, path)
@@ -102,10 +98,8 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
     if finished > 1 or (folder / "results.json").exists():  # a kill while the first epoch is saved leaves one row
-        raise UserError(
-            f"{folder}: has finished {finished} epochs, but last.pt and previous.pt are missing; "
-            "put a copy of one back, or start a new run in another --work-dir"
-        )
+        missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
+        raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
     print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")
     return None
 
@@ -113,10 +107,8 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
     """The network in `path`, and `settings` with the model and the data policy of its training.
 
-    Released weights hold no settings. For them, `settings` is returned unchanged.
-
-    Raises:
-        UserError: the file is missing or damaged, was trained for other `classes`, or does not fit.
+    Released weights hold no settings. For them, `settings` is returned unchanged. Raises UserError when the file is
+    missing or damaged, was trained for other `classes`, or does not fit.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
@@ -135,8 +127,7 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
 def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
     """The network in a checkpoint of this project, the settings of its training, its classes and its `skeletons`.
 
-    Raises:
-        UserError: the file is missing or damaged, or holds weights alone.
+    Raises UserError when the file is missing or damaged, or holds weights alone.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
@@ -145,11 +136,7 @@ def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...], dict
 
 
 def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: Path) -> None:
-    """Compare the entries of a checkpoint of this project with the table of its format.
-
-    Raises:
-        UserError: an entry is missing, of another type or has an impossible value.
-    """
+    """Raise UserError when an entry of a checkpoint is missing, of another type than `expected`, or impossible."""
     try:
         expected.model_validate(checkpoint)
     except ValidationError as error:
@@ -165,8 +152,7 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
         checkpoint, expected: both have the entries model, optimizer and pseudo_labels.
         parameters: of the network. Adam's moments have their shapes, but `expected` has none before the first step.
 
-    Raises:
-        UserError: the weights, Adam's moments or the history of pseudo-labels do not fit.
+    Raises UserError when the weights, Adam's moments or the history of pseudo-labels do not fit.
     """
     moments = {i: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(parameters)}
     wanted = _flat({**expected, "optimizer": {"state": moments}})

@@ -50,11 +50,8 @@ def score_clips(
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
     """Score every clip of some batches with the first view.
 
-    Args:
-        change_penalty: above 0: scores are averaged over pieces of steady motion (model/change_points.py).
-
-    Yields:
-        The clip's index in the data set, and its frame_probs (T, K+1) without padding and video_probs (K+1,).
+    Yields the clip's index in the data set, and its frame_probs (T, K+1) without padding and video_probs (K+1,).
+    With a `change_penalty` above 0, scores are averaged over pieces of steady motion (model/change_points.py).
     """
     network = for_inference(model)
     for batch in batches:
@@ -73,18 +70,12 @@ def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
 
 
 class ScoredWindow(NamedTuple):
-    """Scores of consecutive frames of a recording. Windows share no frame.
+    """Scores of consecutive frames of a recording. Windows share no frame."""
 
-    frame_probs: (T, K+1), background last.
-    gated: frame_probs, with zeros for each class whose video probability in the window is too low for a detection.
-    features: (T, C) of the backbone, interpolated to every frame.
-    video_probs: (K+1,) of the last window that contributed.
-    """
-
-    frame_probs: np.ndarray
-    gated: np.ndarray
-    features: np.ndarray
-    video_probs: np.ndarray
+    frame_probs: np.ndarray  # (T, K+1), background last
+    gated: np.ndarray  # frame_probs, with zeros for the classes of the window whose video probability is too low
+    features: np.ndarray  # (T, C) of the backbone, interpolated to every frame
+    video_probs: np.ndarray  # (K+1,) of the last window that contributed
 
 
 def windows(frames: int, longest: int) -> list[tuple[int, int]]:
@@ -146,14 +137,12 @@ def _score(
     model: Localizer, joints: Tensor, settings: EvalSettings, device: torch.device, step: int
 ) -> tuple[np.ndarray, ...]:
     """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
-    frames = joints.shape[1]
-    joints = joints[:, ::step]
+    frames, joints = joints.shape[1], joints[:, ::step]
     T = joints.shape[1]
     lengths = torch.tensor([T], device=device)
     output = model(joints.unsqueeze(0).to(device), torch.ones(1, T, dtype=torch.bool, device=device), lengths)
-    frame_probs, video_probs = (
-        probs[0].float().cpu() for probs in (output.views[0].frame_probs, output.views[0].video_probs)
-    )
+    view = output.views[0]
+    frame_probs, video_probs = (probs[0].float().cpu() for probs in (view.frame_probs, view.video_probs))
     frame_probs = averaged(frame_probs, joints, settings.change_penalty)
     features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
     gated = frame_probs * (video_probs >= settings.min_video_score)

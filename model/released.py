@@ -67,11 +67,10 @@ def places(model: Localizer) -> dict[str, Place]:
 def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) -> None:
     """Copy a released state into `model`.
 
-    Raises:
-        UserError: names the tensors that are missing, unknown or of another shape. Nothing has been copied then.
+    Raises UserError, which names the tensors that are missing, unknown or of another shape, before anything is copied.
     """
-    state = {str(name).removeprefix("module."): t for name, t in state.items()}  # saved under DataParallel
-    state = {name: _squeezed(t) for name, t in state.items() if not name.startswith(UNUSED)}
+    state = {str(name).removeprefix("module."): _squeezed(t) for name, t in state.items()}  # saved under DataParallel
+    state = {name: t for name, t in state.items() if not name.startswith(UNUSED)}
     table = places(model)
     own = model.state_dict()
     refuse_misfit(state, {name: _squeezed(place.of(own)) for name, place in table.items()}, origin)
@@ -109,8 +108,7 @@ def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], origin: str) -> None:
     """Compare named tensors with the expected ones.
 
-    Raises:
-        UserError: lists tensors that are missing, unknown or of another shape, and says what fits.
+    Raises UserError, which lists tensors that are missing, unknown or of another shape, and says what fits.
     """
     problems = [f"missing {name}" for name in expected.keys() - found.keys()]
     problems += [f"unknown {name}" for name in found.keys() - expected.keys()]
@@ -121,11 +119,10 @@ def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], o
         elif tensor.shape != wanted.shape:
             problems.append(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(wanted.shape)}")
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in sorted(problems)[:MISFITS_SHOWN])
         rest = len(problems) - MISFITS_SHOWN
+        listed = sorted(problems)[:MISFITS_SHOWN] + ([f"… and {rest} more"] if rest > 0 else [])
         raise UserError(
-            f"{origin}: these weights do not fit the network:{listed}"
-            + (f"\n  … and {rest} more" if rest > 0 else "")
+            "\n  ".join([f"{origin}: these weights do not fit the network:", *listed])
             + "\nExpected a whole checkpoint of this project or of the released code, of the same number of "
             "classes (data.split) and model.width."
         )

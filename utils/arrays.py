@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,32 +66,28 @@ def _verify(path: Path) -> None:
     # A user cannot set the time of change, so a copy and a file whose other time was set back are verified again
     state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode()
     with _note(path) as note:
-        if note and note.read() == state:
+        if note.read() == state:
             return
         if not path.stem.endswith(f"-{_digest(path)[:12]}"):
             raise unusable(path, "its content is damaged: its SHA-256 is not the one in its name")
-        if note:
-            with suppress(OSError):  # a full disk: the file is verified again next time
-                note.truncate(0)
-                note.write(state)
+        with suppress(OSError):  # a full disk: the file is verified again next time
+            note.truncate(0)
+            note.write(state)
 
 
-@contextmanager
-def _note(path: Path) -> Iterator[BinaryIO | None]:
-    """The open note of a file; None where it cannot be written. Other processes wait, so only one reads the file."""
+def _note(path: Path) -> BinaryIO:
+    """The open note of a file; in memory where none can be kept. Other processes wait, so only one reads the file."""
     name = hashlib.sha256(os.fsencode(f"{socket.gethostname()}:{os.path.realpath(path)}")).hexdigest()[:32]
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "skeleton-wtal").expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         note = (folder / name).open("ab+", buffering=0)
     except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
-        yield None
-        return
-    with note:
-        with suppress(OSError):  # a disk without locks
-            fcntl.flock(note, fcntl.LOCK_EX)
-        note.seek(0)
-        yield note
+        return io.BytesIO()
+    with suppress(OSError):  # a disk without locks
+        fcntl.flock(note, fcntl.LOCK_EX)
+    note.seek(0)
+    return note
 
 
 def _digest(path: Path) -> str:

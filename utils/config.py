@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from utils.errors import UserError, nearest, shown
-from utils.manifest import plain_name
+from utils.manifest import Entries, plain_name
 from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
@@ -61,13 +61,7 @@ def _rising_list(of: type) -> type:
     return Annotated[list[of], Field(min_length=1, max_length=100), AfterValidator(_rising)]
 
 
-class Group(BaseModel):
-    """A group of settings: exact types, no unknown key, read-only."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class DataSettings(Group):
+class DataSettings(Entries):
     """The clips, their labels, and how they are batched."""
 
     root: Annotated[str, Field(min_length=1)]
@@ -86,7 +80,7 @@ class DataSettings(Group):
     drop_last: bool
 
 
-class ModelSettings(Group):
+class ModelSettings(Entries):
     """The network, and two switches that bring back faults of the released code."""
 
     streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1), AfterValidator(_different)]
@@ -98,7 +92,7 @@ class ModelSettings(Group):
     detach_second_view: bool
 
 
-class LossSettings(Group):
+class LossSettings(Entries):
     """Weights of the loss terms."""
 
     multi_view: NonNegative
@@ -107,7 +101,7 @@ class LossSettings(Group):
     mil_when_refining: NonNegative
 
 
-class RefineSettings(Group):
+class RefineSettings(Entries):
     """Frame-level label refinement."""
 
     start: Annotated[int, Field(ge=0, le=MOST), AfterValidator(_after_an_epoch)]
@@ -119,7 +113,7 @@ class RefineSettings(Group):
     zero_start: bool
 
 
-class TrainSettings(Group):
+class TrainSettings(Entries):
     """Optimizer and training loop."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -137,7 +131,7 @@ class TrainSettings(Group):
     timeout: Positive
 
 
-class EvalSettings(Group):
+class EvalSettings(Entries):
     """From frame probabilities to detections, and their evaluation."""
 
     every: Count
@@ -154,7 +148,7 @@ class EvalSettings(Group):
     tious: _rising_list(PositiveShare)
 
 
-class Settings(Group):
+class Settings(Entries):
     """All groups of settings. `load` builds them."""
 
     data: DataSettings
@@ -168,10 +162,8 @@ class Settings(Group):
 def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
     """Settings of base.yaml, changed by the config files `paths`, then by assignments such as "train.epochs=20".
 
-    Later files and assignments win.
-
-    Raises:
-        UserError: a file is missing or is no YAML mapping; a key is unknown; a value has a wrong type or range.
+    Later files and assignments win. Raises UserError when a file is missing or is no YAML mapping, a key is unknown, or
+    a value has a wrong type or range.
     """
     merged = read_groups(BASE)
     source = {}  # "group.name": where its value came from
@@ -192,8 +184,7 @@ def from_dict(
 ) -> Settings:
     """Check a dictionary of all settings. Messages name where a setting came from: its `source`, or else `origin`.
 
-    Raises:
-        UserError: a setting is missing or unknown, or its value has a wrong type or range.
+    Raises UserError when a setting is missing or unknown, or its value has a wrong type or range.
     """
     try:
         return Settings.model_validate(values)
@@ -258,7 +249,7 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
 
 def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
     """One line about a wrong setting: where it stands, what was found, what was expected."""
-    key = ".".join(str(part) for part in problem["loc"][:2])
+    key = ".".join(map(str, problem["loc"][:2]))
     where = source.get(key, origin)
     if problem["type"] == "missing":
         return f"{where}: has no {key}; it was written by another version of this project"

@@ -15,8 +15,7 @@ from utils.errors import UserError
 def choose_device(name: str | None) -> torch.device:
     """The device that the user named. Without a name: a GPU if there is one, one GPU for each rank.
 
-    Raises:
-        UserError: the device does not exist, or there are fewer GPUs than ranks.
+    Raises UserError when the device does not exist, or there are fewer GPUs than ranks.
     """
     ranks = distributed.size()
     if name and name.startswith("cuda:") and ranks > 1:

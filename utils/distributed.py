@@ -38,22 +38,15 @@ _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds
 class LossWeights(NamedTuple):
     """Weights that turn this rank's mean losses into its contribution to the mean over the full optimizer step.
 
-    The defaults are for a single process that computes the whole batch at once.
-
-    Attributes:
-        clips: clips of this rank / clips of the step.
-        labelled_frames: frames with pseudo-labels of this rank / of the step.
-        multi_view: frames of all ranks in this pass / frames of the step. The multi-view loss chooses its frames among
-            those of all ranks.
-        frames: number of frames of all ranks in this pass; None: count the mask.
-        rows: largest N·T of a rank. For the multi-view loss, every rank sends that many values. None: this rank's N·T.
+    The defaults are for a single process that computes the whole batch at once. The multi-view loss chooses its frames
+    among those of all ranks in a pass. For it, every rank sends `rows` values.
     """
 
-    clips: float = 1.0
-    labelled_frames: float = 1.0
-    multi_view: float = 1.0
-    frames: int | None = None
-    rows: int | None = None
+    clips: float = 1.0  # clips of this rank / clips of the step
+    labelled_frames: float = 1.0  # frames with pseudo-labels of this rank / of the step
+    multi_view: float = 1.0  # frames of all ranks in this pass / frames of the step
+    frames: int | None = None  # number of frames of all ranks in this pass; None: count the mask
+    rows: int | None = None  # largest N·T of a rank; None: this rank's N·T
 
 
 def rank() -> int:
@@ -137,8 +130,7 @@ def is_loss_of_a_rank(error: BaseException) -> bool:
 def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Module:
     """`model` for training: its gradients are averaged over ranks.
 
-    Args:
-        own_statistics: each rank has its own batch-norm statistics; all ranks then continue with the main rank's.
+    With `own_statistics`, each rank has its own batch-norm statistics; all ranks then continue with the main rank's.
     """
     if size() == 1:
         return model

@@ -28,12 +28,9 @@ def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
     without locks, a warning is printed and the work goes on. The mere presence of a file is not used as a lock, because
     the file would remain when a process is killed.
 
-    Args:
-        work: what the folder is used for, such as "preparation", for the message.
-        remedy: what the user can do instead of waiting, such as "choose another --out".
-
-    Raises:
-        UserError: another process has locked the folder. The message says which one, and since when.
+    Raises UserError when another process has locked the folder. The message says which one and since when, what the
+    folder is used for (`work`, such as "preparation"), and what the user can do instead of waiting (`remedy`, such as
+    "choose another --out").
     """
     path = folder / NAME
     with path.open("a+", encoding="utf-8", errors="replace") as file:

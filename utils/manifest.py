@@ -31,7 +31,7 @@ Seconds = Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Entries(BaseModel):
-    """Entries of a JSON file: exact types, no unknown entry, read-only."""
+    """Entries of a JSON file, or settings: exact types, no unknown entry, read-only."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

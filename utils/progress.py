@@ -16,12 +16,9 @@ Item = TypeVar("Item")
 def progress(
     items: Iterable[Item], title: str, unit: str, total: int | None = None, silent: bool = False
 ) -> Iterator[Item]:
-    """The `items`, with progress shown on stderr. A line tells how long the whole loop will take.
+    """The `items`, with progress shown on stderr unless `silent`. A line tells how long the whole loop will take.
 
-    Args:
-        unit: what one item is, such as "batch"; its plural ends in s or es.
-        total: number of items; None: their len().
-        silent: show nothing. Of several ranks only the main one shows progress.
+    `unit` is what one item is, such as "batch". Items without a len() need their number `total`.
     """
     if silent or sys.stderr.isatty():
         yield from tqdm(items, title, total, leave=False, unit=unit, disable=silent)

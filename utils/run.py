@@ -35,6 +35,7 @@ FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("next.pt", "last.pt", "previous.pt")  # newest first; next.pt is there only while an epoch is saved
 REMAINS = {lock.NAME, "config.yaml.tmp"}  # files of a command that was killed before its run had begun
 MAY_CHANGE = OF_MACHINE | {"train.epochs"}  # when a run is resumed
+NEW_RUN = "start a new run in another --work-dir"  # the end of messages about a run that cannot be resumed
 
 
 class Run:
@@ -46,9 +47,8 @@ class Run:
         resume: continue the run in the folder; otherwise the folder must be new or empty.
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
-    Raises:
-        UserError: the folder holds a run and `resume` is false; or the run has other settings, other data or more
-            epochs; or its config.yaml was edited.
+    Raises UserError when the folder holds a run and `resume` is false, when the run has other settings, other data or
+    more epochs, or when its config.yaml was edited.
     """
 
     def __init__(
@@ -63,8 +63,7 @@ class Run:
         self.best_score = resumed["best_score"] if resumed else -math.inf
         if resume:
             self._refuse_other_settings(resumed)
-            if resumed:
-                self._refuse_other_data(resumed)
+            self._refuse_other_data(resumed or {})
             self._drop_rows_after(resumed["epoch"] if resumed else -1)
         else:
             _refuse_files(folder)
@@ -96,8 +95,7 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if len(rows) <= epoch:
             raise UserError(
-                f"{path}: ends before epoch {epoch + 1}, which the checkpoint holds; "
-                "put a copy back, or start a new run in another --work-dir"
+                f"{path}: ends before epoch {epoch + 1}, which the checkpoint holds; put a copy back, or {NEW_RUN}"
             )
         write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
@@ -108,7 +106,7 @@ class Run:
         if changed := before and differences(before, self.settings, MAY_CHANGE):
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
-                "Resume with the settings that it was started with, or start a new run in another --work-dir"
+                f"Resume with the settings that it was started with, or {NEW_RUN}"
             )
         if edited := written and differences(before, written, MAY_CHANGE):
             raise UserError(
@@ -116,27 +114,22 @@ class Run:
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
             )
         if resumed and self.settings.train.epochs <= resumed["epoch"]:
-            raise UserError(
-                f"{self.folder}: its run has done {resumed['epoch'] + 1} epochs, train.epochs is "
-                f"{self.settings.train.epochs}; give {resumed['epoch'] + 1} or more, or start a new run in another "
-                "--work-dir"
-            )
+            done = resumed["epoch"] + 1
+            wanted = f"train.epochs is {self.settings.train.epochs}; give {done} or more, or {NEW_RUN}"
+            raise UserError(f"{self.folder}: its run has done {done} epochs, {wanted}")
 
     def _refuse_other_data(self, resumed: dict[str, Any]) -> None:
         for name, value in self.data.items():
             if resumed.get(name, value) != value:
-                raise UserError(
-                    f"{self.folder}: was trained on data whose {name} were {resumed[name]!r}, now {value!r}; "
-                    "restore that data, or start a new run in another --work-dir"
-                )
+                changed = f"whose {name} were {resumed[name]!r}, now {value!r}"
+                raise UserError(f"{self.folder}: was trained on data {changed}; restore that data, or {NEW_RUN}")
 
 
 def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
     """The lock of a run's folder. The folder of a new run is created.
 
-    Raises:
-        UserError: there is no run to resume, or the folder for a new run holds files. On entering the lock: another
-            process trains in the folder.
+    Raises UserError when there is no run to resume, or the folder for a new run holds files. Entering the lock raises
+    it when another process trains in the folder.
     """
     if not resume:
         _refuse_files(folder)  # before the lock puts its own file there
@@ -176,10 +169,8 @@ def rotate_checkpoints(folder: Path) -> None:
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl, one per epoch; none without the file. An incomplete last line is left out.
 
-    Epochs count from 1, also in files of earlier versions, which counted from 0.
-
-    Raises:
-        UserError: another line is damaged or missing.
+    Epochs count from 1, also in files of earlier versions, which counted from 0. Raises UserError when another line is
+    damaged or missing.
     """
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -192,9 +183,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         if not all(math.isfinite(row["corrected"]["mAP"]) for row in rows if "corrected" in row):
             raise ValueError("an mAP is no number")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(
-            f"{path}: is damaged ({error}); put a copy back, or start a new run in another --work-dir"
-        ) from None
+        raise UserError(f"{path}: is damaged ({error}); put a copy back, or {NEW_RUN}") from None
     return rows
 
 

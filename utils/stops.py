@@ -21,13 +21,10 @@ PATIENCE = 5  # seconds from a signal until the process is stopped by force
 
 
 def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) -> int:
-    """Run a training and return its exit status. A signal that stops it ends the process with 130.
+    """Run a training in `folder` and return its exit status. A signal that stops it ends the process with 130.
 
-    Errors that the user can correct become a UserError that says how to continue.
-
-    Args:
-        folder: of the run.
-        timeout: minutes that the ranks wait for each other.
+    Errors that the user can correct become a UserError that says how to continue. The ranks wait for each other for
+    `timeout` minutes.
     """
     try:
         with _ended_by_signals(folder):

@@ -32,9 +32,8 @@ OF_MACHINE = {"data.root", "train.timeout"}  # settings that change no result
 def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
     """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
 
-    Args:
-        trained: the network is not trained further. So missing settings of training get their defaults, and unknown
-            ones are dropped.
+    If the network is `trained` and not trained further, missing settings of training get their defaults, and unknown
+    ones are dropped.
     """
     groups = dict(values)
     for group, defaults in config.read_groups(config.BASE).items():
@@ -67,9 +66,5 @@ def differences(before: Settings, now: Settings, apart_from: Set[str] = frozense
 
 
 def read_resolved(path: Path) -> Settings:
-    """The settings in a run's config.yaml, of this version or an earlier one.
-
-    Raises:
-        UserError: the file cannot be read, or holds no settings of a run.
-    """
+    """The settings in a run's config.yaml, of any version. Raises UserError when it cannot be read or holds none."""
     return of_checkpoint(config.read_groups(path), str(path))
