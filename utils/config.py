@@ -10,7 +10,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from utils.errors import UserError, nearest, shown
-from utils.manifest import Entries, plain_name
+from utils.manifest import StrictModel, plain_name
 from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
@@ -61,7 +61,7 @@ def _rising_list(of: type) -> type:
     return Annotated[list[of], Field(min_length=1, max_length=100), AfterValidator(_rising)]
 
 
-class DataSettings(Entries):
+class DataSettings(StrictModel):
     """The clips, their labels, and how they are batched."""
 
     root: Annotated[str, Field(min_length=1)]
@@ -80,7 +80,7 @@ class DataSettings(Entries):
     drop_last: bool
 
 
-class ModelSettings(Entries):
+class ModelSettings(StrictModel):
     """The network, and two switches that bring back faults of the released code."""
 
     streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1), AfterValidator(_different)]
@@ -92,7 +92,7 @@ class ModelSettings(Entries):
     detach_second_view: bool
 
 
-class LossSettings(Entries):
+class LossSettings(StrictModel):
     """Weights of the loss terms."""
 
     multi_view: NonNegative
@@ -101,7 +101,7 @@ class LossSettings(Entries):
     mil_when_refining: NonNegative
 
 
-class RefineSettings(Entries):
+class RefineSettings(StrictModel):
     """Frame-level label refinement."""
 
     start: Annotated[int, Field(ge=0, le=MOST), AfterValidator(_after_an_epoch)]
@@ -113,7 +113,7 @@ class RefineSettings(Entries):
     zero_start: bool
 
 
-class TrainSettings(Entries):
+class TrainSettings(StrictModel):
     """Optimizer and training loop."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -131,7 +131,7 @@ class TrainSettings(Entries):
     timeout: Positive
 
 
-class EvalSettings(Entries):
+class EvalSettings(StrictModel):
     """From frame probabilities to detections, and their evaluation."""
 
     every: Count
@@ -148,7 +148,7 @@ class EvalSettings(Entries):
     tious: _rising_list(PositiveShare)
 
 
-class Settings(Entries):
+class Settings(StrictModel):
     """All groups of settings. `load` builds them."""
 
     data: DataSettings

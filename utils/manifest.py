@@ -30,13 +30,13 @@ IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict, b
 Seconds = Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Entries(BaseModel):
-    """Entries of a JSON file, or settings: exact types, no unknown entry, read-only."""
+class StrictModel(BaseModel):
+    """A part of a JSON file, or a group of settings: exact types, no unknown entry, read-only."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Clip(Entries):
+class Clip(StrictModel):
     """One annotated clip of the store: rows [start, start + rows) of its joints array, by frame, then person."""
 
     sid: str
@@ -55,8 +55,8 @@ class Clip(Entries):
         return self.frames * self.people
 
 
-class Manifest(Entries):
-    """Entries that store.json and split.json have in common."""
+class Manifest(StrictModel):
+    """StrictModel that store.json and split.json have in common."""
 
     format: Literal[FORMAT]
     checksum: str  # SHA-256 of all other entries

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -93,6 +94,15 @@ def read_part(folder: Path, job: Job) -> tuple[Part, np.ndarray] | None:
         return None
 
 
+def _write_part(folder: Path, job: Job, part: Part, content: bytes) -> None:
+    header = {**asdict(part), "sha256": hashlib.sha256(content).hexdigest()}
+    path = _part_path(folder, job)
+    temporary = path.with_suffix(f".{threading.get_ident()}")
+    with naming(temporary):
+        temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
+    temporary.replace(path)
+
+
 def _part_path(folder: Path, job: Job) -> Path:
     """Where the part of a job is. The name is a hash, so no name from the labels enters the path."""
     return folder / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
@@ -115,11 +125,7 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
     part = Part(source, fps, len(made), made.shape[1] if made.ndim == 4 else 1)
-    content = made.astype("<f4").tobytes()
-    header = {**asdict(part), "sha256": hashlib.sha256(content).hexdigest()}
-    path = _part_path(folder, job)
-    with naming(path):
-        path.write_bytes(json.dumps(header).encode() + b"\n" + content)
+    _write_part(folder, job, part, made.astype("<f4").tobytes())
     return part
 
 
