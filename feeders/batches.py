@@ -31,11 +31,14 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`. Copies to a GPU run in the background."""
+        batch = self.pin_memory() if device.type == "cuda" else self
+        return batch._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor) -> Tensor:
-            tensor = tensor.pin_memory() if device.type == "cuda" else tensor  # needed by background copies
-            return tensor.to(device, non_blocking=True)
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, which background copies to a GPU need."""
+        return self._map(Tensor.pin_memory)
 
+    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         pseudo = tuple(map(move, self.pseudo)) if self.pseudo else None
         moved = map(move, (self.joints, self.mask, self.lengths, self.video_labels))
         return Batch(*moved, index=self.index, pseudo=pseudo)

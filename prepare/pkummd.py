@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/pkummd.sh")
     add = parser.add_argument
     add("--root", type=Path, required=True, metavar="DIR", help="folder of PKU-MMD")
-    add("--protocol", choices=PROTOCOLS, required=True, help="which recordings are for training")
+    add("--protocol", choices=list(PROTOCOLS), required=True, help="which recordings are for training")
     numbers = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
     add("--actions", type=Path, default=NUMBERS, metavar="FILE", help=numbers)
     add("--name", help="name of the split (default: pkummd_cross_subject or pkummd_cross_view)")
