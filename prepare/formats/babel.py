@@ -46,13 +46,13 @@ def _encodable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_encodable)]
 
 
-class StrictModel(BaseModel):
+class Entries(BaseModel):
     """The entries of BABEL's files that are used; others are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Segment(StrictModel):
+class Segment(Entries):
     """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
@@ -60,13 +60,13 @@ class Segment(StrictModel):
     act_cat: list[Text] | None = None
 
 
-class FrameLabels(StrictModel):
+class FrameLabels(Entries):
     """`frame_ann` of a clip."""
 
     labels: list[Segment]
 
 
-class Clip(StrictModel):
+class Clip(Entries):
     """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str
