@@ -56,7 +56,7 @@ class Clip(StrictModel):
 
 
 class Manifest(StrictModel):
-    """StrictModel that store.json and split.json have in common."""
+    """What store.json and split.json have in common."""
 
     format: Literal[FORMAT]
     checksum: str  # SHA-256 of all other entries

@@ -36,20 +36,20 @@ Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class StrictModel(BaseModel):
-    """StrictModel of the JSON file that are used; others are ignored."""
+class Entries(BaseModel):
+    """Entries of the JSON file that are used; others are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, str_strip_whitespace=True)
 
 
-class Segment(StrictModel):
+class Segment(Entries):
     """`annotations` of a recording: a label, and its time unless it is a video-level label."""
 
     label: Text
     segment: Annotated[list[Seconds], Field(min_length=2, max_length=2)] | None = None
 
 
-class Entry(StrictModel):
+class Entry(Entries):
     """A recording in `database`."""
 
     subset: str
