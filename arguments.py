@@ -30,7 +30,7 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     args = parser.parse_args()
     settings = config.load(args.config, args.set)
     if args.phase == "test" and not args.weights:
-        raise UserError("--phase test needs --weights FILE, such as work_dir/split1/best.pt")
+        raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
     if args.weights and args.phase != "test":
         raise UserError("--weights is for --phase test; a training starts from random weights")
     if args.weights:
@@ -44,7 +44,7 @@ def predict(doc: str) -> argparse.Namespace:
     add = parser.add_argument
     formats = ", ".join(SUFFIXES)
     add("inputs", nargs="+", type=Path, metavar="INPUT", help=f"a recording ({formats}), or a folder of them")
-    add("--weights", type=Path, required=True, metavar="FILE", help="a best.pt or last.pt of train.py")
+    add("--weights", type=Path, required=True, metavar="FILE", help="a last.pt or best.pt of train.py")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of results; nothing is written elsewhere")
     add_read_options(parser)
     longest = "frames at 30 fps that are scored at once; longer recordings are scored in overlapping windows"
@@ -65,4 +65,4 @@ def predict(doc: str) -> argparse.Namespace:
 
 def _require_weights(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/best.pt")
+        raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/last.pt")

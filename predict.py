@@ -1,7 +1,7 @@
 """Find actions in your own motion with a trained checkpoint: AMASS takes, joint arrays, BVH or NTU .skeleton files.
 
-    python predict.py --weights work_dir/split1/best.pt walks/ --out found                 # a folder, or files
-    python predict.py --weights work_dir/split1/best.pt joints.npy --fps 60 --up y --scale 0.001 --out found
+    python predict.py --weights work_dir/split1/last.pt walks/ --out found                 # a folder, or files
+    python predict.py --weights work_dir/split1/last.pt joints.npy --fps 60 --up y --scale 0.001 --out found
 
 Each recording gets a folder below --out with segments.json (ActivityNet's format), segments.csv and time_line.png.
 --out itself gets the segments of all recordings in it, and failed.csv with those that failed and why. If the

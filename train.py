@@ -2,7 +2,7 @@
 
     python train.py --config config/train_split1.yaml                       # train, then evaluate
     python train.py --config config/train_split1.yaml --resume              # continue an interrupted run
-    python train.py --config config/train_split1.yaml --phase test --weights work_dir/split1/best.pt
+    python train.py --config config/train_split1.yaml --phase test --weights work_dir/split1/last.pt
     torchrun --nproc_per_node 4 train.py --config config/train_split1.yaml  # 4 GPUs, or 4 processes on a CPU
     tensorboard --logdir work_dir                                           # watch the training curves
 
@@ -32,7 +32,7 @@ from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
-from model.change_points import pieces
+from model.change_points import piece_numbers
 from model.checkpoint import check_state, last_good
 from model.localizer import Localizer
 from model.losses import EpochLosses, objective
@@ -166,7 +166,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
-    In each step the CPU waits only once for the device: to check that the previous loss is finite.
+    In each step the CPU waits once for the device, to check that the previous loss is finite, and once more if clips
+    have several people.
 
     Args:
         network: the model, or a wrapper around it.
@@ -220,18 +221,18 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
             )
         labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
-    steady, penalty = None, settings.refine.change_penalty
+    pieces, penalty = None, settings.refine.change_penalty
     if penalty:
         indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
-        steady = torch.cat([pieces(clips[i].joints, penalty) for i in indices])
-    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine, steady)
+        pieces = torch.cat([piece_numbers(clips[i].joints, penalty) for i in indices])
+    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine, pieces)
 
 
 def epoch_line(row: dict[str, Any], settings: Settings) -> str:
     """The line that the terminal shows after an epoch."""
     line = f"epoch {row['epoch']}/{settings.train.epochs}  loss {row['loss']['total']:.4f}"
     if row["epoch"] == settings.refine.start + 1 and not settings.train.supervised:
-        line += " (jumps: pseudo-labels enter the loss)"
+        line += " (higher: pseudo-labels enter the loss)"
     if "corrected" in row:
         scores = row["corrected"]
         at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""

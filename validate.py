@@ -142,7 +142,7 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
     folder = Path(work_dir) if work_dir else path.parent / "eval"
     if work_dir and (folder / "results.json").exists():
         raise UserError(
-            f"{folder}: already holds a results.json, and results are never overwritten. "
+            f"{folder}: already holds a results.json, and a named folder is not overwritten. "
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)

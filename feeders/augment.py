@@ -1,4 +1,4 @@
-"""Augmentation: every epoch changes the training clips a little, in ways that change no label."""
+"""Augmentation: every epoch changes the training clips a little. Mirroring expects classes that name no side."""
 
 from __future__ import annotations
 

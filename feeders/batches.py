@@ -88,12 +88,12 @@ class Loader:
 
 @dataclass
 class TrainBatches:
-    """Random batches of all clips for every epoch. Seed and epoch alone decide them.
+    """Random batches for every epoch. Seed and epoch alone decide them.
 
-    With bucketing, a batch has clips of similar length: clips are sorted by length, each one is moved up or down that
-    order by a random distance, the order is cut into batches, and the batches are shuffled. The distance is at most
-    `mix`, as a fraction of all clips, or one batch if that is more. So the batches of a small dataset also differ
-    between epochs.
+    With bucketing, a batch has clips of similar length: clips are sorted by length, each place in that order gets a
+    random shift, the clips are sorted by the shifted places and cut into batches, and the batches are shuffled. A shift
+    is at most `mix`, as a fraction of all clips, or one batch if that is more. So the batches of a small dataset also
+    differ between epochs.
 
     Raises UserError when no batch is left, because there are fewer clips than one batch has.
     """

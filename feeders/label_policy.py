@@ -39,7 +39,7 @@ class LabelPolicy:
 
         Args:
             annotated: (T,) bool, frames that any annotation covers.
-            untimed: (K,) bool, classes of the clip whose times are not known. A clip that has one is not left out.
+            untimed: (K,) bool, classes of the clip whose times are not known. A clip that has one needs no other label.
         """
         if self.is_too_long(annotated):
             return None

@@ -36,7 +36,7 @@ class MicroBatch(NamedTuple):
 
 @dataclass
 class MicroBatches:
-    """The micro-batches of one rank. All ranks have the same number; those of one pass have about as many frames."""
+    """The micro-batches of one rank. All ranks have the same number; those of one pass are about equally long."""
 
     batches: TrainBatches  # of the optimizer steps
     accumulate: int  # passes in a step
@@ -88,7 +88,7 @@ class MicroBatches:
 
 
 def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:
-    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` chose, each with its batch."""
+    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` chose: clips and facts."""
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
     multiple = COMPILED_FRAMES if train.compile else 1

@@ -1,4 +1,4 @@
-"""Normalisation: removes where the first person stands and which way this person faces."""
+"""Normalization: removes the first person's position, and the direction that this person faces in the first frame."""
 
 from __future__ import annotations
 

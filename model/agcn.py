@@ -156,7 +156,7 @@ class AGCN(nn.Module):
     Args:
         width: channels of the first four blocks.
         stride: input frames per frame of the features. Block 2 halves time; with a stride of 4 also block 5; with 8, as
-            in 2s-AGCN, also block 8.
+            in the released code, also block 8.
     """
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:

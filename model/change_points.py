@@ -9,7 +9,7 @@ from torch import Tensor
 from model.streams import people_there
 
 
-def pieces(joints: Tensor, penalty: float) -> Tensor:
+def piece_numbers(joints: Tensor, penalty: float) -> Tensor:
     """The piece of steady motion that each frame belongs to: joints (C, T, V, M) → numbers (T,) int64, from 0."""
     edges = torch.zeros(joints.shape[1], dtype=torch.int64)
     edges[change_points(joint_speeds(joints), penalty)] = 1

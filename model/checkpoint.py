@@ -55,7 +55,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises UserError when the file is missing, damaged, or holds more than tensors and plain containers.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/best.pt")
+        raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/last.pt")
     try:
         problem = _problem(path)
         if not problem:
@@ -131,7 +131,7 @@ def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...], dict
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
-        raise UserError(f"{path}: holds weights alone, without classes and settings; expected a best.pt of train.py")
+        raise UserError(f"{path}: holds weights alone, without classes and settings; expected a last.pt of train.py")
     return *_network(checkpoint, path), checkpoint.get("skeletons", {})
 
 
@@ -198,7 +198,8 @@ def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:
 def _problem(path: Path) -> str | None:
     """Why the file is not loaded, or None: it is damaged, or small and would take much memory.
 
-    torch.load compares no checksum, and `weights_only` loads small files that take much memory. torch.save writes none.
+    torch.load compares no checksum, and `weights_only` loads small files that take much memory. torch.save writes no
+    such file.
     """
     if not path.stat().st_size:
         return "it is empty"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.change_points import mean_over_pieces, pieces
+from model.change_points import mean_over_pieces, piece_numbers
 from model.localizer import Localizer
 from model.mil_head import interpolate
 from utils.config import EvalSettings
@@ -23,7 +23,7 @@ OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed 
 def for_inference(model: Localizer) -> Localizer:
     """A copy of a network for evaluation only, with every batch norm folded into the layer before it.
 
-    In evaluation a batch norm is a linear map of each channel. The scores are the same up to rounding. A module names
+    In evaluation a batch norm is an affine map of each channel. The scores are the same up to rounding. A module names
     the layer before its `bn` in `bn_follows`. A module without this attribute stays as it is.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
@@ -51,7 +51,7 @@ def score_clips(
     """Score every clip of some batches with the first view.
 
     Yields the clip's index in the data set, and its frame_probs (T, K+1) without padding and video_probs (K+1,).
-    With a `change_penalty` above 0, scores are averaged over pieces of steady motion (model/change_points.py).
+    With a `change_penalty` above 0, probabilities are averaged over pieces of steady motion (model/change_points.py).
     """
     network = for_inference(model)
     for batch in batches:
@@ -66,11 +66,11 @@ def score_clips(
 
 def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
     """Probabilities (T, K+1), averaged over pieces of steady motion of joints (C, T, V, M) if the penalty is not 0."""
-    return mean_over_pieces(probs, pieces(joints, change_penalty)) if change_penalty else probs
+    return mean_over_pieces(probs, piece_numbers(joints, change_penalty)) if change_penalty else probs
 
 
 class ScoredWindow(NamedTuple):
-    """Scores of consecutive frames of a recording. Windows share no frame."""
+    """Final scores of consecutive frames of a recording, computed in one window. No frame has two of them."""
 
     frame_probs: np.ndarray  # (T, K+1), background last
     gated: np.ndarray  # frame_probs, with zeros for the classes of the window whose video probability is too low

@@ -1,4 +1,4 @@
-"""The terms of the training loss (Yu & Fujiwara 2023). Means are over real frames."""
+"""The terms of the training loss (Yu & Fujiwara 2023)."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def multi_view_loss(
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
     The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is over the `share` of the
-    masked frames with the smallest disagreement, at least one frame. Several ranks choose among the frames of all, and
-    each rank returns its own frames' contribution to the mean.
+    frames in the mask with the smallest disagreement, at least one frame. Several ranks choose among the frames of all,
+    and each rank returns its own frames' contribution to the mean.
 
     Args:
         mask: (N, T) the frames to choose from.

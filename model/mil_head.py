@@ -37,7 +37,7 @@ class MILHead(nn.Module):
         channels: of the features.
         num_classes: K action classes. Background gets a prototype as well.
         scale: factor on the cosine.
-        temperatures: τ of each attention pooling; the video score is the mean over them.
+        temperatures: factors τ on the scores in the softmax of attention pooling; the logit is twice the mean over τ.
     """
 
     def __init__(self, channels: int, num_classes: int, scale: float, temperatures: list[float]) -> None:

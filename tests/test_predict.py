@@ -447,7 +447,7 @@ def test_help_gives_examples_and_a_default_for_every_option(
     monkeypatch.setenv("COLUMNS", "1000")
     assert run(monkeypatch, "--help") == 0
     helps = capsys.readouterr().out
-    assert "python predict.py --weights work_dir/split1/best.pt" in helps
+    assert "python predict.py --weights work_dir/split1/last.pt" in helps
     options = [line for line in helps.splitlines() if line.startswith("  --")]
     without = [line.split()[0] for line in options if "(default: " not in line]
     assert len(options) == 15

@@ -1,4 +1,4 @@
-"""The real frames of padded clips, and which device runs the CPU kernels.
+"""The real frames of padded clips, and when the CPU kernels are used.
 
 Frames are real where the mask (N, T) is true. A mask of None means that all are.
 """
