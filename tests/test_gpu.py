@@ -68,14 +68,12 @@ def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) 
 
 @needs_tool
 def test_a_step_takes_no_more_operations_and_less_memory_traffic_than_the_plain_network() -> None:
-    """On the same padded batch at full width. In all, Adam is part of the step."""
-    lines = [[sys.executable, TOOL, "tests/one_step.py", name] for name in ("ours", "masked", "plain")]
+    """On the same padded batch at full width, where all frames count. In both, Adam is part of the step."""
+    lines = [[sys.executable, TOOL, "tests/one_step.py", name] for name in ("ours", "plain")]
     running = [subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) for line in lines]
     outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0]
+    assert [process.returncode for process in running] == [0, 0]
     found = [re.search(r"a step has .* ([\d,]+) operations, ([\d.]+) GB moved", output).groups() for output in outputs]
-    operations, masked, plain = (int(operations.replace(",", "")) for operations, _ in found)
-    assert operations <= plain
-    assert masked <= 1.02 * plain  # the statistics of real frames take small operations
-    moved, _, plain_moved = (float(moved) for _, moved in found)
-    assert moved <= 0.85 * plain_moved
+    (operations, plain_operations), (moved, plain_moved) = zip(*found, strict=True)
+    assert int(operations.replace(",", "")) <= int(plain_operations.replace(",", ""))
+    assert float(moved) <= 0.85 * float(plain_moved)
