@@ -36,7 +36,7 @@ class MicroBatch(NamedTuple):
 
 @dataclass
 class MicroBatches:
-    """The micro-batches of one rank. All ranks have the same number; those of one pass are about equally long."""
+    """The micro-batches of one rank. All ranks have as many. Those of one pass have similar numbers of frames."""
 
     batches: TrainBatches  # of the optimizer steps
     accumulate: int  # passes in a step
