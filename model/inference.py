@@ -137,7 +137,8 @@ def _score(
     model: Localizer, joints: Tensor, settings: EvalSettings, device: torch.device, step: int
 ) -> tuple[np.ndarray, ...]:
     """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
-    frames, joints = joints.shape[1], joints[:, ::step]
+    frames = joints.shape[1]
+    joints = joints[:, ::step]
     T = joints.shape[1]
     lengths = torch.tensor([T], device=device)
     output = model(joints.unsqueeze(0).to(device), torch.ones(1, T, dtype=torch.bool, device=device), lengths)

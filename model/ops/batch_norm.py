@@ -90,7 +90,7 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     filled = torch.where(constant.padding, filler[:, None, None], x)
     var, mean = torch.var_mean(filled.to(exact), (0, 2, 3), correction=0)
     distance = mean - filler
-    var = var.addcmul_(distance.square(), constant.rest).mul_(constant.ratio).clamp_(min=0)
+    var = var.addcmul_(distance.square(), constant.one_minus_ratio).mul_(constant.ratio).clamp_(min=0)
     return constant.real * V, torch.addcmul(filler, distance, constant.ratio), var
 
 

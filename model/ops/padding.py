@@ -29,17 +29,17 @@ class MaskConstants(NamedTuple):
     padding: (N, 1, T, 1) bool.
     bounds: 0 as a tensor (), and (N, 1, T, 1) ∞ in real frames and 0 in the padding.
     real: () number of real frames.
-    ratio, rest: () all frames / real frames, and 1 − ratio.
+    ratio, one_minus_ratio: () all frames / real frames, and 1 minus this.
     """
 
     padding: Tensor
     bounds: tuple[Tensor, Tensor]
     real: Tensor
     ratio: Tensor
-    rest: Tensor
+    one_minus_ratio: Tensor
 
 
-@lru_cache(maxsize=16)  # all layers with the same stride share a mask
+@lru_cache(maxsize=16)  # all layers with the same stride share a mask. Tensors are found by identity, not by value
 def mask_constants(mask: Tensor, dtype: torch.dtype) -> MaskConstants:
     """The constants of a mask, which must not change, for features of a type. They are computed once.
 
