@@ -190,9 +190,9 @@ def predict_person(
 def score(
     predictor: Predictor, joints: np.ndarray, write_features: Callable[[np.ndarray], None] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class activation sequence (T, K+1), its gated form, and video probabilities (K+1,) of one person.
+    """Frame probabilities (T, K+1), their gated form, and video probabilities (K+1,) of one person.
 
-    The gated form is 0 where a class is absent by the video probabilities. Each window of a long recording has its own
+    The gated form is zero for a class whose video probability is too low. Each window of a long recording has its own
     video probabilities; the maximum over the windows is returned.
     """
     settings = predictor.settings

@@ -104,8 +104,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     run = resumed = None
     if distributed.is_main():  # only the main rank reads and writes the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
-        made = split.store.manifest.settings
-        identity["skeletons"] = {name: made[name] for name in ("model", "hands") if name in made}
+        preparation = split.store.manifest.settings
+        identity["skeletons"] = {name: preparation[name] for name in ("model", "hands") if name in preparation}
         lock.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)
@@ -133,20 +133,20 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
         row = train_epoch(network, batches, state, settings, epoch, device)
-        score = -math.inf
+        selection_score = -math.inf  # best.pt is the epoch with the highest one; -inf: not evaluated
         if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
             evaluations = validation.evaluate(model)
             if run:
                 row |= {"corrected": validate.summary(evaluations[0]), "released": validate.summary(evaluations[1])}
-                score = row["corrected"]["mAP"]
+                selection_score = row["corrected"]["mAP"]
                 validation.show(writer, evaluations[0], row["epoch"])
-        if held_out:
-            score = validate.video_label_score(model, held_out, settings, device)
-            row["held_out_classification_mAP"] = score
+        if held_out:  # then validation labels do not select best.pt
+            selection_score = validate.video_label_score(model, held_out, settings, device)
+            row["held_out_classification_mAP"] = selection_score
         if run:
             writer.scalars(row)
             writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), row["epoch"])
-            run.record(row, state.state_dict(), score)
+            run.record(row, state.state_dict(), selection_score)
             print(epoch_line(row, settings))
 
     # 4. Results: those of the last epoch. The best validation epoch is reported beside them
@@ -166,8 +166,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
-    In each step the CPU waits once for the device, to check that the previous loss is finite, and once more if clips
-    have several people.
+    In each step the CPU waits once for the device, to check that the loss of the step before is finite. It waits once
+    more if clips have several people.
 
     Args:
         network: the model, or a wrapper around it.
@@ -203,7 +203,7 @@ def train_epoch(
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began
     return {
-        "epoch": epoch + 1,  # people count from 1
+        "epoch": epoch + 1,  # from 1 in everything that users read
         "loss": {name: total / steps for name, total in totals.items()},
         "learning_rate": adam.param_groups[0]["lr"],
         "seconds": round(seconds, 3),
@@ -232,7 +232,7 @@ def epoch_line(row: dict[str, Any], settings: Settings) -> str:
     """The line that the terminal shows after an epoch."""
     line = f"epoch {row['epoch']}/{settings.train.epochs}  loss {row['loss']['total']:.4f}"
     if row["epoch"] == settings.refine.start + 1 and not settings.train.supervised:
-        line += " (higher: pseudo-labels enter the loss)"
+        line += " (from here on with pseudo-labels: not comparable with the epochs before)"
     if "corrected" in row:
         scores = row["corrected"]
         at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""

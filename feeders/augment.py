@@ -1,4 +1,7 @@
-"""Augmentation: every epoch changes the training clips a little. Mirroring expects classes that name no side."""
+"""Augmentation: every epoch changes the training clips a little.
+
+Do not mirror clips if a class depends on left or right, such as "raise left arm".
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[
 def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) -> Batch:
     """Exchange left and right in a clip with probability `mirror`. Change body sizes by a fraction of up to `scale`.
 
-    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank. After normalisation
+    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank. After normalization
     x points from left to right, so a mirrored clip gets -x.
     """
     if not mirror and not scale:

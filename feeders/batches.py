@@ -45,7 +45,7 @@ class Batch:
 
 
 def collate(samples: list[Sample], classes: int, frames: int | None = None) -> Batch:
-    """Make one batch of clips with K `classes`, padded with zeros to T `frames`. None: those of the longest clip."""
+    """Make one batch of clips with K `classes`, padded with zeros to `frames` (default: those of the longest clip)."""
     N, C = len(samples), 3
     lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
     T = int(lengths.max()) if frames is None else frames
@@ -90,12 +90,11 @@ class Loader:
 class TrainBatches:
     """Random batches for every epoch. Seed and epoch alone decide them.
 
-    With bucketing, a batch has clips of similar length: clips are sorted by length, each place in that order gets a
-    random shift, the clips are sorted by the shifted places and cut into batches, and the batches are shuffled. A shift
-    is at most `mix`, as a fraction of all clips, or one batch if that is more. So the batches of a small dataset also
-    differ between epochs.
+    With bucketing, a batch has clips of similar length. Clips are sorted by length, and each place in this order gets a
+    random shift of at most max(mix × number of clips, batch_size) places. The clips are sorted by the shifted places
+    and cut into batches. Then the batches are shuffled. So the batches of a small dataset also differ between epochs.
 
-    Raises UserError when no batch is left, because there are fewer clips than one batch has.
+    Raises UserError if `drop_last` leaves no batch, because there are fewer clips than one batch needs.
     """
 
     lengths: np.ndarray  # (N,) frames of each clip

@@ -36,7 +36,7 @@ class SkeletonClips:
     subset: str  # "train" or "val"
     policy: LabelPolicy
     normalization: str  # "upright" or "released" (`feeders.normalize`)
-    clip_ids: list[str] | None = None  # None: all of the subset; those that the policy leaves out are removed
+    clip_ids: list[str] | None = None  # None: all clips of the subset. Clips that the policy leaves out are removed
     frame_step: int = 1  # the network sees every frame_step-th frame
 
     def __post_init__(self) -> None:
@@ -85,15 +85,16 @@ class SkeletonClips:
 
 
 def network_input(joints: np.ndarray, normalization: str) -> Tensor:
-    """Normalise the joints (T, V, C) or (T, M, V, C) of one clip. Returns (C, T, V, M) float32."""
+    """Normalize the joints (T, V, C) or (T, M, V, C) of one clip. Returns (C, T, V, M) float32."""
     joints = normalize(np.asarray(joints, dtype=np.float64), normalization).astype(np.float32)
     return torch.from_numpy(joints.reshape(len(joints), -1, *joints.shape[-2:])).permute(3, 0, 2, 1)
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """Split the clips at random into a training part and a held-out part, which is about this `share` of them.
+    """Divide the clips at random into a training part and a held-out part, which is about this `share` of them.
 
-    With a share of 0, nothing is held out. Otherwise both parts have a clip. Raises UserError when there is only one.
+    With a share of 0, nothing is held out. Otherwise each part has at least one clip. Raises UserError if there is only
+    one clip.
     """
     if share == 0:
         return clips, None

@@ -39,7 +39,8 @@ class LabelPolicy:
 
         Args:
             annotated: (T,) bool, frames that any annotation covers.
-            untimed: (K,) bool, classes of the clip whose times are not known. A clip that has one needs no other label.
+            untimed: (K,) bool, classes of the clip whose times are not known. A clip with such a class is kept even if
+                none of its frames has a label.
         """
         if self.is_too_long(annotated):
             return None

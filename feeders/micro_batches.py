@@ -24,7 +24,7 @@ COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that 
 
 
 class MicroBatch(NamedTuple):
-    """The clips of a micro-batch, and the facts about all ranks that training needs."""
+    """The clips of a micro-batch, and what training must know about the other ranks."""
 
     epoch: int
     local: list[int]  # indices of this rank's clips in the dataset; may be empty
@@ -36,11 +36,14 @@ class MicroBatch(NamedTuple):
 
 @dataclass
 class MicroBatches:
-    """The micro-batches of one rank. All ranks have as many. Those of one pass have similar numbers of frames."""
+    """The micro-batches of one rank.
+
+    All ranks have the same number of micro-batches. The micro-batches of one pass have similar numbers of frames.
+    """
 
     batches: TrainBatches  # of the optimizer steps
     accumulate: int  # passes in a step
-    mask_padding: bool  # padded frames do not count in the losses; if they count, all clips of a step have the same T
+    mask_padding: bool  # false: padded frames count in the losses, and all clips of a step are padded to the same T
     multiple: int = 1  # if padding is masked, T is rounded up to a multiple of this
     rank: int = 0
     ranks: int = 1
@@ -88,7 +91,10 @@ class MicroBatches:
 
 
 def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:
-    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` chose: clips and facts."""
+    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` has set.
+
+    Yields pairs (Batch, MicroBatch).
+    """
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
     multiple = COMPILED_FRAMES if train.compile else 1

@@ -1,8 +1,8 @@
 """Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019).
 
 Letters: N clips (times persons), C channels, T frames, V joints. Features are (N, C, T, V), channels-last in memory.
-The mask (N, T) says which frames are real; it is None where all are. Padding holds zeros at the input of every block
-and every convolution along time, so padding a clip does not change its output.
+The mask (N, T) says which frames are real. It is None if all frames count as real. Padding holds zeros at the input of
+every block and every convolution along time, so padding a clip does not change its output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model.ops.joints import affinity, mix_joints
 from model.ops.padding import masked_relu
 from model.ops.temporal import temporal_conv
 
-SUBSETS = 3
+SUBSETS = 3  # of a joint's neighbours, each with an adjacency matrix: itself, parent, children (`model.graph`)
 KERNEL = 9  # frames of a temporal convolution
 NEAR_ZERO = 1e-6  # initial value of the learned adjacency and of the scale of the graph convolution's batch norm
 
@@ -57,7 +57,7 @@ class Shortcut(nn.Module):
 def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
     """Random weights (C_out, C) of several linear maps.
 
-    They are drawn twice, so that a seed gives the same weights as in earlier versions.
+    The first draw is thrown away, so that a seed gives the same weights as in earlier versions.
     """
     for _ in range(2):
         maps = [torch.empty(out_channels, in_channels).normal_(std=std) for _ in range(count)]
@@ -65,7 +65,7 @@ def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> 
 
 
 class Affinity(nn.Module):
-    """The clip-dependent adjacency: how similar the embeddings θ of one joint and φ of another are."""
+    """The clip-dependent adjacency: the similarity of the embeddings θ of one joint and φ of another."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -155,8 +155,8 @@ class AGCN(nn.Module):
 
     Args:
         width: channels of the first four blocks.
-        stride: input frames per frame of the features. Block 2 halves time; with a stride of 4 also block 5; with 8, as
-            in the released code, also block 8.
+        stride: input frames per frame of the features. 2: block 2 halves time. 4: blocks 2 and 5. 8, as in the released
+            code: blocks 2, 5 and 8.
     """
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:

@@ -1,4 +1,7 @@
-"""The NTU skeleton graph in three subsets: self, inward, outward (ST-GCN, Yan et al. 2018, section 3.3)."""
+"""The NTU skeleton graph. A joint has three subsets of neighbours: itself, its parent and its children.
+
+In ST-GCN (Yan et al. 2018, section 3.3): root, centripetal and centrifugal subset.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from utils.skeleton import BONES, NUM_JOINTS
 
 
 def adjacency() -> np.ndarray:
-    """Normalized adjacency (3, V, V) float64: `A[i, v, w]` is the weight of joint v in joint w, in subset i.
+    """Normalized adjacency (3, V, V) float64: in subset i, joint w receives joint v with the weight `A[i, v, w]`.
 
-    Subset 0 connects each joint to itself, subset 1 a parent to its children, subset 2 a child to its parent.
-    Each column is divided by its sum. A joint without neighbours has a column of zeros.
+    In subset 0, each joint receives itself. In subset 1, it receives its parent. In subset 2, it receives its children.
+    Each column is divided by its sum. A joint without neighbours in a subset has a column of zeros.
     """
     subsets = np.zeros((3, NUM_JOINTS, NUM_JOINTS))
     subsets[0] = np.eye(NUM_JOINTS)

@@ -1,4 +1,4 @@
-"""The whole network: a backbone and two views. The only file that composes the components."""
+"""The whole network: a backbone and two heads. The only file that composes the components."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from utils.config import ModelSettings
 
 
 class Output(NamedTuple):
-    """views: of both heads; results come from the first. features: (N, T', C), mean over joints and people."""
+    """views: scores of both heads; results come from the first. features: (N, T', C), mean over joints and people."""
 
     views: tuple[View, View]
     features: Tensor
 
 
 class Localizer(nn.Module):
-    """Skeleton sequences → frame and video scores of K actions and background, from two views.
+    """Skeleton sequences → frame and video scores of K actions and background, from two heads.
 
     2s-AGCN on the joint stream or several streams, followed by two FAC-Net heads (Yu & Fujiwara 2023).
 
@@ -41,7 +41,7 @@ class Localizer(nn.Module):
         self.settings, self.autocast = settings, False
 
     def in_precision(self, name: str) -> Localizer:
-        """Switch to float32, float64 or bfloat16: autocast in the backbone, all else float32. Returns itself."""
+        """Switch to float32, float64, or bfloat16 (autocast in the backbone, float32 elsewhere). Returns itself."""
         self.autocast = name == "bfloat16"
         return self.double() if name == "float64" else self.float()
 
@@ -55,18 +55,18 @@ class Localizer(nn.Module):
         """
         N, C, T, V, M = joints.shape
         joints = joints.to(self.heads[0].prototypes.dtype).masked_fill(~mask.view(N, 1, T, 1, 1), 0)
-        if not self.settings.mask_padding:  # as released: all T frames count
+        if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 2, 3, 1).flatten(0, 1)  # (N·M, T, V, C)
         real = mask.repeat_interleave(M, 0)
-        if M > 1:  # who appears in no frame is not computed, and so is in no mean
-            there = people_who_count(joints)  # (N·M, T)
-            rows = there.any(1).nonzero().squeeze(1)
+        if M > 1:  # people who appear in no frame are left out
+            there = people_in_mean(joints)  # (N·M, T)
+            rows = there.any(1).nonzero().squeeze(1)  # (R,) indices of all others
             x, real, there = x[rows], real[rows], there[rows]
         x = x.permute(0, 3, 1, 2)  # channels-last in memory
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             x, _ = self.backbone(x, real if self.settings.mask_padding else None)
-        features = x.to(joints.dtype).mean(dim=3).transpose(1, 2)  # (N, T', C), or a row for each person
+        features = x.to(joints.dtype).mean(dim=3).transpose(1, 2)  # (N, T', C), or (R, T', C) with several people
         if M > 1:
             features = mean_over_people(features, there[:, :: self.backbone.stride], rows // M, N)
         second = features.detach() if self.settings.detach_second_view else features
@@ -75,10 +75,11 @@ class Localizer(nn.Module):
         return Output(views, features)
 
 
-def people_who_count(joints: Tensor) -> Tensor:
-    """In which frames each person is there: (N, C, T, V, M) → (N·M, T) bool.
+def people_in_mean(joints: Tensor) -> Tensor:
+    """The frames in which a person enters the mean over people: (N, C, T, V, M) → (N·M, T) bool.
 
-    The first person counts as there in all frames, so that somebody is.
+    These are the frames in which the person is present. The first person of a clip enters the mean in all frames, so
+    that no mean is empty.
     """
     there = people_there(joints).flatten(1, 3).transpose(1, 2)  # (N, M, T)
     first = torch.arange(there.shape[1], device=joints.device).view(1, -1, 1) == 0
@@ -86,9 +87,9 @@ def people_who_count(joints: Tensor) -> Tensor:
 
 
 def mean_over_people(features: Tensor, there: Tensor, clip: Tensor, clips: int) -> Tensor:
-    """Mean of people's features (R, T', C) in each clip and frame, over those who are there (R, T'): (clips, T', C).
+    """The mean over the people of each clip in each frame: features (R, T', C) of R people → (clips, T', C).
 
-    clip: (R,) the clip of each person.
+    there: (R, T') bool, who enters the mean. clip: (R,) the clip of each person.
     """
     weight = there.unsqueeze(-1).to(features.dtype)
     total = features.new_zeros(clips, *features.shape[1:]).index_add(0, clip, features * weight)

@@ -28,15 +28,16 @@ def objective(
 ) -> dict[str, Tensor]:
     """The loss of a batch, "total", and its terms by name.
 
-    Without pseudo-labels the loss is MIL of both views + multi-view agreement. With them, MIL has a smaller weight, and
-    both views also learn the pseudo-labels.
+    Without pseudo-labels: the MIL loss of both views + loss.multi_view × the multi-view loss. With pseudo-labels, the
+    MIL loss has the weight loss.mil_when_refining, and the cross-entropy of both views and the pseudo-labels is added.
 
     Args:
         output: of the network on the batch.
         video_labels: (N, K) the classes in each clip.
         mask: (N, T) real frames.
         pseudo: pseudo-labels (N, T, K+1) and which clips have any (N,), or None before refinement starts.
-        weights: of a micro-batch. The weighted terms of all micro-batches on all ranks add up to those of the step.
+        weights: of the terms of a micro-batch, and what the multi-view loss must know of all ranks. The weighted terms
+            of all micro-batches on all ranks add up to the terms of the step.
     """
     first, second = (view.frame_scores for view in output.views)
     mil = weights.clips * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
@@ -69,13 +70,14 @@ def multi_view_loss(
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
     The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is over the `share` of the
-    frames in the mask with the smallest disagreement, at least one frame. Several ranks choose among the frames of all,
-    and each rank returns its own frames' contribution to the mean.
+    frames in the mask with the smallest disagreement, at least one frame. Several ranks choose among the frames of all
+    ranks, and each rank returns the contribution of its own frames to the mean.
 
     Args:
         mask: (N, T) the frames to choose from.
-        frames: number of frames in the masks of all ranks. None: counts this mask, and so waits for a GPU.
-        rows: the largest N·T of a rank. None: this rank's.
+        frames: number of frames in the masks of all ranks. If None, the frames of `mask` are counted, so the CPU waits
+            for a GPU.
+        rows: the largest N·T among all ranks (default: N·T of this rank).
     """
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
@@ -95,11 +97,13 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
 
 
 class EpochLosses:
-    """Sums of the loss terms over an epoch. They stay on the device, so the program does not wait for it.
+    """Sums of the loss terms over an epoch. The sums stay on the device.
 
-    A loss that is not finite is noticed one step later. By then the device has computed it.
+    Each call of `add` checks that the loss of the call before is finite. By then the device has usually computed that
+    loss, so the check waits little.
 
     Args:
+        epoch: counted from 0.
         clip_ids: names of the clips, for the message.
     """
 
@@ -110,13 +114,13 @@ class EpochLosses:
         self.last: tuple[Tensor, Tensor] | None = None
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
-        """Add the terms of the clips `index` (N,). Raises UserError: the terms of the step before are not finite."""
+        """Add the terms of the clips `index` (N,). Raises UserError if the loss of the call before is not finite."""
         self._check()
         values = torch.stack([term.detach() for term in terms.values()]).double()
         self.names, self.sums, self.last = list(terms), self.sums + values, (values, index)
 
     def totals(self) -> dict[str, float]:
-        """Sums over the epoch and all ranks, by term. Raises UserError: the last terms are not finite."""
+        """Sums over the epoch and all ranks, by term. Raises UserError if the last loss is not finite."""
         self._check()
         return dict(zip(self.names, distributed.all_reduce(self.sums).tolist(), strict=True))
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class View(NamedTuple):
-    """One head's scores of a batch. The last of the K+1 classes is background.
+    """The scores that one head gives a batch. The last of the K+1 classes is background.
 
     video_logits: (N, K+1).
-    frame_scores: (N, T, K+1), the class activation sequence, zeros in the padding.
+    frame_scores: (N, T, K+1), the class activation sequence, before the softmax; zeros in the padding.
     """
 
     video_logits: Tensor
@@ -21,23 +21,23 @@ class View(NamedTuple):
 
     @property
     def video_probs(self) -> Tensor:
-        """(N, K+1), each class by itself."""
+        """(N, K+1), an independent probability of each class (sigmoid)."""
         return self.video_logits.sigmoid()
 
     @property
     def frame_probs(self) -> Tensor:
-        """(N, T, K+1), with a sum of 1 over the classes."""
+        """(N, T, K+1), with a sum of 1 over the classes (softmax)."""
         return self.frame_scores.softmax(dim=-1)
 
 
 class MILHead(nn.Module):
-    """One view: frame scores from learned class prototypes, video scores by attention pooling.
+    """Frame scores from learned class prototypes, video scores by attention pooling.
 
     Args:
         channels: of the features.
         num_classes: K action classes. Background gets a prototype as well.
         scale: factor on the cosine.
-        temperatures: factors τ on the scores in the softmax of attention pooling; the logit is twice the mean over τ.
+        temperatures: factors τ on the scores in the softmax of attention pooling.
     """
 
     def __init__(self, channels: int, num_classes: int, scale: float, temperatures: list[float]) -> None:
@@ -60,7 +60,10 @@ class MILHead(nn.Module):
         return View(self.pool(scores, mask), interpolate(scores, mask.sum(1), lengths, frames))
 
     def pool(self, scores: Tensor, mask: Tensor) -> Tensor:
-        """Pool frame scores (N, T', K+1) to video logits (N, K+1): v_τ = Σ_t softmax_t(τ·s)·s, 2·mean_τ v_τ."""
+        """Pool frame scores s (N, T', K+1) to video logits (N, K+1): 2 · mean_τ v_τ with v_τ = Σ_t softmax_t(τ·s)·s.
+
+        The factor 2 is that of the released code.
+        """
         padding = ~mask.unsqueeze(-1)
         pooled = [
             ((tau * scores).masked_fill(padding, -torch.inf).softmax(dim=1) * scores).sum(dim=1)

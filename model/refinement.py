@@ -25,10 +25,10 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
             within a clip: without it, background gets the highest probability where actions are short. With
-            `zero_start`, as released, the sum is divided by `history` even in the first epochs, and an epoch that
-            dropped a clip leaves the clip's older probabilities in place.
-        pieces: (F,) int64, the number of each frame's piece in its clip. All frames of a piece get the piece's mean, so
-            that labels change only at its edges. None: each frame is its own piece.
+            `zero_start`, as in the released code, the sum is divided by `history` even in the first epochs, and an
+            epoch that dropped a clip leaves the clip's older probabilities in place.
+        pieces: (F,) int64, the number of each frame's piece in its clip (`model.change_points`). All frames of a piece
+            get the mean over the piece, so that labels change only between pieces. None: no averaging over pieces.
     """
 
     def __init__(
@@ -38,8 +38,9 @@ class PseudoLabels:
         self.start = lengths.cumsum(0) - lengths  # first frame of each clip on the axis of F frames
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
         self.history = _lazy_zeros(settings.history, int(lengths.sum()), self.allowed.shape[1])  # (epochs, F, K+1)
-        self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)  # the clips that each epoch has
-        self.epochs = 0
+        # Which clips each epoch of the history contains
+        self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)
+        self.epochs = 0  # that have ended
         self.recorded: list[tuple[Tensor, Tensor]] = []
 
     def record(self, index: Tensor, frame_probs: Tensor) -> None:
@@ -110,7 +111,9 @@ class PseudoLabels:
 
 
 class FrameLabels(PseudoLabels):
-    """True frame labels in place of pseudo-labels: the fully-supervised upper bound. The history is kept as well.
+    """True frame labels in place of pseudo-labels: the fully-supervised upper bound.
+
+    The history is recorded too, but not used, so that the checkpoint has the same entries.
 
     Args:
         labels: (T, K) bool of each training clip. The classes of a frame get equal probabilities.

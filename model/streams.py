@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from utils.skeleton import BONES, NUM_JOINTS
 
-MOTION_FRAMES = 10  # motion is in metres per so many frames, so that it is about as large as the bones
+MOTION_FRAMES = 10  # motion is in metres per 10 frames, so that its numbers are about as large as those of the bones
 
 
 class Streams(nn.Module):
     """Stacks streams of a skeleton sequence along the channels.
 
-    Bones and motion are streams of their own in MS-AAGCN (Shi et al. 2020). One network that sees all of them from its
-    first layer on is early fusion (EfficientGCN, Song et al. 2022).
+    Here one network sees all streams, stacked at its input (early fusion). MS-AAGCN (Shi et al. 2020) has one network
+    for each stream. EfficientGCN (Song et al. 2022) has one network that fuses the streams after some layers.
 
     Args:
         names: "joints" (positions), "bones" (from the parent joint), "motion" (change since the frame before; zero in a
-            person's first frame).
+            person's first frame and in the first frame after an absence).
     """
 
     def __init__(self, names: Sequence[str]) -> None:

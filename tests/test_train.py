@@ -275,14 +275,14 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
     assert outcome.stderr.count("\n") == 1
 
 
-def test_the_line_of_the_first_epoch_with_pseudo_labels_says_why_the_loss_rises() -> None:
+def test_the_line_of_the_first_epoch_with_pseudo_labels_says_that_the_loss_is_another_one() -> None:
     settings = config.load([], ["refine.start=2"])
     lines = [
         train.epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings)
         for epoch in (2, 3, 4)
     ]
-    assert [("higher: pseudo-labels enter the loss" in line) for line in lines] == [False, True, False]
-    assert lines[1].startswith("epoch 3/100  loss 1.0000 (higher")
+    assert [("with pseudo-labels" in line) for line in lines] == [False, True, False]
+    assert lines[1].startswith("epoch 3/100  loss 1.0000 (from here on with pseudo-labels")
 
 
 def test_a_longer_cosine_schedule_says_what_happens_to_the_rate(capsys: pytest.CaptureFixture) -> None:

@@ -1,10 +1,11 @@
-"""An adversary kills commands at random moments, damages their inputs at random, and starves them.
+"""Commands are killed at random moments, get damaged input files, or have too little memory or disk space.
 
-It counts its tries and what survived them:
+Counts how often each case was tried, and how often it passed:
 
-    ADVERSARY_REPORT=docs/adversary.md bash tests/run.sh --all tests/test_adversary.py
+    ROBUSTNESS_REPORT=docs/robustness.md bash tests/run.sh --all tests/test_robustness.py
 
-ADVERSARY_SEED makes other choices (default 0). ADVERSARY_TRIES multiplies the number of tries (default 1).
+ROBUSTNESS_SEED selects other random moments and other damage (default 0). ROBUSTNESS_TRIES multiplies the number of
+tries (default 1).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import motions
 import numpy as np
 import pytest
 import torch
-from adversary import PATIENCE, SEED, TRIES, Tally, damaged, killed, starved, undisturbed
+from robustness import PATIENCE, SEED, TRIES, Tally, damaged, killed, starved, undisturbed
 from runs import ROOT, assert_same_end, children, command, on_ranks, rows, small, start, wait_until
 
 import arguments
@@ -39,10 +40,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tally() -> Iterator[Tally]:
-    """Counts all tries. At the end the figures are written where ADVERSARY_REPORT says."""
+    """Counts all tries. At the end the figures are written where ROBUSTNESS_REPORT says."""
     tally = Tally()
     yield tally
-    if report := os.environ.get("ADVERSARY_REPORT"):
+    if report := os.environ.get("ROBUSTNESS_REPORT"):
         tally.report(Path(report))
 
 

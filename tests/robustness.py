@@ -1,4 +1,4 @@
-"""What an adversary needs: commands killed at random moments, damaged files, and a count of its tries."""
+"""For tests/test_robustness.py: commands killed at random moments, damaged files, and a count of the tries."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from runs import ROOT, start
 
 from utils.errors import UserError
 
-SEED, TRIES = (int(os.environ.get(f"ADVERSARY_{name}", default)) for name, default in (("SEED", 0), ("TRIES", 1)))
+SEED, TRIES = (int(os.environ.get(f"ROBUSTNESS_{name}", default)) for name, default in (("SEED", 0), ("TRIES", 1)))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PATIENCE = 300  # seconds until a command counts as hanging
 NUMBERS = (b"nan", b"1e400", b"-1", b"0", b"99999999999999999999", b"null", b'"\\ud800"', b"[[]]")
 
 
 class Tally:
-    """Tries and survivals of each attack."""
+    """How often each case was tried, and how often it passed."""
 
     def __init__(self) -> None:
         self.tries: dict[str, list[bool]] = {}
 
-    def count(self, attack: str, survived: bool, said: str = "") -> None:
-        """Count one try. Raises AssertionError, with what the command `said`, if it was not survived."""
-        self.tries.setdefault(attack, []).append(survived)
-        assert survived, f"{attack}\n{said}"
+    def count(self, case: str, passed: bool, said: str = "") -> None:
+        """Count one try. Raises AssertionError, with what the command `said`, if it did not pass."""
+        self.tries.setdefault(case, []).append(passed)
+        assert passed, f"{case}\n{said}"
 
     @contextmanager
-    def trying(self, attack: str) -> Iterator[None]:
-        """Count what is done inside as one try. A UserError is survived, any other exception is not."""
+    def trying(self, case: str) -> Iterator[None]:
+        """Count what is done inside as one try. A UserError passes, any other exception does not."""
         try:
             with suppress(UserError):
                 yield
         except BaseException:
-            self.tries.setdefault(attack, []).append(False)
+            self.tries.setdefault(case, []).append(False)
             raise
-        self.count(attack, survived=True)
+        self.count(case, passed=True)
 
     def report(self, path: Path) -> None:
         """Write the figures into a page, in place of its last ones."""
@@ -57,7 +57,7 @@ class Tally:
         facts = (
             f"{datetime.date.today()}, {machine}, {versions}, seed {SEED}, {sum(map(len, self.tries.values()))} tries"
         )
-        table = "\n".join(["| attack | tried | survived |", "|---|---|---|", *cells])
+        table = "\n".join(["| case | tries | passed |", "|---|---|---|", *cells])
         path.write_text(f"{path.read_text().partition(heading)[0]}{heading}\n\n{facts}.\n\n{table}\n")
 
 
