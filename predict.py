@@ -58,7 +58,6 @@ from utils.text import printable_bytes
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 SHOWN = 6  # segments of a recording that are printed
-GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,9 @@ def predict_all(
     print(summary(len(inputs), done_before, failed, prediction_set.write_summary_files(), out))
     if predictor.page:
         clips = [path for name in prediction_set.complete() for path in sorted((out / name).glob("*player.json"))]
-        pages = player.write_pages(out, clips, predictor.classes, predictor.settings.eval.thresholds)
-        print(f"watch: {', '.join(map(str, pages)) or 'no recording is done, so there is no page'}")
+        page, thresholds = out / "player.html", predictor.settings.eval.thresholds
+        shown = player.write_predictions(page, clips, predictor.classes, thresholds)
+        print(f"watch: {page}, which shows {shown} of {len(clips)} clips")
     return 1 if failed else 0
 
 
@@ -179,8 +179,7 @@ def predict_person(
         predictions.write_scores(path("scores.npz"), frame_probs, video_probs, classes)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
-        step = GIF_STEP if predictor.animate == "gif" else 1
-        animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name, step)
+        animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name)
     if predictor.page:
         clip = PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
         write_whole(path("player.json"), json.dumps(pack(clip, classes)).encode())

@@ -63,7 +63,7 @@ def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
     found = detections.read(run / "detections.json", split.clip_ids(), split.classes).of_clip(split.index(sid))
     out.mkdir(parents=True, exist_ok=True)
     record_player(player, run / "report.html", sid)
-    animate(animation, split.store.joints(sid), clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
+    animate(animation, split.store.joints(sid), clip_texts(split, sid, found), f"synthetic clip {sid}")
     return paths
 
 

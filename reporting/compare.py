@@ -73,7 +73,7 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
         ],
         changed=[int((ap[:, 1] > ap[:, 0]).sum()), int((ap[:, 1] < ap[:, 0]).sum()), int((change == 0).sum())],
         clips=len(a.names),
-        player=player_data(list(packed.values()), split.classes, RUNS),
+        player=player_data(packed, split.classes, RUNS),
     )
 
 

@@ -85,8 +85,8 @@ def _pack_run(
 
 def pack_fitting(
     order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
-) -> dict[int, dict[str, Any]]:
-    """Pack the clips `load(index)` in this order while they fit on a page. Returns them by index; at least one."""
+) -> list[dict[str, Any]]:
+    """Pack the clips `load(index)` in this order while they fit on a page, at least one. Returns them by index."""
     packed: dict[int, dict[str, Any]] = {}
     size = 0
     for index in order:
@@ -95,26 +95,15 @@ def pack_fitting(
         if size > PAGE_BYTES and packed:
             break
         packed[index] = clip
-    return packed
-
-
-def pack_varied(ap: np.ndarray, load: Callable[[int], PlayedClip], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Pack the clips that fit on a page: the best, the worst, and an even sample by AP (N,). They keep their order."""
-    packed = pack_fitting(varied_order(ap), load, classes)
     return [packed[index] for index in sorted(packed)]
 
 
 def varied_order(ap: np.ndarray) -> list[int]:
-    """All indices: first the best and worst clips in turn, then the others.
-
-    The others are in bit-reversed order of their ranks by AP. So the first n of them are spread evenly over the ranks,
-    for every n.
-    """
+    """All indices: first the best and worst clips by AP (N,) in turn, then the others in random order."""
     ranked = np.argsort(-ap, kind="stable").tolist()  # NaN last
     ends = [ranked[place] for n in range(min(EXTREMES, len(ranked))) for place in (n, -1 - n)]
-    bits = max(1, len(ranked)).bit_length()
-    even = sorted(range(len(ranked)), key=lambda place: f"{place:0{bits}b}"[::-1])
-    return list(dict.fromkeys([*ends, *(ranked[place] for place in even)]))
+    others = np.random.default_rng(0).permutation(ranked).tolist()
+    return list(dict.fromkeys([*ends, *others]))
 
 
 def packed_bytes(clip: dict[str, Any]) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from reporting.style import BLUE, ORANGE, drawable, font_of
-from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NUM_JOINTS, RIGHT_SHOULDER
+from reporting.style import BLUE, ORANGE, font_of
+from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, RIGHT_SHOULDER
 
 # Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
@@ -28,16 +28,11 @@ NECK = JOINT_NAMES.index("neck")
 class SkeletonView:
     """Draws bodies as seen by a camera that has every frame of `joints` in view: (T, 25, 3) metres, z up.
 
-    The body may travel. `size` is the pictures' width and height in pixels. Raises ValueError when `joints` has another
-    shape, no frame, or a value that is not finite.
+    The body may travel. `size` is the pictures' width and height in pixels.
     """
 
     def __init__(self, joints: np.ndarray, size: tuple[int, int]) -> None:
         joints = np.asarray(joints, np.float64)
-        if joints.ndim != 3 or joints.shape[1:] != (NUM_JOINTS, 3) or not len(joints):
-            raise ValueError(f"joints of shape {joints.shape}, expected (frames, {NUM_JOINTS}, 3)")
-        if not np.isfinite(joints).all():
-            raise ValueError("joints that are not finite")
         low, high = joints.min(axis=(0, 1)), joints.max(axis=(0, 1))
         self.floor_centre = np.array([*(low + high)[:2] / 2, low[2] - SOLE])
         self._radius = np.linalg.norm(joints[..., :2] - self.floor_centre[:2], axis=-1).max() + REACH  # of the floor
@@ -87,25 +82,6 @@ class SkeletonView:
             for line in ([[offset, -half, 0], [offset, half, 0]], [[-half, offset, 0], [half, offset, 0]]):
                 _line(draw, self.project(self.floor_centre + np.array(line)), SCALE, GRID)
         return image
-
-
-def write_line(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    text: str,
-    width: float,
-    colour: str,
-    size: int,
-    bold: bool = False,
-) -> None:
-    """Write one line of text, cut to at most `width` pixels."""
-    text = drawable(text)
-    letters = font(size, font_of(text, bold))
-    if letters.getlength(text) > width:
-        while text and letters.getlength(text + "…") > width:
-            text = text[:-1]
-        text = text.rstrip() + "…"
-    draw.text(place, text, colour, letters)
 
 
 @cache

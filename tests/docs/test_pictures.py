@@ -56,7 +56,7 @@ def test_both_pictures_are_the_same_each_time(run: Path, tmp_path: Path) -> None
         first, second = ((out / name).read_bytes() for out in outs)
         assert first == second, name
     with Image.open(outs[0] / "animation.gif") as animation:
-        assert animation.n_frames == 10  # every third frame of the first clip
+        assert animation.n_frames == 15  # every second frame of the first clip
 
 
 def test_the_player_is_recorded_in_a_browser_from_the_first_frame_to_the_last(run: Path, tmp_path: Path) -> None:
