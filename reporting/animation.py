@@ -25,7 +25,7 @@ from utils.store import Split
 # All in pixels: width of a picture, and heights of its title, of a line of its label, of its skeleton and of its foot.
 WIDTH, TITLE, LINE, BODY, FOOT = 480, 26, 22, 400, 14
 MARGIN = 12  # pixels at the left and right
-MAX_TEXT = 46  # characters of a line
+MAX_TEXT = 54  # characters of a line
 MAX_FOUND = 3  # detected classes named in one frame
 GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
 GIF_PICTURES = 1000  # Pillow holds all pictures of a GIF in memory
