@@ -110,7 +110,7 @@ def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split,
             "Name the folder of their data by --data, or evaluate both again by --phase test"
         )
     return split, tuple(
-        score(folder / "detections.json", split, "val", first["max_frames"], first["tious"])[0] for folder in folders
+        score(folder / "detections.json", split, first["max_frames"], first["tious"])[0] for folder in folders
     )
 
 
