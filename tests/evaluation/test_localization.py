@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.plain_localization import Found, localize_plainly
 from evaluation.localization import (
     CORRECTED,
     RELEASED,
@@ -22,6 +21,7 @@ from evaluation.localization import (
     whole_clip_baseline,
 )
 from evaluation.segments import tiou
+from tests.evaluation.plain_localization import Found, localize_plainly
 from utils import config
 
 EVAL = config.load().eval
