@@ -106,7 +106,7 @@ def predict_all(
 
     A recording that fails is reported, and the others continue.
     """
-    out, done_before, failed = prediction_set.out, 0, 0
+    out, done_before = prediction_set.out, 0
     try:
         for name, path in progress(inputs.items(), "predict", "recording"):
             status = path.stat() if path.exists() else None  # reading a broken link fails below
@@ -122,15 +122,14 @@ def predict_all(
                         raise
                     reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
                     prediction_set.fail(name, path, reason)
-                    failed += 1
                     tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
                     continue
                 if sys.stdout.isatty():
                     tqdm.write(best_segments(done))
-            prediction_set.done(path)
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
+    failed = len(prediction_set.failed)
     print(summary(len(inputs), done_before, failed, prediction_set.write_summary_files(), out))
     if predictor.page:
         clips = [path for name in prediction_set.complete() for path in sorted((out / name).glob("*player.json"))]

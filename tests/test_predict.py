@@ -347,8 +347,8 @@ def test_several_commands_make_one_set_and_each_recording_keeps_its_name(
     assert run(monkeypatch, tmp_path / "one", *told) == 0
     first = results(out)
     assert list(first) == ["walk"]
-    for status in (1, 1):  # the second time nothing changes
-        assert run(monkeypatch, tmp_path / "two", *told) == status
+    for _ in range(2):  # the second time nothing changes
+        assert run(monkeypatch, tmp_path / "two", *told) == 1
         assert list(results(out)) == ["walk", "walk-2"]
         assert results(out)["walk"] == first["walk"] != results(out)["walk-2"]
         rows = list(csv.DictReader((out / "segments.csv").open()))
@@ -356,7 +356,7 @@ def test_several_commands_make_one_set_and_each_recording_keeps_its_name(
         assert [row["recording"] for row in csv.DictReader((out / "failed.csv").open())] == ["cut"]
     assert run(monkeypatch, tmp_path / "one", *told) == 0
     assert "1 of 1 recordings done (1 of them before)" in capsys.readouterr().out
-    assert [row["recording"] for row in csv.DictReader((out / "failed.csv").open())] == ["cut"]  # it still fails
+    assert not list(csv.DictReader((out / "failed.csv").open()))
     np.save(tmp_path / "one" / "walk.npy", joints * 100)  # what was made of it before no longer counts
     assert run(monkeypatch, tmp_path / "one", *told) == 1
     assert list(results(out)) == ["walk-2"]
