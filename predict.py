@@ -44,7 +44,6 @@ from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.options import ReadOptions
 from reporting import animation, player, predictions
-from reporting.packed_clips import PlayedClip, pack
 from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure
 from reporting.time_lines import time_line
@@ -180,8 +179,8 @@ def predict_person(
         labels = animation.found_texts(own, len(person.joints), classes)
         animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name)
     if predictor.page:
-        clip = PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
-        write_whole(path("player.json"), json.dumps(pack(clip, classes)).encode())
+        clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
+        write_whole(path("player.json"), json.dumps(player.pack(clip, classes)).encode())
     return found
 
 

@@ -1,8 +1,8 @@
 """Make the pictures player.gif of the README and animation.gif of docs/predict.md from a run on synthetic data.
 
 bash prepare/demo.sh                                               # makes the run
-python -m docs.pictures --run work_dir/demo                        # writes to work_dir/demo/pictures
-python -m docs.pictures --run work_dir/demo --out docs --replace   # replaces the pictures of the README
+python -m docs.pictures --run work_dir/demo              # writes to work_dir/demo/pictures
+python -m docs.pictures --run work_dir/demo --out docs   # replaces the pictures of the README
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--run", type=Path, default=Path("work_dir/demo"), metavar="FOLDER", help="a run (default: %(default)s)")
     add("--out", type=Path, metavar="FOLDER", help="where they go (default: the folder pictures of the run)")
-    add("--replace", action="store_true", help="replace pictures that exist")
     return parser.parse_args()
 
 
@@ -34,7 +33,7 @@ from evaluation import detections
 from reporting.animation import animate, clip_texts
 from reporting.compare import read_run
 from utils.atomic import whole_file
-from utils.errors import UserError, run_command
+from utils.errors import run_command
 from utils.skeleton import FPS
 from utils.store import Split
 
@@ -43,22 +42,15 @@ SIZE = (1000, 1400)  # of the browser's window in pixels
 COLOURS = 96  # of the player's GIF; it has few, and a small palette makes a small file
 
 
-def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
+def make_pictures(run: Path, out: Path) -> list[Path]:
     """Write both pictures into the folder `out` and return their paths. They show a clip with many classes.
 
-    Raises:
-        UserError: `run` is not a finished run, its data are missing, a picture exists and `replace` is false, or there
-            is no browser (`docs.browser`).
+    Raises UserError when `run` is not a finished run, its data are missing, or there is no browser (`docs.browser`).
     """
     player, animation = paths = [out / "player.gif", out / "animation.gif"]
-    for path in paths:
-        if path.exists() and not replace:
-            raise UserError(f"{path}: exists; choose another --out, or add --replace to replace it")
     facts = read_run(run)
     split = Split.open(facts["root"], facts["split"])
     clips = [sid for sid in split.clip_ids("val") if len(split.labels(sid)) <= facts["max_frames"]]
-    if not clips:
-        raise UserError(f"{split.folder}: has no validation clip to show")
     sid = max(clips, key=lambda sid: split.labels(sid).any(axis=0).sum())  # the clip of the run's time line
     found = detections.read(run / "detections.json", split.clip_ids(), split.classes).of_clip(split.index(sid))
     out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +83,7 @@ def record_player(path: Path, page: Path, clip: str) -> None:
 
 def main() -> None:
     args = parse_arguments()
-    for path in make_pictures(args.run, args.out or args.run / "pictures", args.replace):
+    for path in make_pictures(args.run, args.out or args.run / "pictures"):
         print(f"written: {path}, {path.stat().st_size / 1024:.0f} KiB")
 
 

@@ -108,18 +108,18 @@ def clip_texts(split: Split, sid: str, found: Detections | None = None) -> list[
     ]
     if found is None:
         return true
-    best = found_texts(found, len(true), split.classes, MAX_FOUND)
+    best = found_texts(found, len(true), split.classes)
     return [f"true: {text}\nfound: {names or 'nothing'}" for text, names in zip(true, best, strict=True)]
 
 
-def found_texts(found: Detections, frames: int, classes: Sequence[str], most: int = 1) -> list[str]:
-    """Classes and scores of the `most` best detections that cover each of the `frames`, or an empty text."""
+def found_texts(found: Detections, frames: int, classes: Sequence[str]) -> list[str]:
+    """Classes and scores of the best detections that cover each of the `frames`, or an empty text."""
     scores = np.full((frames, len(classes)), -np.inf)
     for label, (start, end), score in zip(found.label, found.segments, found.scores, strict=True):
         # A detection covers a frame if it covers the frame's middle.
         covered = scores[max(0, math.floor(start + 0.5)) : math.floor(end + 0.5), label]
         np.maximum(covered, score, out=covered)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :MAX_FOUND]
     return [
         ", ".join(f"{classes[label]} {row[label]:.2f}" for label in best if row[label] > -np.inf)
         for row, best in zip(scores, order, strict=True)

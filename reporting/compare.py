@@ -30,8 +30,7 @@ import numpy as np
 
 from evaluation.protocols import Evaluation
 from evaluation.score import score
-from reporting.packed_clips import PlayedClip, pack_fitting
-from reporting.player import player_data
+from reporting.player import PlayedClip, pack_fitting, player_data
 from reporting.report import clip_ap
 from reporting.templates import render
 from utils.atomic import write_whole

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reporting.figures import class_minutes, clip_lengths
-from reporting.packed_clips import PlayedClip, pack
-from reporting.player import player_data
+from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
 from utils import config
 from utils.atomic import write_whole

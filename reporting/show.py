@@ -37,8 +37,7 @@ import numpy as np
 
 from evaluation import detections
 from reporting.animation import animate, clip_texts
-from reporting.packed_clips import PlayedClip, pack_fitting
-from reporting.player import player_data, write_player
+from reporting.player import PlayedClip, pack_fitting, player_data, write_player
 from utils.errors import run_command
 from utils.store import Split
 

@@ -22,7 +22,7 @@ from model.localizer import Localizer
 from prepare.formats.amass import read_poses
 from prepare.skeletons import recordings
 from prepare.skeletons.body_joints import BodyJoints
-from reporting import packed_clips
+from reporting import player
 from tests.reporting.test_player import player_of
 from utils import config
 from utils.errors import run_command
@@ -293,7 +293,7 @@ def test_a_page_shows_all_recordings_also_those_that_were_done_before(
     assert [(clip["first"], clip["frames"]) for clip in data["clips"]] == [(0, 90), (0, 90), (30, 60)]
     assert [len(clip["found"][0]) for clip in data["clips"]] == [len(found) for found in results(tmp_path).values()]
     assert (data["truth"], data["classes"]) == (False, list(CLASSES))
-    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 1)
+    monkeypatch.setattr(player, "PAGE_BYTES", 1)
     assert run(monkeypatch, *given) == 0
     said = capsys.readouterr().out
     assert "2 of them before" in said

@@ -1,4 +1,4 @@
-"""The README's pictures: one command makes them from a run, the same each time, and replaces nothing unasked."""
+"""The README's pictures: one command makes them from a run, the same each time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from docs import pictures
 from docs.pictures import main, make_pictures
 from evaluation import detections
 from evaluation.localization import Detections
-from reporting.packed_clips import PlayedClip, pack
-from reporting.player import player_data, write_player
+from reporting.player import PlayedClip, pack, player_data, write_player
 from tests.reporting.test_player import moving
 from utils.errors import UserError
 from utils.store import Split
@@ -68,17 +67,6 @@ def test_the_player_is_recorded_in_a_browser_from_the_first_frame_to_the_last(ru
         assert (recorded.n_frames, recorded.info["duration"]) == (3, 100)
         first, last = [np.asarray(recorded.convert("RGB")) for frame in (0, 2) if recorded.seek(frame) is None]
     assert (first != last).any(axis=2).sum() > 500  # body and cursor move
-
-
-@pytest.mark.usefixtures("no_browser")
-def test_a_picture_is_replaced_only_if_asked_for(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "animation.gif").write_bytes(b"before")
-    with pytest.raises(UserError, match=r"animation\.gif: exists; .*--replace"):
-        make_pictures(run, tmp_path)
-    assert (tmp_path / "animation.gif").read_bytes() == b"before"
-    assert not (tmp_path / "player.gif").exists()
-    make_pictures(run, tmp_path, replace=True)
-    assert (tmp_path / "animation.gif").read_bytes().startswith(b"GIF8")
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(run: Path, tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import pytest
 
 from evaluation.diagnosis import KINDS, diagnose
 from evaluation.localization import Detections, ground_truth
-from reporting import packed_clips
-from reporting.packed_clips import PlayedClip, pack, pack_fitting, varied_order
-from reporting.player import player_data
+from reporting import player
+from reporting.player import PlayedClip, pack, pack_fitting, player_data, varied_order
 from tests.reporting.test_skeleton_view import star
 
 CLASSES = ("walk", "wave")
@@ -154,8 +153,8 @@ def test_the_best_and_worst_clips_come_first_and_then_the_same_random_choice() -
 
 def test_clips_are_packed_while_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = random_clips(5)
-    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 2.5 * packed_clips.packed_bytes(pack(clips[0], CLASSES)))
+    monkeypatch.setattr(player, "PAGE_BYTES", 2.5 * len(json.dumps(pack(clips[0], CLASSES))))
     fitting = pack_fitting([3, 1, 0, 2], clips.__getitem__, CLASSES)
     assert [clip["name"] for clip in fitting] == ["clip1", "clip3"]
-    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 10)
+    monkeypatch.setattr(player, "PAGE_BYTES", 10)
     assert [clip["name"] for clip in pack_fitting([3, 1], clips.__getitem__, CLASSES)] == ["clip3"]
