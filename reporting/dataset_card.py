@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reporting.figures import class_minutes, clip_lengths
+from reporting.figures import class_minutes
 from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
 from utils import config
@@ -21,6 +21,7 @@ from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
 EXAMPLES, CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
+PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
 LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes or clips named in one warning
 LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, but less often
@@ -57,9 +58,7 @@ def write_card(split: Split) -> Path:
     """Write the card into the split's folder and return its path. The same data give the same bytes."""
     stats = {subset: subset_stats(split, subset) for subset in SUBSETS}
     poses = pose_stats(split)
-    max_frames = config.load().data.max_frames
-    seconds = {subset: s.lengths / FPS for subset, s in stats.items()}
-    percentiles = {s: np.percentile(v if len(v) else np.nan, (0, 5, 50, 95, 100)) for s, v in seconds.items()}
+    seconds = {name: s.lengths / FPS if len(s.lengths) else np.nan for name, s in stats.items()}
     clips = []
     for name, sid in example_clips(split):
         note = f"example of {name}, {split.store.clips[sid].feat_p}"
@@ -69,13 +68,12 @@ def write_card(split: Split) -> Path:
         split=split,
         **stats,
         fps=FPS,
-        max_frames=max_frames,
+        max_frames=config.load().data.max_frames,
         poses=poses,
         warnings=warnings(split, stats, poses),
         class_minutes=class_minutes(split.classes, {subset: s.frames / FPS / 60 for subset, s in stats.items()}),
         classes=_class_rows(split, stats),
-        clip_lengths=clip_lengths(seconds, max_frames / FPS),
-        lengths=[[subset, *values] for subset, values in percentiles.items()],
+        lengths=[[name, *np.percentile(values, PERCENTS)] for name, values in seconds.items()],
         overlaps=_overlaps(split, sum(s.overlap for s in stats.values())),
         left_out=_left_out(split),
         reasons=_reasons(split),
