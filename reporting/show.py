@@ -62,8 +62,8 @@ def main() -> None:
         runs = ["found"] if args.detections else []
         write_player(args.out, f"Clips of {split.name}", lead, player_data(packed, split.classes, runs))
     else:
-        (sid,), texts = sids, clip_texts(split, sids[0], *of_clips[0])
-        animate(args.out, split.store.joints(sid), texts, f"{split.name}, clip {sid}")
+        texts = clip_texts(split, sids[0], *of_clips[0])
+        animate(args.out, split.store.joints(sids[0]), texts, f"{split.name}, clip {sids[0]}")
     print(f"written: {args.out}")
 
 
