@@ -69,7 +69,7 @@ def measure(name: str, repeats: int) -> None:
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         memory = "{:.1f} and {:.1f} GiB of GPU".format(*result.memory) if result.memory else f"{held:.1f} GiB"
         figures = (f"{number:,.3g}" if number < 100 else f"{number:,.0f}" for number in (result.ours, result.baseline))
-        row = (result.name, result.unit, *figures, f"{result.ratio:.2g}", memory)
+        row = (result.name, result.unit, *figures, f"{result.ours / result.baseline:.2g}", memory)
         print(f"| {' | '.join(row)} |", flush=True)
 
 

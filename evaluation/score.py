@@ -27,8 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
     add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
     add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: 0.1 ... 0.7)")
-    add("--diagnosis", type=Path, metavar="DIR", help="write the kinds of errors there, as JSON and PNG")
-    add("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
+    add("--out", type=Path, metavar="FOLDER", help="write the figures and the kinds of errors there, as JSON and PNG")
     return parser.parse_args()
 
 
@@ -52,11 +51,6 @@ from feeders.label_policy import LabelPolicy
 from reporting.report import write_diagnosis
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
-
-NOTE = (
-    "The file's detections are scored as they are. So the released figures of a run differ a little from those of its "
-    "detections.json: a run also scores and suppresses its proposals by the released rules."
-)
 
 
 def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tuple[Evaluation, ...]:
@@ -88,15 +82,13 @@ def main() -> None:
     split = Split.open(args.data, args.split)
     corrected, released = score(args.detections, split, args.max_frames, sorted(set(args.tious)))
     print(corrected.table(released, what="detections"))
-    print(NOTE)
     if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        source = {"detections": str(args.detections), "split": split.name, "max_frames": args.max_frames}
         figures = {"corrected": corrected.to_dict(), "released": released.to_dict()}
-        source = {"detections": str(args.detections), "split": split.name}
-        write_json(args.out, {**source, "max_frames": args.max_frames, **figures})
-    if args.diagnosis:
-        args.diagnosis.mkdir(parents=True, exist_ok=True)
-        write_diagnosis(args.diagnosis, diagnose(corrected.detections, corrected.truth, split.classes))
-        print(f"written to {args.diagnosis}: diagnosis.json, diagnosis.png")
+        write_json(args.out / "scores.json", source | figures)
+        write_diagnosis(args.out, diagnose(corrected.detections, corrected.truth, split.classes))
+        print(f"written to {args.out}: scores.json, diagnosis.json, diagnosis.png")
 
 
 if __name__ == "__main__":

@@ -48,20 +48,18 @@ def command(split: Split, path: Path, *more: Any) -> subprocess.CompletedProcess
 
 
 def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> None:
-    out = split.folder.parent / "figures.json"
+    out = split.folder.parent / "scores"
     path = written(split, *perfect(split))
-    errors = split.folder.parent / "errors"
-    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out, "--diagnosis", errors)
+    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out)
     assert outcome.returncode == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
     assert lines[0].split()[-10:-3] == ["0.1", "0.9", "Avg", "cls", "mAP", "frame", "acc"]
     assert lines[1].split() == ["detections,", "corrected", "evaluation", "100.00", "100.00", "100.00", *["-"] * 5]
-    figures = json.loads(out.read_text())
+    figures = json.loads((out / "scores.json").read_text())
     assert figures["corrected"]["mAP_at_tIoU"] == {"0.1": 100, "0.9": 100}
     assert figures["released"]["mAP_at_tIoU"]["0.9"] < 100
-    assert "the released figures of a run differ a little from those of its detections.json" in outcome.stdout
-    assert json.loads((errors / "diagnosis.json").read_text())["mAP"] == 100
-    assert (errors / "diagnosis.png").stat().st_size > 1000
+    assert json.loads((out / "diagnosis.json").read_text())["mAP"] == 100
+    assert (out / "diagnosis.png").stat().st_size > 1000
     about = {"detections": str(path), "split": "tiny", "max_frames": 1000}
     assert {key: figures[key] for key in about} == about
 
@@ -69,11 +67,11 @@ def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> N
 def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None:
     path = tmp_path / "theirs.json"
     path.write_text('{"results": {"val9": []}}')
-    outcome = command(split, path, "--out", tmp_path / "figures.json")
+    outcome = command(split, path, "--out", tmp_path / "scores")
     assert outcome.returncode == 2
     assert outcome.stderr.startswith(f"error: {path}: clip 'val9' is not in this split; did you mean 'val")
     assert outcome.stderr.count("\n") == 1  # no traceback
-    assert not (tmp_path / "figures.json").exists()
+    assert not (tmp_path / "scores").exists()
 
 
 @pytest.mark.parametrize(
