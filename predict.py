@@ -44,7 +44,6 @@ from prepare.formats.errors import TakeError
 from prepare.skeletons import recordings
 from prepare.skeletons.options import ReadOptions
 from reporting import animation, player, predictions
-from reporting.packed_clips import PlayedClip, pack
 from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure
 from reporting.time_lines import time_line
@@ -58,7 +57,6 @@ from utils.text import printable_bytes
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 SHOWN = 6  # segments of a recording that are printed
-GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def predict_all(
 
     A recording that fails is reported, and the others continue.
     """
-    out, done_before, failed = prediction_set.out, 0, 0
+    out, done_before = prediction_set.out, 0
     try:
         for name, path in progress(inputs.items(), "predict", "recording"):
             status = path.stat() if path.exists() else None  # reading a broken link fails below
@@ -123,20 +121,20 @@ def predict_all(
                         raise
                     reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
                     prediction_set.fail(name, path, reason)
-                    failed += 1
                     tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
                     continue
                 if sys.stdout.isatty():
                     tqdm.write(best_segments(done))
-            prediction_set.done(path)
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
+    failed = len(prediction_set.failed)
     print(summary(len(inputs), done_before, failed, prediction_set.write_summary_files(), out))
     if predictor.page:
         clips = [path for name in prediction_set.complete() for path in sorted((out / name).glob("*player.json"))]
-        pages = player.write_pages(out, clips, predictor.classes, predictor.settings.eval.thresholds)
-        print(f"watch: {', '.join(map(str, pages)) or 'no recording is done, so there is no page'}")
+        page, thresholds = out / "player.html", predictor.settings.eval.thresholds
+        shown = player.write_predictions(page, clips, predictor.classes, thresholds)
+        print(f"watch: {page}, which shows {shown} of {len(clips)} clips")
     return 1 if failed else 0
 
 
@@ -179,11 +177,10 @@ def predict_person(
         predictions.write_scores(path("scores.npz"), frame_probs, video_probs, classes)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
-        step = GIF_STEP if predictor.animate == "gif" else 1
-        animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name, step)
+        animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name)
     if predictor.page:
-        clip = PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
-        write_whole(path("player.json"), json.dumps(pack(clip, classes)).encode())
+        clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
+        write_whole(path("player.json"), json.dumps(player.pack(clip, classes)).encode())
     return found
 
 

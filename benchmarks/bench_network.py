@@ -1,4 +1,4 @@
-"""The network against the plain one (benchmarks/plain.py), and the evaluation against plain loops over frames.
+"""The network against the plain one (benchmarks/plain.py).
 
 Both networks run on the GPU when there is one, in the same precision. Ours is also compared with the roofline of the
 device (benchmarks/roofline.py).
@@ -16,22 +16,17 @@ from torch import nn
 
 from benchmarks.measure import Result, gpu_memory, in_turn
 from benchmarks.plain import PlainLocalizer
-from benchmarks.plain_localization import localize_plainly
 from benchmarks.roofline import Roofline
-from evaluation.localization import Detections, ground_truth, localize
-from evaluation.metrics import detection_map
 from feeders.batches import Batch, TrainBatches
-from feeders.micro_batches import COMPILED_FRAMES
 from model.inference import for_inference
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
-from utils.device import choose_device, compiled, set_matrix_precision
+from utils.device import choose_device, set_matrix_precision
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 4
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "TF32", "bfloat16")}
-Segment = tuple[int, int, int]  # clip, start, end
 # Frames of 24 clips at even ranks among real_mocap's training clips of at most 1,000
 LENGTHS = (139, 182, 201, 225, 243, 255, 277, 309, 325, 348, 379, 399, 421, 438, 460, 482, 500, 520, 537, 551, 570, 591)
 LENGTHS += (602, 687)
@@ -60,31 +55,11 @@ def train(repeats: int) -> Iterator[Result]:
         yield Result(name, unit, frames / seconds[2], frames / least)
 
 
-def train_compiled(repeats: int) -> Iterator[Result]:
-    """The same on a GPU with ours compiled and its batches bucketed. The plain network is eager, then compiled too."""
-    released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
-    if device.type == "cpu":  # where the CPU kernels are faster than compiled code, which takes minutes to make
-        return
-    random, bucketed = batches(device, False), batches(device, True, COMPILED_FRAMES)
-    for precision, _ in in_each_precision(device):
-        torch.compiler.reset()  # nothing compiled for another precision is tried first
-        torch.manual_seed(5)
-        plain = PlainLocalizer(CLASSES).in_precision(precision).to(device)
-        fast = Localizer(CLASSES, ours.model).in_precision(precision).to(device)
-        works = epoch(compiled(fast, ours.train), bucketed, ours), epoch(plain, random, released)
-        works += (epoch(torch.compile(plain, dynamic=True), random, released),)
-        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
-        for place, name in ((1, "against eager"), (2, "both compiled")):
-            taken = memory and (memory[0], memory[place])
-            rates = (sum(LENGTHS) / seconds[i] for i in (0, place))
-            yield Result(f"train compiled, bucketed, {precision}, {name}", "real frames/s", *rates, taken)
-
-
-def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:
+def batches(device: torch.device, bucketing: bool) -> list[Batch]:
     """The random clips of an epoch in batches of 8."""
     lengths = np.array(LENGTHS)
     order = TrainBatches(lengths, 8, 5, bucketing, config.load().data.bucket_mix, drop_last=False).of_epoch(0)
-    return [random_batch(lengths[batch], device, multiple) for batch in order]
+    return [random_batch(lengths[batch], device) for batch in order]
 
 
 def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
@@ -138,68 +113,11 @@ def infer(repeats: int) -> Iterator[Result]:
             yield Result(f"{name}, against its roofline", "frames/s", frames / quick, frames / least)
 
 
-def random_batch(lengths: Iterable[int], device: torch.device, multiple: int = 1) -> Batch:
-    """A batch of random clips of these lengths, padded to a multiple of `multiple` frames."""
+def random_batch(lengths: Iterable[int], device: torch.device) -> Batch:
+    """A batch of random clips of these lengths, padded to the longest."""
     lengths = torch.as_tensor(lengths)
-    N, T = len(lengths), -(-int(lengths.max()) // multiple) * multiple
+    N, T = len(lengths), int(lengths.max())
     mask = torch.arange(T) < lengths.unsqueeze(1)
     joints = torch.randn(N, 3, T, 25, 1) * mask.view(N, 1, T, 1, 1)
     video_labels = torch.eye(CLASSES)[torch.arange(N) % CLASSES]
     return Batch(joints, mask, lengths, video_labels, torch.arange(N)).to(device)
-
-
-def evaluate(repeats: int) -> Iterator[Result]:
-    """Proposals and mAP at 7 tIoUs of 2,000 clips × 20 classes; the baseline is plain loops over frames of 20 clips.
-
-    The baseline compares the frames of each detection with those of every true segment of its clip and class. The first
-    row searches for these segments among those of all 2,000 clips, the second row among those of the 20 clips.
-    """
-    clips, classes, sample = 2000, 20, 20
-    settings = config.load().eval
-    probs, labels = random_scores(np.random.default_rng(0).integers(60, 900, clips), classes)
-    video = np.full((clips, classes + 1), 0.5)
-
-    def fast() -> None:
-        detection_map(localize(probs, video, settings), ground_truth(labels), classes, settings.tious)
-
-    def slow(true: list[list[Segment]]) -> None:
-        found = []
-        for clip, p in enumerate(probs[:sample]):
-            rows = localize_plainly(p[:, :classes], video[clip, :classes], settings)
-            found += [(score, k, (clip, start, end)) for k, start, end, score in rows]
-        for tiou in settings.tious:
-            _hits_by_sets(found, true, tiou)
-
-    of_all, of_sample = (_by_class(ground_truth(some), classes) for some in (labels, labels[:sample]))
-    ours, plain, known = in_turn(repeats, fast, lambda: slow(of_all), lambda: slow(of_sample))
-    what = f"evaluate {clips:,} clips x {classes} classes"
-    yield Result(f"{what}, all true segments searched", "clips/s", clips / ours, sample / plain)
-    yield Result(f"{what}, only those of the sample", "clips/s", clips / ours, sample / known)
-
-
-def random_scores(lengths: np.ndarray, classes: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Smooth frame probabilities (T, K+1) of clips of these lengths, and frame labels (T, K) that fit them."""
-    rng = np.random.default_rng(0)
-    scores = [rng.normal(0, 1, (length, classes + 1)).cumsum(0) / 6 for length in lengths]
-    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
-    return probs, [p[:, :classes] > 0.3 for p in probs]
-
-
-def _by_class(truth: Detections, classes: int) -> list[list[Segment]]:
-    parts = map(truth.of_class, range(classes))
-    return [[(c, int(s), int(e)) for c, (s, e) in zip(p.clip.tolist(), p.segments, strict=True)] for p in parts]
-
-
-def _hits_by_sets(found: list[tuple[float, int, Segment]], true: list[list[Segment]], tiou: float) -> int:
-    """Number of true positives: detections and true segments are compared as sets of frames."""
-    taken: set[tuple[int, Segment]] = set()
-    for _, k, (clip, start, end) in sorted(found, reverse=True):
-        frames, overlaps = set(range(start, end)), {}
-        for segment in true[k]:
-            if segment[0] == clip and (k, segment) not in taken:
-                other = set(range(segment[1], segment[2]))
-                overlaps[segment] = len(frames & other) / len(frames | other)
-        best = max(overlaps, key=overlaps.get, default=None)
-        if best and overlaps[best] >= tiou:
-            taken.add((k, best))
-    return len(taken)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.bench_motion import write_takes
-from benchmarks.bench_network import CLASSES, epoch, random_batch, random_scores
+from benchmarks.bench_network import CLASSES, epoch, random_batch
 from benchmarks.measure import Result, in_turn
 from evaluation.localization import ground_truth, localize
 from evaluation.metrics import detection_map
@@ -125,6 +125,14 @@ def scale(repeats: int) -> Iterator[Result]:
         detection_map(found, ground_truth(labels[some]), 20, settings.eval.tious)
 
     yield _slope("evaluate, 100, 400, 1,600 clips", repeats, evaluate)
+
+
+def random_scores(lengths: np.ndarray, classes: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Smooth frame probabilities (T, K+1) of clips of these lengths, and frame labels (T, K) that fit them."""
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(0, 1, (length, classes + 1)).cumsum(0) / 6 for length in lengths]
+    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
+    return probs, [p[:, :classes] > 0.3 for p in probs]
 
 
 def _slope(what: str, repeats: int, work: Callable[[int], None]) -> Result:

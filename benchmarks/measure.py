@@ -19,10 +19,6 @@ class Result(NamedTuple):
     baseline: float
     memory: tuple[float, float] | None = None  # GiB at most, of ours and of the baseline; None without a GPU
 
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.baseline
-
 
 def in_turn(repeats: int, *works: Callable[[], object]) -> list[float]:
     """Median seconds of each piece of work. They run in turn, after one round that is not timed."""

@@ -1,16 +1,15 @@
 """Speed against plain baselines measured in the same minute.
 
     python benchmarks/run.py
-    python benchmarks/run.py --only joints train infer compiled       # everything that uses a GPU
-    python benchmarks/run.py --only evaluate --repeats 3 --json speed.json
+    python benchmarks/run.py --only joints train infer --repeats 3       # everything that uses a GPU
 
 Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
-ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), localization frame by
-frame, and reading the same files with numpy.
+ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), and reading the same
+files with numpy.
 
-On a machine with a GPU, joints, train, compiled and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps
-them on the CPU, where `compiled` measures nothing. Memory is then that of the GPU's tensors, of ours and of the
-baseline. Otherwise it is the most that the process has held so far, for both.
+On a machine with a GPU, joints, train and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps them on the
+CPU. Memory is then that of the GPU's tensors, of ours and of the baseline. Otherwise it is the most that the process
+has held so far, for both.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ import multiprocessing
 import resource
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from utils.command_line import argument_parser, check_first
 
-NAMES = ("joints", "prepare", "train", "compiled", "infer", "evaluate", "start", "scale")
+NAMES = ("joints", "prepare", "train", "infer", "start", "scale")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,7 +32,6 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="+", choices=NAMES, default=NAMES, help="which ones (default: all)")
     add("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
-    add("--json", type=Path, metavar="FILE", help="also store the figures there")
     args = parser.parse_args()
     if args.repeats < 1:
         parser.error(f"--repeats is {args.repeats}: expected 1 or more")
@@ -47,41 +44,33 @@ if __name__ == "__main__":
 import torch
 
 from benchmarks.bench_motion import joints, prepare
-from benchmarks.bench_network import evaluate, infer, train, train_compiled
+from benchmarks.bench_network import infer, train
 from benchmarks.bench_scale import scale, start
-from utils.atomic import write_json
 from utils.errors import run_command
 from utils.run import provenance
 
-BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, train_compiled, infer, evaluate, start, scale), strict=True))
+BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, infer, start, scale), strict=True))
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
-    stored = []
     print("| benchmark | unit | ours | baseline | ratio | memory |\n|---|---|---|---|---|---|", flush=True)
     for name in args.only:
         with multiprocessing.get_context("spawn").Pool(1) as own:
-            stored += own.apply(measured, (name, args.repeats))
-    machine = {**provenance(), "threads": torch.get_num_threads()}
-    where = f"{machine['machine']}, {machine['threads']} threads, {machine['accelerator'] or 'no GPU'}"
+            own.apply(measure, (name, args.repeats))
+    machine = provenance()
+    where = f"{machine['machine']}, {torch.get_num_threads()} threads, {machine['accelerator'] or 'no GPU'}"
     print(f"\n{where}, torch {torch.__version__}, {machine['commit']}")
-    if args.json:
-        write_json(args.json, {"results": stored, **machine})
-    return 0
 
 
-def measured(name: str, repeats: int) -> list[dict[str, Any]]:
-    """A benchmark's results. Each row is printed as soon as it is measured."""
-    stored = []
+def measure(name: str, repeats: int) -> None:
+    """Run a benchmark. Each row is printed as soon as it is measured."""
     for result in BENCHMARKS[name](repeats):
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         memory = "{:.1f} and {:.1f} GiB of GPU".format(*result.memory) if result.memory else f"{held:.1f} GiB"
         figures = (f"{number:,.3g}" if number < 100 else f"{number:,.0f}" for number in (result.ours, result.baseline))
-        row = (result.name, result.unit, *figures, f"{result.ratio:.2g}", memory)
+        row = (result.name, result.unit, *figures, f"{result.ours / result.baseline:.2g}", memory)
         print(f"| {' | '.join(row)} |", flush=True)
-        stored.append({**result._asdict(), "ratio": result.ratio, "process_GiB": held})
-    return stored
 
 
 if __name__ == "__main__":

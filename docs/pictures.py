@@ -1,8 +1,7 @@
-"""Make the pictures player.gif of the README and animation.gif of docs/predict.md from a run on synthetic data.
+"""Record a page's player as a GIF, such as the picture of the README from a run on synthetic data.
 
-bash prepare/demo.sh                                               # makes the run
-python -m docs.pictures --run work_dir/demo                        # writes to work_dir/demo/pictures
-python -m docs.pictures --run work_dir/demo --out docs --replace   # replaces the pictures of the README
+bash prepare/demo.sh                                              # makes the run
+python -m docs.pictures work_dir/demo/report.html docs/player.gif --clip 9
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from utils.command_line import argument_parser, check_first
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m docs.pictures")
     add = parser.add_argument
-    add("--run", type=Path, default=Path("work_dir/demo"), metavar="FOLDER", help="a run (default: %(default)s)")
-    add("--out", type=Path, metavar="FOLDER", help="where they go (default: the folder pictures of the run)")
-    add("--replace", action="store_true", help="replace pictures that exist")
+    add("page", type=Path, metavar="PAGE.html", help="a page with the player")
+    add("picture", type=Path, metavar="PICTURE.gif", help="the picture; an existing one is replaced")
+    add("--clip", default="", metavar="ID", help="the clip's id (default: the clip that the page opens)")
     return parser.parse_args()
 
 
@@ -30,45 +29,22 @@ if __name__ == "__main__":
 from PIL import Image
 
 from docs.browser import open_browser
-from evaluation import detections
-from reporting.animation import animate, clip_texts
-from reporting.compare import read_run
 from utils.atomic import whole_file
 from utils.errors import UserError, run_command
 from utils.skeleton import FPS
-from utils.store import Split
 
 STEP = 3  # every third frame, for small files
 SIZE = (1000, 1400)  # of the browser's window in pixels
-COLOURS = 96  # of the player's GIF; it has few, and a small palette makes a small file
+COLOURS = 96  # a small palette makes a small file
 
 
-def make_pictures(run: Path, out: Path, replace: bool = False) -> list[Path]:
-    """Write both pictures into the folder `out` and return their paths. They show a clip with many classes.
+def record_player(page: Path, picture: Path, clip: str) -> None:
+    """Record the player of a page as a GIF, while it shows every STEP-th frame of a clip.
 
-    Raises:
-        UserError: `run` is not a finished run, its data are missing, a picture exists and `replace` is false, or there
-            is no browser (`docs.browser`).
+    Raises UserError when the page is missing, or there is no browser (`docs.browser`).
     """
-    player, animation = paths = [out / "player.gif", out / "animation.gif"]
-    for path in paths:
-        if path.exists() and not replace:
-            raise UserError(f"{path}: exists; choose another --out, or add --replace to replace it")
-    facts = read_run(run)
-    split = Split.open(facts["root"], facts["split"])
-    clips = [sid for sid in split.clip_ids("val") if len(split.labels(sid)) <= facts["max_frames"]]
-    if not clips:
-        raise UserError(f"{split.folder}: has no validation clip to show")
-    sid = max(clips, key=lambda sid: split.labels(sid).any(axis=0).sum())  # the clip of the run's time line
-    found = detections.read(run / "detections.json", split.clip_ids(), split.classes).of_clip(split.index(sid))
-    out.mkdir(parents=True, exist_ok=True)
-    record_player(player, run / "report.html", sid)
-    animate(animation, split.store.joints(sid), clip_texts(split, sid, found), f"synthetic clip {sid}", STEP)
-    return paths
-
-
-def record_player(path: Path, page: Path, clip: str) -> None:
-    """Record the player of a page as a GIF, while it shows every STEP-th frame of a clip."""
+    if not page.is_file():
+        raise UserError(f"{page}: does not exist; expected a page with the player, such as a run's report.html")
     pictures = []
     with open_browser(*SIZE) as browser:
         browser.get(f"{page.resolve().as_uri()}#{urlencode({'clip': clip, 't': 0})}")
@@ -80,19 +56,18 @@ def record_player(path: Path, page: Path, clip: str) -> None:
         frames = int(time_line.get_attribute("aria-valuemax")) + 1
         for frame in range(0, frames, STEP):
             browser.execute_script(f"seek({frame})")
-            picture = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB").crop(box)
-            pictures.append(
-                picture.quantize(COLOURS, dither=Image.Dither.NONE, palette=pictures[0] if pictures else None)
-            )
-    with whole_file(path) as file:
+            shown = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB").crop(box)
+            palette = pictures[0] if pictures else None
+            pictures.append(shown.quantize(COLOURS, dither=Image.Dither.NONE, palette=palette))
+    with whole_file(picture) as file:
         duration = round(1000 * STEP / FPS)
         pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
 
 
 def main() -> None:
     args = parse_arguments()
-    for path in make_pictures(args.run, args.out or args.run / "pictures", args.replace):
-        print(f"written: {path}, {path.stat().st_size / 1024:.0f} KiB")
+    record_player(args.page, args.picture, args.clip)
+    print(f"written: {args.picture}, {args.picture.stat().st_size / 1024:.0f} KiB")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 
 from evaluation.localization import Detections
 from utils.atomic import write_json
-from utils.errors import UserError, nearest, shown
+from utils.errors import UserError, first_problem, nearest, shown
 from utils.json_text import parse_json
 from utils.regular import regular_file
 from utils.skeleton import FPS
@@ -25,7 +25,7 @@ Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
 
 def _ordered(segment: list[float]) -> list[float]:
     if not 0 <= segment[0] <= segment[1]:
-        raise ValueError
+        raise ValueError(f"found {segment}, expected 0 <= start <= end, in seconds")
     return segment
 
 
@@ -34,11 +34,9 @@ class Detection(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    label: str = Field(description="the name of a class")
-    score: Number = Field(description="a finite number")
-    segment: Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)] = Field(
-        description="two numbers, 0 <= start <= end, seconds"
-    )
+    label: str  # the name of a class
+    score: Number
+    segment: Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)]  # seconds
 
 
 class DetectionsFile(BaseModel):
@@ -95,25 +93,10 @@ def _read_results(path: Path) -> dict[str, list[Detection]]:
         if size > MAX_BYTES:
             raise UserError(f"{path}: has {size} bytes; a detections file of more than {MAX_BYTES} is not read")
         regular_file(path)
-        content = parse_json(path.read_text(encoding="utf-8"))
-        return DetectionsFile.model_validate(content).results
+        return DetectionsFile.model_validate(parse_json(path.read_text(encoding="utf-8"))).results
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a detections file") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_problem(error, content)}") from None
+        raise UserError(f"{path}: {first_problem(error)}; the file needs ActivityNet's detection format") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({str(error)[:200]}); expected ActivityNet's detection format") from None
-
-
-def _first_problem(error: ValidationError, content: Any) -> str:
-    problem = error.errors(include_context=False, include_url=False)[0]
-    _, clip, number, field = (*problem["loc"], None, None, None, None)[:4]
-    if clip is None:
-        return 'has no "results" by clip; expected ActivityNet\'s detection format'
-    if not isinstance(number, int):
-        return f"clip {shown(clip)} has {shown(problem['input'])}, expected a list of detections"
-    entry = content["results"][clip][number]
-    where = f"clip {shown(clip)}, detection {number}"
-    if not isinstance(entry, dict) or field not in entry:
-        return f"{where} is {shown(entry)}, expected label, score and segment"
-    return f"{where} has the {field} {shown(entry[field])}, expected {Detection.model_fields[field].description}"

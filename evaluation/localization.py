@@ -76,7 +76,6 @@ def localize(
     video_probs: Sequence[np.ndarray],
     settings: EvalSettings,
     conventions: Conventions = CORRECTED,
-    background: bool = False,
 ) -> Detections:
     """Detections in clips, by clip, then class, then falling score.
 
@@ -86,21 +85,12 @@ def localize(
     removes overlapping ones of the same class, or lowers their scores.
 
     Args:
-        frame_probs: class activation sequence (T, K+1) of each clip, as probabilities.
+        frame_probs: class activation sequence (T, K+1) of each clip, as finite probabilities.
         video_probs: (K+1,) of each clip.
-        background: also localize the background class.
-
-    Raises ValueError when a probability is not finite or the shapes do not fit.
     """
     parts = []
     for clip, (frame, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
-        if frame.ndim != 2 or video.shape != frame.shape[1:]:
-            shapes = f"frame probabilities {frame.shape} and video probabilities {video.shape}"
-            raise ValueError(f"clip {clip}: {shapes}, expected (T, K+1) and (K+1,)")
-        if not (np.isfinite(frame).all() and np.isfinite(video).all()):
-            raise ValueError(f"clip {clip}: probabilities that are not finite")
-        candidates = video if background else video[:-1]
-        for label in np.flatnonzero(candidates.astype(np.float64) >= settings.min_video_score):
+        for label in np.flatnonzero(video[:-1].astype(np.float64) >= settings.min_video_score):
             segments, scores = _localize_class(frame[:, label].astype(np.float64), settings, conventions)
             parts.append(Detections.of(clip, label, segments, scores))
     return Detections.concatenate(parts)

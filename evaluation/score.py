@@ -1,4 +1,4 @@
-"""Score any method's detections file against a split.
+"""Score any method's detections file against the validation clips of a split.
 
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from utils import config
 from utils.command_line import argument_parser, check_first
-from utils.store import SUBSETS, Split
+from utils.store import Split
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -25,11 +25,9 @@ def parse_arguments() -> argparse.Namespace:
     add("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
     add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    add("--subset", choices=SUBSETS, default="val", help="clips to score (default: val)")
     add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
     add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: 0.1 ... 0.7)")
-    add("--diagnosis", type=Path, metavar="DIR", help="write the kinds of errors there, as JSON and PNG")
-    add("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
+    add("--out", type=Path, metavar="FOLDER", help="write the figures and the kinds of errors there, as JSON and PNG")
     return parser.parse_args()
 
 
@@ -54,23 +52,18 @@ from reporting.report import write_diagnosis
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
 
-NOTE = (
-    "The file's detections are scored as they are. So the released figures of a run differ a little from those of its "
-    "detections.json: a run also scores and suppresses its proposals by the released rules."
-)
 
-
-def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[float]) -> tuple[Evaluation, ...]:
+def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tuple[Evaluation, ...]:
     """The corrected and the released evaluation of a detections file.
 
-    Raises UserError when the file is not valid for this split, or when the subset has no clip to score.
+    Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
-    ids = split.clip_ids(subset)
+    ids = split.clip_ids("val")
     policy = LabelPolicy("all", "background", max_frames, "clip")
     labels = [policy.apply(split.labels(sid), split.annotated(sid)) for sid in ids]
     kept = [index for index, clip_labels in enumerate(labels) if clip_labels is not None]
     if not kept:
-        raise UserError(f"{split.folder}: no {subset} clip of at most {max_frames} frames has a label to score against")
+        raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
     found = read(path, ids, split.classes)
     scored = found.where(np.isin(found.clip, kept))
     if dropped := len(found) - len(scored):
@@ -87,17 +80,15 @@ def score(path: Path, split: Split, subset: str, max_frames: int, tious: list[fl
 def main() -> None:
     args = parse_arguments()
     split = Split.open(args.data, args.split)
-    corrected, released = score(args.detections, split, args.subset, args.max_frames, sorted(set(args.tious)))
+    corrected, released = score(args.detections, split, args.max_frames, sorted(set(args.tious)))
     print(corrected.table(released, what="detections"))
-    print(NOTE)
     if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        source = {"detections": str(args.detections), "split": split.name, "max_frames": args.max_frames}
         figures = {"corrected": corrected.to_dict(), "released": released.to_dict()}
-        source = {"detections": str(args.detections), "split": split.name, "subset": args.subset}
-        write_json(args.out, {**source, "max_frames": args.max_frames, **figures})
-    if args.diagnosis:
-        args.diagnosis.mkdir(parents=True, exist_ok=True)
-        write_diagnosis(args.diagnosis, diagnose(corrected.detections, corrected.truth, split.classes))
-        print(f"written to {args.diagnosis}: diagnosis.json, diagnosis.png")
+        write_json(args.out / "scores.json", source | figures)
+        write_diagnosis(args.out, diagnose(corrected.detections, corrected.truth, split.classes))
+        print(f"written to {args.out}: scores.json, diagnosis.json, diagnosis.png")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-OVERLAPS = ("shorter", "union", "lower")
 LEAST_SCORE = 1e-3  # soft suppression drops segments with a lower score
 
 
@@ -55,10 +54,8 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
             whole = lengths[left]
         elif overlap == "shorter":
             whole = np.minimum(lengths[left], lengths[best])
-        elif overlap == "union":
-            whole = lengths[left] + lengths[best] - common
         else:
-            raise ValueError(f"overlap is {overlap!r}, expected one of {', '.join(OVERLAPS)}")
+            whole = lengths[left] + lengths[best] - common
         left = left[common / whole <= threshold]
     return np.array(kept, dtype=np.int64)
 

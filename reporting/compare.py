@@ -30,8 +30,7 @@ import numpy as np
 
 from evaluation.protocols import Evaluation
 from evaluation.score import score
-from reporting.packed_clips import PlayedClip, pack_fitting
-from reporting.player import player_data
+from reporting.player import PlayedClip, pack_fitting, player_data
 from reporting.report import clip_ap
 from reporting.templates import render
 from utils.atomic import write_whole
@@ -73,7 +72,7 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
         ],
         changed=[int((ap[:, 1] > ap[:, 0]).sum()), int((ap[:, 1] < ap[:, 0]).sum()), int((change == 0).sum())],
         clips=len(a.names),
-        player=player_data(list(packed.values()), split.classes, RUNS),
+        player=player_data(packed, split.classes, RUNS),
     )
 
 
@@ -110,7 +109,7 @@ def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split,
             "Name the folder of their data by --data, or evaluate both again by --phase test"
         )
     return split, tuple(
-        score(folder / "detections.json", split, "val", first["max_frames"], first["tious"])[0] for folder in folders
+        score(folder / "detections.json", split, first["max_frames"], first["tious"])[0] for folder in folders
     )
 
 

@@ -1,48 +1,27 @@
-"""Write the dataset card of a split: a page with its statistics, classes, left-out clips and some example clips.
+"""The dataset card of a split: a page with its statistics, classes, left-out clips and some example clips.
 
 Preparation writes it as card.html beside the split's split.json. The page needs no other file.
-
-    python -m reporting.dataset_card --data dataset/processed_data --split split1
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from utils import config
-from utils.command_line import argument_parser, check_first
-
-
-def parse_arguments() -> argparse.Namespace:
-    defaults = config.load().data
-    parser = argument_parser(__doc__, "python -m reporting.dataset_card")
-    add = parser.add_argument
-    add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
-    add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    check_first(parse_arguments)  # now, because the imports below take seconds
 
 import numpy as np
 
-from reporting.figures import class_minutes, clip_lengths
-from reporting.packed_clips import PlayedClip, pack
-from reporting.player import player_data
+from reporting.figures import class_minutes
+from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
+from utils import config
 from utils.atomic import write_whole
-from utils.errors import run_command
 from utils.manifest import OTHER_DURATION
 from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
 EXAMPLES, CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
-MATRIX = 12  # classes; overlaps of more classes are shown as a list of the largest, not as a matrix
+PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
 LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes or clips named in one warning
 LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, but less often
@@ -79,9 +58,7 @@ def write_card(split: Split) -> Path:
     """Write the card into the split's folder and return its path. The same data give the same bytes."""
     stats = {subset: subset_stats(split, subset) for subset in SUBSETS}
     poses = pose_stats(split)
-    max_frames = config.load().data.max_frames
-    seconds = {subset: s.lengths / FPS for subset, s in stats.items()}
-    percentiles = {s: np.percentile(v if len(v) else np.nan, (0, 5, 50, 95, 100)) for s, v in seconds.items()}
+    seconds = {name: s.lengths / FPS if len(s.lengths) else np.nan for name, s in stats.items()}
     clips = []
     for name, sid in example_clips(split):
         note = f"example of {name}, {split.store.clips[sid].feat_p}"
@@ -91,17 +68,16 @@ def write_card(split: Split) -> Path:
         split=split,
         **stats,
         fps=FPS,
-        max_frames=max_frames,
+        max_frames=config.load().data.max_frames,
         poses=poses,
         warnings=warnings(split, stats, poses),
         class_minutes=class_minutes(split.classes, {subset: s.frames / FPS / 60 for subset, s in stats.items()}),
         classes=_class_rows(split, stats),
-        clip_lengths=clip_lengths(seconds, max_frames / FPS),
-        lengths=[[subset, *values] for subset, values in percentiles.items()],
+        lengths=[[name, *np.percentile(values, PERCENTS)] for name, values in seconds.items()],
         overlaps=_overlaps(split, sum(s.overlap for s in stats.values())),
         left_out=_left_out(split),
         reasons=_reasons(split),
-        most_reasons=LISTED,
+        listed=LISTED,
         examples=EXAMPLES,
         most_classes=CLASSES,
         player=player_data(clips, split.classes),
@@ -184,20 +160,12 @@ def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> list[list]:
     return [list(row) for row in zip(split.classes, *columns, strict=True)]
 
 
-def _overlaps(split: Split, overlap: np.ndarray) -> dict[str, Any]:
-    """For each pair of classes, the percentage of the first one's frames that also have the second.
-
-    For more than MATRIX classes: the pairs with most common frames, and the number of pairs that have any.
-    """
+def _overlaps(split: Split, overlap: np.ndarray) -> list[list]:
+    """Pairs of classes that share frames, those that share most first: names, frames of both, % of the rarer class."""
     names, frames = split.classes, overlap.diagonal()
-    if len(names) <= MATRIX:
-        percent = 100 * overlap / np.where(frames > 0, frames, np.nan)[:, None]
-        np.fill_diagonal(percent, np.nan)
-        return {"classes": names, "rows": [[name, *row] for name, row in zip(names, percent, strict=True)]}
     pairs = [(overlap[a, b], a, b) for a in range(len(names)) for b in range(a) if overlap[a, b]]
     pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
-    rows = [[names[b], names[a], both, 100 * both / min(frames[a], frames[b])] for both, a, b in pairs[:LISTED]]
-    return {"classes": None, "rows": rows, "pairs": len(pairs)}
+    return [[names[b], names[a], both, 100 * both / min(frames[a], frames[b])] for both, a, b in pairs]
 
 
 def _left_out(split: Split) -> list[list]:
@@ -221,12 +189,3 @@ def _reasons(split: Split) -> list[list]:
 def _listed(names: list[str]) -> str:
     rest = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
     return ", ".join(map(repr, names[:MAX_NAMED])) + rest
-
-
-def main() -> None:
-    args = parse_arguments()
-    print(f"written: {write_card(Split.open(args.data, args.split))}")
-
-
-if __name__ == "__main__":
-    run_command(main)

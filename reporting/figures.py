@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
@@ -115,25 +114,6 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
     plain_axes(axes, grid="x")
     axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def clip_lengths(seconds: dict[str, np.ndarray], limit: float) -> Figure:
-    """Histogram of the clips' lengths on a logarithmic axis, with the benchmark's limit in seconds."""
-    everything = np.concatenate([*seconds.values(), [limit]])
-    edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 30)
-    figure = new_figure(9, 3, dpi=130)
-    axes = figure.subplots()
-    for place, (subset, values) in enumerate(seconds.items()):
-        axes.hist(values, edges, label=subset, alpha=0.85, zorder=2 + place, **SUBSET_STYLES[subset])
-    axes.axvline(limit, color="black", linestyle="--", linewidth=1, zorder=5, label=f"limit, {limit:.1f} s")
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=99))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel="seconds", ylabel="clips")
-    plain_axes(axes, grid="y")
-    axes.legend(frameon=False)
     return figure
 
 

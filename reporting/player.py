@@ -1,54 +1,109 @@
-"""Write the player: a page where the motion, true segments and detections of clips play together.
+"""The player: a page where the motion, true segments and detections of clips play together.
 
-The page needs no other file and no network. report.html, card.html and predict.py --page contain the same player.
-
-    python -m reporting.player --split split1 --clip 4321 --out clip.html
-    python -m reporting.player --split split1 --detections work_dir/split1/detections.json --out clips.html
+The page needs no other file and no network. report.html, card.html and predict.py --page contain the same player. Its
+clips are JSON: joints and curves as compressed text, segments with their kinds of errors.
 """
 
 from __future__ import annotations
 
-import argparse
+import base64
 import json
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils import config
-from utils.command_line import argument_parser, check_first
-
-
-def parse_arguments() -> argparse.Namespace:
-    defaults = config.load().data
-    parser = argument_parser(__doc__, "python -m reporting.player")
-    add = parser.add_argument
-    add("--data", type=Path, default=defaults.root, metavar="ROOT", help="prepared data (default: %(default)s)")
-    add("--split", default=defaults.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    chosen = "ids of clips (default: the validation clips, or an even sample of them that fits on a page)"
-    add("--clip", nargs="+", metavar="ID", help=chosen)
-    add("--detections", type=Path, metavar="FILE", help="a run's detections.json, shown below the true segments")
-    add("--out", type=Path, default=Path("player.html"), metavar="FILE", help="the page (default: %(default)s)")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    check_first(parse_arguments)  # now, because the imports below take seconds
-
 import numpy as np
 
-from evaluation import detections
-from evaluation.diagnosis import KINDS
-from reporting import packed_clips
-from reporting.packed_clips import MAX_NAME, PlayedClip, pack_varied
-from reporting.skeleton_view import SIDES
+from evaluation.diagnosis import KINDS, TIOU, kinds
+from evaluation.localization import Detections, ground_truth
+from evaluation.metrics import match, nan_to_none, ranking
+from reporting.skeleton_view import HEAD_RADIUS, SIDES, SOLE, front
 from reporting.style import COLOURS
 from reporting.templates import render
+from reporting.time_lines import shown_classes
 from utils.atomic import write_whole
-from utils.errors import UserError, run_command
+from utils.errors import UserError
 from utils.skeleton import BONES, FPS
-from utils.store import Split
 from utils.text import printable
+
+PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
+EXTREMES = 10  # best clips, and worst clips, that are shown even if not all clips fit on the page
+QUANTUM = 0.001  # metres; joints are rounded to multiples of it
+MAX_NAME = 200  # characters
+
+
+@dataclass(frozen=True)
+class PlayedClip:
+    """A clip as the player shows it. T frames, K classes."""
+
+    name: str
+    joints: np.ndarray  # (T, 25, 3) metres, z up; the body may travel
+    labels: np.ndarray | None = None  # (T, K) bool; None if the true segments are unknown
+    found: tuple[Detections, ...] = ()  # the clip's detections by each run, in frames of `joints`
+    frame_probs: np.ndarray | None = None  # the class activation sequence (T, K+1), background last
+    ap: tuple[float, ...] = ()  # the clip's AP in percent of each run; NaN if it is not defined
+    note: str = ""  # shown behind the name
+    first: int = 0  # the number of the first frame, if the recording starts earlier
+
+
+def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
+    """A clip as JSON for the player.
+
+    A true segment is [class, start, end, score of its matched detection or null for each run]. A detection is [class,
+    start, end, score, index of its kind of error or -1]. Detections are listed by run.
+    """
+    frames, number = len(clip.joints), len(classes)
+    labels = np.zeros((frames, number), bool) if clip.labels is None else clip.labels
+    truth = ground_truth([labels])
+    runs = [_pack_run(run, truth, number, clip.labels is not None) for run in clip.found]
+    shown, hidden = shown_classes(labels, Detections.concatenate(clip.found))
+    finite = bool(np.isfinite(clip.joints).all())
+    quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
+    notes = [printable(clip.note)] if clip.note not in ("", clip.name) else []
+    notes += [f"{hidden} more classes have no row"] if hidden else []
+    return {
+        "name": printable(clip.name, MAX_NAME),
+        "note": " · ".join(notes),
+        "frames": frames,
+        "first": clip.first,
+        "quantum": quantum,
+        "joints": _pack_joints(clip.joints, quantum) if finite else None,
+        "view": _view(clip.joints) if finite else None,
+        "classes": ", ".join(
+            printable(classes[label], MAX_NAME) for label in shown if clip.labels is None or labels[:, label].any()
+        ),
+        "shown": shown,
+        "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
+        "truth": [row + [matched.get(n) for _, matched in runs] for n, row in enumerate(_rows(truth))],
+        "found": [rows for rows, _ in runs],
+        "ap": [nan_to_none(float(value)) for value in clip.ap],
+    }
+
+
+def pack_fitting(
+    order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Pack the clips `load(index)` in this order while they fit on a page, at least one. Returns them by index."""
+    packed: dict[int, dict[str, Any]] = {}
+    size = 0
+    for index in order:
+        clip = pack(load(index), classes)
+        size += len(json.dumps(clip))
+        if size > PAGE_BYTES and packed:
+            break
+        packed[index] = clip
+    return [packed[index] for index in sorted(packed)]
+
+
+def varied_order(ap: np.ndarray) -> list[int]:
+    """All indices: first the best and worst clips by AP (N,) in turn, then the others in random order."""
+    ranked = np.argsort(-ap, kind="stable").tolist()  # NaN last
+    ends = [ranked[place] for n in range(min(EXTREMES, len(ranked))) for place in (n, -1 - n)]
+    others = np.random.default_rng(0).permutation(ranked).tolist()
+    return list(dict.fromkeys([*ends, *others]))
 
 
 def player_data(
@@ -84,32 +139,16 @@ def write_player(path: Path, title: str, lead: str, data: dict[str, Any]) -> Non
     write_whole(path, render("player.html", title=title, lead=lead, player=data).encode())
 
 
-def write_pages(folder: Path, files: Sequence[Path], classes: Sequence[str], thresholds: Sequence[float]) -> list[Path]:
-    """Write player.html, player2.html, ... with as many predicted clips each as fit on a page, and return the paths.
+def write_predictions(path: Path, files: Sequence[Path], classes: Sequence[str], thresholds: Sequence[float]) -> int:
+    """Write a page of the predicted clips that fit on it, and return their number. Each file has a packed clip as JSON.
 
-    Each of the `files` has a packed clip as JSON. Raises UserError when one is damaged. Further pages of an earlier
-    call are deleted.
+    Raises UserError when a file is damaged.
     """
-    groups: list[list[Path]] = []
-    size = math.inf
-    for file in files:
-        size += file.stat().st_size
-        if size > packed_clips.PAGE_BYTES:
-            groups.append([])
-            size = file.stat().st_size
-        groups[-1].append(file)
-    pages = [folder / f"player{number if number > 1 else ''}.html" for number in range(1, len(groups) + 1)]
-    for page, group in zip(pages, groups, strict=True):
-        lead = f"{len(group)} recordings of {folder.resolve().name}"
-        if len(pages) > 1:
-            lead = f"{lead}. All recordings: {', '.join(other.name for other in pages)}"
-        data = player_data([_read(file) for file in group], classes, ["found"], False, thresholds)
-        write_player(page, "Actions found", lead, data)
-    number = max(2, len(pages) + 1)
-    while (old := folder / f"player{number}.html").exists():
-        old.unlink()
-        number += 1
-    return pages
+    sizes = np.cumsum([file.stat().st_size for file in files])
+    fitting = files[: max(1, int((sizes <= PAGE_BYTES).sum()))]
+    data = player_data([_read(file) for file in fitting], classes, ["found"], False, thresholds)
+    write_player(path, "Actions found", f"{len(fitting)} of {len(files)} clips", data)
+    return len(fitting)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,24 +170,51 @@ def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
     return {"highest": high, "range": {"min": lower[0], "max": math.ceil(100 * high) / 100, "value": lower[1]}}
 
 
-def main() -> None:
-    args = parse_arguments()
-    split = Split.open(args.data, args.split)
-    ids = split.clip_ids()
-    found = detections.read(args.detections, ids, split.classes) if args.detections else None
-    places = [split.index(sid) for sid in args.clip or split.clip_ids("val")]
-
-    def load(number: int) -> PlayedClip:
-        sid, own = ids[places[number]], () if found is None else (found.of_clip(places[number]),)
-        return PlayedClip(sid, split.store.joints(sid), split.labels(sid), own, note=split.store.clips[sid].feat_p)
-
-    packed = pack_varied(np.full(len(places), np.nan), load, split.classes)
-    lead = f"{len(packed)} of {len(places)} clips" + (f", {args.detections}" if args.detections else "")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    data = player_data(packed, split.classes, ["found"] if args.detections else [])
-    write_player(args.out, f"Clips of {split.name}", lead, data)
-    print(f"written: {args.out}, {lead}")
+def _pack_run(
+    run: Detections, truth: Detections, classes: int, truth_known: bool
+) -> tuple[list[list], dict[int, float]]:
+    """One run's detections in a clip for the player, and by true segment the score of the matched detection."""
+    ranked = run.where(ranking(run, classes))
+    ranked = replace(ranked, clip=np.zeros_like(ranked.clip))
+    matched = match(ranked, truth, [TIOU])[0]
+    kind = kinds(ranked, truth, matched)[0] if truth_known else np.full(len(ranked), -1)
+    scores = ranked.scores.round(4).tolist()
+    return _rows(ranked, scores, kind.tolist()), dict(zip(matched.tolist(), scores, strict=True))
 
 
-if __name__ == "__main__":
-    run_command(main)
+def _view(joints: np.ndarray) -> dict[str, float]:
+    """What the camera needs: the height of the floor, height and radius of the motion, and where the body looks."""
+    lowest, highest = joints[..., 2].min(), joints[..., 2].max()
+    reach = np.linalg.norm((joints - joints[:, :1])[..., :2], axis=-1).max()
+    view = {
+        "floor": lowest - SOLE,
+        "height": highest + HEAD_RADIUS - lowest + SOLE,
+        "radius": max(0.6, reach) + 0.25,
+        "front": front(joints),
+    }
+    return {name: round(float(value), 4) for name, value in view.items()}
+
+
+def _rows(segments: Detections, *columns: list) -> list[list]:
+    """[class, start, end, ...] of each segment."""
+    frames = segments.segments.round(2).tolist()
+    return [[k, *ends, *rest] for k, ends, *rest in zip(segments.label.tolist(), frames, *columns, strict=True)]
+
+
+def _pack_joints(joints: np.ndarray, quantum: float) -> str:
+    """Joints as compressed text. Second differences of smooth motion are small: about 47 bytes a frame remain."""
+    steps = np.round(joints.reshape(len(joints), -1) / quantum).astype("<i2")
+    for _ in range(2):
+        steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # modulo 65536, as the player adds
+    codes = (steps << 1) ^ (steps >> 15)  # zigzag: small numbers of both signs have small codes
+    return _compress(np.ascontiguousarray(codes.T).reshape(-1, 1).view(np.uint8).T)
+
+
+def _pack_curves(probs: np.ndarray) -> str:
+    """255·√probability as compressed text. The eye cannot tell finer steps apart. NaN becomes 0."""
+    levels = np.round(255 * np.sqrt(np.clip(np.nan_to_num(probs), 0, 1))).astype(np.uint8)
+    return _compress(np.diff(levels, axis=0, prepend=np.zeros_like(levels[:1])).T)
+
+
+def _compress(values: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(values.tobytes())).decode("ascii")

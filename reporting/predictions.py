@@ -1,8 +1,7 @@
 """The files that prediction writes: a folder for each recording, and the tables of all recordings in --out.
 
 docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It says what the others were
-made from. A recording keeps its name from one command to the next: prediction.json and failed.csv say which file it
-belongs to.
+made from, and which file the recording is. So a recording keeps its name from one command to the next.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -136,25 +134,22 @@ class PredictionSet:
 
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
         self.out, self.made_with = out, made_with
-        self.failed = _read_failed(out / "failed.csv")  # file: name and reason
+        self.failed: list[tuple[str, str, str]] = []  # name, reason and file of recordings of this command
 
     def names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
         """The name of each recording below `out`, sorted. `inputs`: the path that it should have, and its file.
 
-        The suffix is left out, unless two recordings differ only by it. A recording that is already in the folder keeps
-        its name. If another recording has the name, a number is added, as in walk-2. Raises UserError when the folder
-        holds other recordings, which another checkpoint made.
+        The suffix is left out. A recording that is already in the folder keeps its name. If another recording has the
+        name, a number is added, as in walk-2. Raises UserError when the folder holds other recordings, which another
+        checkpoint made.
         """
         stored = self._stored()
         known = {made.made_from.get("file"): name for name, made in stored.items()}
-        known |= {file: name for file, (name, _) in self.failed.items()}
-        alike = Counter(_without_suffix(wanted) for wanted in {wanted for wanted, _ in inputs})
         names = {}
         for wanted, path in inputs:
-            plain = _without_suffix(wanted)
             file = file_of(path)
             if file not in known:
-                known[file] = self._free(wanted if alike[plain] > 1 else plain, set(known.values()))
+                known[file] = self._free(wanted.removesuffix(path.suffix), set(known.values()))
             names[known[file]] = path
         others = [name for name, made in stored.items() if name not in names and not self._belongs(made)]
         if others:
@@ -164,14 +159,10 @@ class PredictionSet:
             )
         return dict(sorted(names.items()))
 
-    def done(self, path: Path) -> None:
-        """Note that the recording at `path` is complete."""
-        self.failed.pop(file_of(path), None)
-
     def fail(self, name: str, path: Path, reason: str) -> None:
         """Note why a recording failed. Its results by an earlier command become invalid."""
         (self.out / name / PREDICTION).unlink(missing_ok=True)
-        self.failed[file_of(path)] = name, reason
+        self.failed.append((name, reason, file_of(path)))
 
     def complete(self) -> dict[str, Results]:
         """The segments of each recording that is complete and belongs to this set, by name, sorted."""
@@ -186,8 +177,7 @@ class PredictionSet:
             results |= found
         write_results(self.out / "segments.json", results)
         write_table(self.out / "segments.csv", results)
-        rows = sorted((name, reason, file) for file, (name, reason) in self.failed.items())
-        write_rows(self.out / "failed.csv", FAILED_COLUMNS, rows)
+        write_rows(self.out / "failed.csv", FAILED_COLUMNS, self.failed)
         return results
 
     def _stored(self) -> dict[str, PredictionFile]:
@@ -207,16 +197,3 @@ class PredictionSet:
 def file_of(path: Path) -> str:
     """The file of a recording, which tells it from others: its path without links."""
     return printable_bytes(os.path.realpath(path))
-
-
-def _without_suffix(name: str) -> str:
-    return name.removesuffix(Path(name).suffix)
-
-
-def _read_failed(path: Path) -> dict[str, tuple[str, str]]:
-    """The recordings that failed in earlier commands, by file, with name and reason. Deleted files are left out."""
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(FAILED_COLUMNS)][1:]
-    return {source: (name, reason) for name, reason, source in rows if Path(source).exists()}

@@ -13,8 +13,7 @@ from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis
 from evaluation.metrics import detection_map, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
-from reporting.packed_clips import PlayedClip, pack_varied
-from reporting.player import player_data
+from reporting.player import PlayedClip, pack_fitting, player_data, varied_order
 from reporting.style import save_figure
 from reporting.templates import render
 from utils import config
@@ -48,7 +47,7 @@ def report_html(
         found = corrected.detections.of_clip(index)
         return PlayedClip(name, joints(name)[: len(labels)], labels, (found,), frame_probs, (ap[index],))
 
-    packed = pack_varied(ap, load, corrected.classes)
+    packed = pack_fitting(varied_order(ap), load, corrected.classes)
     return render(
         "report.html",
         clips=len(clips),

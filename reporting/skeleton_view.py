@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from reporting.style import BLUE, ORANGE, drawable, font_of
-from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NUM_JOINTS, RIGHT_SHOULDER
+from reporting.style import BLUE, ORANGE, font_of
+from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, RIGHT_SHOULDER
 
 # Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
 SIDE_COLOURS = {"left": LEFT, "right": RIGHT, "trunk": TRUNK}
 SIDES = tuple(name.split("_")[0] if name.startswith(("left", "right")) else "trunk" for name in JOINT_NAMES)
-PAPER, FLOOR, GRID, SHADOW, INK, FAINT = "#FFFFFF", "#EFEFEF", "#DADADA", "#C9C9C9", "#111111", "#666666"
+PAPER, FLOOR, SHADOW, INK, FAINT = "#FFFFFF", "#EFEFEF", "#C9C9C9", "#111111", "#666666"
 SCALE = 2  # pictures are drawn this many times larger, then reduced: this smooths the edges
 HEAD_RADIUS = 0.1  # metres
 SOLE = 0.02  # metres from the lowest joint to the floor
 REACH = 0.15  # metres of floor beyond the outermost joint
-TILE = 0.5  # metres between lines on the floor
 TURN, LIFT = np.deg2rad(35), np.deg2rad(12)  # the camera's angles to the body's side and above the horizon
 NECK = JOINT_NAMES.index("neck")
 
@@ -28,30 +27,28 @@ NECK = JOINT_NAMES.index("neck")
 class SkeletonView:
     """Draws bodies as seen by a camera that has every frame of `joints` in view: (T, 25, 3) metres, z up.
 
-    The body may travel. `size` is the pictures' width and height in pixels. Raises ValueError when `joints` has another
-    shape, no frame, or a value that is not finite.
+    The body may travel. `size` is the pictures' width and height in pixels.
     """
 
     def __init__(self, joints: np.ndarray, size: tuple[int, int]) -> None:
         joints = np.asarray(joints, np.float64)
-        if joints.ndim != 3 or joints.shape[1:] != (NUM_JOINTS, 3) or not len(joints):
-            raise ValueError(f"joints of shape {joints.shape}, expected (frames, {NUM_JOINTS}, 3)")
-        if not np.isfinite(joints).all():
-            raise ValueError("joints that are not finite")
         low, high = joints.min(axis=(0, 1)), joints.max(axis=(0, 1))
         self.floor_centre = np.array([*(low + high)[:2] / 2, low[2] - SOLE])
-        self._radius = np.linalg.norm(joints[..., :2] - self.floor_centre[:2], axis=-1).max() + REACH  # of the floor
-        angles = np.linspace(0, 2 * np.pi, 128, endpoint=False)
-        rim = self.floor_centre + self._radius * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)
-        # Choose scale and origin so that bodies, heads and floor lie within the picture.
+        radius = np.linalg.norm(joints[..., :2] - self.floor_centre[:2], axis=-1).max() + REACH
+        # Choose scale and origin so that bodies, heads and the round floor lie within the picture.
         self._axes = _camera(joints)
-        heads = _head_centre(joints) @ self._axes.T
-        points = [joints.reshape(-1, 3) @ self._axes.T, rim @ self._axes.T, heads - HEAD_RADIUS, heads + HEAD_RADIUS]
-        low, high = np.concatenate(points).min(axis=0), np.concatenate(points).max(axis=0)
+        heads, floor = _head_centre(joints) @ self._axes.T, self.floor_centre @ self._axes.T
+        half = radius * np.array([1, np.sin(LIFT)])  # of the ellipse that the floor is in the picture
+        points = [joints.reshape(-1, 3) @ self._axes.T, heads - HEAD_RADIUS, heads + HEAD_RADIUS]
+        points = np.concatenate([*points, [floor - half, floor + half]])
+        low, high = points.min(axis=0), points.max(axis=0)
         area = SCALE * np.array(size)
         self._metre = 0.96 * float((area / (high - low)).min())  # pixels of the large picture
         self._origin = area / 2 - self._metre * (low + high) / 2 * [1, -1]
-        self._floor = self._draw_floor(area, rim)
+        self._floor = Image.new("RGB", tuple(area.tolist()), PAPER)
+        centre = self.project(self.floor_centre)
+        box = [*(centre - self._metre * half), *(centre + self._metre * half)]
+        ImageDraw.Draw(self._floor).ellipse(box, FLOOR)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) in metres → (..., 2) pixels of the large picture, y down."""
@@ -76,36 +73,6 @@ class SkeletonView:
             if child == HEAD:
                 draw.circle(self.project(_head_centre(joints)).tolist(), HEAD_RADIUS * self._metre, TRUNK)
         return image.reduce(SCALE)
-
-    def _draw_floor(self, area: np.ndarray, rim: np.ndarray) -> Image.Image:
-        image = Image.new("RGB", tuple(area.tolist()), PAPER)
-        draw = ImageDraw.Draw(image)
-        draw.polygon(self.project(rim).ravel().tolist(), fill=FLOOR)
-        tile = TILE * max(1, round(self._radius / 4))  # a large floor has large tiles
-        for offset in np.arange(-np.floor(self._radius / tile), self._radius / tile) * tile:
-            half = np.sqrt(max(0.0, self._radius**2 - offset**2))
-            for line in ([[offset, -half, 0], [offset, half, 0]], [[-half, offset, 0], [half, offset, 0]]):
-                _line(draw, self.project(self.floor_centre + np.array(line)), SCALE, GRID)
-        return image
-
-
-def write_line(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    text: str,
-    width: float,
-    colour: str,
-    size: int,
-    bold: bool = False,
-) -> None:
-    """Write one line of text, cut to at most `width` pixels."""
-    text = drawable(text)
-    letters = font(size, font_of(text, bold))
-    if letters.getlength(text) > width:
-        while text and letters.getlength(text + "…") > width:
-            text = text[:-1]
-        text = text.rstrip() + "…"
-    draw.text(place, text, colour, letters)
 
 
 @cache
@@ -138,6 +105,5 @@ def _head_centre(joints: np.ndarray) -> np.ndarray:
 def _line(draw: ImageDraw.ImageDraw, ends: np.ndarray, width: float, colour: str) -> None:
     """Draw a line with round ends between two points (2, 2)."""
     draw.line(ends.ravel().tolist(), colour, round(width))
-    if width > 2 * SCALE:
-        for end in ends.tolist():
-            draw.circle(end, width / 2, colour)
+    for end in ends.tolist():
+        draw.circle(end, width / 2, colour)

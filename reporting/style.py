@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.font_manager import findfont, fontManager, get_font
 
 from utils.atomic import whole_file
 from utils.text import printable
@@ -36,9 +36,9 @@ def drawable(text: str, most: int = 500) -> str:
     return printable("".join(map(_letter, text[: 10 * most])), most)
 
 
-def font_of(text: str, bold: bool = False) -> Path:
+def font_of(text: str) -> Path:
     """The file of the first font that has all letters of a text. If none has, that of matplotlib's own font."""
-    files = [findfont(FontProperties(family=name, weight="bold" if bold else "normal")) for name in FONTS]
+    files = [findfont(name) for name in FONTS]
     complete = (file for file in files if all(get_font(file).get_char_index(ord(letter)) for letter in text))
     return Path(next(complete, files[0]))
 

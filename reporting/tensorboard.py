@@ -19,16 +19,6 @@ from utils.stored_settings import OF_MACHINE
 
 RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
 BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
-DESCRIPTIONS = {  # by the first part of a tag
-    "loss": "Mean of this loss term over the epoch's batches.",
-    "corrected": "Validation clips by the corrected evaluation, in percent. mAP is the mean over the tIoUs.",
-    "released": "Validation clips by the released code's evaluation, in percent, for comparison with published tables.",
-    "time_line": "A validation clip, the same in each epoch: true segments (hatched), detections, frame probabilities.",
-    "confusion": "Validation clips: percentage of each true class's frames (rows), by most probable class (columns).",
-    "precision_recall": "Precision and recall of this class on all frames of the validation clips, at thresholds on "
-    "the frame probability.",
-    "pseudo-label confidence": "The highest class probability of each training frame's pseudo-label.",
-}
 
 
 class TensorBoardWriter:
@@ -78,8 +68,6 @@ class TensorBoardWriter:
         self.writer.close()
 
     def _add(self, what: Summary, epoch: int | None = None) -> None:
-        for value in what.value:
-            value.metadata.summary_description = DESCRIPTIONS.get(value.tag.split("/")[0], "")
         with naming(self.name):
             self.writer.file_writer.add_summary(what, epoch)
             self.writer.flush()  # so that the file holds every finished epoch, and a full disk raises here

@@ -150,7 +150,8 @@ def detection(folder: Path) -> Iterator[Check]:
     video_probs, clips = files["video_scores"], range(len(files["video_scores"]))
     classes = video_probs.shape[1] - 1
     frame_probs = [files[f"frame_scores{i}"] for i in clips]
-    found = localize(frame_probs, video_probs, settings, RELEASED, background=True)
+    every = [np.pad(probs, ((0, 0), (0, 1))) for probs in frame_probs]  # the last column is not localized
+    found = localize(every, np.pad(video_probs, ((0, 0), (0, 1))), settings, RELEASED)
     for key in keys(files, r"segments_class\d+"):
         label = int(key.removeprefix("segments_class"))
         own, theirs = found.of_class(label), files[key].reshape(-1, 4)  # an empty list may have any shape

@@ -35,8 +35,8 @@ def test_the_commands_are_found() -> None:
     assert {
         "train.py",
         "prepare/build.py",
-        "reporting/dataset_card.py",
-        "reporting/animation.py",
+        "reporting/compare.py",
+        "reporting/show.py",
         "tests/parity.py",
     } <= {*COMMANDS}
 
@@ -71,7 +71,7 @@ def test_the_help_of_a_command_has_examples_that_it_understands(
 
 
 def test_modules_run_as_commands() -> None:
-    arguments = [sys.executable, "-m", "reporting.dataset_card", "--split", "none", "--data", "nowhere"]
+    arguments = [sys.executable, "-m", "reporting.show", "--split", "none", "--data", "nowhere"]
     outcome = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.startswith("error: nowhere holds no split 'none'")

@@ -30,8 +30,8 @@ def split(make_split: Callable[..., Split]) -> Split:
     return make_split(train=[20], val=[40, 25, 60])
 
 
-def perfect(split: Split, subset: str = "val") -> tuple[Detections, list[str]]:
-    names = split.clip_ids(subset)
+def perfect(split: Split) -> tuple[Detections, list[str]]:
+    names = split.clip_ids("val")
     return ground_truth([POLICY.apply(split.labels(sid), split.annotated(sid)) for sid in names]), names
 
 
@@ -48,32 +48,30 @@ def command(split: Split, path: Path, *more: Any) -> subprocess.CompletedProcess
 
 
 def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> None:
-    out = split.folder.parent / "figures.json"
+    out = split.folder.parent / "scores"
     path = written(split, *perfect(split))
-    errors = split.folder.parent / "errors"
-    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out, "--diagnosis", errors)
+    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out)
     assert outcome.returncode == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
     assert lines[0].split()[-10:-3] == ["0.1", "0.9", "Avg", "cls", "mAP", "frame", "acc"]
     assert lines[1].split() == ["detections,", "corrected", "evaluation", "100.00", "100.00", "100.00", *["-"] * 5]
-    figures = json.loads(out.read_text())
+    figures = json.loads((out / "scores.json").read_text())
     assert figures["corrected"]["mAP_at_tIoU"] == {"0.1": 100, "0.9": 100}
     assert figures["released"]["mAP_at_tIoU"]["0.9"] < 100
-    assert "the released figures of a run differ a little from those of its detections.json" in outcome.stdout
-    assert json.loads((errors / "diagnosis.json").read_text())["mAP"] == 100
-    assert (errors / "diagnosis.png").stat().st_size > 1000
-    about = {"detections": str(path), "split": "tiny", "subset": "val", "max_frames": 1000}
+    assert json.loads((out / "diagnosis.json").read_text())["mAP"] == 100
+    assert (out / "diagnosis.png").stat().st_size > 1000
+    about = {"detections": str(path), "split": "tiny", "max_frames": 1000}
     assert {key: figures[key] for key in about} == about
 
 
 def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None:
     path = tmp_path / "theirs.json"
     path.write_text('{"results": {"val9": []}}')
-    outcome = command(split, path, "--out", tmp_path / "figures.json")
+    outcome = command(split, path, "--out", tmp_path / "scores")
     assert outcome.returncode == 2
     assert outcome.stderr.startswith(f"error: {path}: clip 'val9' is not in this split; did you mean 'val")
     assert outcome.stderr.count("\n") == 1  # no traceback
-    assert not (tmp_path / "figures.json").exists()
+    assert not (tmp_path / "scores").exists()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +81,6 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None
         (["--split", "tidy"], r"holds no split 'tidy' \(did you mean 'tiny'\?\)"),
         (["--tious", "1.5"], r"1\.5: expected a tIoU from 0 to 1"),
         (["--tious", "half"], r"invalid \S+ value: 'half'"),
-        (["--subset", "test"], r"invalid choice: 'test'"),
     ],
 )
 def test_a_bad_argument_is_named(
@@ -108,29 +105,23 @@ def test_an_unknown_class_gives_one_message(
     assert capsys.readouterr().err == said
 
 
-def test_the_training_clips_can_be_scored(split: Split) -> None:
-    corrected, _ = score(written(split, *perfect(split, "train")), split, "train", 1000, TIOUS)
-    assert corrected.average_map == 100
-    assert corrected.names == ["train0"]
-
-
 def test_detections_in_clips_that_are_left_out_are_dropped_and_counted(
     split: Split, capsys: pytest.CaptureFixture
 ) -> None:
     found, names = perfect(split)
     path = written(split, found, names)
-    corrected, released = score(path, split, "val", 40, TIOUS)  # val2 has 60 frames
+    corrected, released = score(path, split, 40, TIOUS)  # val2 has 60 frames
     dropped = (found.clip == 2).sum()
     assert f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out" in capsys.readouterr().out
     assert corrected.average_map == 100
     assert corrected.names == released.names == ["val0", "val1"]
-    score(path, split, "val", 60, TIOUS)
+    score(path, split, 60, TIOUS)
     assert capsys.readouterr().out == ""
 
 
 def test_detections_stay_with_their_clip_when_earlier_clips_are_left_out(make_split: Callable[..., Split]) -> None:
     split = make_split(val=[60, 30, 20])
-    corrected, _ = score(written(split, *perfect(split)), split, "val", 40, TIOUS)
+    corrected, _ = score(written(split, *perfect(split)), split, 40, TIOUS)
     assert corrected.names == ["val1", "val2"]
     assert corrected.average_map == 100
 
@@ -138,7 +129,7 @@ def test_detections_stay_with_their_clip_when_earlier_clips_are_left_out(make_sp
 def test_a_clip_that_is_not_in_the_file_has_no_detections(split: Split) -> None:
     found, names = perfect(split)
     path = written(split, found.of_clip(0), names[:1])
-    corrected, _ = score(path, split, "val", 1000, TIOUS)
+    corrected, _ = score(path, split, 1000, TIOUS)
     share = [100 * ((found.clip == 0) & (found.label == k)).sum() / (found.label == k).sum() for k in range(2)]
     np.testing.assert_allclose(corrected.ap, [share] * 3)
 
@@ -148,12 +139,12 @@ def test_the_released_evaluation_shortens_the_truth_and_lengthens_detections_by_
     longest = found.where([int((found.segments[:, 1] - found.segments[:, 0]).argmax())])
     frames = float(longest.segments[0, 1] - longest.segments[0, 0])
     bound = (frames - 1) / (frames + 1)
-    _, released = score(written(split, longest, names), split, "val", 1000, [bound - 1e-3, bound + 1e-3])
+    _, released = score(written(split, longest, names), split, 1000, [bound - 1e-3, bound + 1e-3])
     assert released.ap[0, longest.label[0]] > 0
     assert released.ap[1, longest.label[0]] == 0
 
 
-def test_a_subset_without_a_clip_to_score_is_refused(split: Split) -> None:
+def test_a_split_without_a_clip_to_score_is_refused(split: Split) -> None:
     path = written(split, *perfect(split))
     with pytest.raises(UserError, match=r"tiny: no val clip of at most 20 frames has a label to score against"):
-        score(path, split, "val", 20, TIOUS)
+        score(path, split, 20, TIOUS)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.segments import LEAST_SCORE, OVERLAPS, runs, runs_of_classes, suppress, suppress_softly, tiou
+from evaluation.segments import LEAST_SCORE, runs, runs_of_classes, suppress, suppress_softly, tiou
 
 FRAMES = 12
+OVERLAPS = ("shorter", "union", "lower")
 masks = st.lists(st.booleans(), max_size=30)
 segment = st.tuples(st.integers(0, FRAMES), st.integers(0, FRAMES)).map(sorted)
 segment_lists = st.lists(segment, max_size=6).map(lambda found: np.array(found, dtype=np.int64).reshape(-1, 2))
@@ -159,8 +160,3 @@ def test_empty_input_gives_empty_output() -> None:
     assert not frames_of(nothing, 3).any()
     assert suppress(nothing, np.empty(0), "union", 0.2).shape == (0,)
     assert [found.shape for found in suppress_softly(nothing, np.empty(0), 0.3)] == [(0,), (0,)]
-
-
-def test_an_unknown_overlap_is_refused() -> None:
-    with pytest.raises(ValueError, match="overlap is 'larger', expected one of shorter, union, lower"):
-        suppress(np.array([[0, 1]]), np.array([1.0]), "larger", 0.2)

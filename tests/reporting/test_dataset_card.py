@@ -14,10 +14,9 @@ import pytest
 
 from prepare import build
 from reporting import dataset_card
-from reporting.dataset_card import FOOT, example_clips, main, pose_stats, subset_stats, write_card
+from reporting.dataset_card import FOOT, example_clips, pose_stats, subset_stats, write_card
 from tests.reporting.test_player import player_of
 from tests.reporting.test_skeleton_view import star
-from utils.errors import UserError
 from utils.store import SUBSETS, Split, write_split, write_store
 
 ALL = {"train": [40, 9, 1200], "val": [30, 25]}
@@ -130,7 +129,7 @@ def test_hostile_class_names_are_shown_as_text(make_split: Callable[..., Split])
     assert player_of(page)["classes"][:2] == ["<script>x</script>", "$\\frac$"]
 
 
-def test_many_classes_have_a_list_of_overlaps_and_few_example_clips(
+def test_of_many_classes_the_largest_overlaps_and_few_example_clips_are_shown(
     make_split: Callable[..., Split],
 ) -> None:
     split = make_split(classes=tuple(f"class {n}" for n in range(30)), train=[20] * 12, val=[20])
@@ -181,18 +180,6 @@ def test_preparation_ends_with_the_cards_and_names_them(
         path = out / name / "card.html"
         assert f"look: {path}\n" in printed
         assert "100% of bodies upright" in " ".join(re.sub(r"<[^>]*>", " ", path.read_text()).split())
-
-
-def test_the_command_makes_the_card_of_a_split_that_is_there(
-    make_split: Callable[..., Split], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = make_split(**ALL).folder.parent
-    monkeypatch.setattr(sys, "argv", ["card", "--data", str(root), "--split", "tiny"])
-    main()
-    assert capsys.readouterr().out == f"written: {root / 'tiny' / 'card.html'}\n"
-    monkeypatch.setattr(sys, "argv", ["card", "--data", str(root), "--split", "tinny"])
-    with pytest.raises(UserError, match="holds no split 'tinny'"):
-        main()
 
 
 def test_poses_are_those_in_the_middle_of_the_clips(make_split: Callable[..., Split]) -> None:

@@ -13,8 +13,7 @@ import pytest
 
 from docs.browser import open_browser
 from evaluation.localization import Detections
-from reporting.packed_clips import PlayedClip, pack
-from reporting.player import player_data, write_player
+from reporting.player import PlayedClip, pack, player_data, write_player
 from tests.reporting.test_player import moving
 from tests.reporting.test_templates import HOSTILE
 from utils.errors import UserError

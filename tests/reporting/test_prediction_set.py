@@ -25,13 +25,12 @@ def store(out: Path, name: str, file: str, **made_with: object) -> None:
         files += ["segments.json"]
 
 
-def test_a_name_has_no_suffix_unless_two_differ_only_by_it(tmp_path: Path) -> None:
-    given = [("s/a.npz", "/x/s/a.npz"), ("s/b.npz", "/x/s/b.npz"), ("s/b.bvh", "/x/s/b.bvh"), ("v.1.npy", "/x/v.1.npy")]
-    wanted = ["s/a", "s/b.bvh", "s/b.npz", "v.1"]
-    assert [name for name, _ in names(tmp_path, *given)] == wanted
+def test_a_name_has_no_suffix_and_recordings_that_differ_by_it_are_numbered(tmp_path: Path) -> None:
+    given = [("s/a.npz", "/x/s/a.npz"), ("s/b.bvh", "/x/s/b.bvh"), ("s/b.npz", "/x/s/b.npz"), ("v.1.npy", "/x/v.1.npy")]
+    assert [name for name, _ in names(tmp_path, *given)] == ["s/a", "s/b", "s/b-2", "v.1"]
     for name, file in names(tmp_path, *given):
         store(tmp_path, name, file)
-    assert names(tmp_path, *given[1:2]) == [("s/b.npz", "/x/s/b.npz")]  # alone it keeps its name
+    assert names(tmp_path, given[2]) == [("s/b-2", "/x/s/b.npz")]  # alone it keeps its name
 
 
 def test_recordings_of_one_name_from_several_places_are_numbered_and_keep_their_numbers(tmp_path: Path) -> None:
@@ -42,19 +41,19 @@ def test_recordings_of_one_name_from_several_places_are_numbered_and_keep_their_
     assert names(tmp_path, *both) == [("a", "/one/a.npy"), ("a-2", "/two/a.npy"), ("a-3", "/three/a.npy")]
 
 
-def test_a_recording_that_failed_keeps_its_name_and_a_link_is_its_file(tmp_path: Path) -> None:
+def test_a_link_is_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.npy").touch()
     (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
-    out = tmp_path / "out"
-    out.mkdir()
-    first = PredictionSet(out, MADE_WITH)
-    first.fail('mine, "a"', tmp_path / "a.npy", "is empty")
-    first.write_summary_files()
-    assert names(out, ("link.npy", str(tmp_path / "link.npy")))[0][0] == 'mine, "a"'
-    again = PredictionSet(out, MADE_WITH)
-    again.done(tmp_path / "link.npy")
-    again.write_summary_files()
-    assert (out / "failed.csv").read_text() == "recording,reason,file\n"
+    store(tmp_path / "out", 'mine, "a"', str(tmp_path / "a.npy"))
+    assert names(tmp_path / "out", ("link.npy", str(tmp_path / "link.npy")))[0][0] == 'mine, "a"'
+
+
+def test_failed_recordings_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    failing = PredictionSet(tmp_path, MADE_WITH)
+    failing.fail('mine, "a"', tmp_path / "a.npy", "is empty")
+    failing.write_summary_files()
+    said = (tmp_path / "failed.csv").read_text()
+    assert said == f'recording,reason,file\n"mine, ""a""",is empty,{tmp_path / "a.npy"}\n'
 
 
 def test_the_summary_files_hold_what_is_complete_and_of_this_checkpoint(tmp_path: Path) -> None:

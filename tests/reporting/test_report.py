@@ -13,7 +13,7 @@ import pytest
 from evaluation.diagnosis import diagnose
 from evaluation.localization import Detections, ground_truth
 from evaluation.protocols import ClipResult, Evaluation, evaluate
-from reporting import packed_clips, templates
+from reporting import player, templates
 from reporting.report import clip_ap, report_html
 from reporting.templates import digest
 from tests.reporting.test_player import player_of
@@ -144,8 +144,8 @@ def test_every_clip_is_in_the_player_with_its_ap_and_its_detections() -> None:
 def test_a_page_that_would_be_too_large_shows_the_best_and_worst_clips_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(packed_clips, "EXTREMES", 1)
-    monkeypatch.setattr(packed_clips, "PAGE_BYTES", 5_000)
+    monkeypatch.setattr(player, "EXTREMES", 1)
+    monkeypatch.setattr(player, "PAGE_BYTES", 5_000)
     given = clips()
     ap = clip_ap(evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, "corrected"))
     html = written(given)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageColor
 
-from reporting.skeleton_view import FLOOR, LEFT, PAPER, RIGHT, SCALE, TRUNK, SkeletonView, write_line
+from reporting.skeleton_view import FLOOR, LEFT, PAPER, RIGHT, SCALE, TRUNK, SkeletonView
 from utils.skeleton import NUM_JOINTS
 
 SIZE = (200, 160)
@@ -78,33 +78,5 @@ def test_left_right_and_trunk_differ_in_grey() -> None:
     assert min(abs(a - b) for a, b in zip(grey, [*grey[1:], grey[0]], strict=True)) > 25
 
 
-@pytest.mark.parametrize(
-    ("joints", "said"),
-    [
-        (np.zeros((0, 25, 3)), r"shape \(0, 25, 3\)"),
-        (np.zeros((5, 24, 3)), r"shape \(5, 24, 3\), expected \(frames, 25, 3\)"),
-        (np.full((5, 25, 3), np.nan), "not finite"),
-    ],
-)
-def test_wrong_joints_are_refused(joints: np.ndarray, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        SkeletonView(joints, SIZE)
-
-
 def test_a_body_without_extent_can_be_drawn() -> None:
     assert SkeletonView(np.zeros((3, 25, 3)), SIZE).draw(np.zeros((25, 3))).size == SIZE
-
-
-def test_a_line_that_is_too_long_is_cut_to_the_width() -> None:
-    widths = []
-    for text in ("walk", "walk " * 400):
-        image = Image.new("L", (400, 30))
-        write_line(ImageDraw.Draw(image), (0, 5), text, 200, 255, 16)
-        widths.append(image.getbbox()[2])
-    assert widths[0] < 60
-    assert 150 < widths[1] <= 200
-
-
-@pytest.mark.parametrize("odd", ["\ud800", "\x00", "\u202ewave", "日本", "", "\n"])
-def test_any_text_can_be_written(odd: str) -> None:
-    write_line(ImageDraw.Draw(Image.new("RGB", (100, 20))), (0, 0), odd, 100, "#000", 12)

@@ -40,5 +40,4 @@ def test_the_first_font_with_all_letters_of_a_text_draws_it(monkeypatch: pytest.
     monkeypatch.setattr(style, "FONTS", ["cmr10", "DejaVu Sans"])
     assert style.font_of("walk").name == "cmr10.ttf"
     assert style.font_of("ẃalk").name == "DejaVuSans.ttf"
-    assert style.font_of("ẃalk", bold=True).name == "DejaVuSans-Bold.ttf"
     assert style.font_of("跑").name == "cmr10.ttf"

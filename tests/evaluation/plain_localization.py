@@ -1,4 +1,4 @@
-"""Localization in plain loops over frames: the baseline of the benchmark, and the oracle of the tests."""
+"""Localization in plain loops over frames: the oracle of the tests."""
 
 from __future__ import annotations
 
