@@ -214,6 +214,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, default=folder, metavar="FOLDER", help="where the runs go (default: work_dir/accuracy)")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
+    add("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
     add("--task", metavar="I/N", help="only the I-th of N parts of the runs, without a table (default: all)")
     add("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
     return parser.parse_args()
@@ -222,6 +223,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     rows = read_rows(args.list)
+    for name in args.only or ():
+        if name not in rows:
+            raise UserError(f"--only {name}: {nearest(name, list(rows))}")
+    rows = {name: rows[name] for name in args.only or rows}
     wanted = runs_of(rows, args.seeds, args.out / args.list.stem)
     if args.task:
         wanted = of_task(args.task, wanted)

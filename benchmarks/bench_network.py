@@ -18,11 +18,12 @@ from benchmarks.measure import Result, gpu_memory, in_turn
 from benchmarks.plain import PlainLocalizer
 from benchmarks.roofline import Roofline
 from feeders.batches import Batch, TrainBatches
+from feeders.micro_batches import COMPILED_FRAMES
 from model.inference import for_inference
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
-from utils.device import choose_device, set_matrix_precision
+from utils.device import choose_device, compiled, set_matrix_precision
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 4
@@ -55,11 +56,31 @@ def train(repeats: int) -> Iterator[Result]:
         yield Result(name, unit, frames / seconds[2], frames / least)
 
 
-def batches(device: torch.device, bucketing: bool) -> list[Batch]:
+def train_compiled(repeats: int) -> Iterator[Result]:
+    """The same on a GPU with ours compiled and its batches bucketed. The plain network is eager, then compiled too."""
+    released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
+    if device.type == "cpu":  # where the CPU kernels are faster than compiled code, which takes minutes to make
+        return
+    random, bucketed = batches(device, False), batches(device, True, COMPILED_FRAMES)
+    for precision, _ in in_each_precision(device):
+        torch.compiler.reset()  # nothing compiled for another precision is tried first
+        torch.manual_seed(5)
+        plain = PlainLocalizer(CLASSES).in_precision(precision).to(device)
+        fast = Localizer(CLASSES, ours.model).in_precision(precision).to(device)
+        works = epoch(compiled(fast, ours.train), bucketed, ours), epoch(plain, random, released)
+        works += (epoch(torch.compile(plain, dynamic=True), random, released),)
+        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
+        for place, name in ((1, "against eager"), (2, "both compiled")):
+            taken = memory and (memory[0], memory[place])
+            rates = (sum(LENGTHS) / seconds[i] for i in (0, place))
+            yield Result(f"train compiled, bucketed, {precision}, {name}", "real frames/s", *rates, taken)
+
+
+def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:
     """The random clips of an epoch in batches of 8."""
     lengths = np.array(LENGTHS)
     order = TrainBatches(lengths, 8, 5, bucketing, config.load().data.bucket_mix, drop_last=False).of_epoch(0)
-    return [random_batch(lengths[batch], device) for batch in order]
+    return [random_batch(lengths[batch], device, multiple) for batch in order]
 
 
 def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
@@ -113,10 +134,10 @@ def infer(repeats: int) -> Iterator[Result]:
             yield Result(f"{name}, against its roofline", "frames/s", frames / quick, frames / least)
 
 
-def random_batch(lengths: Iterable[int], device: torch.device) -> Batch:
-    """A batch of random clips of these lengths, padded to the longest."""
+def random_batch(lengths: Iterable[int], device: torch.device, multiple: int = 1) -> Batch:
+    """A batch of random clips of these lengths, padded to a multiple of `multiple` frames."""
     lengths = torch.as_tensor(lengths)
-    N, T = len(lengths), int(lengths.max())
+    N, T = len(lengths), -(-int(lengths.max()) // multiple) * multiple
     mask = torch.arange(T) < lengths.unsqueeze(1)
     joints = torch.randn(N, 3, T, 25, 1) * mask.view(N, 1, T, 1, 1)
     video_labels = torch.eye(CLASSES)[torch.arange(N) % CLASSES]

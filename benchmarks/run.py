@@ -1,15 +1,15 @@
 """Speed against plain baselines measured in the same minute.
 
     python benchmarks/run.py
-    python benchmarks/run.py --only joints train infer --repeats 3       # everything that uses a GPU
+    python benchmarks/run.py --only joints train compiled infer        # everything that uses a GPU
 
 Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
 ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), and reading the same
 files with numpy.
 
-On a machine with a GPU, joints, train and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps them on the
-CPU. Memory is then that of the GPU's tensors, of ours and of the baseline. Otherwise it is the most that the process
-has held so far, for both.
+On a machine with a GPU, joints, train, compiled and infer run there, baselines included. CUDA_VISIBLE_DEVICES= keeps
+them on the CPU, where `compiled` measures nothing. Memory is then that of the GPU's tensors, of ours and of the
+baseline. Otherwise it is the most that the process has held so far, for both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from utils.command_line import argument_parser, check_first
 
-NAMES = ("joints", "prepare", "train", "infer", "start", "scale")
+NAMES = ("joints", "prepare", "train", "compiled", "infer", "start", "scale")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,12 +44,12 @@ if __name__ == "__main__":
 import torch
 
 from benchmarks.bench_motion import joints, prepare
-from benchmarks.bench_network import infer, train
+from benchmarks.bench_network import infer, train, train_compiled
 from benchmarks.bench_scale import scale, start
 from utils.errors import run_command
 from utils.run import provenance
 
-BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, infer, start, scale), strict=True))
+BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, train_compiled, infer, start, scale), strict=True))
 
 
 def main() -> None:
