@@ -11,9 +11,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +28,8 @@ from utils.skeleton import NUM_JOINTS
 _MAX_HEADER = 1 << 16
 
 
-@dataclass(frozen=True)
-class Source:
-    """The file of a take as it was read."""
-
-    file: str  # path below the folder of takes
-    bytes: int
-    mtime_ns: int
-    sha256: str
+# The file of a take as it was read: `file` (path below the folder of takes), `bytes`, `mtime_ns` and `sha256`
+Source = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,7 @@ class Job:
     file: str  # path below the folder of takes
     limit: int  # frames at 30 fps that are needed
     seconds: float | None  # annotated duration
-    seen: Source | None = None  # the file as a run before has read it
-    stored: str | None = None  # SHA-256 of the file from which the joints in the store were computed
+    stored: Source = field(default_factory=dict)  # of the joints in the store; empty if there are none
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Part:
 # Reads the motion file of a job: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
 # people, (T, M, 25, 3). Raises TakeError.
 Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
-Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; why it cannot be used
+Outcome = Part | None | TakeError  # computed; unchanged since it was stored; why it cannot be used
 
 
 def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
@@ -88,7 +82,7 @@ def read_part(folder: Path, job: Job) -> tuple[Part, np.ndarray] | None:
             content = stream.read()
         if header["sha256"] != hashlib.sha256(content).hexdigest():
             return None
-        part = Part(Source(**header["source"]), header["fps"], header["frames"], header["people"])
+        part = Part(header["source"], header["fps"], header["frames"], header["people"])
         return part, np.frombuffer(content, "<f4").reshape(part.frames, part.people, NUM_JOINTS, 3)
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -109,16 +103,22 @@ def _part_path(folder: Path, job: Job) -> Path:
 
 
 def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
-    """Compute one part, unless its take is unchanged since it was stored or since the part was computed."""
+    """Compute one part, unless its take is unchanged since it was stored or since the part was computed.
+
+    A take is unchanged if its size and modification time are the same.
+    """
+    take = takes / job.file
     try:
+        state = _state(take, job.file)
+        if state.items() <= job.stored.items():
+            return None
         found = read_part(folder, job)
-        source = _source(takes, job.file, found[0].source if found else job.seen)
-        if source.sha256 == job.stored:
-            return source
-        if found and source.sha256 == found[0].source.sha256:
+        if found and state.items() <= found[0].source.items():
             return found[0]
-        fps, made = read(takes / job.file, job)
-        if _source(takes, job.file, source) != source:
+        fps, made = read(take, job)
+        with take.open("rb") as file:
+            source = {**state, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        if _state(take, job.file) != state:
             raise TakeError("was changed while it was read")
     except TakeError as error:
         return error
@@ -129,14 +129,6 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
     return part
 
 
-def _source(takes: Path, file: str, known: Source | None) -> Source:
-    """The take as it is now. It is not hashed again if it has the size and time of a known state."""
-    status = regular_file(takes / file)
-    if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-        return known
-    return Source(file, status.st_size, status.st_mtime_ns, _hash(takes / file))
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _state(take: Path, name: str) -> Source:
+    status = regular_file(take)
+    return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}

