@@ -1,8 +1,7 @@
-"""What a preparation prints: how many takes are stored, whether their frame rates are BABEL's, what did not fit."""
+"""What a preparation prints: how many takes are stored, what did not fit, and what to do next."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from prepare.formats.babel import Annotation
 from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.skeletons.options import STORES
 from utils.atomic import write_whole
-from utils.regular import regular_file
 from utils.store import SkeletonStore
 from utils.text import printable
 
 Findings = dict[str, list[str]]  # what was found: entries by heading
 FEW = 5  # entries of a finding that are printed; the report has all
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
-RATES = "featp_2_fps.json"  # in BABEL's code: frames per second by feat_p
-RATE_TOLERANCE = 0.01  # frames per second
 
 
 def print_takes(
@@ -56,25 +52,6 @@ def print_takes(
         )
     if limit:
         print("later: left for a run without --limit")
-
-
-def print_rates(babel_code: Path | None, store: SkeletonStore) -> None:
-    """Compare the takes' frame rates with the table in BABEL's code, if there is one. The takes' rates are used."""
-    path = min(babel_code.rglob(RATES), default=None) if babel_code and babel_code.is_dir() else None
-    if path is None:
-        return
-    try:
-        regular_file(path)
-        rates = {feat_p: float(rate) for feat_p, rate in json.loads(path.read_bytes()).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        print(f"warning: {path} cannot be read as a table of frame rates ({error}); the takes' own rates are used")
-        return
-    compared = [clip for clip in store.clips.values() if clip.feat_p in rates]
-    others = [clip for clip in compared if not abs(clip.fps - rates[clip.feat_p]) <= RATE_TOLERANCE]
-    print(f"\nframe rates: {len(compared) - len(others)} of {len(compared)} clips agree with {path}")
-    for clip in others[:SHOWN]:
-        rate = rates[clip.feat_p]
-        print(f"warning: {clip.feat_p} has {clip.fps:g} fps, BABEL's table says {rate:g}; its own rate is used")
 
 
 def next_command(config: str, root: Path, split: str | None = None) -> str:

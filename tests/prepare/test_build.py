@@ -300,20 +300,6 @@ def test_a_damaged_store_is_made_anew(data: Path, tmp_path: Path, capsys: pytest
     assert content(tmp_path / "out") == before
 
 
-def test_frame_rates_are_compared_with_babels_table(
-    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    clips = prepare(synthetic, tmp_path / "out").store.clips
-    table = {clip.feat_p: clip.fps for clip in clips.values()}
-    odd = next(iter(table))
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "featp_2_fps.json").write_text(json.dumps({**table, odd: 33.0}))
-    prepare(synthetic, tmp_path / "out", babel_code=tmp_path / "code")
-    said = capsys.readouterr().out
-    assert f"{len(table) - 1} of {len(table)} clips agree" in said
-    assert f"{odd} has {table[odd]:g} fps, BABEL's table says 33" in said
-
-
 def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = data / "babel_v1.0_release" / "train.json"
     labels = json.loads(path.read_text())
