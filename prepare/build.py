@@ -71,8 +71,8 @@ def build(
     limit: int | None = None,
     replace: bool = False,
     hands: str = HANDS[0],
-) -> None:
-    """Bring the store and the splits in `out` up to date.
+) -> list[Split]:
+    """Bring the store and the splits in `out` up to date. Returns the splits.
 
     Args:
         amass, babel_folder: the unpacked downloads.
@@ -106,10 +106,12 @@ def build(
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
         store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
         print_takes(babel.clips, left_out, store, flavour, limit)
-        for name, members in label_sets.items():
+        splits = [
             write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
-    names = ", ".join(str(out / name) for name in label_sets)
-    print(f"\nwritten: {names} over {store.folder} ({flavour.model}, hands {hands})")
+            for name, members in label_sets.items()
+        ]
+    print(f"\nwritten to {out} ({flavour.model}, hands {hands})")
+    return splits
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
@@ -138,11 +140,11 @@ def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     try:
-        build(
+        splits = build(
             args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.replace, args.hands,
         )  # fmt: skip
-        for name in label_sets:
-            print(f"look: {write_card(Split.open(args.out, name))}")
+        for split in splits:
+            print(f"look: {write_card(split)}")
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""A split: the clips of a store that have a class of one label set, their frame labels, and counts of them."""
+"""A split: the clips of a store that have a class of one label set, and their frame labels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import numpy as np
 from prepare.formats.babel import LABEL_SETS, Annotation, dense_labels
 from utils.errors import UserError, shown
 from utils.manifest import SplitManifest, plain_name, read_manifest
-from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, write_split
-
-BENCHMARK_FRAMES = 1000  # default of data.max_frames; longer clips are stored and left out when data are loaded
+from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
 
 
 def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
@@ -48,7 +46,7 @@ def write_label_set(
     store: SkeletonStore,
     origin: dict[str, Any],
     unlabelled: dict[str, int] | None = None,
-) -> None:
+) -> Split:
     """Write the split `folder` of these classes over the clips of `store`, and print what is in it.
 
     Args:
@@ -71,7 +69,6 @@ def write_label_set(
             clips[clip.subset][clip.sid] = labels, annotated
         else:
             left_out[clip.subset]["without a chosen class"] += 1
-    counts = {subset: _counts(clips[subset], classes, untimed) for subset in SUBSETS}
     facts = {
         "name": folder.name,
         "classes": classes,
@@ -79,50 +76,37 @@ def write_label_set(
         "skeletons_digest": store.digest,
         **origin,
         "untimed": untimed,
-        "counts": counts,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
     ids = {subset: [(sid, len(labels)) for sid, (labels, _) in clips[subset].items()] for subset in SUBSETS}
     labels, annotated = ([arrays[i] for s in SUBSETS for arrays in clips[s].values()] for i in range(2))
     write_split(folder, ids, labels, annotated, facts)
-    _print(folder.name, classes, counts)
-
-
-def _counts(
-    by_id: dict[str, tuple[np.ndarray, np.ndarray]], classes: list[str], untimed: dict[str, list[int]]
-) -> dict[str, Any]:
-    """Clips and frames of one subset, given (T, K) labels and (T,) annotated frames of each clip."""
-    clips, none = list(by_id.values()), np.zeros(len(classes), int)
-    present = none.copy()
-    for sid, (labels, _) in by_id.items():
-        present += labels.any(axis=0) | np.isin(np.arange(len(classes)), untimed.get(sid, []))
-    frames = sum((labels.sum(axis=0) for labels, _ in clips), none)
-    return {
-        "clips": len(clips),
-        "frames": sum(len(labels) for labels, _ in clips),
-        "un-annotated frames": sum(int((~annotated).sum()) for _, annotated in clips),
-        "frames under several classes": sum(int((labels.sum(axis=1) > 1).sum()) for labels, _ in clips),
-        f"clips over {BENCHMARK_FRAMES} frames": sum(len(labels) > BENCHMARK_FRAMES for labels, _ in clips),
-        "clips by class": dict(zip(classes, present.tolist(), strict=True)),
-        "frames by class": dict(zip(classes, frames.tolist(), strict=True)),
-    }
+    split = Split.open(folder.parent, folder.name)
+    _print(split)
+    return split
 
 
 def _listed(classes: list[str]) -> str:
     return shown(", ".join(classes))[1:-1]
 
 
-def _print(name: str, classes: list[str], counts: dict[str, Any]) -> None:
-    width = max(18, *(len(label) + 2 for label in classes))
-    print(f"\n{name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
-    rows = {
-        label: [(counts[s]["clips by class"][label], counts[s]["frames by class"][label]) for s in SUBSETS]
-        for label in classes
-    }
-    rows = [*rows.items(), ("all", [(counts[s]["clips"], counts[s]["frames"]) for s in SUBSETS])]
-    for label, cells in rows:
-        print(f"  {label:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
+def _print(split: Split) -> None:
+    counts = {subset: _counts(split, subset) for subset in SUBSETS}
+    names = [*split.classes, "all"]
+    width = max(18, *(len(name) + 2 for name in names))
+    print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
+    for row, name in enumerate(names):
+        cells = [counts[subset][row] for subset in SUBSETS]
+        print(f"  {name:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
     for subset in SUBSETS:
-        for label, clips in counts[subset]["clips by class"].items():
+        for name, (clips, _) in zip(split.classes, counts[subset], strict=False):
             if not clips:
-                print(f"warning: no {subset} clip of {name} has the class {label!r}")
+                print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
+
+
+def _counts(split: Split, subset: str) -> list[tuple[int, int]]:
+    """Clips and frames of each class in a subset, and of all."""
+    ids, none = split.clip_ids(subset), np.zeros(len(split.classes), int)
+    clips = sum((split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids), none)
+    frames = sum((split.labels(sid).sum(axis=0) for sid in ids), none)
+    return [*zip(clips, frames, strict=True), (len(ids), sum(len(split.labels(sid)) for sid in ids))]
