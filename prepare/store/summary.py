@@ -1,4 +1,4 @@
-"""What a preparation prints: how many takes are stored, what did not fit, and what to do next."""
+"""What a preparation prints: how many takes are stored, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from prepare.formats.amass import download_name
 from prepare.formats.babel import Annotation
 from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.skeletons.options import STORES
-from utils.atomic import write_whole
 from utils.store import SkeletonStore
 from utils.text import printable
 
-Findings = dict[str, list[str]]  # what was found: entries by heading
-FEW = 5  # entries of a finding that are printed; the report has all
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
@@ -60,13 +57,3 @@ def next_command(config: str, root: Path, split: str | None = None) -> str:
     if root.resolve() != STORES.resolve():
         changes.append(f"data.root={root}")
     return " ".join([f"next: python train.py --config config/{config}", *(["--set", *changes] if changes else [])])
-
-
-def write_findings(path: Path, findings: Findings) -> None:
-    """Write all that was found to the report `path`, and print the beginning of each list."""
-    findings = {what: [printable(entry) for entry in entries] for what, entries in findings.items() if entries}
-    lines = [f"{what} ({len(entries)}): {entry}\n" for what, entries in findings.items() for entry in entries]
-    write_whole(path, "".join(lines).encode())
-    for what, entries in findings.items():
-        more = f"; and {len(entries) - FEW} more in {path}" if len(entries) > FEW else ""
-        print(f"{what} ({len(entries)}): {'; '.join(entries[:FEW])}{more}")
