@@ -27,7 +27,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--protocol", choices=list(PROTOCOLS), required=True, help="which recordings are for training")
     numbers = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
     add("--actions", type=Path, default=NUMBERS, metavar="FILE", help=numbers)
-    add("--name", help="name of the split (default: pkummd_cross_subject or pkummd_cross_view)")
     add_store_options(parser)
     args = parser.parse_args()
     check_limits(parser, args)
@@ -57,22 +56,20 @@ def prepare(
     root: Path,
     protocol: str,
     out: Path,
-    name: str | None = None,
     actions: Path = NUMBERS,
     workers: int = 1,
-    replace_split: bool = False,
+    replace: bool = False,
 ) -> Split:
     """Bring the store and the split of a protocol in `out` up to date, and write its card. Returns the split.
 
     Args:
-        name: of the split; None: that of PROTOCOLS.
         actions: names of the actions, as in `read_actions`.
-        replace_split: a split that exists with other actions is replaced.
+        replace: a split that exists with other actions is replaced.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
-    name, classes = name or PROTOCOLS[protocol], read_actions(actions)
-    check_split(out, name, classes, replace_split, tuple(ORIGIN["imported"]))
+    name, classes = PROTOCOLS[protocol], read_actions(actions)
+    check_split(out, name, classes, replace, tuple(ORIGIN["imported"]))
     recordings, places = [], {}
     for sid, files in sorted(find_recordings(root, protocol).items()):  # in one order, so protocols share a store
         rows = read_labels(files.labels, classes) if files.labels else []
@@ -94,8 +91,8 @@ def read_people(path: Path, job: Job) -> tuple[float, np.ndarray]:
 
 def main() -> int:
     args = parse_arguments()
-    prepare(args.root, args.protocol, args.out, args.name, args.actions, args.workers, args.replace)
-    print(next_command(f"{PROTOCOLS[args.protocol]}.yaml", args.out, args.name))
+    prepare(args.root, args.protocol, args.out, args.actions, args.workers, args.replace)
+    print(next_command(f"{PROTOCOLS[args.protocol]}.yaml", args.out))
     return 0
 
 

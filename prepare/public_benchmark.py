@@ -31,10 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/public_benchmark.sh")
     add = parser.add_argument
     add("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
-    text = "where the recordings and annotations go (default: dataset/public_benchmark)"
-    add("--recordings", type=Path, default=ROOT / "dataset" / "public_benchmark", metavar="DIR", help=text)
-    text = "where the stores and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=STORES, metavar="DIR", help=text)
+    out = "where the stores and the splits go (default: dataset/processed_data)"
+    add("--out", type=Path, default=STORES, metavar="DIR", help=out)
     return parser.parse_args()
 
 
@@ -227,7 +225,7 @@ def annotation_rows(name: str, subset: str, sequence: Sequence) -> Iterator[tupl
 
 def main() -> int:
     args = parse_arguments()
-    folder, tables = build(args.source, args.recordings)
+    folder, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
     for split, table in tables.items():
         own_data.prepare(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
     print(next_command("best.yaml", args.out, "public"))

@@ -1,7 +1,7 @@
 """From takes to joints, several at a time. The result of each take is a file, a part, which a later run finds.
 
-A part is one line of JSON (what the joints were computed from, and their SHA-256), followed by the joints. Parts are
-not synced to the disk. A part that was cut off does not match its hash and is computed again.
+A part is an .npz file: the joints, and what they were computed from. Parts are not synced to the disk. One that was cut
+off does not match the checksums of its format and is computed again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ from utils.atomic import naming
 from utils.progress import progress
 from utils.regular import regular_file
 from utils.skeleton import NUM_JOINTS
-
-_MAX_HEADER = 1 << 16
-
 
 # The file of a take as it was read: `file` (path below the folder of takes), `bytes`, `mtime_ns` and `sha256`
 Source = dict[str, Any]
@@ -77,23 +74,17 @@ def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], work
 def read_part(folder: Path, job: Job) -> tuple[Part, np.ndarray] | None:
     """The part of a job and its joints (T, M, 25, 3) float32; None when it is missing or damaged."""
     try:
-        with _part_path(folder, job).open("rb") as stream:
-            header = json.loads(stream.readline(_MAX_HEADER))
-            content = stream.read()
-        if header["sha256"] != hashlib.sha256(content).hexdigest():
-            return None
-        part = Part(header["source"], header["fps"], header["frames"], header["people"])
-        return part, np.frombuffer(content, "<f4").reshape(part.frames, part.people, NUM_JOINTS, 3)
-    except (OSError, ValueError, TypeError, KeyError):
+        with np.load(_part_path(folder, job)) as file:
+            return Part(**json.loads(str(file["about"]))), file["joints"]
+    except Exception:  # zipfile raises many kinds of errors for a damaged file
         return None
 
 
-def _write_part(folder: Path, job: Job, part: Part, content: bytes) -> None:
-    header = {**asdict(part), "sha256": hashlib.sha256(content).hexdigest()}
+def _write_part(folder: Path, job: Job, part: Part, joints: np.ndarray) -> None:
     path = _part_path(folder, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
-    with naming(temporary):
-        temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
+    with naming(temporary), temporary.open("wb") as file:
+        np.savez(file, about=json.dumps(asdict(part)), joints=joints)
     temporary.replace(path)
 
 
@@ -124,8 +115,9 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
-    part = Part(source, fps, len(made), made.shape[1] if made.ndim == 4 else 1)
-    _write_part(folder, job, part, made.astype("<f4").tobytes())
+    joints = made.astype(np.float32).reshape(len(made), -1, NUM_JOINTS, 3)
+    part = Part(source, fps, *joints.shape[:2])
+    _write_part(folder, job, part, joints)
     return part
 
 
