@@ -105,7 +105,7 @@ def build(
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
         store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
-        print_takes(babel.clips, left_out, store, flavour, limit)
+        print_takes(babel.clips, left_out, store, flavour)
         splits = [
             write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
             for name, members in label_sets.items()

@@ -68,7 +68,7 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
     """
     ids = {subset: split.clip_ids(subset) for subset in SUBSETS}
     annotations = []
-    for sid in (sid for subset in SUBSETS for sid in ids[subset]):
+    for sid in split.clip_ids():
         labels = split.labels(sid)
         present = labels.any(axis=0) | split.untimed(sid)
         joints = split.store.people(sid)[: len(labels)][:, :, list(KINECT_ORDER)]

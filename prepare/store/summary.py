@@ -15,23 +15,21 @@ from utils.text import printable
 SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
-def print_takes(
-    clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour, limit: int | None
-) -> None:
+def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour) -> None:
     """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
 
     Args:
         left_out: why a clip is not stored, by its id; "missing" where there is no file.
         flavour: of the store.
     """
+    columns = ("stored", "missing", "unusable")
     table: dict[str, Counter[str]] = {}
     for clip in clips:
-        state = "stored" if clip.sid in store.clips else "later"
-        if clip.sid in left_out:
-            state = "missing" if left_out[clip.sid] == "missing" else "unusable"
-        parts = clip.feat_p.split("/")
-        table.setdefault(printable(parts[1], 60) if len(parts) > 2 else "(no folder)", Counter())[state] += 1
-    columns = ["stored", "missing", "unusable"] + (["later"] if limit else [])
+        if clip.sid in store.clips or clip.sid in left_out:  # other clips were left for a run without --limit
+            state = left_out.get(clip.sid, "stored")
+            parts = clip.feat_p.split("/")
+            folder = printable(parts[1], 60) if len(parts) > 2 else "(no folder)"
+            table.setdefault(folder, Counter())[state if state in columns else "unusable"] += 1
     width = max(22, *(len(folder) for folder in table))
     print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{column:>12}" for column in columns) + "  download")
     for folder, counts in sorted(table.items()):
@@ -47,8 +45,6 @@ def print_takes(
         print(
             f"missing or unusable: download {flavour.release!r} of the data sets named on the right from {AMASS_PAGE}"
         )
-    if limit:
-        print("later: left for a run without --limit")
 
 
 def next_command(config: str, root: Path, split: str | None = None) -> str:

@@ -61,28 +61,26 @@ def update_store(
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
-    before = _store_before(folder)
+    before, parts = _store_before(folder), folder / PARTS
     stored = before.clips if before else {}
     wanted = places.keys() if wanted is None else wanted
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
-    sources = {sid: clip.source for sid, clip in stored.items()}
-    jobs = {
-        clip.sid: Job(places[clip.sid], clip.frame_limit(), clip.duration, sources.get(clip.sid, {}))
-        for clip in chosen
-        if clip.sid in places
-    }
-    parts = folder / PARTS
+    jobs: dict[str, Job] = {}
+    for clip in chosen:
+        if file := places.get(clip.sid):
+            source = stored[clip.sid].source if clip.sid in stored else {}
+            jobs[clip.sid] = Job(file, clip.frame_limit(), clip.duration, source)
     computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
+    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
     there = {clip.sid for clip in made}
-    reasons = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {}) | failed
-    left_out = {sid: why for sid, why in sorted(reasons.items()) if sid not in there}
+    left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
     if not made:
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
-    fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
+    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid in there}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
