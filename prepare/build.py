@@ -21,15 +21,11 @@ from utils.command_line import argument_parser, check_first
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/generate_dataset.sh")
-    add, data = parser.add_argument, ROOT / "dataset"
-
-    def folder(option: str, default: Path, what: str) -> None:
-        shown = default.relative_to(ROOT)
-        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
-
-    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
-    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
-    folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
+    add = parser.add_argument
+    amass = "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz (default: dataset/amass)"
+    add("--amass", type=Path, default=ROOT / "dataset" / "amass", metavar="DIR", help=amass)
+    babel = "BABEL's train.json and val.json (default: dataset/babel_v1.0_release)"
+    add("--babel", type=Path, default=ROOT / "dataset" / "babel_v1.0_release", metavar="DIR", help=babel)
     body = 'SMPL-H or SMPL-X model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
     add("--body", default=str(BODY), metavar="FILE", help=body)
     hands = "hand poses of the takes: as-is, or released, which adds the mean hand pose as the released code does"
@@ -56,7 +52,7 @@ from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_label_set
-from prepare.store.summary import next_command, print_rates, print_takes
+from prepare.store.summary import next_command, print_takes
 from prepare.store.update import Takes, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
@@ -73,11 +69,10 @@ def build(
     label_sets: dict[str, list[str]],
     workers: int = 1,
     limit: int | None = None,
-    babel_code: Path | None = None,
     replace: bool = False,
     hands: str = HANDS[0],
-) -> None:
-    """Bring the store and the splits in `out` up to date.
+) -> list[Split]:
+    """Bring the store and the splits in `out` up to date. Returns the splits.
 
     Args:
         amass, babel_folder: the unpacked downloads.
@@ -85,7 +80,6 @@ def build(
             AMASS is used.
         label_sets: class names by index, by the name of the split.
         limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
-        babel_code: a clone of BABEL's code; its table of frame rates is compared with the rates of the takes.
         replace: a split that exists with other classes is replaced.
         hands: one of HANDS.
 
@@ -111,12 +105,13 @@ def build(
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
         store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
-        print_takes(babel.clips, left_out, store, flavour, limit)
-        print_rates(babel_code, store)
-        for name, members in label_sets.items():
+        print_takes(babel.clips, left_out, store, flavour)
+        splits = [
             write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
-    names = ", ".join(str(out / name) for name in label_sets)
-    print(f"\nwritten: {names} over {store.folder} ({flavour.model}, hands {hands})")
+            for name, members in label_sets.items()
+        ]
+    print(f"\nwritten to {out} ({flavour.model}, hands {hands})")
+    return splits
 
 
 def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
@@ -145,12 +140,11 @@ def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     try:
-        build(
-            args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code,
-            args.replace, args.hands,
+        splits = build(
+            args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.replace, args.hands,
         )  # fmt: skip
-        for name in label_sets:
-            print(f"look: {write_card(Split.open(args.out, name))}")
+        for split in splits:
+            print(f"look: {write_card(split)}")
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130

@@ -23,7 +23,7 @@ echo "== 1/4 make synthetic motion, labels and body in the formats of AMASS, BAB
 "$PYTHON" -m prepare.synthetic.generate --out "$data" --clips 240
 echo "== 2/4 prepare skeletons and labels, as for the licensed data"
 "$PYTHON" -m prepare.build --amass "$data/amass" --babel "$data/babel_v1.0_release" \
-    --body "$data/SMPLH_male.pkl" --out "$data/processed_data"
+    --body "$data/SMPLH_male.npz" --out "$data/processed_data"
 echo "== 3/4 train a narrow network"
 "$PYTHON" train.py --config config/train_split1.yaml config/demo.yaml --work-dir "$run"
 echo "== 4/4 evaluate the weights of the last epoch once more, from their file"

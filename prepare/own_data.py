@@ -41,22 +41,18 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.annotations import Recording, read_annotations
-from prepare.formats.babel import Annotation, Segment, read_actions
+from prepare.formats.babel import read_actions
 from prepare.formats.body_model import body_digest, load_body
 from prepare.skeletons.recordings import find_inputs, read_recording
-from prepare.store.splits import check_split, write_label_set
-from prepare.store.summary import Findings, next_command, write_findings
-from prepare.store.update import Takes, update_store
+from prepare.store.splits import check_split, write_recordings
+from prepare.store.summary import next_command
+from prepare.store.update import Takes
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
 from utils.errors import UserError, nearest, run_command, shown
-from utils.lock import lock_folder
 from utils.skeleton import FPS
-from utils.store import SkeletonStore, Split
-
-SHORTEST = 3  # frames; the default of eval.min_length: shorter proposals are dropped
-TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
+from utils.store import Split
 
 
 def prepare(
@@ -68,8 +64,8 @@ def prepare(
     classes: list[str] | None = None,
     workers: int = 1,
     replace: bool = False,
-) -> Path:
-    """Bring the store and the split `name` in `out` up to date, and write the split's card. Returns the split's folder.
+) -> Split:
+    """Bring the store and the split `name` in `out` up to date, and write the split's card. Returns the split.
 
     Args:
         options: how recordings are read.
@@ -89,32 +85,24 @@ def prepare(
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
     files = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
     places = match(annotated, files, annotations)
-    clips = [as_clip(recording) for recording in annotated]
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
         still = np.repeat(person.joints[:1], person.first, axis=0)  # until the person appears
         return FPS, np.concatenate([still, person.joints])[: job.limit]
 
-    out.mkdir(parents=True, exist_ok=True)
-    with lock_folder(out, "preparation", "choose another --out"):
-        settings = {"name": name, "options": repr(options), "hands": options.hands}
-        settings["body"] = body_of_takes(places.values(), options)
-        takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
-        store, left_out = update_store(out, takes, clips, places, workers)
-        report = check_times(annotated, store, annotations)
-        folder = out / name
-        write_label_set(folder, classes or labels, clips, store, takes.origin)
-        report |= {
-            "annotated recordings without a file": [sid for sid, why in left_out.items() if why == "missing"],
-            "recordings that cannot be used": [f"{sid} {why}" for sid, why in left_out.items() if why != "missing"],
-            "recordings without annotation": sorted(set(files) - set(places.values())),
-            "labels that look alike, kept apart": alike(classes or labels),
-        }
-    print(f"\n{len(store.clips)} of {len(annotated)} recordings are stored; test recordings, not used: {tests}")
-    write_findings(folder / "report.txt", report)
-    print(f"look: {write_card(Split.open(out, name))}")
-    return folder
+    settings = {"name": name, "options": repr(options), "hands": options.hands}
+    settings["body"] = body_of_takes(places.values(), options)
+    takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
+    found = {
+        "recordings without annotation": sorted(set(files) - set(places.values())),
+        "labels that look alike, kept apart": alike(classes or labels),
+    }
+    split = write_recordings(out / name, classes or labels, annotated, places, takes, workers, found)
+    if tests:
+        print(f"test recordings, not used: {tests}")
+    print(f"look: {write_card(split)}")
+    return split
 
 
 def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
@@ -151,51 +139,6 @@ def match(annotated: list[Recording], files: list[str], annotations: Path) -> di
             names = ", ".join(shown(name) for name in places if places[name] == file)
             raise UserError(f"{annotations}: {names} are all the recording {file}; use one name")
     return places
-
-
-def as_clip(recording: Recording) -> Annotation:
-    """A recording's annotations as those of a BABEL clip."""
-    timed = [Segment(start_t=x.start, end_t=x.end, act_cat=[x.name]) for x in recording.labels if x.start is not None]
-    untimed = tuple({label.name for label in recording.labels if label.start is None})
-    return Annotation(recording.name, recording.subset, recording.name, None, timed, untimed)
-
-
-def check_times(annotated: list[Recording], store: SkeletonStore, annotations: Path) -> Findings:
-    """Segments that are outside their recording, too short or doubled, as lists of where they are.
-
-    Raises UserError when most segments begin after the end of their recording: their times are not seconds.
-    """
-    found: Findings = defaultdict(list)
-    segments = 0
-    for recording in annotated:
-        if recording.name not in store.clips:
-            continue
-        seconds = store.clips[recording.name].frames / FPS
-        if recording.duration and abs(recording.duration - seconds) > TOLERANCE:
-            text = f"{shown(recording.name)}: {seconds:.2f} s, not {recording.duration:g}"
-            found["recordings that do not last as long as annotated"].append(text)
-        timed = [label for label in recording.labels if label.start is not None]
-        segments += len(timed)
-        for label in timed:
-            text = f"{label.place} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
-            if label.start >= seconds:
-                found["segments after the end of their recording, not used"].append(text)
-                continue
-            if label.end > seconds + TOLERANCE:
-                found["segments that end after their recording, cut off there"].append(text)
-            if (min(label.end, seconds) - label.start) * FPS < SHORTEST:
-                found[f"segments of less than {SHORTEST} frames, too short to be detected"].append(text)
-        for (name, start, end), count in Counter((x.name, x.start, x.end) for x in timed).items():
-            if count > 1:
-                text = f"{shown(recording.name)}: {shown(name)}, {start:g} to {end:g} s, {count} times"
-                found["segments that are there more than once, used once"].append(text)
-    outside = found["segments after the end of their recording, not used"]
-    if 2 * len(outside) > segments:
-        raise UserError(
-            f"{annotations}: most segments begin after the end of their recording, such as {outside[0]}. If the times "
-            "are frames, divide them by the frame rate"
-        )
-    return found
 
 
 def alike(labels: list[str]) -> list[str]:

@@ -20,7 +20,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,10 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/public_benchmark.sh")
     add = parser.add_argument
     add("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
-    text = "where the recordings and annotations go (default: dataset/public_benchmark)"
-    add("--recordings", type=Path, default=ROOT / "dataset" / "public_benchmark", metavar="DIR", help=text)
-    text = "where the stores and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=STORES, metavar="DIR", help=text)
+    out = "where the stores and the splits go (default: dataset/processed_data)"
+    add("--out", type=Path, default=STORES, metavar="DIR", help=out)
     return parser.parse_args()
 
 
@@ -85,6 +82,7 @@ class Source:
     """A file of the data set."""
 
     bvh: Bvh
+    motion: Motion
     actor: str  # SHA-256 of the skeleton; each actor has a skeleton of his own
     action: str
 
@@ -96,13 +94,6 @@ class Source:
     def kind(self) -> str | None:
         """The last of its classes; None for background."""
         return self.classes[-1] if self.classes else None
-
-    def motion(self) -> Motion:
-        """Its motion. Raises UserError when the file is damaged."""
-        with reporting_damage(self.bvh.path):
-            if any(node.channels not in ([], CHANNELS) for node in self.bvh.nodes):
-                raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
-            return Motion.of_channels(np.concatenate(list(self.bvh.values(np.arange(self.bvh.frames)))))
 
 
 @dataclass
@@ -118,8 +109,8 @@ class Sequence:
         return sum(len(part.positions) for part in self.parts)
 
     def append(self, file: Source, blend: int) -> None:
-        """Add a file behind the others, after `blend` frames. Raises UserError when it is damaged."""
-        bvh, motion = file.bvh, file.motion()
+        """Add a file behind the others, after `blend` frames."""
+        bvh, motion = file.bvh, file.motion
         nodes = {node.name: node for node in bvh.nodes}
         sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
         if self.parts:
@@ -145,7 +136,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     folder.mkdir(parents=True, exist_ok=True)
     used: dict[str, list[str]] = {}
     rows: dict[str, list[tuple[str, ...]]] = {"public": [], "public_actors": []}
-    for actor, subsets in progress(sorted(pools.items()), "actors", "actor"):
+    for actor, subsets in sorted(pools.items()):
         if sum(map(len, subsets.values())) < FEWEST_FILES:
             continue
         for subset, files in sorted(subsets.items()):
@@ -170,15 +161,21 @@ def find_sources(folder: Path, expected: int) -> list[Source]:
         raise UserError(
             f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
         )
-    sources = []
-    for name, path in sorted(found.items()):
-        action = FILE_NAME.fullmatch(name)["action"]
-        if action in AMBIGUOUS:
-            continue
-        with reporting_damage(path), path.open("rb") as file:
-            skeleton = hashlib.sha256(b"".join(iter(file.readline, b"MOTION\n")))
-            sources.append(Source(read_bvh(path), skeleton.hexdigest(), action))
-    return sources
+    sources = [read_source(path) for _, path in progress(sorted(found.items()), "files", "file")]
+    return [source for source in sources if source.action not in AMBIGUOUS]
+
+
+def read_source(path: Path) -> Source:
+    """A file of the data set. Raises UserError when it is damaged."""
+    try:
+        bvh = read_bvh(path)
+        if any(node.channels not in ([], CHANNELS) for node in bvh.nodes):
+            raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
+        motion = Motion.of_channels(np.concatenate(list(bvh.values(np.arange(bvh.frames)))))
+    except TakeError as error:
+        raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
+    skeleton = path.read_text(encoding="utf-8").partition("MOTION\n")[0]
+    return Source(bvh, motion, hashlib.sha256(skeleton.encode()).hexdigest(), FILE_NAME.fullmatch(path.name)["action"])
 
 
 def hash_number(name: str) -> int:
@@ -189,15 +186,6 @@ def hash_number(name: str) -> int:
 def is_used(name: str) -> bool:
     """Whether the benchmark uses the file of this name. The rule chooses about 30 % of all names."""
     return hash_number(name) % 100 < 30
-
-
-@contextmanager
-def reporting_damage(path: Path) -> Iterator[None]:
-    """Turn a TakeError about a file of the data set into a UserError that says what to do."""
-    try:
-        yield
-    except TakeError as error:
-        raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
 
 
 def sequences(files: list[Source], seed: str) -> Iterator[Sequence]:
@@ -237,7 +225,7 @@ def annotation_rows(name: str, subset: str, sequence: Sequence) -> Iterator[tupl
 
 def main() -> int:
     args = parse_arguments()
-    folder, tables = build(args.source, args.recordings)
+    folder, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
     for split, table in tables.items():
         own_data.prepare(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
     print(next_command("best.yaml", args.out, "public"))

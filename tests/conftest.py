@@ -51,7 +51,7 @@ def _present(name: str) -> Path:
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of synthetic data: 24 clips; not to be written to."""
     folder = tmp_path_factory.mktemp("synthetic") / "data"
-    write_synthetic(folder, 24, workers=2)
+    write_synthetic(folder, 24)
     return folder
 
 

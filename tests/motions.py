@@ -29,7 +29,7 @@ def poses(seconds: float = 3.0, fps: float = 30.0, seed: int = 0) -> np.ndarray:
     """Synthetic motion as SMPL-H poses (T, 156) radians, z up."""
     rng = np.random.default_rng(seed)
     plan = plan_clip(rng, seconds, seed, 0.0)
-    return perform(plan, Performer(rng), fps, rng)[0][: round(seconds * fps)].astype(np.float32)
+    return perform(plan, Performer(rng), fps)[0][: round(seconds * fps)].astype(np.float32)
 
 
 def joints_of(some_poses: np.ndarray) -> np.ndarray:

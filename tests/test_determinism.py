@@ -101,8 +101,8 @@ def test_the_hash_seed_changes_no_byte_of_a_store(synthetic: Path, prepared: Pat
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file of the stores and splits; not what only saves time, nor the pages that the command adds."""
-    others = (".lock", "seen.json", "card.html")
+    """Every file of the stores and splits; not the pages that the command adds."""
+    others = (".lock", "card.html")
     files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in others)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 

@@ -1,4 +1,4 @@
-"""A split in the layouts of other projects: ActivityNet's ground truth, pyskl and MMAction2, ActionFormer and OpenTAD.
+"""A split in the layouts of other code: released pickles, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
 
 Every function writes into a folder, which is made if needed, and returns the files. Class names, one a line in the
 order of the class indices, are in `<split>_classes.txt`.
@@ -30,6 +30,31 @@ from utils.store import SUBSETS, Split
 SUBSET_NAMES = {"train": "training", "val": "validation"}  # ActivityNet's
 
 
+def export_released(split: Split, out: Path) -> list[Path]:
+    """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
+
+    X (3, T, 25, M): joints in metres at 30 fps. Y: class indices of the clip. L (T,): the lowest class index of each
+    frame, K for background. Clips of more than 1,000 frames are left out.
+    """
+    policy = LabelPolicy("lowest", "background", max_frames=1000, length_counts="clip")
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for subset in SUBSETS:
+        content: dict[str, list[Any]] = {"sid": [], "X": [], "Y": [], "L": []}
+        for sid in split.clip_ids(subset):
+            labels = policy.apply(split.labels(sid), split.annotated(sid))
+            if labels is None:
+                continue
+            content["sid"].append(sid)
+            content["X"].append(np.array(split.store.people(sid)[: len(labels)]).transpose(3, 0, 2, 1))
+            content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
+            content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
+        written.append(out / f"{split.name}_{subset}.pkl")
+        with whole_file(written[-1]) as file:
+            pickle.dump(content, file, protocol=4)
+    return written
+
+
 def export_ground_truth(split: Split, out: Path) -> list[Path]:
     """Write ActivityNet's ground truth, as `prepare.own_data` reads it. Labels without times have no segment."""
     clips = [(sid, sid, subset) for subset in SUBSETS for sid in split.clip_ids(subset)]
@@ -43,7 +68,7 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
     """
     ids = {subset: split.clip_ids(subset) for subset in SUBSETS}
     annotations = []
-    for sid in (sid for subset in SUBSETS for sid in ids[subset]):
+    for sid in split.clip_ids():
         labels = split.labels(sid)
         present = labels.any(axis=0) | split.untimed(sid)
         joints = split.store.people(sid)[: len(labels)][:, :, list(KINECT_ORDER)]

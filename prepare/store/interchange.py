@@ -6,20 +6,15 @@
     python -m prepare.store.interchange export --split split1 --out there --format features --weights best.pt
     python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
 
-`features` is for ActionFormer and OpenTAD. docs/data.md describes the files. A released pickle holds one subset:
-{"sid": [...], "X": [...], "Y": [...], "L": [...]} with one entry per clip, or a list of {"sid", "X", "Y", "L"}.
-X (3, T, 25, 1): joints in metres at 30 fps. Y: class indices of the clip. L (T,): one class index per frame, K for
-background.
+`features` is for ActionFormer and OpenTAD. docs/data.md describes the files.
 """
 
 from __future__ import annotations
 
 import argparse
-import pickle
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from prepare.skeletons.options import STORES
 from utils.command_line import argument_parser, check_first
@@ -41,8 +36,6 @@ def parse_arguments() -> argparse.Namespace:
     what = f"{', '.join(FORMATS)}: {what} (default: %(default)s)"
     add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=what)
     add("--weights", type=Path, metavar="FILE", help="for --format features: a best.pt or last.pt of train.py")
-    gaps = "for --format released: frames without annotation become background or are removed (default: background)"
-    add("--gaps", choices=("background", "removed"), default="background", help=gaps)
     add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
     add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
     add("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
@@ -60,45 +53,21 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from feeders.label_policy import LabelPolicy
 from prepare.formats.babel import read_actions
-from prepare.formats.pickles import Stub, as_array, read_pickle
-from prepare.store.exports import export_features, export_ground_truth, export_pyskl
+from prepare.formats.pickles import as_array, read_pickle
+from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
 from prepare.store.splits import check_split
+from prepare.store.summary import next_command
 from reporting.dataset_card import write_card
-from utils.atomic import whole_file
 from utils.errors import UserError, run_command, shown
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
-KEYS = ("sid", "X", "Y", "L")
 MAX_FILE_BYTES = 32 << 30
 
 
-def export_split(split: Split, policy: LabelPolicy, out: Path) -> list[Path]:
-    """Write each subset of a split as a released pickle; returns the files."""
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for subset in SUBSETS:
-        content: dict[str, list[Any]] = {key: [] for key in KEYS}
-        for sid in split.clip_ids(subset):
-            labels = policy.apply(split.labels(sid), split.annotated(sid))
-            if labels is None:
-                continue
-            joints = np.array(split.store.people(sid)[: len(labels)])
-            content["sid"].append(sid)
-            content["X"].append(joints.transpose(3, 0, 2, 1))
-            content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
-            content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
-        path = out / f"{split.name}_{subset}.pkl"
-        with whole_file(path) as file:
-            pickle.dump(content, file, protocol=4)
-        written.append(path)
-    return written
-
-
-def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Path:
-    """Make a split, with a store of its own, from one pickle per subset; returns the split's folder.
+def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Split:
+    """Make a split, with a store of its own, from one released pickle per subset.
 
     Raises UserError when the split exists, or when a file holds anything but plain containers and numpy arrays or does
     not have the released layout.
@@ -120,28 +89,30 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
     repeated = len(clips) - len({clip.sid for clip in clips})
     if repeated:
         raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
-    key = sha256(b"".join(sha256(files[subset].read_bytes()).digest() for subset in SUBSETS)).hexdigest()[:8]
-    store = out / f"{STORE_PREFIX}{key}"
+    store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
     store.mkdir(parents=True, exist_ok=True)
-    origin = {subset: files[subset].name for subset in SUBSETS}
-    write_store(store, clips, joints, {"imported": origin})
+    origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
+    write_store(store, clips, joints, origin)
     of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
     annotated = [np.ones(len(part), bool) for part in labels]
-    facts = {"name": name, "classes": classes, "skeletons": store.name, "imported": origin}
+    facts = {"name": name, "classes": classes, "skeletons": store.name, **origin}
     write_split(out / name, of_subset, labels, annotated, facts)
-    return out / name
+    return Split.open(out, name)
 
 
 def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Id, joints (T, 25, 3) float32 metres and labels (T, K) bool of each clip. Raises UserError as `import_split`."""
-    for number, entry in enumerate(_entries(path)):
-        sid, x, frame_labels = str(entry["sid"]), as_array(entry["X"]), as_array(entry["L"])
+    content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
+    columns = [content.get(key) for key in ("sid", "X", "L")] if isinstance(content, dict) else [None]
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        raise UserError(f"{path}: expected lists sid, X, Y, L of one entry per clip, as in a released split pickle")
+    for number, (sid, x, frame_labels) in enumerate(zip(*columns, strict=True)):
         where = f"{path}: clip {number} ({shown(sid)})"
+        x, frame_labels = as_array(x), as_array(frame_labels)
         shape = None if x is None else x.shape
-        if x is None or x.dtype.kind != "f" or x.ndim != 4 or shape != (3, x.shape[1], NUM_JOINTS, 1) or not x.size:
-            raise UserError(f"{where} has X of shape {shape}, expected (3, T, {NUM_JOINTS}, 1) floats")
-        if not np.isfinite(x).all():
-            raise UserError(f"{where} has joints that are not finite")
+        fits = x is not None and x.ndim == 4 and shape == (3, x.shape[1], NUM_JOINTS, 1) and x.size
+        if not fits or x.dtype.kind != "f" or not np.isfinite(x).all():
+            raise UserError(f"{where} has X of shape {shape}, expected (3, T, {NUM_JOINTS}, 1) finite floats")
         if frame_labels is None or frame_labels.shape != (x.shape[1],) or frame_labels.dtype.kind not in "iu":
             found = None if frame_labels is None else frame_labels.shape
             raise UserError(f"{where} has L of shape {found}, expected ({x.shape[1]},) class indices")
@@ -150,60 +121,25 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
                 f"{where} has labels from {frame_labels.min()} to {frame_labels.max()}, expected 0 to {classes} "
                 f"with {classes} for background; does --actions name all its classes?"
             )
-        labels = frame_labels[:, None] == np.arange(classes)
-        if _indices(entry["Y"]) != np.flatnonzero(labels.any(axis=0)).tolist():
-            raise UserError(f"{where} has classes Y that are not those of its L")
-        yield sid, x[..., 0].transpose(1, 2, 0).astype(np.float32), labels
+        yield str(sid), x[..., 0].transpose(1, 2, 0).astype(np.float32), frame_labels[:, None] == np.arange(classes)
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """The clips of a pickle in either layout, each with all of KEYS."""
-    content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
-    if isinstance(content, dict) and set(KEYS) <= content.keys():
-        columns = {key: _column(content[key]) for key in KEYS}
-        if len({len(column) for column in columns.values()}) > 1:
-            lengths = ", ".join(f"{len(column)} {key}" for key, column in columns.items())
-            raise UserError(f"{path}: holds {lengths}; expected one of each a clip")
-        return [dict(zip(KEYS, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if isinstance(content, list) and all(isinstance(e, dict) and set(KEYS) <= e.keys() for e in content):
-        return content
-    raise UserError(f"{path}: holds a {type(content).__name__} without sid, X, Y, L; expected a released split pickle")
-
-
-def _column(value: Any) -> list[Any]:
-    array = as_array(value)
-    if isinstance(value, list | tuple):
-        return list(value)
-    return [] if array is None or array.ndim == 0 else array.tolist()
-
-
-def _indices(value: Any) -> list[int] | None:
-    """Class indices in rising order; None when an entry is no whole number."""
-    entries = [as_array(entry) if isinstance(entry, Stub) else entry for entry in _column(value)]
-    numbers = [entry.item() if isinstance(entry, np.ndarray) and entry.ndim == 0 else entry for entry in entries]
-    return sorted(numbers) if all(type(number) is int for number in numbers) else None
-
-
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
-    if args.command == "export":
-        split = Split.open(args.data, args.split)
-        if args.format == "features":
-            written = export_features(split, args.weights, args.out)
-        elif args.format == "activitynet":
-            written = export_ground_truth(split, args.out)
-        elif args.format == "pyskl":
-            written = export_pyskl(split, args.out)
-        else:
-            policy = LabelPolicy("lowest", args.gaps, max_frames=1000, length_counts="clip")
-            written = export_split(split, policy, args.out)
-        for path in written:
-            print(f"written: {path}")
-        return 0
-    folder = import_split({"train": args.train, "val": args.val}, read_actions(args.actions), args.name, args.out)
-    print(f"written: {folder}; to train on it, give train.py --set data.root={args.out} data.split={args.name}")
-    print(f"look: {write_card(Split.open(args.out, args.name))}")
-    return 0
+    if args.command == "import":
+        files = {"train": args.train, "val": args.val}
+        split = import_split(files, read_actions(args.actions), args.name, args.out)
+        print(f"look: {write_card(split)}")
+        print(next_command("own_actions.yaml", args.out, args.name))
+        return
+    split = Split.open(args.data, args.split)
+    if args.format == "features":
+        written = export_features(split, args.weights, args.out)
+    else:
+        exports = {"released": export_released, "activitynet": export_ground_truth, "pyskl": export_pyskl}
+        written = exports[args.format](split, args.out)
+    for path in written:
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,32 @@
-"""A split: the clips of a store that have a class of one label set, their frame labels, and counts of them."""
+"""A split: the clips of a store that have a class of one label set, and their frame labels.
+
+`write_label_set` makes it over a store. `write_recordings` makes the store too, and reports what did not fit.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import LABEL_SETS, Annotation, dense_labels
+from prepare.formats.annotations import Recording
+from prepare.formats.babel import LABEL_SETS, Annotation, Segment, dense_labels
+from prepare.store.update import Takes, update_store
+from utils.atomic import write_whole
 from utils.errors import UserError, shown
+from utils.lock import lock_folder
 from utils.manifest import SplitManifest, plain_name, read_manifest
-from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, write_split
+from utils.skeleton import FPS
+from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
+from utils.text import printable
 
-BENCHMARK_FRAMES = 1000  # default of data.max_frames; longer clips are stored and left out when data are loaded
+Findings = dict[str, list[str]]  # what was found: entries by heading
+FEW = 5  # entries of a finding that are printed; the report has all
+SHORTEST = 3  # frames; the default of eval.min_length: shorter proposals are dropped
+TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
 
 
 def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
@@ -48,7 +61,7 @@ def write_label_set(
     store: SkeletonStore,
     origin: dict[str, Any],
     unlabelled: dict[str, int] | None = None,
-) -> None:
+) -> Split:
     """Write the split `folder` of these classes over the clips of `store`, and print what is in it.
 
     Args:
@@ -71,7 +84,6 @@ def write_label_set(
             clips[clip.subset][clip.sid] = labels, annotated
         else:
             left_out[clip.subset]["without a chosen class"] += 1
-    counts = {subset: _counts(clips[subset], classes, untimed) for subset in SUBSETS}
     facts = {
         "name": folder.name,
         "classes": classes,
@@ -79,50 +91,125 @@ def write_label_set(
         "skeletons_digest": store.digest,
         **origin,
         "untimed": untimed,
-        "counts": counts,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
     ids = {subset: [(sid, len(labels)) for sid, (labels, _) in clips[subset].items()] for subset in SUBSETS}
     labels, annotated = ([arrays[i] for s in SUBSETS for arrays in clips[s].values()] for i in range(2))
     write_split(folder, ids, labels, annotated, facts)
-    _print(folder.name, classes, counts)
+    split = Split.open(folder.parent, folder.name)
+    _print(split)
+    return split
 
 
-def _counts(
-    by_id: dict[str, tuple[np.ndarray, np.ndarray]], classes: list[str], untimed: dict[str, list[int]]
-) -> dict[str, Any]:
-    """Clips and frames of one subset, given (T, K) labels and (T,) annotated frames of each clip."""
-    clips, none = list(by_id.values()), np.zeros(len(classes), int)
-    present = none.copy()
-    for sid, (labels, _) in by_id.items():
-        present += labels.any(axis=0) | np.isin(np.arange(len(classes)), untimed.get(sid, []))
-    frames = sum((labels.sum(axis=0) for labels, _ in clips), none)
-    return {
-        "clips": len(clips),
-        "frames": sum(len(labels) for labels, _ in clips),
-        "un-annotated frames": sum(int((~annotated).sum()) for _, annotated in clips),
-        "frames under several classes": sum(int((labels.sum(axis=1) > 1).sum()) for labels, _ in clips),
-        f"clips over {BENCHMARK_FRAMES} frames": sum(len(labels) > BENCHMARK_FRAMES for labels, _ in clips),
-        "clips by class": dict(zip(classes, present.tolist(), strict=True)),
-        "frames by class": dict(zip(classes, frames.tolist(), strict=True)),
-    }
+def write_recordings(
+    folder: Path,
+    classes: list[str],
+    recordings: list[Recording],
+    places: dict[str, str],
+    takes: Takes,
+    workers: int,
+    found: Findings,
+) -> Split:
+    """Bring the split `folder`, and its store beside it, up to date. Write and print a report of what did not fit.
+
+    Args:
+        places: file below `takes.folder` of each recording that has one, by its name.
+        found: what the caller has found; it becomes part of the report.
+
+    Raises UserError when no recording could be used, or when most segments begin after the end of their recording.
+    """
+    out = folder.parent
+    out.mkdir(parents=True, exist_ok=True)
+    clips = [_as_clip(recording) for recording in recordings]
+    with lock_folder(out, "preparation", "choose another --out"):
+        shared = [replace(clip, subset=None) for clip in clips]  # the split decides the subset, not the store
+        store, left_out = update_store(out, takes, shared, places, workers)
+        found |= _check_times(recordings, store, takes.folder)
+        split = write_label_set(folder, classes, clips, store, takes.origin)
+        found["recordings without a file"] = [name for name, why in left_out.items() if why == "missing"]
+        unusable = [f"{places[name]} {why}" for name, why in left_out.items() if why != "missing"]
+        found["recordings that cannot be used"] = unusable
+        two = sum(clip.people > 1 for clip in store.clips.values())
+        people = f", {two} of them with two people" if two else ""
+        print(f"\n{len(store.clips)} of {len(recordings)} recordings are stored{people}")
+        _write_report(folder / "report.txt", found)
+    return split
+
+
+def _as_clip(recording: Recording) -> Annotation:
+    """A recording's annotations as those of a BABEL clip."""
+    timed = [Segment(start_t=x.start, end_t=x.end, act_cat=[x.name]) for x in recording.labels if x.start is not None]
+    untimed = tuple({label.name for label in recording.labels if label.start is None})
+    return Annotation(recording.name, recording.subset, recording.name, None, timed, untimed)
+
+
+def _check_times(recordings: list[Recording], store: SkeletonStore, folder: Path) -> Findings:
+    """Segments that are outside their recording or too short, as lists of where they are.
+
+    Raises UserError when most segments begin after the end of their recording.
+    """
+    found: Findings = defaultdict(list)
+    segments = 0
+    for recording in recordings:
+        if recording.name not in store.clips:
+            continue
+        seconds = store.clips[recording.name].frames / FPS
+        if recording.duration and abs(recording.duration - seconds) > TOLERANCE:
+            text = f"{shown(recording.name)}: {seconds:.2f} s, not {recording.duration:g}"
+            found["recordings that do not last as long as annotated"].append(text)
+        timed = [label for label in recording.labels if label.start is not None]
+        segments += len(timed)
+        for label in timed:
+            text = f"{label.place} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
+            if label.start >= seconds:
+                found["segments after the end of their recording, not used"].append(text)
+                continue
+            if label.end > seconds + TOLERANCE:
+                found["segments that end after their recording, cut off there"].append(text)
+            if (min(label.end, seconds) - label.start) * FPS < SHORTEST:
+                found[f"segments of less than {SHORTEST} frames, too short to be detected"].append(text)
+    outside = found["segments after the end of their recording, not used"]
+    if 2 * len(outside) > segments:
+        raise UserError(
+            f"{folder}: most segments begin after the end of their recording, such as {outside[0]}. If the times are "
+            "frames, divide them by the frame rate; if recordings are cut off, get them again"
+        )
+    return found
+
+
+def _write_report(path: Path, found: Findings) -> None:
+    """Write all that was found to `path`, and print the beginning of each list."""
+    lines = []
+    for what, entries in sorted(found.items()):
+        entries = [printable(entry) for entry in entries]
+        lines += [f"{what} ({len(entries)}): {entry}\n" for entry in entries]
+        more = f"; and {len(entries) - FEW} more in {path}" if len(entries) > FEW else ""
+        if entries:
+            print(f"{what} ({len(entries)}): {'; '.join(entries[:FEW])}{more}")
+    write_whole(path, "".join(lines).encode())
 
 
 def _listed(classes: list[str]) -> str:
     return shown(", ".join(classes))[1:-1]
 
 
-def _print(name: str, classes: list[str], counts: dict[str, Any]) -> None:
-    width = max(18, *(len(label) + 2 for label in classes))
-    print(f"\n{name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
-    rows = {
-        label: [(counts[s]["clips by class"][label], counts[s]["frames by class"][label]) for s in SUBSETS]
-        for label in classes
-    }
-    rows = [*rows.items(), ("all", [(counts[s]["clips"], counts[s]["frames"]) for s in SUBSETS])]
-    for label, cells in rows:
-        print(f"  {label:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
+def _print(split: Split) -> None:
+    counts = {subset: _counts(split, subset) for subset in SUBSETS}
+    names = [*split.classes, "all"]
+    width = max(18, *(len(name) + 2 for name in names))
+    print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
+    for row, name in enumerate(names):
+        cells = [counts[subset][row] for subset in SUBSETS]
+        print(f"  {name:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
     for subset in SUBSETS:
-        for label, clips in counts[subset]["clips by class"].items():
+        for name, (clips, _) in zip(split.classes, counts[subset], strict=False):
             if not clips:
-                print(f"warning: no {subset} clip of {name} has the class {label!r}")
+                print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
+
+
+def _counts(split: Split, subset: str) -> list[tuple[int, int]]:
+    """Clips and frames of each class in a subset, and of all."""
+    ids, none = split.clip_ids(subset), np.zeros(len(split.classes), int)
+    clips = sum((split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids), none)
+    frames = sum((split.labels(sid).sum(axis=0) for sid in ids), none)
+    return [*zip(clips, frames, strict=True), (len(ids), sum(len(split.labels(sid)) for sid in ids))]

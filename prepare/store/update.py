@@ -15,8 +15,7 @@ import numpy as np
 
 from prepare.formats.babel import Annotation
 from prepare.formats.errors import TakeError
-from prepare.store.workers import Job, Outcome, Part, Reader, Source, compute_parts, read_part
-from utils.atomic import write_json
+from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
 from utils.errors import UserError
 from utils.manifest import FORMAT
 from utils.skeleton import FPS
@@ -25,7 +24,6 @@ from utils.text import printable
 
 METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
 PARTS = "parts"  # folder of computed takes, until the store is written from them
-SEEN = "seen.json"  # size, time and hash of each take as last read; it only saves time
 
 
 @dataclass(frozen=True)
@@ -63,58 +61,43 @@ def update_store(
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
-    wanted = places.keys() if wanted is None else wanted
-    problems = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
-    parts = folder / PARTS
-    before = None
-    if (folder / "store.json").exists():
-        try:
-            before = SkeletonStore.open(folder)
-        except UserError as error:
-            print(f"made anew: {error}")
+    before, parts = _store_before(folder), folder / PARTS
     stored = before.clips if before else {}
+    wanted = places.keys() if wanted is None else wanted
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
-    jobs = _jobs(chosen, places, stored, _read_seen(folder))
+    jobs: dict[str, Job] = {}
+    for clip in chosen:
+        if file := places.get(clip.sid):
+            source = stored[clip.sid].source if clip.sid in stored else {}
+            jobs[clip.sid] = Job(file, clip.frame_limit(), clip.duration, source)
     computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
+    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
     there = {clip.sid for clip in made}
-    left_out = {sid: why for sid, why in sorted((problems | failed).items()) if sid not in there}
+    left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
     if not made:
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
-    fresh = {sid: jobs[sid] for sid in there if isinstance(outcomes.get(sid), Part)}
+    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid in there}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
         write_store(folder, made, _joints(made, fresh, parts, before), facts)
-    sources = [outcome.source if isinstance(outcome, Part) else outcome for outcome in outcomes.values()]
-    seen = {s.file: [s.bytes, s.mtime_ns, s.sha256] for s in sources if isinstance(s, Source)}
-    write_json(folder / SEEN, seen)
-    shutil.rmtree(parts, ignore_errors=True)
+    shutil.rmtree(parts)
     return SkeletonStore.open(folder), left_out
 
 
-def _read_seen(folder: Path) -> dict[str, Source]:
+def _store_before(folder: Path) -> SkeletonStore | None:
+    """The store that an earlier run has written; None if there is none, or if it is damaged."""
+    if not (folder / "store.json").exists():
+        return None
     try:
-        entries = json.loads((folder / SEEN).read_bytes())
-        return {file: Source(file, *state) for file, state in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _jobs(
-    chosen: list[Annotation], places: dict[str, str], stored: dict[str, Clip], seen: dict[str, Source]
-) -> dict[str, Job]:
-    """The take to compute for each chosen clip that has one, by clip id."""
-    jobs = {}
-    for clip in chosen:
-        if file := places.get(clip.sid):
-            source = stored[clip.sid].source if clip.sid in stored else {}
-            digest = source.get("sha256") if source.get("file") == file else None
-            jobs[clip.sid] = Job(file, clip.frame_limit(), clip.duration, seen.get(file), digest)
-    return jobs
+        return SkeletonStore.open(folder)
+    except UserError as error:
+        print(f"made anew: {error}")
+        return None
 
 
 def _clips(
@@ -132,8 +115,7 @@ def _clips(
             case Part(frames=0):
                 problems[clip.sid] = f"has no frame within the annotated {clip.duration:g} s"
                 continue
-            case Part(take, fps, frames, people):
-                source = {"file": take.file, "bytes": take.bytes, "sha256": take.sha256}
+            case Part(source, fps, frames, people):
                 seconds = clip.duration or frames / FPS
                 facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
                 made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, people=people, **facts)
@@ -153,6 +135,6 @@ def _joints(
             yield before.people(clip.sid)
             continue
         found = read_part(parts, fresh[clip.sid])
-        if found is None or found[0].source.sha256 != clip.source["sha256"]:
+        if found is None:
             raise UserError(f"{parts}: the part of {clip.source['file']} is gone or damaged; run the command again")
         yield found[1]

@@ -1,7 +1,7 @@
 """From takes to joints, several at a time. The result of each take is a file, a part, which a later run finds.
 
-A part is one line of JSON (what the joints were computed from, and their SHA-256), followed by the joints. Parts are
-not synced to the disk. A part that was cut off does not match its hash and is computed again.
+A part is an .npz file: the joints, and what they were computed from. Parts are not synced to the disk. One that was cut
+off does not match the checksums of its format and is computed again.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,17 +25,8 @@ from utils.progress import progress
 from utils.regular import regular_file
 from utils.skeleton import NUM_JOINTS
 
-_MAX_HEADER = 1 << 16
-
-
-@dataclass(frozen=True)
-class Source:
-    """The file of a take as it was read."""
-
-    file: str  # path below the folder of takes
-    bytes: int
-    mtime_ns: int
-    sha256: str
+# The file of a take as it was read: `file` (path below the folder of takes), `bytes`, `mtime_ns` and `sha256`
+Source = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,7 @@ class Job:
     file: str  # path below the folder of takes
     limit: int  # frames at 30 fps that are needed
     seconds: float | None  # annotated duration
-    seen: Source | None = None  # the file as a run before has read it
-    stored: str | None = None  # SHA-256 of the file from which the joints in the store were computed
+    stored: Source = field(default_factory=dict)  # of the joints in the store; empty if there are none
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Part:
 # Reads the motion file of a job: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
 # people, (T, M, 25, 3). Raises TakeError.
 Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
-Outcome = Part | Source | TakeError  # computed; unchanged since it was stored; why it cannot be used
+Outcome = Part | None | TakeError  # computed; unchanged since it was stored; why it cannot be used
 
 
 def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
@@ -83,23 +74,17 @@ def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], work
 def read_part(folder: Path, job: Job) -> tuple[Part, np.ndarray] | None:
     """The part of a job and its joints (T, M, 25, 3) float32; None when it is missing or damaged."""
     try:
-        with _part_path(folder, job).open("rb") as stream:
-            header = json.loads(stream.readline(_MAX_HEADER))
-            content = stream.read()
-        if header["sha256"] != hashlib.sha256(content).hexdigest():
-            return None
-        part = Part(Source(**header["source"]), header["fps"], header["frames"], header["people"])
-        return part, np.frombuffer(content, "<f4").reshape(part.frames, part.people, NUM_JOINTS, 3)
-    except (OSError, ValueError, TypeError, KeyError):
+        with np.load(_part_path(folder, job)) as file:
+            return Part(**json.loads(str(file["about"]))), file["joints"]
+    except Exception:  # zipfile raises many kinds of errors for a damaged file
         return None
 
 
-def _write_part(folder: Path, job: Job, part: Part, content: bytes) -> None:
-    header = {**asdict(part), "sha256": hashlib.sha256(content).hexdigest()}
+def _write_part(folder: Path, job: Job, part: Part, joints: np.ndarray) -> None:
     path = _part_path(folder, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
-    with naming(temporary):
-        temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
+    with naming(temporary), temporary.open("wb") as file:
+        np.savez(file, about=json.dumps(asdict(part)), joints=joints)
     temporary.replace(path)
 
 
@@ -109,34 +94,33 @@ def _part_path(folder: Path, job: Job) -> Path:
 
 
 def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
-    """Compute one part, unless its take is unchanged since it was stored or since the part was computed."""
+    """Compute one part, unless its take is unchanged since it was stored or since the part was computed.
+
+    A take is unchanged if its size and modification time are the same.
+    """
+    take = takes / job.file
     try:
+        state = _state(take, job.file)
+        if state.items() <= job.stored.items():
+            return None
         found = read_part(folder, job)
-        source = _source(takes, job.file, found[0].source if found else job.seen)
-        if source.sha256 == job.stored:
-            return source
-        if found and source.sha256 == found[0].source.sha256:
+        if found and state.items() <= found[0].source.items():
             return found[0]
-        fps, made = read(takes / job.file, job)
-        if _source(takes, job.file, source) != source:
+        fps, made = read(take, job)
+        with take.open("rb") as file:
+            source = {**state, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        if _state(take, job.file) != state:
             raise TakeError("was changed while it was read")
     except TakeError as error:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
-    part = Part(source, fps, len(made), made.shape[1] if made.ndim == 4 else 1)
-    _write_part(folder, job, part, made.astype("<f4").tobytes())
+    joints = made.astype(np.float32).reshape(len(made), -1, NUM_JOINTS, 3)
+    part = Part(source, fps, *joints.shape[:2])
+    _write_part(folder, job, part, joints)
     return part
 
 
-def _source(takes: Path, file: str, known: Source | None) -> Source:
-    """The take as it is now. It is not hashed again if it has the size and time of a known state."""
-    status = regular_file(takes / file)
-    if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-        return known
-    return Source(file, status.st_size, status.st_mtime_ns, _hash(takes / file))
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _state(take: Path, name: str) -> Source:
+    status = regular_file(take)
+    return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}

@@ -1,25 +1,19 @@
 """The synthetic body: an invented model in SMPL-H's structure, for runs without the licensed file.
 
 It is an adult male of 1.75 m. Lengths of segments are fractions of stature (Drillis and Contini's table, from Winter,
-"Biomechanics and Motor Control of Human Movement"). The skin is a rigid tube around each bone. As in SMPL-H, the rest
-pose is a T-pose in metres, y up, facing +z, left at +x, palms down.
+"Biomechanics and Motor Control of Human Movement"). Its vertices are rings around the joints, without faces. As in
+SMPL-H, the rest pose is a T-pose in metres, y up, facing +z, left at +x, palms down.
 """
 
 from __future__ import annotations
 
-import pickle
-from pathlib import Path
-
 import numpy as np
-from scipy.sparse import csc_matrix
 
 from prepare.skeletons.joint_map import ARRAY_NAMES
-from utils.atomic import naming
 
 NUM_VERTICES = 6890
+_RING = 8  # vertices of a ring
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
-_RING = 8  # vertices of one ring of a tube
-_RADIUS = 0.2  # of a tube, as a fraction of its bone's length
 
 # point: (the joint that moves it, x, height above the soles, z) in metres; middle and left side, in SMPL-H's order
 _BODY = {
@@ -37,8 +31,7 @@ _BODY = {
     "left_shoulder": ("left_collar", 0.18, 1.44, -0.015),
     "left_elbow": ("left_shoulder", 0.45, 1.44, -0.02),
     "left_wrist": ("left_elbow", 0.70, 1.44, -0.015),
-}
-_ENDS = {  # points of the skin beyond the last joints
+    # Points beyond the last joints
     "head_top": ("head", 0.0, 1.74, 0.03),
     "left_toe": ("left_foot", 0.105, 0.015, 0.19),
     "left_heel": ("left_ankle", 0.085, 0.02, -0.075),
@@ -59,7 +52,7 @@ _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
 
 def _build_tree() -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """By name of each point: the joint that moves it, and its position (3,) in metres."""
-    left = {name: (joint, np.array(place)) for name, (joint, *place) in (_BODY | _ENDS).items()}
+    left = {name: (joint, np.array(place)) for name, (joint, *place) in _BODY.items()}
     for finger, (start, bone) in _FINGERS.items():
         joint, place = "left_wrist", left["left_wrist"][1] + start
         for part in ("1", "2", "3", "_tip"):
@@ -82,11 +75,11 @@ def body_structure() -> dict[str, np.ndarray]:
     """The synthetic body as SMPL-H's dictionary of arrays, float32 except as noted. All calls return the same numbers.
 
     Keys and shapes: v_template (6890,3) metres, shapedirs (6890,3,10), posedirs (6890,3,459),
-    J_regressor (52,6890), weights (6890,52), kintree_table (2,52) uint32, f (F,3) uint32,
+    J_regressor (52,6890), weights (6890,52), kintree_table (2,52) uint32, f (1,3) uint32,
     hands_componentsl and hands_componentsr (45,45), hands_meanl and hands_meanr (45,) radians.
     """
     rng = np.random.default_rng(52)
-    vertices, weights, regressor, faces = _skin()
+    vertices, weights, regressor = _rings()
     structure = {
         "v_template": vertices,
         "shapedirs": np.einsum("va,abk->vbk", vertices, rng.normal(0.0, 0.02, (3, 3, 10))),
@@ -100,36 +93,25 @@ def body_structure() -> dict[str, np.ndarray]:
     }
     structure = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in structure.items()}
     parents = [2**32 - 1, *(JOINTS.index(PARENTS[joint]) for joint in JOINTS[1:])]  # SMPL-H's mark for "none" first
-    return structure | {"kintree_table": np.array([parents, range(len(JOINTS))], np.uint32), "f": faces}
+    kintree = np.array([parents, range(len(JOINTS))], np.uint32)
+    return structure | {"kintree_table": kintree, "f": np.zeros((1, 3), np.uint32)}
 
 
-def write_body(path: Path) -> None:
-    """Write the synthetic body as a pickle laid out like SMPLH_male.pkl (scipy.sparse J_regressor, protocol 2)."""
-    structure = body_structure()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sparse = {"J_regressor": csc_matrix(structure["J_regressor"])}
-    with naming(path):
-        path.write_bytes(pickle.dumps(structure | sparse, protocol=2))
-
-
-def _skin() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices (6890,3), skinning weights (6890,52), J_regressor (52,6890) and faces (F,3): a tube around each bone."""
-    vertices, faces = np.zeros((NUM_VERTICES, 3)), []
-    weights, regressor = np.zeros((NUM_VERTICES, len(JOINTS))), np.zeros((len(JOINTS), NUM_VERTICES))
+def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (6890,3), skinning weights (6890,52) and J_regressor (52,6890): rings across the bones at the joints."""
+    vertices, weights = np.zeros((NUM_VERTICES, 3)), np.zeros((NUM_VERTICES, len(JOINTS)))
+    regressor = np.zeros((len(JOINTS), NUM_VERTICES))
     bones = [name for name in PARENTS if name != "pelvis"]
     free = np.setdiff1d(np.arange(NUM_VERTICES), list(_TIPS))
     for end, ids in zip(bones, np.array_split(free, len(bones)), strict=True):
         start, bone = PARENTS[end], REST_POINTS[end] - REST_POINTS[PARENTS[end]]
-        aside = _RADIUS * np.cross(bone, (0.3, 0.5, 0.8))  # no bone points that way
+        aside = 0.2 * np.cross(bone, (0.3, 0.5, 0.8))  # no bone points that way
         above = np.cross(bone, aside) / np.linalg.norm(bone)
-        ring, number = np.divmod(np.arange(len(ids))[:, None], _RING)
-        angle = 2 * np.pi / _RING * number
-        vertices[ids] = REST_POINTS[start] + ring / ring[-1] * bone + np.cos(angle) * aside + np.sin(angle) * above
+        angle = 2 * np.pi / _RING * (np.arange(len(ids))[:, None] % _RING)
+        vertices[ids] = REST_POINTS[start] + np.cos(angle) * aside + np.sin(angle) * above
         weights[ids, JOINTS.index(start)] = 1.0
-        regressor[JOINTS.index(start)] = 0.0
-        regressor[JOINTS.index(start), ids[:_RING]] = 1 / _RING  # the joint is the centre of the first ring
-        quads = ids[: -_RING - 1], ids[1:-_RING], ids[_RING:-1], ids[_RING + 1 :]
-        faces += [np.stack(quads[:3], axis=1), np.stack(quads[:0:-1], axis=1)]
+        regressor[JOINTS.index(start)] = 0.0  # of several bones at a joint, the last one counts
+        regressor[JOINTS.index(start), ids[:_RING]] = 1 / _RING
     for vertex, tip in _TIPS.items():
         vertices[vertex], weights[vertex, JOINTS.index(PARENTS[tip])] = REST_POINTS[tip], 1.0
-    return vertices, weights, regressor, np.concatenate(faces).astype(np.uint32)
+    return vertices, weights, regressor

@@ -131,9 +131,9 @@ def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def perform(plan: Plan, who: Performer, fps: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def perform(plan: Plan, who: Performer, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """Poses (T,156) radians and root positions (T,3) metres, z up, of a plan. T is its duration x fps."""
-    t = np.arange(round(plan.duration * fps)) / fps
+    rng, t = plan.rng, np.arange(round(plan.duration * fps)) / fps
     channels = {name: np.full(len(t), value) for name, value in who.stance.items()}
     # action, first and last second, fade in, fade out, values of the channels that its motion does not drive
     spans = [(plan.actions[0], 0.0, plan.actions[0].end + _BLEND / 2, 0.0, 0.0, who.stance)]

@@ -45,8 +45,8 @@ def prepare(data: Path, out: Path, **options: Any) -> Split:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file of the store and its splits; not what only saves time, nor the pages that the command adds."""
-    others = (".lock", "seen.json", "card.html")
+    """Every file of the store and its splits; not the pages that the command adds."""
+    others = (".lock", "card.html")
     files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in others)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
@@ -108,7 +108,6 @@ def test_the_number_of_workers_changes_no_byte(synthetic: Path, tmp_path: Path) 
 def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
-    monkeypatch.setattr("prepare.store.workers._hash", None)
     monkeypatch.setattr("prepare.skeletons.body_joints.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
@@ -299,20 +298,6 @@ def test_a_damaged_store_is_made_anew(data: Path, tmp_path: Path, capsys: pytest
     prepare(data, tmp_path / "out")
     assert "made anew" in capsys.readouterr().out
     assert content(tmp_path / "out") == before
-
-
-def test_frame_rates_are_compared_with_babels_table(
-    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    clips = prepare(synthetic, tmp_path / "out").store.clips
-    table = {clip.feat_p: clip.fps for clip in clips.values()}
-    odd = next(iter(table))
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "featp_2_fps.json").write_text(json.dumps({**table, odd: 33.0}))
-    prepare(synthetic, tmp_path / "out", babel_code=tmp_path / "code")
-    said = capsys.readouterr().out
-    assert f"{len(table) - 1} of {len(table)} clips agree" in said
-    assert f"{odd} has {table[odd]:g} fps, BABEL's table says 33" in said
 
 
 def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -64,10 +64,10 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
     split = Split.open(tmp_path, pkummd.prepare(data, "cross-view", tmp_path).name)
     printed = capsys.readouterr().out
     assert "10 of 12 recordings are stored" in printed
-    assert "without a file of skeletons or labels (1): 0002-M" in printed
+    assert "recordings without a file (1): 0002-M" in printed
     assert "cannot be used (1): Data/PKU_Skeleton_Renew/0003-M.txt has 3 numbers in row 1, expected 150" in printed
-    assert f"cut off there (1): {labels / '0005-R.txt'}: row 1: bow, frames 0 to {frames + 9} of {frames}" in printed
-    assert f"not used; if they are many, download the skeletons again (1): {labels / '0005-R.txt'}: row 2" in printed
+    assert f"cut off there (1): {labels / '0005-R.txt'}: row 1 ('bow', 0 to" in printed
+    assert f"not used (1): {labels / '0005-R.txt'}: row 2" in printed
     assert split.labels("0005-R").any(axis=0).nonzero()[0].tolist() == [0]
     with pytest.raises(UserError, match="has imported labels of bow"):
         (tmp_path / "own.yaml").write_text("".join(f"{number}: a{number}\n" for number in range(1, 52)))

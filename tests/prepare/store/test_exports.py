@@ -157,7 +157,7 @@ def test_the_command_writes_every_format(
     command = ["interchange", "export", "--data", str(tmp_path), "--split", split.name, "--out", str(out)]
     more = ["--weights", str(weights[0])] if name == "features" else []
     monkeypatch.setattr(sys, "argv", [*command, "--format", name, *more])
-    assert interchange.main() == 0
+    interchange.main()
     files = [line.removeprefix("written: ") for line in capsys.readouterr().out.splitlines() if "written: " in line]
     assert files
     assert all(Path(file).exists() for file in files)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from feeders.label_policy import LabelPolicy
-from prepare.store.interchange import export_split, import_split
+from prepare.store.exports import export_released
+from prepare.store.interchange import import_split
 from utils.errors import UserError
 from utils.store import Split
 
@@ -24,17 +25,21 @@ def clip(**changes: Any) -> dict[str, Any]:
     return {**good, **changes}
 
 
+def released(*clips: dict[str, Any]) -> dict[str, list]:
+    """The released layout: a list of each entry of the clips."""
+    return {key: [entry[key] for entry in clips] for key in clips[0]}
+
+
 def imported(tmp_path: Path, train: Any, val: Any = None) -> Split:
     files = {"train": tmp_path / "train.pkl", "val": tmp_path / "val.pkl"}
-    for path, content in zip(files.values(), (train, val or [clip(sid="v")]), strict=True):
+    for path, content in zip(files.values(), (train, val or released(clip(sid="v"))), strict=True):
         path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
-    import_split(files, CLASSES, "theirs", tmp_path / "out")
-    return Split.open(tmp_path / "out", "theirs")
+    return import_split(files, CLASSES, "theirs", tmp_path / "out")
 
 
 def test_a_split_comes_back_as_it_went(make_split, tmp_path: Path) -> None:
     split = make_split(train=[12, 30], val=[25])
-    train, val = export_split(split, POLICY, tmp_path / "pickles")
+    train, val = export_released(split, tmp_path / "pickles")
     back = imported(tmp_path, train.read_bytes(), val.read_bytes())
     for subset in ("train", "val"):
         assert back.clip_ids(subset) == split.clip_ids(subset)
@@ -44,7 +49,7 @@ def test_a_split_comes_back_as_it_went(make_split, tmp_path: Path) -> None:
 
 
 def test_the_pickle_has_the_released_layout(make_split, tmp_path: Path) -> None:
-    path, _ = export_split(make_split(train=[12], val=[9]), POLICY, tmp_path)
+    path, _ = export_released(make_split(train=[12], val=[9]), tmp_path)
     content = pickle.loads(path.read_bytes())
     assert sorted(content) == ["L", "X", "Y", "sid"]
     assert content["X"][0].shape == (3, 12, 25, 1)
@@ -54,7 +59,7 @@ def test_the_pickle_has_the_released_layout(make_split, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
-    split = imported(tmp_path, pickle.dumps([clip(Y=[np.int64(1)])], protocol=protocol))
+    split = imported(tmp_path, pickle.dumps(released(clip(Y=[np.int64(1)])), protocol=protocol))
     assert split.labels("a").astype(int).tolist() == [[0, 1], [0, 1], [0, 0], [0, 0], [0, 0], [0, 1], [0, 0]]
 
 
@@ -62,16 +67,15 @@ def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
     ("entry", "said"),
     [
         (clip(X=np.zeros((3, 7, 24, 1))), r"X of shape \(3, 7, 24, 1\), expected \(3, T, 25, 1\)"),
-        (clip(X=np.full((3, 7, 25, 1), np.nan)), "joints that are not finite"),
+        (clip(X=np.full((3, 7, 25, 1), np.nan)), "expected .* finite floats"),
         (clip(L=np.zeros(6, int)), r"L of shape \(6,\)"),
         (clip(L=np.full(7, 3)), "labels from 3 to 3, expected 0 to 2"),
-        (clip(Y=[0]), "classes Y that are not those of its L"),
-        ({"sid": "a"}, "without sid, X, Y, L"),
+        ({"sid": "a"}, "expected lists sid, X, Y, L"),
     ],
 )
 def test_what_is_no_clip_is_named(tmp_path: Path, entry: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        imported(tmp_path, [entry])
+        imported(tmp_path, released(entry))
     assert not (tmp_path / "out" / "theirs").exists()
 
 
@@ -94,21 +98,26 @@ class Crashing:
 
 def test_a_state_that_numpy_cannot_survive_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has X of shape None"):
-        imported(tmp_path, [clip(X=Crashing())])
+        imported(tmp_path, released(clip(X=Crashing())))
 
 
 def test_code_in_a_pickle_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.pkl: asks for pathlib\S*, which is no part of a released split"):
-        imported(tmp_path, [clip(sid=Hostile(tmp_path / "payload"))])
+        imported(tmp_path, released(clip(sid=Hostile(tmp_path / "payload"))))
     assert not (tmp_path / "payload").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps([clip()])[:-400]])
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(released(clip()))[:-400]])
 def test_a_damaged_pickle_is_one_message(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match=r"train\.pkl: is not a whole pickle"):
         imported(tmp_path, content or b"\x80")
 
 
+def test_lists_of_other_lengths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="of one entry per clip"):
+        imported(tmp_path, {**released(clip()), "L": []})
+
+
 def test_clip_ids_may_not_repeat(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 clip ids come twice"):
-        imported(tmp_path, [clip(), clip()])
+        imported(tmp_path, released(clip(), clip()))

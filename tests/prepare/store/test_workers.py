@@ -41,7 +41,8 @@ def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Pa
     assert joints.shape == (20, 1, 25, 3)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
-    for damaged in (b"", b"{}\n", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
+    half = len(whole) // 2
+    for damaged in (b"", b"{}\n", whole[:-4], whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]):
         file.write_bytes(damaged)
         assert read_part(tmp_path, job) is None
     assert computed(synthetic / "amass", tmp_path, job) == part

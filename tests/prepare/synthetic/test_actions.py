@@ -26,7 +26,7 @@ def performed(name: str) -> Iterator[Joints]:
 def play(motion: Motion, seed: int) -> Joints:
     rng = np.random.default_rng(seed)
     plan = Plan(rng, seat=0, actions=[PlannedAction(motion, "", (), 0.0, 3.0)])
-    poses, trans = perform(plan, Performer(rng), 30.0, rng)
+    poses, trans = perform(plan, Performer(rng), 30.0)
     joints = joints_of(poses.astype(np.float32)) + trans[:, None]
     return dict(zip(JOINT_NAMES, joints.transpose(1, 0, 2), strict=True))
 
