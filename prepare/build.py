@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
-from prepare.skeletons.options import BODY, ROOT, add_store_options, check_limits
+from prepare.options import BODY, ROOT, add_body_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 
@@ -30,10 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
     folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
     folder("--babel-code", data / "BABEL", "clone of BABEL's code, optional, to compare frame rates")
-    body = 'SMPL-H or SMPL-X model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
-    add("--body", default=str(BODY), metavar="FILE", help=body)
-    hands = "hand poses of the takes: as-is, or released, which adds the mean hand pose as the released code does"
-    add("--hands", metavar="NAME", choices=HANDS, default=HANDS[0], help=f"{hands} (default: %(default)s)")
+    add_body_options(parser)
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
     add_store_options(parser)
@@ -146,8 +143,8 @@ def main() -> int:
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     try:
         build(
-            args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.babel_code,
-            args.replace, args.hands,
+            args.amass, args.babel, args.body or str(BODY), args.out, label_sets, args.workers, args.limit,
+            args.babel_code, args.replace, args.hands or HANDS[0],
         )  # fmt: skip
         for name in label_sets:
             print(f"look: {write_card(Split.open(args.out, name))}")

@@ -13,7 +13,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from prepare.skeletons.options import AXIS_ROTATIONS, ROOT, add_store_options, check_limits
+from prepare.options import ROOT, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
@@ -42,6 +42,7 @@ import numpy as np
 
 from prepare.formats.babel import Annotation, Segment
 from prepare.formats.pkummd import Files, LabelRow, find_recordings, read_actions, read_labels, read_skeletons
+from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import Findings, next_command, write_findings
 from prepare.store.update import Takes, update_store

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.skeletons.options import BODY, ROOT, STORES, ReadOptions
+from prepare.options import BODY, ROOT, STORES, ReadOptions
 from utils.command_line import argument_parser, check_first
 
 

@@ -23,16 +23,22 @@ from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
+from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints, read_joints, refuse_too_long
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
-from prepare.skeletons.options import AXIS_ROTATIONS, ReadOptions
 from utils.errors import UserError
 from utils.regular import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.text import printable_bytes
 
 BLOCK_FRAMES = 4096
+# From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
+AXIS_ROTATIONS = {
+    "z": np.eye(3),
+    "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
+}
 ARRAY_JOINTS = (NUM_JOINTS, *ARRAY_NAMES)  # numbers of joints in an array that need no --joint-map
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
 

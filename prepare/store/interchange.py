@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prepare.skeletons.options import STORES
+from prepare.options import STORES
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
