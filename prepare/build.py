@@ -48,9 +48,8 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.amass import AmassIndex
-from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
+from prepare.formats.babel import LABEL_SETS, Annotation, check_actions, read_actions, read_babel
 from prepare.formats.body_model import body_digest, load_body
-from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import next_command, print_rates, print_takes
@@ -96,7 +95,8 @@ def build(
     body = load_body(body_file)
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
-    places, problems = find_takes(AmassIndex(amass, flavour), babel)
+    index = AmassIndex(amass, flavour)
+    places = {clip.sid: place for clip in babel.clips if (place := index.find(clip.feat_p))}
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit) if limit else None
 
@@ -107,25 +107,13 @@ def build(
     with lock_folder(out, "preparation", "choose another --out"):
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
-        store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
+        store, left_out = update_store(out, takes, babel.clips, places, workers, wanted)
         print_takes(babel.clips, left_out, store, flavour, limit)
         print_rates(babel_code, store)
         for name, members in label_sets.items():
             write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
     names = ", ".join(str(out / name) for name in label_sets)
     print(f"\nwritten: {names} over {store.folder} ({flavour.model}, hands {hands})")
-
-
-def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
-    """The file below AMASS of each clip's take, and why a clip can have none, by clip id."""
-    places, problems = {}, {}
-    for clip in babel.clips:
-        try:
-            if place := index.find(clip.feat_p):
-                places[clip.sid] = place
-        except TakeError as error:
-            problems[clip.sid] = str(error)
-    return places, problems
 
 
 def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int) -> set[str]:

@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare.formats.errors import MAX_RATE, MIN_RATE
 from prepare.formats.flavours import HANDS
+from prepare.formats.frames import MAX_RATE, MIN_RATE
 from prepare.skeletons.joint_map import JointMap, read_map
 
 ROOT = Path(__file__).parents[1]

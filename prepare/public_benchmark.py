@@ -102,7 +102,7 @@ class Source:
         with reporting_damage(self.bvh.path):
             if any(node.channels not in ([], CHANNELS) for node in self.bvh.nodes):
                 raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
-            return Motion.of_channels(np.concatenate(list(self.bvh.values(np.arange(self.bvh.frames)))))
+            return Motion.of_channels(self.bvh.values(np.arange(self.bvh.frames)))
 
 
 @dataclass

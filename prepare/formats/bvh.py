@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers
+from prepare.formats.frames import MAX_RATE, MIN_RATE
 from utils.atomic import whole_file
 
-BLOCK_FRAMES = 1024
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means that the file is damaged
@@ -46,37 +46,28 @@ class Bvh:
     nodes: list[Node]
     frames: int
     fps: float | None  # frames per second; None if the frame time is implausible
-    last_header_line: int = field(repr=False)  # the motion comes after it
+    last_header_line: int  # the motion comes after it
 
     @property
     def names(self) -> list[str]:
         return [node.name for node in self.nodes]
 
-    def positions(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Positions of all nodes in the `wanted` frames (rising indices), in blocks (T, nodes, 3).
+    def values(self, wanted: np.ndarray) -> np.ndarray:
+        """Values (T, channels) of all channels in the `wanted` frames (T,), which are rising indices.
 
-        Units and axes are the file's. Raises TakeError as `values`.
+        Raises TakeError when a frame is missing or damaged.
         """
-        return (forward(self.nodes, block) for block in self.values(wanted))
-
-    def values(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Values of all channels in the `wanted` frames (rising indices), in blocks (T, channels).
-
-        Raises TakeError, from the iterator, when a frame is missing or damaged.
-        """
-        chosen, last = set(wanted.tolist()), int(wanted[-1])
+        chosen = set(wanted.tolist())
         width = sum(len(node.channels or ()) for node in self.nodes)
-        rows: list[np.ndarray] = []
+        rows = []
         frames = ((line, text) for line, text in _lines(self.path) if line > self.last_header_line)
-        for frame in range(last + 1):
+        for frame in range(max(chosen) + 1):
             line, text = next(frames, (0, ""))
             if not text:
                 raise TakeError(f"ends after {frame} of {self.frames} frames: it is cut off")
             if frame in chosen:
                 rows.append(parse_numbers(text.split(), width, f"one for each of its {width} channels", f"line {line}"))
-            if len(rows) == BLOCK_FRAMES or frame == last:
-                yield np.stack(rows)
-                rows = []
+        return np.stack(rows)
 
 
 def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> None:
@@ -88,7 +79,7 @@ def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> Non
 
 
 def read_bvh(path: Path) -> Bvh:
-    """Read a file's skeleton, number of frames and frame rate. `Bvh.positions` reads the frames.
+    """Read a file's skeleton, number of frames and frame rate. `Bvh.values` reads the frames.
 
     Raises TakeError when the file is damaged or no BVH file, OSError when it cannot be read.
     """
@@ -211,7 +202,7 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
 
 def _rate(seconds: float) -> float | None:
     """Frames per second from a frame time; None when no capture has such a rate."""
-    if not 1 / MAX_RATE <= seconds * (1 + RATE_TOLERANCE) <= 1 / MIN_RATE * (1 + 2 * RATE_TOLERANCE):
+    rate = 1 / seconds if seconds > 0 else 0.0
+    if not MIN_RATE <= rate <= MAX_RATE:
         return None
-    rate = 1 / seconds
     return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

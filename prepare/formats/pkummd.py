@@ -16,7 +16,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, read_text, walk
-from prepare.formats.npz import fill_gaps, finite_float32
+from prepare.formats.frames import interpolate
+from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.regular import regular_file
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
@@ -108,7 +109,7 @@ def read_skeletons(path: Path) -> np.ndarray:
     if not there[:, 0].any():
         raise TakeError("has no first person in any frame")
     seen = np.flatnonzero(there[:, 0])
-    people[:, 0] = fill_gaps(seen, people[seen, 0], np.arange(len(rows)))
+    people[:, 0] = interpolate(people[seen, 0], seen, np.arange(len(rows)))
     return people if there[:, 1].any() else people[:, :1]
 
 

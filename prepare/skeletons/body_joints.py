@@ -17,10 +17,9 @@ from torch import Tensor
 
 from prepare.formats.amass import read_poses
 from prepare.formats.body_model import Body
-from prepare.formats.errors import MAX_FRAMES, TakeError
+from prepare.formats.errors import TakeError
 from prepare.formats.flavours import BY_JOINTS, HANDS
 from utils.errors import UserError
-from utils.skeleton import FPS, NUM_JOINTS
 
 BATCH_FRAMES = 2048
 
@@ -58,11 +57,11 @@ class BodyJoints:
 
     def _batch(self, poses: Tensor) -> Tensor:
         frames = len(poses)
-        rotations = batch_rodrigues((poses + self._added).view(-1, 3)).view(frames, -1, 3, 3)
+        rotations = batch_rodrigues((poses + self._added).view(-1, 3)).view(frames, self.flavour.joints, 3, 3)
         joints, transforms = batch_rigid_transform(
             rotations, self._rest_joints.expand(frames, -1, -1), self._parents, dtype=torch.float32
         )
-        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).view(frames, -1)  # (T, 9(J-1))
+        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).flatten(1)  # (T, 9(J-1))
         tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
@@ -70,25 +69,17 @@ class BodyJoints:
 
 
 def read_joints(
-    path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1, seconds: float | None = None
+    path: Path, joints_of: BodyJoints, limit: int | None = None, seconds: float | None = None
 ) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
-    Raises TakeError as `read_poses`, and when the take is too long or gives joints that are not finite.
+    Raises TakeError as `read_poses`, and when the take gives joints that are not finite.
     """
-    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour, seconds)
-    joints = [np.empty((0, NUM_JOINTS, 3), np.float32), *(joints_of(poses) for poses in blocks if len(poses))]
-    joints = np.concatenate(joints)
-    refuse_too_long(len(joints))
+    fps, poses = read_poses(path, limit, joints_of.flavour, seconds)
+    joints = joints_of(poses)
     if not np.isfinite(joints).all():
         raise TakeError("has poses whose joints are not finite: its angles are too large")
     return fps, joints
-
-
-def refuse_too_long(frames: float) -> None:
-    """Raise TakeError when a recording has more than MAX_FRAMES frames at 30 fps."""
-    if frames > MAX_FRAMES:
-        raise TakeError(f"has more than {MAX_FRAMES:,} frames at {FPS} fps: cut it into shorter ones")
 
 
 @contextmanager

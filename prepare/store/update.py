@@ -45,7 +45,6 @@ def update_store(
     places: dict[str, str],
     workers: int,
     wanted: set[str] | None = None,
-    problems: dict[str, str] | None = None,
 ) -> tuple[SkeletonStore, dict[str, str]]:
     """Bring a store in the folder `out` up to date. Clips in the store stay in it.
 
@@ -55,7 +54,6 @@ def update_store(
         clips: all that are annotated; the store keeps their order.
         places: file below `takes.folder` of each clip's take, by clip id.
         wanted: ids of clips; None: all that have a take.
-        problems: why a clip has no take, by clip id, where the reason is not that its file is missing.
 
     Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
     """
@@ -64,7 +62,7 @@ def update_store(
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
     wanted = places.keys() if wanted is None else wanted
-    problems = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
+    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places}
     parts = folder / PARTS
     before = None
     if (folder / "store.json").exists():
@@ -79,7 +77,7 @@ def update_store(
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
     there = {clip.sid for clip in made}
-    left_out = {sid: why for sid, why in sorted((problems | failed).items()) if sid not in there}
+    left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
     if not made:
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
