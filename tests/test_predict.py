@@ -411,7 +411,10 @@ def test_weights_that_are_not_finite_or_overflow_give_one_message(
     [
         ({"--weights": "nowhere.pt"}, "nowhere.pt: no such file"),
         ({"--weights": "bare.pt"}, "holds weights alone, without classes and settings"),
-        ({"--joint-map": "nowhere.yaml"}, "nowhere.yaml: cannot be read as a joint map"),
+        (
+            {"--joint-map": "nowhere.yaml"},
+            "nowhere.yaml: cannot be read (No such file or directory); expected a joint map",
+        ),
         ({"--body": "nowhere.pkl"}, "nowhere.pkl: cannot be read (No such file or directory); expected a body model"),
         ({"--fps": "0"}, "--fps is 0: expected 1 to 2000"),
         ({"--fps": "nan"}, "--fps is nan: expected 1 to 2000"),

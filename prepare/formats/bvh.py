@@ -165,16 +165,11 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
 def _new_node(kind: str, words: list[str], nodes: list[Node], open_nodes: list[Node], line: int) -> Node:
     if (kind == "ROOT") == bool(open_nodes):
         raise TakeError(f"has {kind} in line {line} {'inside' if kind == 'ROOT' else 'outside'} another joint")
-    names = {node.name for node in nodes}
     name = " ".join(word for word in words if word != "{")
     if kind == "END":
         name = f"{open_nodes[-1].name}{END}"
-        siblings = sum(other.startswith(name) for other in names)
+        siblings = sum(node.name.startswith(name) for node in nodes)
         name += str(siblings + 1) if siblings else ""
-    if not name:
-        raise TakeError(f"has a joint without a name (line {line})")
-    if name in names:
-        raise TakeError(f"has two joints called {name[:40]!r} (line {line})")
     if len(nodes) == MAX_JOINTS:
         raise TakeError(f"has more than {MAX_JOINTS} joints")
     return Node(name, nodes.index(open_nodes[-1]) if open_nodes else -1, channels=[] if kind == "END" else None)

@@ -65,7 +65,7 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
     """The recordings of a protocol ("cross-subject" or "cross-view") and their files, in any folders below `root`.
 
     The first row tells a file of labels from one of skeletons, so the names of folders do not matter. Raises UserError
-    when the protocol or all recordings are missing, or when a file is there twice.
+    when the protocol or all recordings are missing, or when a file is there twice, OSError when one cannot be read.
     """
     if not root.is_dir():
         raise UserError(f"{root}: is no folder; name the folder of PKU-MMD by --root")
@@ -75,19 +75,22 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
         found = f"{wanted[0]} and {wanted[1]}" if wanted else f"no {protocol}.txt"
         raise UserError(f"{root}: has {found}, expected one; unpack Split of PKU-MMD there ({PAGE})")
     subsets = _read_protocol(wanted[0])
-    found: dict[tuple[str, bool], Path] = {}  # by name, and whether the file has labels
-    for path in texts:
-        if path.stem not in subsets:
-            continue
-        key = (path.stem, "," in _first_row(path))
-        if key in found:
-            raise UserError(f"{path}: {found[key]} is the same recording; name the folder of one of them by --root")
-        found[key] = path
-    for kind, folder in ((False, "PKU_Skeleton_Renew"), (True, "Train_Label_PKU_final")):
-        if not any(key[1] == kind for key in found):
+    skeletons: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for path in (path for path in texts if path.stem in subsets):
+        regular_file(path)
+        with path.open(encoding="utf-8", errors="replace") as file:
+            found = labels if "," in file.readline(1 << 14) else skeletons
+        if path.stem in found:
+            raise UserError(
+                f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"
+            )
+        found[path.stem] = path
+    for found, folder in ((skeletons, "PKU_Skeleton_Renew"), (labels, "Train_Label_PKU_final")):
+        if not found:
             example = f"none of the {len(subsets)} recordings of {wanted[0].name}, such as {next(iter(subsets))}.txt"
             raise UserError(f"{root}: has {example}, in a folder like {folder}; unpack it there, or correct --root")
-    return {name: Files(subset, found.get((name, False)), found.get((name, True))) for name, subset in subsets.items()}
+    return {name: Files(subset, skeletons.get(name), labels.get(name)) for name, subset in subsets.items()}
 
 
 def read_skeletons(path: Path) -> np.ndarray:
@@ -149,12 +152,3 @@ def _read_protocol(path: Path) -> dict[str, str]:
     if set(subsets.values()) != {"train", "val"}:
         raise UserError(f"{path}: does not name training and validation videos; download it again ({PAGE})")
     return subsets
-
-
-def _first_row(path: Path) -> str:
-    try:
-        regular_file(path)
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline(1 << 14)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -37,16 +37,12 @@ class BodyJoints:
                 raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
             added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the hands are the last 30 joints
         template = torch.from_numpy(body["v_template"])[None]
-        tensors = {
-            "_rest_joints": vertices2joints(torch.from_numpy(body["J_regressor"]), template),  # (1, J, 3)
-            "_rest_tips": template[:, tips],  # (1, 4, 3)
-            "_blend": torch.from_numpy(body["posedirs"][tips]),  # (4, 3, 9(J-1))
-            "_weights": torch.from_numpy(body["weights"][tips]),  # (4, J)
-            "_added": torch.from_numpy(added),  # (3J,)
-            "_chain": torch.tensor(self.flavour.chain),  # (21,)
-        }
-        for name, tensor in tensors.items():
-            setattr(self, name, tensor.to(device))
+        self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template).to(device)  # (1, J, 3)
+        self._rest_tips = template[:, tips].to(device)  # (1, 4, 3)
+        self._blend = torch.from_numpy(body["posedirs"][tips]).to(device)  # (4, 3, 9(J-1))
+        self._weights = torch.from_numpy(body["weights"][tips]).to(device)  # (4, J)
+        self._added = torch.from_numpy(added).to(device)  # (3J,)
+        self._chain = torch.tensor(self.flavour.chain, device=device)  # (21,)
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ def test_a_store_is_of_one_flavour_and_names_the_missing_download(
     smplh = prepare(data, tmp_path / "out", limit=3).store
     with pytest.raises(UserError) as caught:
         prepare(data, tmp_path / "none", body=body, limit=3)
-    said = "of type float32, those of SMPL-X are (T, 165) floats: download 'SMPL-X G'"
+    said = "has poses (T, 156) of type float32, those of SMPL-X are (T, 165) floats: download 'SMPL-X G'"
     assert str(caught.value).count(said) == 1  # once for all takes
     sids = list(smplh.clips)
     for sid in sids[1:]:  # beside the takes of SMPL-H, which have the exact name; the first has no twin

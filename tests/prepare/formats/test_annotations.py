@@ -70,7 +70,7 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
         (f"{HEADER}\na,train,walk,1,3\na,val,walk,4,5\n", ["row 3", "'a' is in train and in val"]),
         (
             f"{HEADER}\na,val,walk,,\n",
-            ["row 2", "'walk' of the recording 'a' has no times", "move the recording to train"],
+            ["row 2", "'walk' of the recording 'a' has no times", "to train"],
         ),
         (f"{HEADER}\na,test,walk,1,2\n", ["no training or validation recording"]),
         (f'{HEADER}\na,train,"walk,1,2\n', ["row 2", "no row of a CSV table"]),

@@ -124,9 +124,7 @@ def test_line_ends_blank_lines_tabs_and_places_of_braces_do_not_matter(tmp_path:
     ("old", "new", "message"),
     [
         ("HIERARCHY", "HIERARCHIE", "does not begin with HIERARCHY"),
-        ("JOINT Knee", "JOINT Hips", "two joints called 'Hips'"),
         ("JOINT Knee", "ROOT Knee", "ROOT in line 6 inside another joint"),
-        ("JOINT Knee", "JOINT", "a joint without a name"),
         ("OFFSET 10 -40 0", "OFFSET 10 -40", "has 2 numbers in line 8, expected three after OFFSET"),
         ("OFFSET 10 -40 0", "OFFSET 10 -40 inf", "not finite in line 8"),
         ("\t\tOFFSET 10 -40 0\n", "", "has no OFFSET of 'Knee'"),
