@@ -1,12 +1,11 @@
 """BVH files: the skeleton, and the positions of its joints.
 
 Two readers on PyPI were tried. pybvh 0.9 accepts position channels at the root only, although many exporters write them
-for every joint. upc-pymotion 0.3 does not check its input. Both read the whole file into memory.
+for every joint. upc-pymotion 0.3 does not check its input.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from utils.atomic import whole_file
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means that the file is damaged
+CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
 END = ".end"  # an end site is named after its joint: Head.end, and a second one Head.end2
 RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
 Lines = Iterator[tuple[int, str]]  # number, from 1, and text of each line that is not blank
@@ -141,46 +141,40 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
         word = first.upper()
         if word == "MOTION":
             break
-        if word in ("ROOT", "JOINT", "END"):
-            nodes.append(_new_node(word, rest, nodes, open_nodes, line))
+        if word == "ROOT" and not open_nodes or word in ("JOINT", "END") and open_nodes:
+            nodes.append(_new_node(word == "END", rest, nodes, open_nodes))
             open_nodes.append(nodes[-1])
-        elif word == "}" and open_nodes:
-            node = open_nodes.pop()
-            missing = "OFFSET" if node.offset is None else "CHANNELS" if node.channels is None else None
-            if missing:
-                raise TakeError(f"has no {missing} of {node.name[:40]!r} before line {line}")
         elif word == "OFFSET" and open_nodes:
             open_nodes[-1].offset = parse_numbers(rest, 3, "three after OFFSET", f"line {line}")
         elif word == "CHANNELS" and open_nodes:
-            open_nodes[-1].channels = _channels(rest, line)
+            names = [name.lower() for name in rest[1:]]
+            if rest[:1] != [str(len(names))] or len(names) > 6 or not CHANNELS.issuperset(names):
+                raise TakeError(f"has CHANNELS in line {line}, expected a number up to 6 and names like Xrotation")
+            open_nodes[-1].channels = names
+        elif word == "}" and open_nodes:
+            open_nodes.pop()
         elif word != "{":
-            raise TakeError(f"has {first[:40]!r} in line {line}, within its hierarchy")
+            raise TakeError(f"has {text.strip()[:60]!r} in line {line}, expected a line of a BVH hierarchy")
+        if len(nodes) > MAX_JOINTS:
+            raise TakeError(f"has more than {MAX_JOINTS} joints")
     else:
         raise TakeError("ends within its hierarchy: it is cut off")
-    if not nodes or open_nodes:
-        raise TakeError(f"has {'a joint that is not closed' if nodes else 'no joint'} before MOTION")
+    if not nodes:
+        raise TakeError("has no joint before MOTION")
+    for node in nodes:
+        if node in open_nodes or node.offset is None or node.channels is None:
+            raise TakeError(f"has no OFFSET, CHANNELS or closing brace of {node.name[:40]!r} before MOTION")
     return nodes
 
 
-def _new_node(kind: str, words: list[str], nodes: list[Node], open_nodes: list[Node], line: int) -> Node:
-    if (kind == "ROOT") == bool(open_nodes):
-        raise TakeError(f"has {kind} in line {line} {'inside' if kind == 'ROOT' else 'outside'} another joint")
-    name = " ".join(word for word in words if word != "{")
-    if kind == "END":
-        name = f"{open_nodes[-1].name}{END}"
-        siblings = sum(node.name.startswith(name) for node in nodes)
-        name += str(siblings + 1) if siblings else ""
-    if len(nodes) == MAX_JOINTS:
-        raise TakeError(f"has more than {MAX_JOINTS} joints")
-    return Node(name, nodes.index(open_nodes[-1]) if open_nodes else -1, channels=[] if kind == "END" else None)
-
-
-def _channels(words: list[str], line: int) -> list[str]:
-    names = [word.lower() for word in words[1:]]
-    are_known = all(re.fullmatch("[xyz](position|rotation)", name) for name in names)
-    if words[:1] != [str(len(names))] or len(names) > 6 or not are_known:
-        raise TakeError(f"has CHANNELS in line {line}, expected a number up to 6 and as many names like Xrotation")
-    return names
+def _new_node(is_end: bool, words: list[str], nodes: list[Node], open_nodes: list[Node]) -> Node:
+    """A node below the last one that is open."""
+    parent = nodes.index(open_nodes[-1]) if open_nodes else -1
+    if not is_end:
+        return Node(" ".join(word for word in words if word != "{"), parent)
+    name = f"{nodes[parent].name}{END}"
+    siblings = sum(node.name.startswith(name) for node in nodes)
+    return Node(f"{name}{siblings + 1}" if siblings else name, parent, channels=[])
 
 
 def _value_after(words: str, lines: Lines) -> tuple[int, float]:

@@ -124,10 +124,10 @@ def test_line_ends_blank_lines_tabs_and_places_of_braces_do_not_matter(tmp_path:
     ("old", "new", "message"),
     [
         ("HIERARCHY", "HIERARCHIE", "does not begin with HIERARCHY"),
-        ("JOINT Knee", "ROOT Knee", "ROOT in line 6 inside another joint"),
+        ("JOINT Knee", "ROOT Knee", "'ROOT Knee' in line 6, expected a line of a BVH hierarchy"),
         ("OFFSET 10 -40 0", "OFFSET 10 -40", "has 2 numbers in line 8, expected three after OFFSET"),
         ("OFFSET 10 -40 0", "OFFSET 10 -40 inf", "not finite in line 8"),
-        ("\t\tOFFSET 10 -40 0\n", "", "has no OFFSET of 'Knee'"),
+        ("\t\tOFFSET 10 -40 0\n", "", "has no OFFSET, CHANNELS or closing brace of 'Knee'"),
         ("CHANNELS 3 Z", "CHANNELS 4 Z", "CHANNELS in line 9"),
         ("CHANNELS 3 Z", "CHANNELS 3 W", "CHANNELS in line 9"),
         ("MOTION", "MOTIONS", "'MOTIONS' in line 16"),
