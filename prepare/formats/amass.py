@@ -14,13 +14,15 @@ from prepare.formats.errors import TakeError
 from prepare.formats.files import walk
 from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, SMPLH, Flavour
 from prepare.formats.frames import check_length, resample_indices
-from prepare.formats.npz import finite_float32, open_npz
+from prepare.formats.npz import finite_float32, read_npz, single_number
 from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
 
 # Seconds: 6 frames at 30 fps. In 224 clips of real motion in BABEL's layout, takes were at most 0.034 s shorter and
 # 0.0003 s longer than `dur`. A doubled or halved frame rate is more than the tolerance in every clip over 0.4 s.
 DURATION_TOLERANCE = 0.2
+
+RATES = ("mocap_framerate", "mocap_frame_rate")  # names of a take's frame rate
 
 # Folder name in BABEL's feat_p: folder names in AMASS downloads, the current one first
 FOLDER_ALIASES = {
@@ -87,12 +89,12 @@ def read_poses(
     Every pose in the file is checked, also those that are not returned. Raises TakeError. A take that does not last for
     the `seconds` that BABEL says is refused, because its labels would be misplaced.
     """
-    with open_npz(path) as file:
-        rate = next((name for name in ("mocap_framerate", "mocap_frame_rate") if name in file.names), None)
-        if "poses" not in file.names or rate is None:
-            found = ", ".join(file.names[:8]) or "nothing"
-            raise TakeError(f"has {found}, expected the arrays 'poses' and 'mocap_framerate' (or 'mocap_frame_rate')")
-        poses, fps = file.array("poses"), file.number(rate)
+    arrays, names = read_npz(path, ("poses", *RATES))
+    rate = next((name for name in RATES if name in arrays), None)
+    if "poses" not in arrays or rate is None:
+        found = ", ".join(names[:8]) or "nothing"
+        raise TakeError(f"has {found}, expected the arrays 'poses' and {' or '.join(map(repr, RATES))}")
+    poses, fps = arrays["poses"], single_number(arrays[rate], rate)
     if poses.dtype.kind != "f" or poses.ndim != 2 or poses.shape[1] != flavour.pose_width:
         shape = ", ".join(["T", *map(str, poses.shape[1:])])
         others = [f", or give an {f.model} body by --body" for f in FLAVOURS if poses.shape[1:] == (f.pose_width,)]

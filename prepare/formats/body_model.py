@@ -16,7 +16,7 @@ from scipy.sparse import csc_array, csr_array
 
 from prepare.formats.errors import TakeError
 from prepare.formats.flavours import FLAVOURS, SMPLH
-from prepare.formats.npz import finite_float32, open_npz
+from prepare.formats.npz import finite_float32, read_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
 
@@ -52,8 +52,7 @@ def read_body(path: Path) -> Body:
     """
     if path.suffix == ".npz":
         try:
-            with open_npz(path) as file:
-                content = {name: file.array(name) for name in SMPLH.shapes if name in file.names}
+            content, _ = read_npz(path, SMPLH.shapes)
         except TakeError as error:
             raise UserError(f"{path}: {error}; expected {_EXPECTED}") from error
     elif path.suffix == ".pkl":

@@ -8,8 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -22,50 +21,13 @@ MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-class NpzFile:
-    """An open .npz file, returned by `open_npz`. Its methods raise TakeError when the file is damaged."""
-
-    def __init__(self, archive: zipfile.ZipFile, size: int):
-        self._archive = archive
-        self._size = size
-        self.names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
-
-    def array(self, name: str) -> np.ndarray:
-        """The array `name`, read-only."""
-        member = self._archive.getinfo(f"{name}.npy")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a limit
-            raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
-        if member.compress_size > self._size:
-            raise TakeError(f"{name!r} claims {member.compress_size} bytes in a file of {self._size}")
-        with self._archive.open(member) as file:
-            content = file.read(MAX_ARRAY_BYTES + 1)
-        if len(content) > MAX_ARRAY_BYTES:
-            raise TakeError(f"{name!r} has more than {MAX_ARRAY_BYTES >> 30} GiB")
-        try:
-            header = io.BytesIO(content)
-            shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(header)](header)
-            if dtype.kind not in "biufSU":
-                raise TypeError(f"it is of type {dtype}")
-            values = np.frombuffer(content, dtype, offset=header.tell())
-            return values.reshape(shape, order="F" if is_fortran else "C")
-        except Exception as error:  # numpy parses the header as Python code, which can raise any exception
-            raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None
-
-    def number(self, name: str) -> float:
-        """The single number in array `name`."""
-        array = self.array(name)
-        if array.size != 1 or array.dtype.kind not in "fiu":
-            raise TakeError(f"has {name} of shape {array.shape} and type {array.dtype}, not one number")
-        return float(array.item())
-
-
-@contextmanager
-def open_npz(path: Path) -> Iterator[NpzFile]:
-    """Open an .npz file. Raises TakeError when it is damaged, on opening or within the `with` block."""
+def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The `wanted` arrays that an .npz file has, by name, read-only, and the names of all. Raises TakeError."""
     try:
         size = regular_file(path).st_size
         with zipfile.ZipFile(path) as archive:
-            yield NpzFile(archive, size)
+            names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
+            return {name: _read_member(archive, name, size) for name in names if name in wanted}, names
     except (zipfile.BadZipFile, zlib.error, EOFError, OverflowError, ValueError) as error:
         raise TakeError(f"is not a whole .npz file ({str(error) or 'it ends early'})") from error
     except (NotImplementedError, RuntimeError) as error:  # from zipfile: unknown compression, or a password
@@ -91,3 +53,31 @@ def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise TakeError(f"has {what} that are not finite (NaN, infinite or too large for 32 bits)")
     return array
+
+
+def single_number(array: np.ndarray, name: str) -> float:
+    """The number in an array of one. Raises TakeError when it is of another shape or type."""
+    if array.size != 1 or array.dtype.kind not in "fiu":
+        raise TakeError(f"has {name} of shape {array.shape} and type {array.dtype}, not one number")
+    return float(array.item())
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, archive_bytes: int) -> np.ndarray:
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a limit
+        raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
+    if member.compress_size > archive_bytes:
+        raise TakeError(f"{name!r} claims {member.compress_size} bytes in a file of {archive_bytes}")
+    with archive.open(member) as file:
+        content = file.read(MAX_ARRAY_BYTES + 1)
+    if len(content) > MAX_ARRAY_BYTES:
+        raise TakeError(f"{name!r} has more than {MAX_ARRAY_BYTES >> 30} GiB")
+    try:
+        header = io.BytesIO(content)
+        shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(header)](header)
+        if dtype.kind not in "biufSU":
+            raise TypeError(f"it is of type {dtype}")
+        values = np.frombuffer(content, dtype, offset=header.tell())
+        return values.reshape(shape, order="F" if is_fortran else "C")
+    except Exception as error:  # numpy parses the header as Python code, which can raise any exception
+        raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None

@@ -18,7 +18,7 @@ from prepare.formats.bvh import forward, read_bvh
 from prepare.formats.errors import TakeError
 from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.frames import check_length, interpolate, resample_indices
-from prepare.formats.npz import finite_float32, open_npz, read_npy
+from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
 from prepare.options import ReadOptions
@@ -100,12 +100,12 @@ def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
 
 
 def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
-    with open_npz(path) as file:
-        if "joints" in file.names and "poses" not in file.names:
-            fps = file.number("fps") if "fps" in file.names else None
-            return [Person(1, _of_array(file.array("joints"), options.fps or fps, options))]
-        if "poses" not in file.names:
-            raise TakeError(f"has no array called joints or poses, only {', '.join(file.names[:8]) or 'nothing'}")
+    arrays, names = read_npz(path, ("joints", "fps"))
+    if "poses" not in names:
+        if "joints" not in arrays:
+            raise TakeError(f"has no array called joints or poses, only {', '.join(names[:8]) or 'nothing'}")
+        fps = single_number(arrays["fps"], "fps") if "fps" in arrays else None
+        return [Person(1, _of_array(arrays["joints"], options.fps or fps, options))]
     try:
         joints_of = body_joints(options.body, options.hands)
     except UserError as error:

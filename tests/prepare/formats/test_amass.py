@@ -213,7 +213,7 @@ def test_arrays_that_are_not_needed_do_not_matter(tmp_path: Path) -> None:
         ({"poses": np.zeros((9, 156), int)}, r"poses \(T, 156\) of type int64"),
         ({"poses": np.full((9, 156), None)}, "'poses' is not a whole array of numbers or text"),
         ({"poses": np.zeros((0, 156))}, "has no frame"),
-        ({"mocap_framerate": None}, r"has gender, poses, expected .* 'mocap_framerate' \(or 'mocap_frame_rate'\)"),
+        ({"mocap_framerate": None}, "has gender, poses, expected .* 'mocap_framerate' or 'mocap_frame_rate'"),
         ({"mocap_framerate": np.array([120.0, 60.0])}, r"mocap_framerate of shape \(2,\) and type float64, not one"),
         ({"mocap_framerate": np.array("120")}, r"mocap_framerate of shape \(\) and type <U3"),
         ({"mocap_framerate": np.array(None)}, "'mocap_framerate' is not a whole array of numbers or text"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from prepare.formats import npz
 from prepare.formats.errors import TakeError
-from prepare.formats.npz import open_npz
+from prepare.formats.npz import read_npz
 
 MIB = 1 << 20
 
@@ -43,8 +43,8 @@ def packed(path: Path, content: bytes, compression: int = zipfile.ZIP_STORED, **
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    with open_npz(path) as file:
-        return {name: file.array(name) for name in file.names}
+    _, names = read_npz(path, ())
+    return read_npz(path, names)[0]
 
 
 @contextmanager
