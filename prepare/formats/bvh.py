@@ -23,7 +23,7 @@ MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth
 MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means that the file is damaged
 CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
-END = ".end"  # an end site is named after its joint: Head.end, and a second one Head.end2
+END = ".end"  # an end site is named after its joint, such as Head.end
 RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
 Lines = Iterator[tuple[int, str]]  # number, from 1, and text of each line that is not blank
 
@@ -123,9 +123,7 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
 
 def _lines(path: Path) -> Lines:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        number = 0
-        while text := file.readline(MAX_LINE):
-            number += 1
+        for number, text in enumerate(iter(lambda: file.readline(MAX_LINE), ""), start=1):
             if len(text) == MAX_LINE:
                 raise TakeError(f"has a line {number} of more than {MAX_LINE} characters: it is no BVH file")
             if text.strip():
@@ -142,7 +140,9 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
         if word == "MOTION":
             break
         if word == "ROOT" and not open_nodes or word in ("JOINT", "END") and open_nodes:
-            nodes.append(_new_node(word == "END", rest, nodes, open_nodes))
+            parent = nodes.index(open_nodes[-1]) if open_nodes else -1
+            name = f"{nodes[parent].name}{END}" if word == "END" else " ".join(part for part in rest if part != "{")
+            nodes.append(Node(name, parent, channels=[] if word == "END" else None))
             open_nodes.append(nodes[-1])
         elif word == "OFFSET" and open_nodes:
             open_nodes[-1].offset = parse_numbers(rest, 3, "three after OFFSET", f"line {line}")
@@ -165,16 +165,6 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
         if node in open_nodes or node.offset is None or node.channels is None:
             raise TakeError(f"has no OFFSET, CHANNELS or closing brace of {node.name[:40]!r} before MOTION")
     return nodes
-
-
-def _new_node(is_end: bool, words: list[str], nodes: list[Node], open_nodes: list[Node]) -> Node:
-    """A node below the last one that is open."""
-    parent = nodes.index(open_nodes[-1]) if open_nodes else -1
-    if not is_end:
-        return Node(" ".join(word for word in words if word != "{"), parent)
-    name = f"{nodes[parent].name}{END}"
-    siblings = sum(node.name.startswith(name) for node in nodes)
-    return Node(f"{name}{siblings + 1}" if siblings else name, parent, channels=[])
 
 
 def _value_after(words: str, lines: Lines) -> tuple[int, float]:
