@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, read_text, walk
@@ -28,7 +28,7 @@ FPS = 30.0
 PEOPLE = 2
 NUMBERS = PEOPLE * NUM_JOINTS * 3  # in a row
 TEXT = "a text file of PKU-MMD"  # for messages
-ACTIONS = TypeAdapter(dict[int, str], config=ConfigDict(strict=True))
+ACTIONS = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
 
 
 class LabelRow(NamedTuple):
@@ -72,8 +72,8 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
     texts = [path for path in walk(root) if path.suffix.lower() == ".txt"]
     wanted = [path for path in texts if path.stem.lower().replace("_", "-") == protocol]
     if len(wanted) != 1:
-        found = f"{wanted[0]} and {wanted[1]}" if wanted else f"no {protocol}.txt"
-        raise UserError(f"{root}: has {found}, expected one; unpack Split of PKU-MMD there ({PAGE})")
+        there = " and ".join(map(str, wanted)) or f"no {protocol}.txt"
+        raise UserError(f"{root}: has {there}, expected one; unpack Split of PKU-MMD there ({PAGE})")
     subsets = _read_protocol(wanted[0])
     skeletons: dict[str, Path] = {}
     labels: dict[str, Path] = {}
