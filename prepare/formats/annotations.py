@@ -105,22 +105,22 @@ def read_annotations(path: Path) -> tuple[list[Recording], int]:
 
     Raises UserError, which names the row and the remedy, for anything that is not as the module says.
     """
-    found = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
+    parts = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
     recordings: dict[str, Recording] = {}
-    for name, subset, duration, labels in found:
-        recording = recordings.setdefault(name, Recording(name, subset, duration))
-        for label in labels:
-            where, of_recording = f"{path}: {label.place}", f"the recording {shown(name)}"
-            if recording.subset != subset:
-                raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {subset}; choose one")
-            if label.start is None and subset == "val":
+    for part in parts:
+        recording = recordings.setdefault(part.name, Recording(part.name, part.subset, part.duration))
+        for label in part.labels:
+            where, of_recording = f"{path}: {label.place}", f"the recording {shown(part.name)}"
+            if part.subset != recording.subset:
+                raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {part.subset}; choose one")
+            if label.start is None and part.subset == "val":
                 raise UserError(
                     f"{where}: the label {shown(label.name)} of {of_recording} has no times. "
                     "Validation compares times: add them, or move the recording to train"
                 )
             if label.start is not None and label.end <= label.start:
                 raise UserError(f"{where}: the segment ends at {label.end:g} s, before its start {label.start:g} s")
-        recording.labels.extend(labels)
+        recording.labels.extend(part.labels)
     used = [recording for recording in recordings.values() if recording.subset != "test"]
     if not used:
         raise UserError(f"{path}: holds no training or validation recording")
@@ -134,10 +134,7 @@ def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
     write_whole(path, text.getvalue().encode())
 
 
-Found = Iterator[tuple[str, str, float | None, list[Label]]]  # name, subset, duration and labels of a recording
-
-
-def _read_json(path: Path) -> Found:
+def _read_json(path: Path) -> Iterator[Recording]:
     """The recordings of an ActivityNet file."""
     content: GroundTruth = read_json(path, TypeAdapter(GroundTruth), ACTIVITYNET)
     for name, entry in content.database.items():
@@ -145,10 +142,10 @@ def _read_json(path: Path) -> Found:
             Label(found.label, *(found.segment or (None, None)), f"annotation {number} of {shown(name)}")
             for number, found in enumerate(entry.annotations, start=1)
         ]
-        yield name, entry.subset, entry.duration, labels
+        yield Recording(name, entry.subset, entry.duration, labels)
 
 
-def _read_table(path: Path) -> Found:
+def _read_table(path: Path) -> Iterator[Recording]:
     """A recording with one label from each row of a table."""
     text = read_text(path, "annotations as .csv in UTF-8 or as .json")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -169,6 +166,7 @@ def _read_table(path: Path) -> Found:
                 raise UserError(f"{path}: row {number}: {first_problem(error)}") from None
             if (row.start is None) != (row.end is None):
                 raise UserError(f"{path}: row {number}: has only one of start and end; give both, or none")
-            yield row.recording, row.subset, None, [Label(row.label, row.start, row.end, f"row {number}")]
+            label = Label(row.label, row.start, row.end, f"row {number}")
+            yield Recording(row.recording, row.subset, labels=[label])
     except csv.Error as error:
         raise UserError(f"{path}: row {rows.line_num} is no row of a CSV table ({error})") from None
