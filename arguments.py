@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from prepare.formats.files import SUFFIXES
-from prepare.skeletons.options import LIMITS, add_read_options, check_limits
+from prepare.options import LIMITS, add_read_options, check_limits
 from utils import config
 from utils.command_line import argument_parser
 from utils.config import Settings

@@ -41,8 +41,8 @@ from model.checkpoint import load_trained
 from model.inference import for_inference, score_windows
 from model.localizer import Localizer
 from prepare.formats.errors import TakeError
+from prepare.options import ReadOptions
 from prepare.skeletons import recordings
-from prepare.skeletons.options import ReadOptions
 from reporting import animation, player, predictions
 from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure

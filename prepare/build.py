@@ -15,21 +15,21 @@ import sys
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
-from prepare.skeletons.options import BODY, ROOT, add_store_options, check_limits
+from prepare.options import BODY, ROOT, add_body_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/generate_dataset.sh")
-    add = parser.add_argument
-    amass = "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz (default: dataset/amass)"
-    add("--amass", type=Path, default=ROOT / "dataset" / "amass", metavar="DIR", help=amass)
-    babel = "BABEL's train.json and val.json (default: dataset/babel_v1.0_release)"
-    add("--babel", type=Path, default=ROOT / "dataset" / "babel_v1.0_release", metavar="DIR", help=babel)
-    body = 'SMPL-H or SMPL-X model (.pkl or .npz), a folder with one, or "synthetic" (default: human_model)'
-    add("--body", default=str(BODY), metavar="FILE", help=body)
-    hands = "hand poses of the takes: as-is, or released, which adds the mean hand pose as the released code does"
-    add("--hands", metavar="NAME", choices=HANDS, default=HANDS[0], help=f"{hands} (default: %(default)s)")
+    add, data = parser.add_argument, ROOT / "dataset"
+
+    def folder(option: str, default: Path, what: str) -> None:
+        shown = default.relative_to(ROOT)
+        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
+
+    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
+    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
+    add_body_options(parser)
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
     add_store_options(parser)
@@ -47,9 +47,8 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.amass import AmassIndex
-from prepare.formats.babel import LABEL_SETS, Annotation, Babel, check_actions, read_actions, read_babel
+from prepare.formats.babel import LABEL_SETS, Annotation, check_actions, read_actions, read_babel
 from prepare.formats.body_model import body_digest, load_body
-from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_label_set
 from prepare.store.summary import next_command, print_takes
@@ -93,7 +92,8 @@ def build(
     body = load_body(body_file)
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
-    places, problems = find_takes(AmassIndex(amass, flavour), babel)
+    index = AmassIndex(amass, flavour)
+    places = {clip.sid: place for clip in babel.clips if (place := index.find(clip.feat_p))}
     classes = {name for members in label_sets.values() for name in members}
     wanted = choose(babel.clips, places, classes, limit) if limit else None
 
@@ -104,7 +104,7 @@ def build(
     with lock_folder(out, "preparation", "choose another --out"):
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
-        store, left_out = update_store(out, takes, babel.clips, places, workers, wanted, problems)
+        store, left_out = update_store(out, takes, babel.clips, places, workers, wanted)
         print_takes(babel.clips, left_out, store, flavour)
         splits = [
             write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
@@ -112,18 +112,6 @@ def build(
         ]
     print(f"\nwritten to {out} ({flavour.model}, hands {hands})")
     return splits
-
-
-def find_takes(index: AmassIndex, babel: Babel) -> tuple[dict[str, str], dict[str, str]]:
-    """The file below AMASS of each clip's take, and why a clip can have none, by clip id."""
-    places, problems = {}, {}
-    for clip in babel.clips:
-        try:
-            if place := index.find(clip.feat_p):
-                places[clip.sid] = place
-        except TakeError as error:
-            problems[clip.sid] = str(error)
-    return places, problems
 
 
 def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int) -> set[str]:
@@ -141,7 +129,8 @@ def main() -> int:
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     try:
         splits = build(
-            args.amass, args.babel, args.body, args.out, label_sets, args.workers, args.limit, args.replace, args.hands,
+            args.amass, args.babel, args.body or str(BODY), args.out, label_sets, args.workers, args.limit,
+            args.replace, args.hands or HANDS[0],
         )  # fmt: skip
         for split in splits:
             print(f"look: {write_card(split)}")

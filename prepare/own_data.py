@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.skeletons.options import ReadOptions, add_read_options, add_store_options, check_limits
+from prepare.options import ReadOptions, add_read_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.skeletons.options import AXIS_ROTATIONS, ROOT, add_store_options, check_limits
+from prepare.options import ROOT, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
@@ -40,6 +40,7 @@ import numpy as np
 
 from prepare.formats.annotations import Label, Recording
 from prepare.formats.pkummd import find_recordings, read_actions, read_labels, read_skeletons
+from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
 from prepare.store.update import Takes

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.skeletons.options import BODY, ROOT, STORES, ReadOptions
+from prepare.options import BODY, ROOT, STORES, ReadOptions
 from utils.command_line import argument_parser, check_first
 
 
@@ -171,7 +171,7 @@ def read_source(path: Path) -> Source:
         bvh = read_bvh(path)
         if any(node.channels not in ([], CHANNELS) for node in bvh.nodes):
             raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
-        motion = Motion.of_channels(np.concatenate(list(bvh.values(np.arange(bvh.frames)))))
+        motion = Motion.of_channels(bvh.values(np.arange(bvh.frames)))
     except TakeError as error:
         raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
     skeleton = path.read_text(encoding="utf-8").partition("MOTION\n")[0]

@@ -41,7 +41,7 @@ from model.graph import adjacency
 from model.localizer import Localizer
 from model.losses import multi_view_loss, objective, pseudo_label_loss
 from model.released import load_released, places
-from prepare.formats.amass import resample_indices
+from prepare.formats.frames import resample_indices
 from utils import config
 from utils.errors import UserError, run_command
 

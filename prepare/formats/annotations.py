@@ -19,27 +19,44 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from prepare.formats.files import read_text
+from prepare.formats.files import read_json, read_text
 from utils.atomic import write_whole
 from utils.errors import UserError, first_problem, shown
-from utils.json_text import parse_json
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
-SUBSET_NAMES = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": None, "testing": None}
-MAX_SECONDS = 1e6
+LONG_NAMES = {"training": "train", "validation": "val", "testing": "test"}
+ACTIVITYNET = 'ActivityNet\'s ground truth, such as {"database": {"anna": {"subset": "training", "annotations": []}}}'
 
-Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
+
+def _short_subset(name: Any) -> str:
+    name = str(name).strip().lower()
+    return LONG_NAMES.get(name, name)
+
+
+Subset = Annotated[Literal["train", "val", "test"], BeforeValidator(_short_subset)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Cell = Annotated[Seconds | None, BeforeValidator(lambda text: text or None)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Row(BaseModel):
+    """A row of the table, as text."""
+
+    recording: Text
+    subset: Subset
+    label: Text
+    start: Cell
+    end: Cell
 
 
 class Entries(BaseModel):
     """Entries of the JSON file that are used; others are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(strict=True, str_strip_whitespace=True)
 
 
 class Segment(Entries):
@@ -52,12 +69,15 @@ class Segment(Entries):
 class Entry(Entries):
     """A recording in `database`."""
 
-    subset: str
+    subset: Subset
     duration: Annotated[Seconds, Field(gt=0)] | None = None
     annotations: list[Segment] = []
 
 
-DATABASE = TypeAdapter(dict[Text, Entry])
+class GroundTruth(Entries):
+    """The JSON file."""
+
+    database: dict[Text, Entry]
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,7 @@ class Recording:
     """The annotations of one recording. duration: seconds, if the file gives it."""
 
     name: str
-    subset: str  # train or val
+    subset: str  # train, val or test
     duration: float | None = None
     labels: list[Label] = field(default_factory=list)
 
@@ -85,27 +105,26 @@ def read_annotations(path: Path) -> tuple[list[Recording], int]:
 
     Raises UserError, which names the row and the remedy, for anything that is not as the module says.
     """
-    text = read_text(path, "annotations as .csv in UTF-8 or as .json")
-    entries = _json_entries(text, path) if path.suffix.lower() == ".json" else _csv_entries(text, path)
+    parts = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
     recordings: dict[str, Recording] = {}
-    tests: set[str] = set()
-    for name, subset, duration, labels in entries:
-        place = labels[0].place if labels else f"recording {shown(name)}"
-        if subset.strip().lower() not in SUBSET_NAMES:
-            raise UserError(f"{path}: {place}: the subset is {shown(subset)}, expected train or val")
-        subset = SUBSET_NAMES[subset.strip().lower()]
-        if subset is None:
-            tests.add(name)
-            continue
-        recording = recordings.setdefault(name, Recording(name, subset, duration))
-        if recording.subset != subset:
-            raise UserError(f"{path}: {place}: the recording {shown(name)} is in train and in val; choose one")
-        for label in labels:
-            _check(label, recording, path)
-        recording.labels.extend(labels)
-    if not recordings:
+    for part in parts:
+        recording = recordings.setdefault(part.name, Recording(part.name, part.subset, part.duration))
+        for label in part.labels:
+            where, of_recording = f"{path}: {label.place}", f"the recording {shown(part.name)}"
+            if part.subset != recording.subset:
+                raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {part.subset}; choose one")
+            if label.start is None and part.subset == "val":
+                raise UserError(
+                    f"{where}: the label {shown(label.name)} of {of_recording} has no times. "
+                    "Validation compares times: add them, or move the recording to train"
+                )
+            if label.start is not None and label.end <= label.start:
+                raise UserError(f"{where}: the segment ends at {label.end:g} s, before its start {label.start:g} s")
+        recording.labels.extend(part.labels)
+    used = [recording for recording in recordings.values() if recording.subset != "test"]
+    if not used:
         raise UserError(f"{path}: holds no training or validation recording")
-    return list(recordings.values()), len(tests)
+    return used, len(recordings) - len(used)
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
@@ -115,76 +134,39 @@ def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
     write_whole(path, text.getvalue().encode())
 
 
-def _check(label: Label, recording: Recording, path: Path) -> None:
-    if label.start is None and recording.subset == "val":
-        raise UserError(
-            f"{path}: {label.place}: the validation recording {shown(recording.name)} has the label "
-            f"{shown(label.name)} without times. Validation compares times: add them, or move the recording to train"
-        )
-    if label.start is not None and label.end <= label.start:
-        raise UserError(
-            f"{path}: {label.place}: the segment ends at {label.end:g} s, before its start {label.start:g} s"
-        )
+def _read_json(path: Path) -> Iterator[Recording]:
+    """The recordings of an ActivityNet file."""
+    content: GroundTruth = read_json(path, TypeAdapter(GroundTruth), ACTIVITYNET)
+    for name, entry in content.database.items():
+        labels = [
+            Label(found.label, *(found.segment or (None, None)), f"annotation {number} of {shown(name)}")
+            for number, found in enumerate(entry.annotations, start=1)
+        ]
+        yield Recording(name, entry.subset, entry.duration, labels)
 
 
-Rows = Iterator[tuple[str, str, float | None, list[Label]]]
-
-
-def _json_entries(text: str, path: Path) -> Rows:
-    """Name, subset, duration and labels of each recording in an ActivityNet file."""
-    try:
-        content = parse_json(text)
-        if not isinstance(content, dict) or "database" not in content:
-            raise ValueError('it has no entry "database"')
-        database = DATABASE.validate_python(content["database"])
-    except ValidationError as error:
-        raise UserError(f"{path}: is not ActivityNet's ground truth: database.{first_problem(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not ActivityNet's ground truth in JSON ({error})") from None
-    for name, entry in database.items():
-        labels = []
-        for number, found in enumerate(entry.annotations, start=1):
-            start, end = found.segment or (None, None)
-            labels.append(Label(found.label, start, end, f"annotation {number} of {shown(name)}"))
-        yield name, entry.subset, entry.duration, labels
-
-
-def _csv_entries(text: str, path: Path) -> Rows:
-    """Name, subset, no duration and the one label of each row of a table."""
+def _read_table(path: Path) -> Iterator[Recording]:
+    """A recording with one label from each row of a table."""
+    text = read_text(path, "annotations as .csv in UTF-8 or as .json")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip().lower() for name in next(rows, [])]
-        if set(header) != set(COLUMNS) or len(header) != len(COLUMNS):
+        if sorted(header) != sorted(COLUMNS):
             found = shown(",".join(header))
-            remedy = "; its columns are not separated by commas" if len(header) == 1 else ""
-            raise UserError(f"{path}: the first row is {found}, expected {','.join(COLUMNS)}{remedy}")
+            raise UserError(f"{path}: the first row is {found}, expected {','.join(COLUMNS)}, separated by commas")
         for number, cells in enumerate(rows, start=2):
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(COLUMNS):
                 remedy = "write 0.5 instead of 0,5, and put text with a comma between quotes"
                 raise UserError(f"{path}: row {number} has {len(cells)} cells, expected {len(COLUMNS)}: {remedy}")
-            row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-            for column in ("recording", "label"):
-                if not row[column]:
-                    raise UserError(f"{path}: row {number}: the {column} is empty")
-            start, end = (_seconds(row[column], f"{path}: row {number}: {column}") for column in ("start", "end"))
-            if (start is None) != (end is None):
+            try:
+                row = Row(**{name: cell.strip() for name, cell in zip(header, cells, strict=True)})
+            except ValidationError as error:
+                raise UserError(f"{path}: row {number}: {first_problem(error)}") from None
+            if (row.start is None) != (row.end is None):
                 raise UserError(f"{path}: row {number}: has only one of start and end; give both, or none")
-            yield row["recording"], row["subset"], None, [Label(row["label"], start, end, f"row {number}")]
+            label = Label(row.label, row.start, row.end, f"row {number}")
+            yield Recording(row.recording, row.subset, labels=[label])
     except csv.Error as error:
         raise UserError(f"{path}: row {rows.line_num} is no row of a CSV table ({error})") from None
-
-
-def _seconds(cell: str, where: str) -> float | None:
-    """A cell's number of seconds; None if it is empty."""
-    if not cell:
-        return None
-    try:
-        seconds = float(cell)
-    except ValueError:
-        hint = "; write the decimal point as a point" if "," in cell else ""
-        raise UserError(f"{where} is {shown(cell)}, expected seconds such as 3.2{hint}") from None
-    if not 0 <= seconds <= MAX_SECONDS:
-        raise UserError(f"{where} is {cell}, expected seconds from 0 to {MAX_SECONDS:g}")
-    return seconds

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from prepare.formats.errors import MAX_FRAMES
-from utils.errors import UserError, first_problem, nearest, shown
-from utils.json_text import parse_json
-from utils.manifest import MAX_JSON_BYTES
-from utils.regular import regular_file
+from prepare.formats.files import read_json
+from prepare.formats.frames import MAX_FRAMES
+from utils.errors import UserError, nearest, shown
 from utils.skeleton import FPS
 from utils.store import SUBSETS
 
@@ -32,18 +30,7 @@ LABEL_SETS: dict[str, list[str]] = {
 }
 MAX_CLASSES = 10_000
 Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # no clip lasts 30 years
-
-
-def _encodable(text: str) -> str:
-    """`text`, unless it has half a surrogate pair, which JSON can hold and no file can."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{shown(text)} is not valid Unicode") from None
-    return text
-
-
-Text = Annotated[str, AfterValidator(_encodable)]
+Text = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
 
 
 class Entries(BaseModel):
@@ -75,7 +62,7 @@ class Clip(Entries):
 
 
 CLIPS = TypeAdapter(dict[Text, Clip])
-ACTIONS = TypeAdapter(dict[str, int], config=ConfigDict(strict=True))  # a label set
+ACTIONS = TypeAdapter(dict[Text, int], config=ConfigDict(strict=True))  # a label set
 
 
 @dataclass(frozen=True)
@@ -116,22 +103,19 @@ def read_babel(folder: Path) -> Babel:
 
     Raises UserError when a file is missing or has another layout, or when no clip has frame labels.
     """
-    if not folder.is_dir():
-        raise UserError(
-            f"the BABEL folder {folder} does not exist: download BABEL from {BABEL_PAGE} and unpack it there, "
-            "or name yours by --babel"
-        )
+    expected = f"BABEL's labels: download them from {BABEL_PAGE}, unpack them and name the folder by --babel"
     clips: dict[str, Annotation] = {}
     unlabelled, hashes = {}, {}
     for subset in SUBSETS:
         path = folder / f"{subset}.json"
-        entries, hashes[path.name] = _read_clips(path)
+        entries: dict[str, Clip] = read_json(path, CLIPS, expected)
+        hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         unlabelled[subset] = sum(entry.frame_ann is None for entry in entries.values())
         for sid, entry in entries.items():
             if entry.frame_ann is None:
                 continue
             if sid in clips:
-                raise UserError(f"{path}: clip {shown(sid)} is in {clips[sid].subset}.json too; is it BABEL's?")
+                raise UserError(f"{path}: clip {shown(sid)} is in {clips[sid].subset}.json too; expected {expected}")
             clips[sid] = Annotation(sid, subset, entry.feat_p, entry.dur, entry.frame_ann.labels)
     if not clips:
         raise UserError(f"{folder}: no clip of train.json and val.json has frame labels (frame_ann); are they BABEL's?")
@@ -159,17 +143,10 @@ def dense_labels(segments: Iterable[Segment], classes: list[str], frames: int) -
 
 def read_actions(path: Path) -> list[str]:
     """Class names by index from a JSON file {name: index}. Raises UserError unless the indices are 0 … K-1."""
-    expected = 'expected JSON {name: index} such as {"walk": 0, "wave": 1}'
-    try:
-        regular_file(path)
-        actions = ACTIONS.validate_python(parse_json(path.read_bytes()))
-    except ValidationError as error:
-        raise UserError(f"{path}: is no label set ({first_problem(error)}); {expected}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path}: cannot be read as a label set ({why}); {expected}") from None
+    expected = 'names with the indices 0, 1, 2, … as JSON, such as {"walk": 0, "wave": 1}'
+    actions: dict[str, int] = read_json(path, ACTIONS, expected)
     if not 0 < len(actions) <= MAX_CLASSES or sorted(actions.values()) != list(range(len(actions))):
-        raise UserError(f"{path}: expected names with the indices 0, 1, 2, …, found {str(actions)[:200]}")
+        raise UserError(f"{path}: is {shown(actions)}; expected {expected}")
     return sorted(actions, key=actions.__getitem__)
 
 
@@ -178,24 +155,3 @@ def check_actions(classes: list[str], known: list[str], origin: str) -> None:
     for name in classes:
         if name not in known:
             raise UserError(f"{origin}: no clip has the action {name!r}; {nearest(name, known)}")
-
-
-def _read_clips(path: Path) -> tuple[dict[str, Clip], str]:
-    """Clips of a file by id, and the file's SHA-256."""
-    try:
-        if regular_file(path).st_size > MAX_JSON_BYTES:
-            raise UserError(f"{path}: is larger than a gigabyte, so it is not BABEL's; download it from {BABEL_PAGE}")
-        content = path.read_bytes()
-        return CLIPS.validate_python(parse_json(content)), hashlib.sha256(content).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): download BABEL from {BABEL_PAGE} and unpack it there"
-        ) from error
-    except ValidationError as error:
-        problem = first_problem(error)
-        clip = "" if problem.startswith("the file") else "clip "
-        extra = ", as in BABEL's extra_ files" if problem.endswith("frame_ann is missing") else ""
-        what = f"{clip}{problem}{extra}"
-    except (ValueError, RecursionError) as error:
-        what = f"it cannot be read as JSON ({error})"
-    raise UserError(f"{path} is not BABEL's: {what}. Download it from {BABEL_PAGE}, unpack it and name it by --babel")

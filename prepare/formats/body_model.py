@@ -15,16 +15,15 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from prepare.formats.errors import TakeError
-from prepare.formats.flavours import BY_JOINTS, FLAVOURS, SMPLH, Flavour
-from prepare.formats.npz import finite_float32, open_npz
+from prepare.formats.flavours import FLAVOURS, SMPLH
+from prepare.formats.npz import finite_float32, read_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import UserError
-from utils.regular import regular_file
 
 MAX_FILE_BYTES = 2 << 30
-_OTHER_MODELS = {24: "SMPL", 16: "MANO"}  # by number of joints
 # Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
 _PARTS = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
+_EXPECTED = f"a body model: download it from {SMPLH.page}; see human_model/README.md"
 
 Body = dict[str, np.ndarray]
 
@@ -38,8 +37,6 @@ def load_body(name: str) -> Body:
         from prepare.synthetic.body import body_structure  # here, so that prediction does not load the synthetic data
 
         return check_body(body_structure(), "the synthetic body")
-    if name == "stand-in":
-        raise UserError("--body stand-in has a new name: --body synthetic")
     path = Path(name)
     if path.is_dir():
         usual = [path / file for flavour in FLAVOURS for file in flavour.files]
@@ -53,41 +50,45 @@ def read_body(path: Path) -> Body:
     Raises UserError when the file is missing, damaged or another body model, or when it is a pickle with anything but
     arrays.
     """
-    try:
-        regular_file(path)
-    except FileNotFoundError:
-        where = f"download it from {SMPLH.page}; see human_model/README.md"
-        raise UserError(f"the body model {path} does not exist: {where}") from None
-    except OSError as error:
-        raise UserError(f"the body model {path} cannot be read ({error.strerror})") from None
     if path.suffix == ".npz":
         try:
-            with open_npz(path) as file:
-                found = {name: file.array(name) for name in SMPLH.shapes if name in file.names}
+            content, _ = read_npz(path, SMPLH.shapes)
         except TakeError as error:
-            raise UserError(f"the body model {path} {error}") from error
+            raise UserError(f"{path}: {error}; expected {_EXPECTED}") from error
     elif path.suffix == ".pkl":
-        found = read_pickle(path, "a body model", MAX_FILE_BYTES, _PARTS)
-        if not isinstance(found, dict):
-            raise UserError(f"{path} holds a {type(found).__name__}, not a body model's dictionary of arrays")
+        content = read_pickle(path, _EXPECTED, MAX_FILE_BYTES, _PARTS)
     else:
-        raise UserError(f"{path} is neither .pkl nor .npz, as body models are")
-    return check_body(found, str(path))
+        raise UserError(f"{path}: is neither .pkl nor .npz; expected {_EXPECTED}")
+    return check_body(content, str(path))
 
 
-def check_body(found: dict[str, Any], origin: str) -> Body:
+def check_body(content: Any, origin: str) -> Body:
     """The arrays that `read_body` returns, from a body model's dictionary. Raises UserError that names `origin`."""
-    flavour = _flavour(found, origin)
+    if not isinstance(content, dict) or "kintree_table" not in content:
+        raise UserError(f"{origin}: has no 'kintree_table'; expected {_EXPECTED}")
+    arrays = {name: _numbers(content[name], name, origin) for name in SMPLH.shapes if name in content}
+    shape = arrays["kintree_table"].shape
+    flavour = next((flavour for flavour in FLAVOURS if flavour.shapes["kintree_table"] == shape), None)
+    if flavour is None:
+        wanted = ", ".join(f"{f.model} (from {f.page}) has {f.shapes['kintree_table']}" for f in FLAVOURS)
+        raise UserError(f"{origin}: has a 'kintree_table' of shape {shape}; {wanted}")
     body = {}
-    for name in flavour.shapes:
-        if name in found:
-            body[name] = _checked(found[name], name, flavour, origin)
-        elif not name.startswith("hands"):
-            raise UserError(f"{origin} has no {name!r}: it is no {flavour.model} body model (from {flavour.page})")
+    for name, expected in flavour.shapes.items():
+        if name not in arrays:
+            if name.startswith("hands"):
+                continue
+            raise UserError(f"{origin}: has no {name!r}; expected {_EXPECTED}")
+        if arrays[name].shape != expected:
+            found = f"{name!r} of shape {arrays[name].shape}, {flavour.model} has {expected}"
+            raise UserError(f"{origin}: has {found}: get {flavour.model} from {flavour.page}")
+        try:
+            body[name] = finite_float32(arrays[name], f"a {name!r} with values")
+        except TakeError as error:
+            raise UserError(f"{origin}: {error}") from None
     parents = body.pop("kintree_table")[0].astype(np.int64)
     parents[0] = -1  # written as 2^32 - 1 in the model files
     if any(not 0 <= parent < child for child, parent in enumerate(parents) if child):
-        raise UserError(f"{origin} has a kintree_table in which a joint comes before its parent")
+        raise UserError(f"{origin}: has a kintree_table in which a joint comes before its parent")
     return {**body, "parents": parents}
 
 
@@ -100,39 +101,10 @@ def body_digest(body: Body) -> str:
     return digest.hexdigest()
 
 
-def _flavour(found: dict[str, Any], origin: str) -> Flavour:
-    """The flavour whose number of joints a body model has."""
-    if "kintree_table" not in found:
-        wanted = " and ".join(f"no {flavour.model} body model (from {flavour.page})" for flavour in FLAVOURS)
-        raise UserError(f"{origin} has no 'kintree_table': it is {wanted}")
-    shape = _numbers(found["kintree_table"], "kintree_table", origin).shape
-    joints = shape[1] if len(shape) == 2 and shape[0] == 2 else 0
-    if joints not in BY_JOINTS:
-        hint = f" (it looks like {_OTHER_MODELS[joints]})" if joints in _OTHER_MODELS else ""
-        wanted = ", ".join(f"{f.model} (from {f.page}) has {f.shapes['kintree_table']}" for f in FLAVOURS)
-        raise UserError(f"{origin} has a 'kintree_table' of shape {shape}{hint}; {wanted}")
-    return BY_JOINTS[joints]
-
-
-def _checked(value: Any, name: str, flavour: Flavour, origin: str) -> np.ndarray:
-    array, expected = _numbers(value, name, origin), flavour.shapes[name]
-    if array.shape != expected:
-        raise UserError(
-            f"{origin} has {name!r} of shape {array.shape}, {flavour.model} has {expected}: "
-            f"get {flavour.model} from {flavour.page}"
-        )
-    if name == "kintree_table":
-        return array
-    try:
-        return finite_float32(array, f"a {name!r} with values")
-    except TakeError as error:
-        raise UserError(f"{origin} {error}") from None
-
-
 def _numbers(value: Any, name: str, origin: str) -> np.ndarray:
     array = value if isinstance(value, np.ndarray) else _unpickled(value)
     if array is None or array.dtype.kind not in "fiu":
-        raise UserError(f"{origin} has a {name!r} that is no array of numbers: it is no body model")
+        raise UserError(f"{origin}: has a {name!r} that is no array of numbers; expected {_EXPECTED}")
     return array
 
 

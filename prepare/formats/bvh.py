@@ -1,29 +1,29 @@
 """BVH files: the skeleton, and the positions of its joints.
 
 Two readers on PyPI were tried. pybvh 0.9 accepts position channels at the root only, although many exporters write them
-for every joint. upc-pymotion 0.3 does not check its input. Both read the whole file into memory.
+for every joint. upc-pymotion 0.3 does not check its input.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers
+from prepare.formats.frames import MAX_RATE, MIN_RATE
 from utils.atomic import whole_file
 
-BLOCK_FRAMES = 1024
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means that the file is damaged
-END = ".end"  # an end site is named after its joint: Head.end, and a second one Head.end2
+CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
+END = ".end"  # an end site is named after its joint, such as Head.end
 RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
 Lines = Iterator[tuple[int, str]]  # number, from 1, and text of each line that is not blank
 
@@ -46,37 +46,28 @@ class Bvh:
     nodes: list[Node]
     frames: int
     fps: float | None  # frames per second; None if the frame time is implausible
-    last_header_line: int = field(repr=False)  # the motion comes after it
+    last_header_line: int  # the motion comes after it
 
     @property
     def names(self) -> list[str]:
         return [node.name for node in self.nodes]
 
-    def positions(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Positions of all nodes in the `wanted` frames (rising indices), in blocks (T, nodes, 3).
+    def values(self, wanted: np.ndarray) -> np.ndarray:
+        """Values (T, channels) of all channels in the `wanted` frames (T,), which are rising indices.
 
-        Units and axes are the file's. Raises TakeError as `values`.
+        Raises TakeError when a frame is missing or damaged.
         """
-        return (forward(self.nodes, block) for block in self.values(wanted))
-
-    def values(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """Values of all channels in the `wanted` frames (rising indices), in blocks (T, channels).
-
-        Raises TakeError, from the iterator, when a frame is missing or damaged.
-        """
-        chosen, last = set(wanted.tolist()), int(wanted[-1])
+        chosen = set(wanted.tolist())
         width = sum(len(node.channels or ()) for node in self.nodes)
-        rows: list[np.ndarray] = []
+        rows = []
         frames = ((line, text) for line, text in _lines(self.path) if line > self.last_header_line)
-        for frame in range(last + 1):
+        for frame in range(max(chosen) + 1):
             line, text = next(frames, (0, ""))
             if not text:
                 raise TakeError(f"ends after {frame} of {self.frames} frames: it is cut off")
             if frame in chosen:
                 rows.append(parse_numbers(text.split(), width, f"one for each of its {width} channels", f"line {line}"))
-            if len(rows) == BLOCK_FRAMES or frame == last:
-                yield np.stack(rows)
-                rows = []
+        return np.stack(rows)
 
 
 def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> None:
@@ -88,7 +79,7 @@ def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> Non
 
 
 def read_bvh(path: Path) -> Bvh:
-    """Read a file's skeleton, number of frames and frame rate. `Bvh.positions` reads the frames.
+    """Read a file's skeleton, number of frames and frame rate. `Bvh.values` reads the frames.
 
     Raises TakeError when the file is damaged or no BVH file, OSError when it cannot be read.
     """
@@ -132,9 +123,7 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
 
 def _lines(path: Path) -> Lines:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        number = 0
-        while text := file.readline(MAX_LINE):
-            number += 1
+        for number, text in enumerate(iter(lambda: file.readline(MAX_LINE), ""), start=1):
             if len(text) == MAX_LINE:
                 raise TakeError(f"has a line {number} of more than {MAX_LINE} characters: it is no BVH file")
             if text.strip():
@@ -150,51 +139,32 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
         word = first.upper()
         if word == "MOTION":
             break
-        if word in ("ROOT", "JOINT", "END"):
-            nodes.append(_new_node(word, rest, nodes, open_nodes, line))
+        if word == "ROOT" and not open_nodes or word in ("JOINT", "END") and open_nodes:
+            parent = nodes.index(open_nodes[-1]) if open_nodes else -1
+            name = f"{nodes[parent].name}{END}" if word == "END" else " ".join(part for part in rest if part != "{")
+            nodes.append(Node(name, parent, channels=[] if word == "END" else None))
             open_nodes.append(nodes[-1])
-        elif word == "}" and open_nodes:
-            node = open_nodes.pop()
-            missing = "OFFSET" if node.offset is None else "CHANNELS" if node.channels is None else None
-            if missing:
-                raise TakeError(f"has no {missing} of {node.name[:40]!r} before line {line}")
         elif word == "OFFSET" and open_nodes:
             open_nodes[-1].offset = parse_numbers(rest, 3, "three after OFFSET", f"line {line}")
         elif word == "CHANNELS" and open_nodes:
-            open_nodes[-1].channels = _channels(rest, line)
+            names = [name.lower() for name in rest[1:]]
+            if rest[:1] != [str(len(names))] or len(names) > 6 or not CHANNELS.issuperset(names):
+                raise TakeError(f"has CHANNELS in line {line}, expected a number up to 6 and names like Xrotation")
+            open_nodes[-1].channels = names
+        elif word == "}" and open_nodes:
+            open_nodes.pop()
         elif word != "{":
-            raise TakeError(f"has {first[:40]!r} in line {line}, within its hierarchy")
+            raise TakeError(f"has {text.strip()[:60]!r} in line {line}, expected a line of a BVH hierarchy")
+        if len(nodes) > MAX_JOINTS:
+            raise TakeError(f"has more than {MAX_JOINTS} joints")
     else:
         raise TakeError("ends within its hierarchy: it is cut off")
-    if not nodes or open_nodes:
-        raise TakeError(f"has {'a joint that is not closed' if nodes else 'no joint'} before MOTION")
+    if not nodes:
+        raise TakeError("has no joint before MOTION")
+    for node in nodes:
+        if node in open_nodes or node.offset is None or node.channels is None:
+            raise TakeError(f"has no OFFSET, CHANNELS or closing brace of {node.name[:40]!r} before MOTION")
     return nodes
-
-
-def _new_node(kind: str, words: list[str], nodes: list[Node], open_nodes: list[Node], line: int) -> Node:
-    if (kind == "ROOT") == bool(open_nodes):
-        raise TakeError(f"has {kind} in line {line} {'inside' if kind == 'ROOT' else 'outside'} another joint")
-    names = {node.name for node in nodes}
-    name = " ".join(word for word in words if word != "{")
-    if kind == "END":
-        name = f"{open_nodes[-1].name}{END}"
-        siblings = sum(other.startswith(name) for other in names)
-        name += str(siblings + 1) if siblings else ""
-    if not name:
-        raise TakeError(f"has a joint without a name (line {line})")
-    if name in names:
-        raise TakeError(f"has two joints called {name[:40]!r} (line {line})")
-    if len(nodes) == MAX_JOINTS:
-        raise TakeError(f"has more than {MAX_JOINTS} joints")
-    return Node(name, nodes.index(open_nodes[-1]) if open_nodes else -1, channels=[] if kind == "END" else None)
-
-
-def _channels(words: list[str], line: int) -> list[str]:
-    names = [word.lower() for word in words[1:]]
-    are_known = all(re.fullmatch("[xyz](position|rotation)", name) for name in names)
-    if words[:1] != [str(len(names))] or len(names) > 6 or not are_known:
-        raise TakeError(f"has CHANNELS in line {line}, expected a number up to 6 and as many names like Xrotation")
-    return names
 
 
 def _value_after(words: str, lines: Lines) -> tuple[int, float]:
@@ -211,7 +181,7 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
 
 def _rate(seconds: float) -> float | None:
     """Frames per second from a frame time; None when no capture has such a rate."""
-    if not 1 / MAX_RATE <= seconds * (1 + RATE_TOLERANCE) <= 1 / MIN_RATE * (1 + 2 * RATE_TOLERANCE):
+    rate = 1 / seconds if seconds > 0 else 0.0
+    if not MIN_RATE <= rate <= MAX_RATE:
         return None
-    rate = 1 / seconds
     return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

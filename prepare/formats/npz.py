@@ -1,6 +1,6 @@
 """Arrays from .npz and .npy files of unknown origin.
 
-Pickled objects are refused. The size that an array claims is compared with the size of its file before memory is used.
+Pickled objects are refused. An array is as large as the bytes that are there, whatever its header claims.
 """
 
 from __future__ import annotations
@@ -8,91 +8,26 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from math import prod
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from prepare.formats.errors import TakeError
+from utils.regular import regular_file
+from utils.text import printable
 
-MAX_DEFLATE_RATIO = 1032  # deflate can expand one byte to 1032
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
-MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers, but reads them first
-BLOCK_BYTES = 4 << 20
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-class Header(NamedTuple):
-    """Shape, type and layout of an array that is not read yet. offset: bytes before its values."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran_order: bool
-    offset: int
-
-    @property
-    def nbytes(self) -> int:
-        return prod(self.shape) * self.dtype.itemsize
-
-
-class NpzFile:
-    """An open .npz file, returned by `open_npz`. Its methods raise TakeError when the file is damaged."""
-
-    def __init__(self, archive: zipfile.ZipFile, size: int):
-        self._archive = archive
-        self._size = size
-        self.names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
-
-    def header(self, name: str) -> Header:
-        """Header of array `name`. Raises TakeError when the array described there cannot be in the file."""
-        member = self._archive.getinfo(f"{name}.npy")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
-        with self._archive.open(member) as file:
-            header = _read_header(file.read(MAX_HEADER_BYTES), name)
-        if header.offset + header.nbytes != member.file_size:
-            raise TakeError(f"{name!r} claims shape {header.shape} of {header.dtype}, but has {member.file_size} bytes")
-        if member.compress_size > self._size or member.file_size > MAX_DEFLATE_RATIO * member.compress_size + 1024:
-            raise TakeError(f"{name!r} claims {member.file_size} bytes, which a file of {self._size} cannot hold")
-        return header
-
-    def array(self, name: str) -> np.ndarray:
-        """The whole array `name`."""
-        self.header(name)
-        with self._archive.open(f"{name}.npy") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-
-    def number(self, name: str) -> float:
-        """The single number in array `name`."""
-        header = self.header(name)
-        if prod(header.shape) != 1 or header.dtype.kind not in "fiu":
-            raise TakeError(f"has {name} of shape {header.shape} and type {header.dtype}, not one number")
-        return float(self.array(name).reshape(()))
-
-    def row_blocks(self, name: str) -> Iterator[np.ndarray]:
-        """Array `name` in blocks of rows of about BLOCK_BYTES, so that a long array needs little memory."""
-        header = self.header(name)
-        if header.fortran_order or not header.shape or header.nbytes <= BLOCK_BYTES:
-            yield self.array(name)
-            return
-        length, *row = header.shape
-        row_bytes = header.nbytes // length
-        step = max(BLOCK_BYTES // row_bytes, 1)
-        with self._archive.open(f"{name}.npy") as file:
-            file.read(header.offset)
-            for start in range(0, length, step):
-                count = min(step, length - start)
-                yield np.frombuffer(file.read(count * row_bytes), header.dtype).reshape(count, *row)
-
-
-@contextmanager
-def open_npz(path: Path) -> Iterator[NpzFile]:
-    """Open an .npz file. Raises TakeError when it is damaged, on opening or within the `with` block."""
+def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The `wanted` arrays that an .npz file has, by name, read-only, and the names of all. Raises TakeError."""
     try:
+        size = regular_file(path).st_size
         with zipfile.ZipFile(path) as archive:
-            yield NpzFile(archive, path.stat().st_size)
+            names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
+            return {name: _read_member(archive, name, size) for name in names if name in wanted}, names
     except (zipfile.BadZipFile, zlib.error, EOFError, OverflowError, ValueError) as error:
         raise TakeError(f"is not a whole .npz file ({str(error) or 'it ends early'})") from error
     except (NotImplementedError, RuntimeError) as error:  # from zipfile: unknown compression, or a password
@@ -102,16 +37,13 @@ def open_npz(path: Path) -> Iterator[NpzFile]:
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of an .npy file, memory-mapped.
-
-    Raises TakeError when the file is damaged or holds neither numbers nor text, OSError when it cannot be read.
-    """
-    with path.open("rb") as file:
-        header = _read_header(file.read(MAX_HEADER_BYTES), path.name)
-    size = path.stat().st_size
-    if header.offset + header.nbytes != size:
-        raise TakeError(f"claims shape {header.shape} of {header.dtype}, but has {size} bytes")
-    return np.load(path, mmap_mode="r" if header.nbytes else None)  # an empty array cannot be mapped
+    """The array of an .npy file, memory-mapped. Raises TakeError when it is damaged, OSError when it cannot be read."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # numpy raises many kinds of errors on a damaged header
+        raise TakeError(f"is not a whole .npy file of numbers or text ({printable(str(error))})") from None
 
 
 def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
@@ -123,37 +55,29 @@ def finite_float32(array: np.ndarray, what: str) -> np.ndarray:
     return array
 
 
-def fill_gaps(tracked: np.ndarray, joints: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Joints (T, 25, 3) float32 of `frames` (T,), interpolated linearly between those of the `tracked` frames."""
-    columns = joints.reshape(len(tracked), -1).T
-    filled = np.stack([np.interp(frames, tracked, column) for column in columns], axis=1)
-    return filled.reshape(len(frames), *joints.shape[1:]).astype(np.float32)
+def single_number(array: np.ndarray, name: str) -> float:
+    """The number in an array of one. Raises TakeError when it is of another shape or type."""
+    if array.size != 1 or array.dtype.kind not in "fiu":
+        raise TakeError(f"has {name} of shape {array.shape} and type {array.dtype}, not one number")
+    return float(array.item())
 
 
-def pick_rows(blocks: Iterable[np.ndarray], wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of an array with the indices `wanted` (rising); the array is given, and returned, in blocks."""
-    start = 0
-    for block in blocks:
-        first, last = np.searchsorted(wanted, (start, start + len(block)))
-        yield block[wanted[first:last] - start]
-        start += len(block)
-
-
-def _read_header(start: bytes, name: str) -> Header:
-    file = io.BytesIO(start)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+def _read_member(archive: zipfile.ZipFile, name: str, archive_bytes: int) -> np.ndarray:
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a limit
+        raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
+    if member.compress_size > archive_bytes:
+        raise TakeError(f"{name!r} claims {member.compress_size} bytes in a file of {archive_bytes}")
+    with archive.open(member) as file:
+        content = file.read(MAX_ARRAY_BYTES + 1)
+    if len(content) > MAX_ARRAY_BYTES:
+        raise TakeError(f"{name!r} has more than {MAX_ARRAY_BYTES >> 30} GiB")
     try:
-        version = np.lib.format.read_magic(file)
-        if version not in readers:
-            raise ValueError(f"version {version} of .npy")
-        shape, fortran_order, dtype = readers[version](file)
+        header = io.BytesIO(content)
+        shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(header)](header)
+        if dtype.kind not in "biufSU":
+            raise TypeError(f"it is of type {dtype}")
+        values = np.frombuffer(content, dtype, offset=header.tell())
+        return values.reshape(shape, order="F" if is_fortran else "C")
     except Exception as error:  # numpy parses the header as Python code, which can raise any exception
-        raise TakeError(f"{name!r} is not a numpy array ({error})") from error
-    if dtype.hasobject:
-        raise TakeError(f"{name!r} holds pickled Python objects, which are not read")
-    if dtype.kind not in "biufSU" or not dtype.itemsize:
-        raise TakeError(f"{name!r} is of type {dtype}, neither numbers nor text")
-    claimed = prod(max(length, 1) for length in shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or len(shape) > 8 or claimed > MAX_ARRAY_BYTES:
-        raise TakeError(f"{name!r} claims more than {MAX_ARRAY_BYTES >> 30} GiB, or a shape that no array has")
-    return Header(shape, dtype, fortran_order, file.tell())
+        raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None

@@ -11,8 +11,9 @@ from typing import TextIO
 
 import numpy as np
 
-from prepare.formats.errors import MAX_FRAMES, TakeError
-from prepare.formats.npz import fill_gaps, finite_float32
+from prepare.formats.errors import TakeError
+from prepare.formats.frames import MAX_FRAMES, interpolate
+from prepare.formats.npz import finite_float32
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
 
 FPS = 30.0
@@ -40,7 +41,7 @@ def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
     people = []
     for tracked in bodies.values():
         first, last = min(tracked), max(tracked)
-        joints = fill_gaps(np.array(list(tracked)), np.stack(list(tracked.values())), np.arange(first, last + 1))
+        joints = interpolate(np.stack(list(tracked.values())), np.array(list(tracked)), np.arange(first, last + 1))
         people.append((first, joints))
     return people
 

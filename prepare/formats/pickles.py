@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from prepare.formats.files import read_bytes
 from utils.errors import UserError
-from utils.regular import regular_file
 
 # Names in pickles of numpy's arrays, numbers and types. At protocol 2 Python itself uses _codecs.encode for bytes.
 _NUMPY = r"numpy\.(dtype|ndarray|core\.multiarray\.(_reconstruct|scalar)|core\.numeric\._frombuffer)|_codecs\.encode"
@@ -42,22 +42,21 @@ class Stub:
         self.state = state
 
 
-def read_pickle(path: Path, what: str, max_bytes: int, also: str | None = None) -> Any:
+def read_pickle(path: Path, expected: str, max_bytes: int, also: str | None = None) -> Any:
     """The content of a pickle; its arrays are `Stub`s, which `as_array` converts.
 
-    `what` says for messages what the file should be. `also` is a regular expression of further allowed names. Raises
-    UserError when the file cannot be read, is larger than `max_bytes`, is no whole pickle, or contains any other name.
+    `expected` says for messages what the file should be. `also` is a regular expression of further allowed names.
+    Raises UserError as `read_bytes`, and when the file is no whole pickle or contains any other name.
     """
+    content = io.BytesIO(read_bytes(path, expected, max_bytes))
     try:
-        if regular_file(path).st_size > max_bytes:
-            raise UserError(f"is larger than {max_bytes >> 30} GiB, so it is not {what}")
-        return _Unpickler(io.BytesIO(path.read_bytes()), what, f"{_NUMPY}|{also}" if also else _NUMPY).load()
+        return _Unpickler(content, f"{_NUMPY}|{also}" if also else _NUMPY).load()
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: {error}; expected {expected}") from None
     except Exception as error:  # a damaged pickle can raise any exception
-        raise UserError(f"{path}: is not a whole pickle ({type(error).__name__}: {error})") from None
+        raise UserError(
+            f"{path}: is not a whole pickle ({type(error).__name__}: {error}); expected {expected}"
+        ) from None
 
 
 def as_array(value: Any) -> np.ndarray | None:
@@ -102,17 +101,14 @@ class _Unpickler(pickle._Unpickler):
     # pickle's load_bytearray8 allocates the claimed size before it reads
     dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
 
-    def __init__(self, file: io.BytesIO, what: str, allowed: str):
+    def __init__(self, file: io.BytesIO, allowed: str):
         super().__init__(file, encoding="latin1")
-        self.what, self.allowed = what, allowed
+        self.allowed = allowed
 
     def find_class(self, module: str, name: str) -> type[Stub]:
         full = f"{_MOVED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core.")
         if not re.fullmatch(self.allowed, full):
-            raise UserError(
-                f"asks for {module}.{name}, which is no part of {self.what}. Nothing of it was run; "
-                "take the file from its official source"
-            )
+            raise UserError(f"asks for {module}.{name}, which was not run")
         return _stub_class(full)
 
 

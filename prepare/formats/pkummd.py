@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, read_text, walk
-from prepare.formats.npz import fill_gaps, finite_float32
+from prepare.formats.frames import interpolate
+from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.regular import regular_file
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
@@ -27,7 +28,7 @@ FPS = 30.0
 PEOPLE = 2
 NUMBERS = PEOPLE * NUM_JOINTS * 3  # in a row
 TEXT = "a text file of PKU-MMD"  # for messages
-ACTIONS = TypeAdapter(dict[int, str], config=ConfigDict(strict=True))
+ACTIONS = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
 
 
 class LabelRow(NamedTuple):
@@ -64,29 +65,32 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
     """The recordings of a protocol ("cross-subject" or "cross-view") and their files, in any folders below `root`.
 
     The first row tells a file of labels from one of skeletons, so the names of folders do not matter. Raises UserError
-    when the protocol or all recordings are missing, or when a file is there twice.
+    when the protocol or all recordings are missing, or when a file is there twice, OSError when one cannot be read.
     """
     if not root.is_dir():
         raise UserError(f"{root}: is no folder; name the folder of PKU-MMD by --root")
     texts = [path for path in walk(root) if path.suffix.lower() == ".txt"]
     wanted = [path for path in texts if path.stem.lower().replace("_", "-") == protocol]
     if len(wanted) != 1:
-        found = f"{wanted[0]} and {wanted[1]}" if wanted else f"no {protocol}.txt"
-        raise UserError(f"{root}: has {found}, expected one; unpack Split of PKU-MMD there ({PAGE})")
+        there = " and ".join(map(str, wanted)) or f"no {protocol}.txt"
+        raise UserError(f"{root}: has {there}, expected one; unpack Split of PKU-MMD there ({PAGE})")
     subsets = _read_protocol(wanted[0])
-    found: dict[tuple[str, bool], Path] = {}  # by name, and whether the file has labels
-    for path in texts:
-        if path.stem not in subsets:
-            continue
-        key = (path.stem, "," in _first_row(path))
-        if key in found:
-            raise UserError(f"{path}: {found[key]} is the same recording; name the folder of one of them by --root")
-        found[key] = path
-    for kind, folder in ((False, "PKU_Skeleton_Renew"), (True, "Train_Label_PKU_final")):
-        if not any(key[1] == kind for key in found):
+    skeletons: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for path in (path for path in texts if path.stem in subsets):
+        regular_file(path)
+        with path.open(encoding="utf-8", errors="replace") as file:
+            found = labels if "," in file.readline(1 << 14) else skeletons
+        if path.stem in found:
+            raise UserError(
+                f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"
+            )
+        found[path.stem] = path
+    for found, folder in ((skeletons, "PKU_Skeleton_Renew"), (labels, "Train_Label_PKU_final")):
+        if not found:
             example = f"none of the {len(subsets)} recordings of {wanted[0].name}, such as {next(iter(subsets))}.txt"
             raise UserError(f"{root}: has {example}, in a folder like {folder}; unpack it there, or correct --root")
-    return {name: Files(subset, found.get((name, False)), found.get((name, True))) for name, subset in subsets.items()}
+    return {name: Files(subset, skeletons.get(name), labels.get(name)) for name, subset in subsets.items()}
 
 
 def read_skeletons(path: Path) -> np.ndarray:
@@ -108,7 +112,7 @@ def read_skeletons(path: Path) -> np.ndarray:
     if not there[:, 0].any():
         raise TakeError("has no first person in any frame")
     seen = np.flatnonzero(there[:, 0])
-    people[:, 0] = fill_gaps(seen, people[seen, 0], np.arange(len(rows)))
+    people[:, 0] = interpolate(people[seen, 0], seen, np.arange(len(rows)))
     return people if there[:, 1].any() else people[:, :1]
 
 
@@ -148,12 +152,3 @@ def _read_protocol(path: Path) -> dict[str, str]:
     if set(subsets.values()) != {"train", "val"}:
         raise UserError(f"{path}: does not name training and validation videos; download it again ({PAGE})")
     return subsets
-
-
-def _first_row(path: Path) -> str:
-    try:
-        regular_file(path)
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline(1 << 14)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

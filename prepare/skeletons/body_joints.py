@@ -17,10 +17,9 @@ from torch import Tensor
 
 from prepare.formats.amass import read_poses
 from prepare.formats.body_model import Body
-from prepare.formats.errors import MAX_FRAMES, TakeError
+from prepare.formats.errors import TakeError
 from prepare.formats.flavours import BY_JOINTS, HANDS
 from utils.errors import UserError
-from utils.skeleton import FPS, NUM_JOINTS
 
 BATCH_FRAMES = 2048
 
@@ -38,16 +37,12 @@ class BodyJoints:
                 raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
             added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the hands are the last 30 joints
         template = torch.from_numpy(body["v_template"])[None]
-        tensors = {
-            "_rest_joints": vertices2joints(torch.from_numpy(body["J_regressor"]), template),  # (1, J, 3)
-            "_rest_tips": template[:, tips],  # (1, 4, 3)
-            "_blend": torch.from_numpy(body["posedirs"][tips]),  # (4, 3, 9(J-1))
-            "_weights": torch.from_numpy(body["weights"][tips]),  # (4, J)
-            "_added": torch.from_numpy(added),  # (3J,)
-            "_chain": torch.tensor(self.flavour.chain),  # (21,)
-        }
-        for name, tensor in tensors.items():
-            setattr(self, name, tensor.to(device))
+        self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template).to(device)  # (1, J, 3)
+        self._rest_tips = template[:, tips].to(device)  # (1, 4, 3)
+        self._blend = torch.from_numpy(body["posedirs"][tips]).to(device)  # (4, 3, 9(J-1))
+        self._weights = torch.from_numpy(body["weights"][tips]).to(device)  # (4, J)
+        self._added = torch.from_numpy(added).to(device)  # (3J,)
+        self._chain = torch.tensor(self.flavour.chain, device=device)  # (21,)
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:
@@ -58,11 +53,11 @@ class BodyJoints:
 
     def _batch(self, poses: Tensor) -> Tensor:
         frames = len(poses)
-        rotations = batch_rodrigues((poses + self._added).view(-1, 3)).view(frames, -1, 3, 3)
+        rotations = batch_rodrigues((poses + self._added).view(-1, 3)).view(frames, self.flavour.joints, 3, 3)
         joints, transforms = batch_rigid_transform(
             rotations, self._rest_joints.expand(frames, -1, -1), self._parents, dtype=torch.float32
         )
-        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).view(frames, -1)  # (T, 9(J-1))
+        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).flatten(1)  # (T, 9(J-1))
         tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
@@ -70,25 +65,17 @@ class BodyJoints:
 
 
 def read_joints(
-    path: Path, joints_of: BodyJoints, limit: int = MAX_FRAMES + 1, seconds: float | None = None
+    path: Path, joints_of: BodyJoints, limit: int | None = None, seconds: float | None = None
 ) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
-    Raises TakeError as `read_poses`, and when the take is too long or gives joints that are not finite.
+    Raises TakeError as `read_poses`, and when the take gives joints that are not finite.
     """
-    fps, blocks = read_poses(path, min(limit, MAX_FRAMES + 1), joints_of.flavour, seconds)
-    joints = [np.empty((0, NUM_JOINTS, 3), np.float32), *(joints_of(poses) for poses in blocks if len(poses))]
-    joints = np.concatenate(joints)
-    refuse_too_long(len(joints))
+    fps, poses = read_poses(path, limit, joints_of.flavour, seconds)
+    joints = joints_of(poses)
     if not np.isfinite(joints).all():
         raise TakeError("has poses whose joints are not finite: its angles are too large")
     return fps, joints
-
-
-def refuse_too_long(frames: float) -> None:
-    """Raise TakeError when a recording has more than MAX_FRAMES frames at 30 fps."""
-    if frames > MAX_FRAMES:
-        raise TakeError(f"has more than {MAX_FRAMES:,} frames at {FPS} fps: cut it into shorter ones")
 
 
 @contextmanager

@@ -33,10 +33,9 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
     if height < 1e-6:
         raise TakeError("has all joints in one place")
     if not SHORTEST <= height <= TALLEST:
-        better, unit = _fitting_scale(height, scale)
         raise TakeError(
             f"has a body {height:.3g} m tall, expected {SHORTEST} to {TALLEST} m, so its unit is not {scale:g} m: "
-            f"give --scale {better:g}{f' ({unit})' if unit else ''}"
+            f"give --scale {_fitting_scale(height, scale)}"
         )
     standing = _standing_axis(some)
     if standing != "z" and not axis_given:
@@ -59,10 +58,8 @@ def _standing_axis(joints: np.ndarray) -> str:
     return "xyz"[int(mean.argmax())] if mean.max() > STANDING else "z"
 
 
-def _fitting_scale(height: float, scale: float) -> tuple[float, str | None]:
+def _fitting_scale(height: float, scale: float) -> str:
     """The scale that gives a usual height. If a common unit is near, its scale and its name."""
     wanted = scale * USUAL / height
     unit = min(_UNITS, key=lambda candidate: abs(math.log(candidate / wanted)))
-    if abs(math.log(unit / wanted)) < math.log(1.4):
-        return unit, _UNITS[unit]
-    return float(f"{wanted:.3g}"), None
+    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{float(f'{wanted:.3g}'):g}"

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from prepare.formats.errors import TakeError
-from utils.config import parse_yaml
+from prepare.formats.files import read_text
 from utils.errors import UserError, nearest, shown
-from utils.regular import regular_file
 from utils.skeleton import JOINT_NAMES
+from utils.yaml_text import parse_yaml
 
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
 MAX_SHARE = 10.0  # largest `share` of a line, in either direction
@@ -69,14 +69,10 @@ class JointMap:
 
 def read_map(path: Path) -> JointMap:
     """Read a joint map. Raises UserError for the first error in it."""
-    try:
-        regular_file(path)
-        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
-        raise UserError(f"{path}: cannot be read as a joint map ({reason})") from None
+    expected = "a joint map: one line for each of the 25 joints, as in config/joint_maps/cmu.yaml"
+    content = parse_yaml(read_text(path, expected), str(path))
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected one line for each of the 25 joints, as in config/joint_maps/cmu.yaml")
+        raise UserError(f"{path}: is {shown(content)}; expected {expected}")
     for key in content:
         if key not in JOINT_NAMES:
             raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(str(key)[:100], list(JOINT_NAMES))}")

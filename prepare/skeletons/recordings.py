@@ -8,33 +8,36 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.amass import resample_indices
 from prepare.formats.body_model import load_body
-from prepare.formats.bvh import read_bvh
-from prepare.formats.errors import MAX_RATE, MIN_RATE, TakeError
+from prepare.formats.bvh import forward, read_bvh
+from prepare.formats.errors import TakeError
 from prepare.formats.files import SUFFIXES, walk
-from prepare.formats.npz import Header, NpzFile, finite_float32, open_npz, pick_rows, read_npy
+from prepare.formats.frames import check_length, interpolate, resample_indices
+from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
-from prepare.skeletons.body_joints import BodyJoints, read_joints, refuse_too_long
+from prepare.options import ReadOptions
+from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
-from prepare.skeletons.options import AXIS_ROTATIONS, ReadOptions
 from utils.errors import UserError
 from utils.regular import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.text import printable_bytes
 
-BLOCK_FRAMES = 4096
-ARRAY_JOINTS = (NUM_JOINTS, *ARRAY_NAMES)  # numbers of joints in an array that need no --joint-map
+BVH_FRAMES = 1024  # at a time, because the matrices of all joints need much memory
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS
+# From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
+AXIS_ROTATIONS = {
+    "z": np.eye(3),
+    "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
+}
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,12 @@ def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
 
 
 def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
-    with open_npz(path) as file:
-        if "poses" not in file.names:
-            name = _joints_name(file)
-            header = file.header(name)
-            _check_joints(header, options)
-            stored = file.number("fps") if "fps" in file.names else None
-            wanted, fps = _wanted_frames(header.shape[0], options.fps or stored)
-            blocks = pick_rows(file.row_blocks(name), wanted)
-            return [_person(_mapped(blocks, header.shape[1], options), fps, options)]
+    arrays, names = read_npz(path, ("joints", "fps"))
+    if "poses" not in names:
+        if "joints" not in arrays:
+            raise TakeError(f"has no array called joints or poses, only {', '.join(names[:8]) or 'nothing'}")
+        fps = single_number(arrays["fps"], "fps") if "fps" in arrays else None
+        return [Person(1, _of_array(arrays["joints"], options.fps or fps, options))]
     try:
         joints_of = body_joints(options.body, options.hands)
     except UserError as error:
@@ -114,99 +114,66 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
 
 
 def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
-    array = read_npy(path)
-    _check_joints(array, options)
-    wanted, fps = _wanted_frames(len(array), options.fps)
-    blocks = (array[wanted[start : start + BLOCK_FRAMES]] for start in range(0, len(wanted), BLOCK_FRAMES))
-    return [_person(_mapped(blocks, array.shape[1], options), fps, options)]
+    return [Person(1, _of_array(read_npy(path), options.fps, options))]
 
 
-def _mapped(blocks: Iterable[np.ndarray], joints: int, options: ReadOptions) -> Iterable[np.ndarray]:
-    """The 25 joints (T, 25, 3) from blocks of an array (T, J, 3)."""
-    if joints == NUM_JOINTS:
-        return blocks
-    weights = array_weights(joints, options.joint_map)
-    return (np.einsum("vj,tjc->tvc", weights, block) for block in blocks)
+def _of_array(array: np.ndarray, fps: float | None, options: ReadOptions) -> np.ndarray:
+    """The 25 joints (T, 25, 3) at 30 fps of an array (T, J, 3)."""
+    known = (NUM_JOINTS, *ARRAY_NAMES)  # numbers of joints that need no --joint-map
+    is_motion = array.ndim == 3 and array.shape[2] == 3 and array.dtype.kind in "fiu"
+    if not is_motion or not (array.shape[1] in known or options.joint_map):
+        others = ", ".join(map(str, ARRAY_NAMES))
+        raise TakeError(
+            f"has an array of shape {array.shape} and type {array.dtype}, expected numbers (T, {NUM_JOINTS}, 3): "
+            f"frames, joints of utils/skeleton.py, x y z; or SMPL's {others} joints; give --joint-map for others"
+        )
+    wanted = _wanted_frames(len(array), fps)
+    joints = array[wanted]
+    if array.shape[1] != NUM_JOINTS:
+        joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), joints)
+    return _of_person(joints, fps, options)
 
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     bvh = read_bvh(path)
     weights = (options.joint_map or choose_map(bvh.names)).matrix(bvh.names)
-    if options.fps is None and bvh.fps is None:
-        raise TakeError("has a frame time that is not plausible: give its frames per second by --fps")
-    wanted, fps = _wanted_frames(bvh.frames, options.fps or bvh.fps)
-    blocks = (np.einsum("vj,tjc->tvc", weights, block) for block in bvh.positions(wanted))
-    return [_person(blocks, fps, options, up="y", unit=0.01)]
+    fps = options.fps or bvh.fps
+    values = bvh.values(_wanted_frames(bvh.frames, fps))
+    blocks = [values[start : start + BVH_FRAMES] for start in range(0, len(values), BVH_FRAMES)]
+    joints = np.concatenate([np.einsum("vj,tjc->tvc", weights, forward(bvh.nodes, block)) for block in blocks])
+    return [Person(1, _of_person(joints, fps, options, up="y", unit=0.01))]
 
 
 def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
     fps = options.fps or NTU_FPS
     people = []
     for number, (first, joints) in enumerate(read_ntu(path), start=1):
-        wanted, rate = _wanted_frames(len(joints), fps)
-        person = _person([joints[wanted]], rate, options, up="y")
-        people.append(replace(person, number=number, first=round(first * FPS / fps)))
+        joints = _of_person(joints[_wanted_frames(len(joints), fps)], fps, options, up="y")
+        people.append(Person(number, joints, round(first * FPS / fps)))
     return people
 
 
 _READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton": _read_skeleton}
 
 
-def _person(blocks: Iterable[np.ndarray], fps: float, options: ReadOptions, up: str = "z", unit: float = 1.0) -> Person:
-    """A person from blocks of joints (T, 25, 3) at `fps` ≤ 30. `up` and `unit` (metres) are the format's usual ones."""
-    scale, axis = options.scale or unit, options.up or up
-    transform = scale * AXIS_ROTATIONS[axis].T
-    with np.errstate(over="ignore", invalid="ignore"):  # finite_float32 refuses joints that become infinite
-        joints = [finite_float32(np.asarray(block, np.float64) @ transform, "joints") for block in blocks]
-    joints = np.concatenate(joints)
-    check_person(joints, scale, axis, axis_given=options.up is not None)
-    return Person(1, _interpolated(joints, fps) if fps < FPS else joints)
-
-
-def _wanted_frames(frames: int, fps: float | None) -> tuple[np.ndarray, float]:
-    """Indices of the frames to read from a recording at `fps`, and their rate: 30, or `fps` if it is lower."""
+def _wanted_frames(frames: int, fps: float | None) -> np.ndarray:
+    """Indices of the frames to read from a recording at `fps`: those that make 30 a second, or all if it is slower."""
     if fps is None:
-        raise TakeError("does not say its frames per second: give them by --fps")
-    if not MIN_RATE <= fps <= MAX_RATE:
-        raise TakeError(f"has {fps:g} frames per second, not between {MIN_RATE:g} and {MAX_RATE:g}")
-    if frames == 0:
-        raise TakeError("has no frame")
-    refuse_too_long(frames * FPS / fps)
-    return (np.arange(frames), fps) if fps < FPS else (resample_indices(frames, fps), FPS)
+        raise TakeError("has no plausible frames per second: give them by --fps")
+    check_length(frames, fps)
+    return np.arange(frames) if fps < FPS else resample_indices(frames, fps)
 
 
-def _interpolated(joints: np.ndarray, fps: float) -> np.ndarray:
-    """Joints (T, 25, 3) at `fps` < 30, interpolated linearly to 30 fps."""
-    position = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS
-    before = np.minimum(position.astype(np.int64), len(joints) - 1)
-    after = np.minimum(before + 1, len(joints) - 1)
-    weight = (position - before).astype(np.float32)[:, None, None]
-    return (1 - weight) * joints[before] + weight * joints[after]
+def _of_person(joints: np.ndarray, fps: float, options: ReadOptions, up: str = "z", unit: float = 1.0) -> np.ndarray:
+    """Joints (T, 25, 3) float32 metres at 30 fps, z up, from the wanted frames of a file at `fps`.
 
-
-def _joints_name(file: NpzFile) -> str:
-    """Name of the array of joints: `joints`, or the only array of that shape."""
-    if "joints" in file.names:
-        return "joints"
-    fitting = []
-    for name in file.names:
-        with suppress(TakeError):  # arrays besides the joints may be unreadable
-            if file.header(name).shape[1:] in [(joints, 3) for joints in ARRAY_JOINTS]:
-                fitting.append(name)
-    if len(fitting) != 1:
-        raise TakeError(
-            f"has {len(fitting) or 'no'} arrays of shape (T, {NUM_JOINTS}, 3) and none called joints or poses, only "
-            f"{', '.join(file.names[:8]) or 'nothing'}"
-        )
-    return fitting[0]
-
-
-def _check_joints(array: Header | np.ndarray, options: ReadOptions) -> None:
-    shape = array.shape
-    known = len(shape) == 3 and shape[2] == 3 and shape[1] and (shape[1] in ARRAY_JOINTS or options.joint_map)
-    if not known or array.dtype.kind not in "fiu":
-        others = ", ".join(map(str, ARRAY_NAMES))
-        raise TakeError(
-            f"has an array of shape {shape} and type {array.dtype}, expected numbers (T, {NUM_JOINTS}, 3): frames, "
-            f"joints of utils/skeleton.py, x y z; or SMPL's {others} joints; give --joint-map for others"
-        )
+    `up` and `unit` (metres) are the format's usual ones.
+    """
+    scale, axis = options.scale or unit, options.up or up
+    with np.errstate(over="ignore", invalid="ignore"):  # finite_float32 refuses joints that become infinite
+        joints = finite_float32(joints.astype(np.float64) @ (scale * AXIS_ROTATIONS[axis].T), "joints")
+    check_person(joints, scale, axis, axis_given=options.up is not None)
+    if fps >= FPS:
+        return joints
+    times = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS
+    return interpolate(joints, np.arange(len(joints)), times)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from prepare.skeletons.options import STORES
+from prepare.options import STORES
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")

@@ -8,7 +8,7 @@ from pathlib import Path
 from prepare.formats.amass import download_name
 from prepare.formats.babel import Annotation
 from prepare.formats.flavours import AMASS_PAGE, Flavour
-from prepare.skeletons.options import STORES
+from prepare.options import STORES
 from utils.store import SkeletonStore
 from utils.text import printable
 

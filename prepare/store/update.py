@@ -43,7 +43,6 @@ def update_store(
     places: dict[str, str],
     workers: int,
     wanted: set[str] | None = None,
-    problems: dict[str, str] | None = None,
 ) -> tuple[SkeletonStore, dict[str, str]]:
     """Bring a store in the folder `out` up to date. Clips in the store stay in it.
 
@@ -53,7 +52,6 @@ def update_store(
         clips: all that are annotated; the store keeps their order.
         places: file below `takes.folder` of each clip's take, by clip id.
         wanted: ids of clips; None: all that have a take.
-        problems: why a clip has no take, by clip id, where the reason is not that its file is missing.
 
     Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
     """
@@ -73,7 +71,7 @@ def update_store(
     computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
-    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places} | (problems or {})
+    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places}
     there = {clip.sid for clip in made}
     left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
     if not made:

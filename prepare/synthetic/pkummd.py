@@ -28,7 +28,7 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.body_model import load_body
 from prepare.skeletons.body_joints import BodyJoints
-from prepare.skeletons.options import AXIS_ROTATIONS
+from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import Plan, perform, plan_clip
 from utils.errors import UserError, run_command

@@ -91,8 +91,7 @@ def test_a_stored_clip_is_its_take_at_30_fps(synthetic: Path, tmp_path: Path) ->
     for sid in [*split.clip_ids("train")[:3], *split.clip_ids("val")[:2]]:
         clip = split.store.clips[sid]
         index = AmassIndex(synthetic / "amass")
-        _, blocks = read_poses(synthetic / "amass" / index.find(clip.feat_p))
-        whole = joints(np.concatenate(list(blocks)))
+        whole = joints(read_poses(synthetic / "amass" / index.find(clip.feat_p))[1])
         assert clip.frames == min(int(30 * clip.duration + 1e-6), len(whole))
         assert np.allclose(split.store.joints(sid), whole[: clip.frames], atol=1e-5)
         assert len(split.labels(sid)) == len(split.annotated(sid)) == clip.frames
@@ -197,7 +196,7 @@ def test_a_store_is_of_one_flavour_and_names_the_missing_download(
     smplh = prepare(data, tmp_path / "out", limit=3).store
     with pytest.raises(UserError) as caught:
         prepare(data, tmp_path / "none", body=body, limit=3)
-    said = "is a take of SMPL-H, and the body is SMPL-X: download 'SMPL-X G' from https://amass.is.tue.mpg.de, or give"
+    said = "has poses (T, 156) of type float32, those of SMPL-X are (T, 165) floats: download 'SMPL-X G'"
     assert str(caught.value).count(said) == 1  # once for all takes
     sids = list(smplh.clips)
     for sid in sids[1:]:  # beside the takes of SMPL-H, which have the exact name; the first has no twin
@@ -313,17 +312,17 @@ def test_names_in_the_labels_never_leave_the_folder(data: Path, tmp_path: Path, 
     assert {file for file in tmp_path.rglob("*") if "out" not in file.parts} == inside
     for sid in sids[1:3]:
         assert sid not in store.clips
-        assert "no path below the AMASS folder" in store.manifest.left_out[sid]
-    assert "unusable: KIT/\N{REPLACEMENT CHARACTER}/\N{REPLACEMENT CHARACTER}[31m.npz has a" in capsys.readouterr().out
+        assert store.manifest.left_out[sid] == "missing"
+    assert "\x1b" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--amass", "nowhere"], "the AMASS folder nowhere does not exist"),
+        (["--amass", "nowhere"], "nowhere holds no AMASS take"),
         (["--amass", "EMPTY"], "holds no AMASS take (.npz): download 'SMPL+H G'"),
-        (["--babel", "EMPTY"], "train.json cannot be read"),
-        (["--body", "nowhere.pkl"], "the body model nowhere.pkl does not exist"),
+        (["--babel", "EMPTY"], "train.json: cannot be read"),
+        (["--body", "nowhere.pkl"], "nowhere.pkl: cannot be read (No such file or directory); expected a body model"),
         (["--actions", "ACTIONS", "--name", "mine"], "no clip has the action 'wakl'; did you mean 'walk'"),
         (["--actions", "ACTIONS", "--name", "../mine"], "--name '../mine' is not a plain name"),
         (["--actions", "ACTIONS", "--name", "split1"], "is the split of the paper with walk, stand, turn, jump"),

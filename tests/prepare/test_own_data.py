@@ -13,7 +13,7 @@ import train
 from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from prepare import own_data
-from prepare.skeletons.options import ReadOptions
+from prepare.options import ReadOptions
 from utils import config
 from utils.errors import UserError
 from utils.store import Split

@@ -15,7 +15,7 @@ import pytest
 
 from prepare import own_data, public_benchmark
 from prepare.formats.bvh import read_bvh
-from prepare.skeletons.options import ReadOptions
+from prepare.options import ReadOptions
 from prepare.skeletons.stitch import CHANNELS
 from utils.errors import UserError
 from utils.store import Split

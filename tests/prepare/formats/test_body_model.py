@@ -150,9 +150,7 @@ def test_a_function_in_a_pickle_is_named_and_not_run(
 ) -> None:
     payload = path.with_name("payload.npy")
     content = {"v_template": Call(function, tuple(argument.format(payload) for argument in arguments))}
-    with pytest.raises(
-        UserError, match=rf"SMPLH_male\.pkl: asks for {name}, which is no part .* Nothing of it was run"
-    ):
+    with pytest.raises(UserError, match=rf"SMPLH_male\.pkl: asks for {name}, which was not run; expected a body model"):
         read(path, content, protocol)
     assert not payload.exists()
 
@@ -167,7 +165,7 @@ def test_a_function_in_a_pickle_is_named_and_not_run(
     ],
 )
 def test_objects_that_no_body_has_are_refused(path: Path, code: bytes) -> None:
-    with pytest.raises(UserError, match="asks for .* which is no part of a body model|holds a .*, not a body model"):
+    with pytest.raises(UserError, match="asks for .* which was not run|has no 'kintree_table'"):
         read(path, code)
 
 
@@ -212,9 +210,9 @@ def test_a_sparse_regressor_without_entries_is_refused(path: Path, light: Struct
         read(path, {**light, "J_regressor": sparse})
 
 
-@pytest.mark.parametrize(("joints", "name"), [(24, "SMPL"), (16, "MANO")])
-def test_other_body_models_are_named(path: Path, capsys: pytest.CaptureFixture, joints: int, name: str) -> None:
-    with pytest.raises(UserError, match=rf"shape \(2, {joints}\) \(it looks like {name}\); SMPL-H .* has \(2, 52\)"):
+@pytest.mark.parametrize("joints", [24, 16])  # of SMPL and MANO
+def test_other_body_models_are_refused(path: Path, capsys: pytest.CaptureFixture, joints: int) -> None:
+    with pytest.raises(UserError, match=rf"shape \(2, {joints}\); SMPL-H .* has \(2, 52\)"):
         read(path, {"v_template": np.zeros((778, 3)), "kintree_table": np.zeros((2, joints), np.uint32)})
     assert capsys.readouterr().out == ""
 
@@ -232,21 +230,21 @@ def test_other_body_models_are_named(path: Path, capsys: pytest.CaptureFixture, 
 def test_the_error_names_what_is_wrong_with_a_body(
     path: Path, light: Structure, changes: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"SMPLH_male\.pkl has .*{said}"):
+    with pytest.raises(UserError, match=rf"SMPLH_male\.pkl: has .*{said}"):
         read(path, {**light, **changes})
 
 
 @pytest.mark.parametrize("name", ["v_template", "posedirs", "J_regressor", "weights", "kintree_table"])
 def test_a_missing_array_is_named(structure: Structure, name: str) -> None:
-    with pytest.raises(UserError, match=f"mine has no '{name}': it is no SMPL-H body model"):
+    with pytest.raises(UserError, match=f"mine: has no '{name}'; expected a body model"):
         check_body({key: values for key, values in structure.items() if key != name}, "mine")
 
 
 def test_a_file_that_is_no_body_gives_one_message(path: Path, light: Structure) -> None:
-    with pytest.raises(UserError, match=r"SMPLH_male\.pkl does not exist: download it .*human_model/README\.md"):
+    with pytest.raises(UserError, match=r"SMPLH_male\.pkl: cannot be read \(No such file.*human_model/README\.md"):
         read_body(path)
     for content in (b"", b"no pickle", *(pickle.dumps(light, 4)[:size] for size in (50, 10**6, -1)), [1]):
-        with pytest.raises(UserError, match=r"SMPLH_male\.pkl:? (is not a whole pickle|holds a list, not a body)"):
+        with pytest.raises(UserError, match=r"SMPLH_male\.pkl: (is not a whole pickle|has no 'kintree_table')"):
             read(path, content)
     for name, said in (("body.npz", r"is not a whole \.npz file"), ("body.txt", "is neither .pkl nor .npz")):
         path.with_name(name).write_bytes(b"no body")
@@ -262,7 +260,7 @@ def test_only_regular_files_are_read(tmp_path: Path, name: str) -> None:
         (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
     ):
         make(tmp_path / name)
-        with pytest.raises(UserError, match=rf"^the body model .*{name} cannot be read \({said}\)"):
+        with pytest.raises(UserError, match=rf"{name}: cannot be read \({said}\); expected a body model"):
             read_body(tmp_path / name)
         (tmp_path / name).unlink()
 
@@ -275,8 +273,6 @@ def test_a_body_is_loaded_from_the_first_known_file_of_a_folder_or_by_the_word_s
     np.savez(tmp_path / "male" / "model.npz", **structure)
     np.savez(tmp_path / "model.npz", **{**structure, "v_template": structure["v_template"] + 1})
     assert holds(load_body(str(tmp_path)), structure)
-    with pytest.raises(UserError, match=r"nothing/SMPLH_male\.pkl does not exist"):
+    with pytest.raises(UserError, match=r"nothing/SMPLH_male\.pkl: cannot be read"):
         (tmp_path / "nothing").mkdir()
         load_body(str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match="--body stand-in has a new name: --body synthetic"):
-        load_body("stand-in")

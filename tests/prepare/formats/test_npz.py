@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from prepare.formats import npz
 from prepare.formats.errors import TakeError
-from prepare.formats.npz import open_npz
+from prepare.formats.npz import read_npz
 
 MIB = 1 << 20
 
@@ -43,15 +43,8 @@ def packed(path: Path, content: bytes, compression: int = zipfile.ZIP_STORED, **
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    with open_npz(path) as file:
-        return {name: file.array(name) for name in file.names}
-
-
-def read_both_ways(path: Path) -> None:
-    with open_npz(path) as file:
-        for name in file.names:
-            file.array(name)
-            list(file.row_blocks(name))
+    _, names = read_npz(path, ())
+    return read_npz(path, names)[0]
 
 
 @contextmanager
@@ -86,21 +79,6 @@ def test_arrays_equal_those_that_numpy_reads(tmp_path: Path, save: Any) -> None:
         assert np.array_equal(values, content[name]), name
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("shape", [(1, 7), (13, 7), (26, 7), (29, 7), (0, 7), (9, 2, 3), (20,), (5, 0), ()])
-def test_blocks_of_rows_make_up_the_array(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], order: str
-) -> None:
-    monkeypatch.setattr(npz, "BLOCK_BYTES", 13 * 7 * 8)
-    values = np.random.default_rng(0).normal(size=shape).copy(order=order)
-    np.savez(tmp_path / "x.npz", x=values)
-    with open_npz(tmp_path / "x.npz") as file:
-        blocks = list(file.row_blocks("x"))
-    if order == "C" and shape == (29, 7):
-        assert [len(block) for block in blocks] == [13, 13, 3]
-    assert np.array_equal(np.concatenate(blocks) if shape and blocks else np.reshape(blocks, shape), values)
-
-
 class Hostile:
     """Touches a file when it is unpickled."""
 
@@ -113,10 +91,10 @@ class Hostile:
 
 def test_pickled_objects_are_refused_and_not_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.array([Hostile(tmp_path / "payload")], object))
-    with pytest.raises(TakeError, match="'x' holds pickled Python objects, which are not read"):
+    with pytest.raises(TakeError, match="'x' is not a whole array of numbers or text .it is of type object"):
         read(tmp_path / "x.npz")
     packed(tmp_path / "x.npz", header(claim("(1,)", "[('a', 'O')]")) + bytes(8))
-    with pytest.raises(TakeError, match="'x' holds pickled Python objects"):
+    with pytest.raises(TakeError, match=r"'x' is not a whole array .*'O'"):
         read(tmp_path / "x.npz")
     assert not (tmp_path / "payload").exists()
 
@@ -125,39 +103,33 @@ def test_an_array_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -> None
     start, size = header(claim("(1000000000, 156)")), 1000000000 * 156 * 8
     for lies in ({}, {"file_size": size}, {"file_size": size, "compress_size": size}):
         packed(tmp_path / "x.npz", start + bytes(1000), **lies)
-        with memory_below(MIB), pytest.raises(TakeError, match="'x' claims more than 2 GiB|it ends early"):
-            read_both_ways(tmp_path / "x.npz")
+        with memory_below(MIB), pytest.raises(TakeError, match="'x' is not a whole array|'x' claims|it ends early"):
+            read(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_array_larger_than_its_archive_can_hold_is_refused(tmp_path: Path, compression: int) -> None:
     start = header(claim("(1000000, 156)"))
     packed(tmp_path / "x.npz", start, compression)
-    with pytest.raises(TakeError, match=r"'x' claims shape \(1000000, 156\) of float64, but has \d+ bytes"):
-        read_both_ways(tmp_path / "x.npz")
+    with pytest.raises(TakeError, match=r"'x' is not a whole array .*reshape"):
+        read(tmp_path / "x.npz")
     packed(tmp_path / "x.npz", start, compression, file_size=len(start) + 1000000 * 156 * 8)
-    with memory_below(MIB), pytest.raises(TakeError, match=r"claims \d+ bytes, which a file of \d+ cannot hold"):
-        read_both_ways(tmp_path / "x.npz")
+    with memory_below(MIB), pytest.raises(TakeError, match=r"'x' is not a whole array .*reshape|it ends early"):
+        read(tmp_path / "x.npz")
 
 
 def test_an_array_that_ends_early_is_refused(tmp_path: Path) -> None:
     start, noise = header(claim("(2000,)")), np.random.default_rng(0).bytes(9000)
     packed(tmp_path / "x.npz", start + noise, zipfile.ZIP_DEFLATED, file_size=len(start) + 16000)
-    with pytest.raises(TakeError, match="not a whole .*expected 16000 bytes got 9000"):
+    with pytest.raises(TakeError, match=r"'x' is not a whole array .*size 1125 into shape \(2000,\)"):
         read(tmp_path / "x.npz")
 
 
-def test_a_zip_bomb_costs_no_more_memory_than_a_block(tmp_path: Path) -> None:
-    content = header(claim("(40, 1048576)", "'|u1'")) + bytes(40 * MIB)
-    packed(tmp_path / "x.npz", content, zipfile.ZIP_DEFLATED)
+def test_a_zip_bomb_costs_no_more_memory_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed(tmp_path / "x.npz", header(claim("(40, 1048576)", "'|u1'")) + bytes(40 * MIB), zipfile.ZIP_DEFLATED)
     assert (tmp_path / "x.npz").stat().st_size < MIB / 10
-    with memory_below(4 * npz.BLOCK_BYTES), open_npz(tmp_path / "x.npz") as file:
-        assert sum(len(block) for block in file.row_blocks("x")) == 40
-
-
-def test_a_huge_header_costs_no_memory(tmp_path: Path) -> None:
-    packed(tmp_path / "x.npz", header(claim("(1,)") + " " * 40 * MIB, version=2), zipfile.ZIP_DEFLATED)
-    with memory_below(MIB), pytest.raises(TakeError, match="'x' is not a numpy array"):
+    monkeypatch.setattr(npz, "MAX_ARRAY_BYTES", 4 * MIB)
+    with memory_below(17 * MIB), pytest.raises(TakeError, match="'x' has more than"):
         read(tmp_path / "x.npz")
 
 
@@ -189,13 +161,13 @@ def test_a_false_or_damaged_header_is_refused(tmp_path: Path, text: str, version
     for size in (0, 16, 32):
         packed(tmp_path / "x.npz", header(text, version) + bytes(size))
         with pytest.raises(TakeError, match="'x' "):
-            read_both_ways(tmp_path / "x.npz")
+            read(tmp_path / "x.npz")
 
 
 def test_a_member_that_is_no_array_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TakeError, match=r"'x' is not a numpy array \(.*magic"):
+    with pytest.raises(TakeError, match=r"'x' is not a whole array .*magic"):
         read(packed(tmp_path / "x.npz", b"not numpy's magic"))
-    with pytest.raises(TakeError, match=r"\(version \(9, 0\)"):
+    with pytest.raises(TakeError, match=r"\(9, 0\)"):
         read(packed(tmp_path / "x.npz", header(claim("(1,)"), version=9)))
 
 
@@ -234,7 +206,7 @@ def test_a_file_cut_off_anywhere_is_refused(good: tuple[Path, bytes]) -> None:
     for size in range(0, len(content), 7):
         path.write_bytes(content[:size])
         with pytest.raises(TakeError):
-            read_both_ways(path)
+            read(path)
 
 
 @settings(max_examples=150, deadline=None)
@@ -248,6 +220,6 @@ def test_damage_anywhere_gives_arrays_or_a_take_error(
         damaged[int(place * len(content))] = value
     path.write_bytes(damaged)
     try:
-        read_both_ways(path)
+        read(path)
     except TakeError as error:
         assert str(error)

@@ -138,8 +138,9 @@ def test_the_list_of_actions_has_51_names_and_may_be_replaced(tmp_path: Path) ->
     two = [number for number, name in enumerate(names, start=1) if "other" in name or name == "handshaking"]
     assert two == [12, 14, 16, 18, 21, 24, 26, 27]
     own = tmp_path / "own.json"
-    own.write_text('{2: "b", 1: "a"}')
-    assert read_actions(own) == ["a", "b"]
+    for text in ('{2: "b", 1: "a"}', '{"2": "b", "1": "a"}'):  # YAML and JSON
+        own.write_text(text)
+        assert read_actions(own) == ["a", "b"]
     for text in ("{1: a, 3: b}", "{1: a, 2: a}", "[a, b]", "{1: 2}", "{}"):
         own.write_text(text)
         with pytest.raises(UserError, match=r"own\.json: .*expected the names of the actions 1, 2, 3"):

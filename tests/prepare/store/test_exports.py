@@ -16,7 +16,7 @@ import torch
 from feeders.dataset import network_input
 from model.localizer import Localizer
 from prepare import own_data
-from prepare.skeletons.options import ReadOptions
+from prepare.options import ReadOptions
 from prepare.store import interchange
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl
 from utils import config

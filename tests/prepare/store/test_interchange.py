@@ -102,7 +102,7 @@ def test_a_state_that_numpy_cannot_survive_is_one_message(tmp_path: Path) -> Non
 
 
 def test_code_in_a_pickle_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.pkl: asks for pathlib\S*, which is no part of a released split"):
+    with pytest.raises(UserError, match=r"train\.pkl: asks for pathlib\S*, which was not run; expected a released"):
         imported(tmp_path, released(clip(sid=Hostile(tmp_path / "payload"))))
     assert not (tmp_path / "payload").exists()
 

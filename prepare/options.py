@@ -1,4 +1,4 @@
-"""The options that commands share: how recordings are read, and where splits are written."""
+"""The options that several commands share: how recordings are read, and where splits are written."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from prepare.formats.errors import MAX_RATE, MIN_RATE
 from prepare.formats.flavours import HANDS
+from prepare.formats.frames import MAX_RATE, MIN_RATE
 from prepare.skeletons.joint_map import JointMap, read_map
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BODY = ROOT / "human_model"
 STORES = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
-# From a file's axes to z up, by the file's upward axis. All are rotations, so left and right are kept.
-AXIS_ROTATIONS = {
-    "z": np.eye(3),
-    "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
-    "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
-}
 LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}  # lowest and highest value of an option
 LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf))
 
@@ -50,14 +42,20 @@ class ReadOptions:
         return cls(body, args.fps, args.up, args.scale, joint_map, args.person, hands)
 
 
-def add_read_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a command's parser."""
+def add_body_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for AMASS takes to a command's parser."""
     add = parser.add_argument
     body = "for AMASS takes: SMPL-H or SMPL-X model (.pkl, .npz), folder with one, or synthetic (default: human_model)"
     add("--body", metavar="FILE", help=body)
     hands = "hand poses of AMASS takes: as-is, or released, which adds the mean hand pose as the released code does"
     default = "default: as-is; in prediction: as in the data of the training"
     add("--hands", metavar="NAME", choices=HANDS, help=f"{hands} ({default})")
+
+
+def add_read_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `ReadOptions` to a command's parser."""
+    add_body_options(parser)
+    add = parser.add_argument
     add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
     add("--up", choices=("x", "y", "z"), help="axis that points up (default: y in .bvh and .skeleton, z in arrays)")
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
