@@ -1,4 +1,4 @@
-"""The .npy files of prepared data. Each has a digest of its content in its name, which is verified when it is opened."""
+"""The .npy files of prepared data. Each has a digest of its content in its name; opening verifies it."""
 
 from __future__ import annotations
 

@@ -97,7 +97,10 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("data.root=''", "data.root is '': String should have at least 1 character"),
         ("data.holdout=1.0", "data.holdout is 1.0, expected less than 1"),
         ("model.width=4096", "model.width is 4096, expected less than or equal to 1024"),
-        ("model.temperatures=[2.0,2.0]", "model.temperatures: expected different numbers in rising order, found [2.0, 2.0]"),
+        (
+            "model.temperatures=[2.0,2.0]",
+            "model.temperatures: expected different numbers in rising order, found [2.0, 2.0]",
+        ),
         ("model.temperatures=[0.0]", "model.temperatures.0 is 0.0, expected greater than 0"),
         ("eval.tious=[0.0,0.5]", "eval.tious.0 is 0.0, expected greater than 0"),
         ("eval.tious=[0.5,.nan]", "eval.tious.1 is nan, expected less than or equal to 1"),
