@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
-from utils.errors import UserError, nearest, problem_text, shown
+from utils.errors import UserError, first_problem, nearest, shown
 from utils.manifest import StrictModel
 from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
 MOST = 1_000_000  # larger numbers are most likely typing errors
-PROBLEMS_SHOWN = 12
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -164,12 +163,11 @@ def from_dict(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        source, problems = source or {}, error.errors()[:PROBLEMS_SHOWN]
-        keys = [".".join(map(str, problem["loc"][:2])) for problem in problems]
-        lines = [f"{source.get(key, origin)}: {problem_text(p)}" for key, p in zip(keys, problems, strict=True)]
-        if any(problem["type"] in ("missing", "extra_forbidden") for problem in problems):
-            lines.append("These settings were written by another version of this project")
-        raise UserError("\n       ".join(lines)) from None
+        problem = error.errors()[0]
+        where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
+        other = problem["type"] in ("missing", "extra_forbidden")
+        hint = ". These settings were written by another version of this project" if other else ""
+        raise UserError(f"{where}: {first_problem(error)}{hint}") from None
 
 
 def to_yaml(settings: Settings) -> str:

@@ -77,11 +77,7 @@ def shown(value: Any) -> str:
 
 def first_problem(error: ValidationError) -> str:
     """The first problem in a pydantic error, such as "clips.0.fps is nan, expected a finite number"."""
-    return problem_text(error.errors(include_url=False, include_context=False)[0])
-
-
-def problem_text(problem: dict[str, Any]) -> str:
-    """One entry of a pydantic error's `errors()` as text."""
+    problem = error.errors(include_url=False, include_context=False)[0]
     place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     if problem["type"] == "value_error":

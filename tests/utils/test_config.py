@@ -180,13 +180,11 @@ def test_no_setting_takes_what_it_cannot_be(key: str) -> None:
             config.from_dict(with_value(key, value), origin="x.pt")
 
 
-def test_every_mistake_is_named_at_once_but_not_a_thousand() -> None:
-    message = refusal([], ["train.epochs=0", "model.width=3"])
-    assert "--set train.epochs=0: train.epochs is 0" in message
-    assert "--set model.width=3: model.width is 3" in message
+def test_the_first_of_a_thousand_mistakes_is_named() -> None:
+    assert "--set train.epochs=0: train.epochs is 0" in refusal([], ["train.epochs=0", "data.scale=0.1"])
     with pytest.raises(UserError) as caught:
-        config.from_dict(dict.fromkeys(range(1000), 1), origin="x.pt")
-    assert str(caught.value).count("x.pt: ") == 12
+        config.from_dict(dict.fromkeys(map(str, range(1000)), 1), origin="x.pt")
+    assert str(caught.value).count("x.pt: ") == 1
 
 
 def test_a_pseudo_label_start_beyond_the_last_epoch_means_never() -> None:
