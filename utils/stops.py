@@ -6,6 +6,8 @@ import os
 import shlex
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 from utils import distributed
 from utils.device import is_out_of_memory
 from utils.errors import UserError, reason
+
+PATIENCE = 5  # seconds from a signal until the process is stopped by force
 
 
 def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) -> int:
@@ -59,15 +63,33 @@ def _ended_by_signals(folder: Path) -> Iterator[None]:
 
     def stop(*_: Any) -> None:
         if distributed.report_failure():  # otherwise torchrun stops this rank because another one failed
-            # Not by sys.stderr, which may be in use by the code that the signal interrupted
-            os.write(2, f"\nstopped; {_how_to_continue(folder)}\n".encode())
+            _say_stopped(folder)
         os._exit(130)
 
     handler = stop if distributed.is_main() else signal.SIG_DFL
     before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    if distributed.is_main() and distributed.size() > 1:
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write)
+        threading.Thread(target=_stop_hanging, args=(read, folder), daemon=True).start()
     try:
         yield
     finally:
         if distributed.is_main():
             for number, previous in before.items():
                 signal.signal(number, previous)
+
+
+def _stop_hanging(signals: int, folder: Path) -> None:
+    """End the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
+    while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
+        pass
+    time.sleep(PATIENCE)
+    _say_stopped(folder)
+    os._exit(130)
+
+
+def _say_stopped(folder: Path) -> None:
+    """Print the message. It does not use sys.stderr, which may be in use by the code that the signal interrupted."""
+    os.write(2, f"\nstopped; {_how_to_continue(folder)}\n".encode())

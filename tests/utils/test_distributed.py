@@ -143,6 +143,17 @@ def test_a_rank_that_does_not_answer_ends_the_run_after_the_time_limit(data: Pat
 
 
 @pytest.mark.slow
+def test_a_main_rank_that_waits_for_another_one_says_how_to_go_on_when_it_is_told_to_stop(data: Path) -> None:
+    started = start(on_ranks(2, *arguments(data, data / "run", "train.epochs=500")))
+    wait_until(lambda: (data / "run" / "last.pt").exists(), started)
+    stop_rank(started, 1)
+    time.sleep(2)  # until the main rank waits in an exchange
+    started.send_signal(signal.SIGTERM)
+    said = started.communicate(timeout=90)[1]
+    assert said.count("stopped; every finished epoch is kept. Go on with: torchrun --nproc_per_node 2 ") == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "said"),
     [
