@@ -82,7 +82,7 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    args.hands = args.hands or skeletons.get("hands", "released")  # imported pickles do not say which
+    args.hands = args.hands or skeletons.get("hands", "released")  # older data do not say which
     if args.body:
         recordings.body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)

@@ -37,7 +37,7 @@ from utils.atomic import write_json
 from utils.config import Settings
 from utils.errors import UserError, nearest, run_command, shown
 from utils.lock import lock_folder
-from utils.stored_settings import OF_MACHINE, differences, of_weights
+from utils.stored_settings import OF_MACHINE, differences, of_checkpoint, of_weights, read_resolved
 
 ROOT = Path(__file__).parents[1]
 ROW_KEYS = ("config", "set", "evaluate")
@@ -70,16 +70,16 @@ class Run(NamedTuple):
         results, resolved = self.folder / "results.json", self.folder / "config.yaml"
         wanted = self.row.settings(self.seed)
         if not results.exists():
-            return differences(config.load([resolved]), wanted, OF_MACHINE) if resolved.exists() else []
+            return differences(read_resolved(resolved), wanted, OF_MACHINE) if resolved.exists() else []
         found, retrained = json.loads(results.read_bytes()), []
         if self.trained:
             weights = self.trained.folder / "last.pt"
             wanted = of_weights(wanted, self.trained.row.settings(self.seed))
             digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
-            if digest and digest != found["weights_sha256"]:
+            if digest and digest != found.get("weights_sha256", digest):  # earlier versions did not store it
                 retrained = [f"{weights} was trained again"]
             retrained += self.trained.changes()
-        return retrained or differences(config.from_dict(found["settings"], origin=str(results)), wanted, OF_MACHINE)
+        return retrained or differences(of_checkpoint(found["settings"], str(results)), wanted, OF_MACHINE)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from model.localizer import Localizer
-from model.released import load_released, refuse_misfit
-from utils import config, stored_settings
+from model.released import load_released, of_earlier_version, refuse_misfit
+from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
@@ -73,7 +73,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run, None if no epoch has ended.
+    """The newest undamaged checkpoint of a run, with settings under today's names. None if no epoch has ended.
 
     Raises UserError when all checkpoints of the run are damaged or missing.
     """
@@ -82,7 +82,10 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         try:
             checkpoint = load_checkpoint(path)
             check_contents(checkpoint, Training, path)
-            config.from_dict(checkpoint["settings"], origin=str(path))
+            history = checkpoint["pseudo_labels"]
+            if "ring" in history:  # its name in earlier versions
+                history["history"] = history.pop("ring")
+            checkpoint["settings"] = stored_settings.of_checkpoint(checkpoint["settings"], str(path)).model_dump()
         except UserError as error:
             problems.append(str(error))
             continue
@@ -166,17 +169,18 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     check_contents(checkpoint, Weights, path)
-    settings = stored_settings.of_trained(checkpoint["settings"], str(path))
+    settings = stored_settings.of_checkpoint(checkpoint["settings"], str(path), trained=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
-    refuse_misfit(checkpoint["model"], model.state_dict(), str(path))
-    model.load_state_dict(checkpoint["model"])
+    weights = of_earlier_version(checkpoint["model"])
+    refuse_misfit(weights, model.state_dict(), str(path))
+    model.load_state_dict(weights)
     return model, settings, classes
 
 
 def _is_own(checkpoint: dict[str, Any]) -> bool:
     """Whether this project wrote the checkpoint."""
-    return {"format", "settings", "classes", "model"} <= checkpoint.keys()
+    return Weights.model_fields.keys() - {"skeletons"} <= checkpoint.keys()  # earlier versions wrote no "skeletons"
 
 
 def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:

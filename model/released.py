@@ -1,4 +1,4 @@
-"""Weights of the released code.
+"""Weights of the released code, and weights that earlier versions of this project wrote.
 
 One table says where each released tensor lives in this network. The released code has one layer for each of the three
 subsets. Here one tensor holds all three, so an entry of the table may be a part of a tensor.
@@ -80,6 +80,29 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
         for name, place in table.items():
             target = place.of(own)
             target += state[name].reshape(target.shape)
+
+
+def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights that an earlier version wrote, under today's names and shapes. Incomplete weights return unchanged.
+
+    Earlier, a graph convolution had layers θ and φ and three value layers, a temporal convolution held its batch norm,
+    and 1×1 convolutions were matrices.
+    """
+    new = {str(name).replace(".tcn.conv.", ".tcn.").replace(".tcn.bn.", ".bn."): t for name, t in state.items()}
+    try:
+        for block in {name.partition(".gcn.theta.")[0] for name in new if ".gcn.theta." in name}:
+            gcn = f"{block}.gcn"
+            for kind in ("weight", "bias"):
+                embeddings = [new.pop(f"{gcn}.{name}.{kind}") for name in ("theta", "phi")]
+                new[f"{gcn}.affinity.{kind}"] = torch.cat(embeddings)
+                maps = [new.pop(f"{gcn}.values.{subset}.{kind}") for subset in range(SUBSETS)]
+                new[f"{gcn}.mix.{kind}"] = torch.cat(maps, dim=1) if kind == "weight" else sum(maps)
+            for name in (f"{block}.shortcut.conv.weight", f"{gcn}.shortcut.conv.weight"):
+                if name in new:
+                    new[name] = new[name][..., None, None]
+    except (KeyError, TypeError, RuntimeError, IndexError):
+        return state
+    return new
 
 
 def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], origin: str) -> None:

@@ -98,6 +98,27 @@ def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, m
     assert (trained / "results.json").read_bytes() == before
 
 
+def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It called the history of pseudo-labels "ring", and had other settings."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    old = load_checkpoint(folder / "last.pt")
+    old["pseudo_labels"]["ring"] = old["pseudo_labels"].pop("history")
+    for key in ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout"):
+        group, name = key.split(".")
+        del old["settings"][group][name]
+    old["settings"]["data"] |= {"bucket_noise": 0.15, "workers": 2}
+    torch.save(old, folder / "last.pt")
+    test = ["--phase", "test", "--weights", str(folder / "last.pt"), "--set", f"data.root={prepared}"]
+    assert run(monkeypatch, *test) == 0
+    before, after = (json.loads((f / "results.json").read_text()) for f in (trained, folder / "eval"))
+    assert after["corrected"] == before["corrected"]
+    assert run(monkeypatch, *small(prepared, folder, "train.epochs=4"), "--resume") == 0
+    assert load_checkpoint(folder / "last.pt")["pseudo_labels"]["epochs"] == 4
+
+
 def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
     trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

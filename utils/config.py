@@ -17,6 +17,12 @@ BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
 MOST = 1_000_000  # larger numbers are most likely typing errors
 
+# Settings of earlier versions, and what became of them. In checkpoints they are allowed, and their values are ignored.
+FORMER = {
+    "data.bucket_noise": "is now data.bucket_mix; see its comment in base.yaml",
+    "data.workers": "is no longer a setting: a thread of the main process loads the clips. Remove it",
+}
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
@@ -216,6 +222,8 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
             raise UserError(f"{origin}: unknown group {shown(group)}; {nearest(str(group)[:100], list(merged))}")
         for name, value in entries.items():
             key = f"{group}.{name}"[:100]
+            if key in FORMER:
+                raise UserError(f"{origin}: {key} {FORMER[key]}")
             if name not in merged[group]:
                 raise UserError(f"{origin}: unknown setting {key!r}; {nearest(key, known)}")
             merged[group][name] = value

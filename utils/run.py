@@ -29,7 +29,7 @@ from utils import config, lock
 from utils.atomic import append, sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError
-from utils.stored_settings import OF_MACHINE, differences
+from utils.stored_settings import OF_MACHINE, differences, read_resolved
 
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("last.pt", "previous.pt")  # newest first
@@ -101,7 +101,7 @@ class Run:
 
     def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
         path = self.folder / "config.yaml"
-        written = config.load([path]) if path.exists() else None
+        written = read_resolved(path) if path.exists() else None
         before = Settings.model_validate(resumed["settings"]) if resumed else written
         if changed := before and differences(before, self.settings, MAY_CHANGE):
             raise UserError(
@@ -146,8 +146,9 @@ def holds_run(folder: Path) -> bool:
 
 def schedules(history: list[dict[str, Any]]) -> list[dict[str, int]]:
     """Each train.epochs of a run ("of"), and the first epoch trained with it ("from_epoch", from 1)."""
-    first = [row for i, row in enumerate(history) if i == 0 or row.get("of") != history[i - 1].get("of")]
-    return [{"from_epoch": row["epoch"], "of": row.get("of")} for row in first]
+    known = [row for row in history if "of" in row]  # rows of earlier versions lack it
+    first = [row for i, row in enumerate(known) if i == 0 or row["of"] != known[i - 1]["of"]]
+    return [{"from_epoch": row["epoch"], "of": row["of"]} for row in first]
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | None = None) -> None:
@@ -167,12 +168,15 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | No
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl, one per epoch; none without the file. An incomplete last line is left out.
 
-    Raises UserError when another line is damaged or missing.
+    Epochs count from 1, also in files of earlier versions, which counted from 0. Raises UserError when another line is
+    damaged or missing.
     """
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     try:
         rows = [json.loads(line) for line in lines]
+        if rows and rows[0]["epoch"] == 0:
+            rows = [{**row, "epoch": row["epoch"] + 1} for row in rows]
         if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
             raise ValueError("its epochs are not 1, 2, 3, … in order")
         if not all(math.isfinite(row["corrected"]["mAP"]) for row in rows if "corrected" in row):

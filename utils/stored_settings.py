@@ -1,27 +1,51 @@
-"""Settings that a run or a checkpoint has stored, compared and combined with other settings."""
+"""Settings that a run or a checkpoint has stored: read under today's names, and compared with other settings."""
 
 from __future__ import annotations
 
 from collections.abc import Set
+from pathlib import Path
 from typing import Any
 
 from utils import config
 from utils.config import Settings
 from utils.errors import shown
 
+# Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
+ADDED = {
+    "data.bucket_mix",
+    "data.frame_step",
+    "model.streams",
+    "model.stride",
+    "refine.change_penalty",
+    "train.matrix_precision",
+    "train.compile",
+    "train.timeout",
+    "eval.change_penalty",
+    "eval.suppression_sigma",
+}
 TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
 # Data settings that weights depend on
 POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts", "frame_step")
 OF_MACHINE = {"data.root", "train.timeout"}  # settings that change no result
 
 
-def of_trained(values: dict[str, Any], origin: str) -> Settings:
-    """The settings in the checkpoint `origin` of a trained network. Those of training are replaced by the defaults.
+def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
+    """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
 
-    So a version with other settings of training can use the network. Raises as `from_dict` does.
+    If the network is `trained` and not trained further, missing settings of training get their defaults, and unknown
+    ones are dropped.
     """
-    defaults = config.load().model_dump()
-    return config.from_dict({**values, **{group: defaults[group] for group in TRAINING}}, origin=origin)
+    groups = dict(values)
+    for group, defaults in config.read_groups(config.BASE).items():
+        entries = values.get(group)
+        if not isinstance(entries, dict):
+            continue
+        if trained and group in TRAINING:
+            groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
+        else:
+            added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}
+            groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in config.FORMER}
+    return config.from_dict(groups, origin=origin)
 
 
 def of_weights(settings: Settings, trained: Settings) -> Settings:
@@ -39,3 +63,8 @@ def differences(before: Settings, now: Settings, apart_from: Set[str] = frozense
         for name, value in entries.items()
         if f"{group}.{name}" not in apart_from and then[group][name] != value
     ]
+
+
+def read_resolved(path: Path) -> Settings:
+    """The settings in a run's config.yaml, of any version. Raises UserError when it cannot be read or holds none."""
+    return of_checkpoint(config.read_groups(path), str(path))

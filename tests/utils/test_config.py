@@ -80,6 +80,8 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
     ("assignment", "said"),
     [
         ("train.epoch=3", "unknown setting 'train.epoch'; did you mean 'train.epochs'"),
+        ("data.bucket_noise=0.1", "data.bucket_noise is now data.bucket_mix"),
+        ("data.workers=0", "data.workers is no longer a setting: a thread of the main process loads the clips. Remove"),
         ("trian.epochs=3", "unknown group 'trian'; did you mean 'train'"),
         ("train.epochs=many", "train.epochs is 'many'"),
         ("train.epochs=2.5", "train.epochs is 2.5"),

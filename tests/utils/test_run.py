@@ -17,7 +17,7 @@ from utils import config
 from utils.atomic import whole_file, write_whole
 from utils.errors import UserError, run_command
 from utils.lock import NAME
-from utils.run import Run, lock_run, read_history, schedules
+from utils.run import Run, lock_run, read_history, schedules, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = config.load()
@@ -140,10 +140,26 @@ def test_another_number_of_epochs_is_recorded(run: Run) -> None:
     assert schedules(read_history(run.folder)) == [{"from_epoch": 1, "of": 100}, {"from_epoch": 4, "of": 300}]
 
 
+def test_a_history_of_an_earlier_version_counts_from_1_too(run: Run) -> None:
+    old = "".join(f'{{"epoch": {epoch}, "loss": {{"total": 0.5}}}}\n' for epoch in range(3))
+    (run.folder / "metrics.jsonl").write_text(old)
+    record(again(run)[0], 3)
+    assert [row["epoch"] for row in read_history(run.folder)] == [1, 2, 3, 4]
+    assert (run.folder / "metrics.jsonl").read_text().startswith('{"epoch": 1,')
+
+
 def test_other_settings_are_refused_by_name(run: Run) -> None:
     with pytest.raises(UserError, match=r"model\.width was 64 and is 32"):
         again(run, config.load([], ["model.width=32"]))
     assert again(run, config.load([], ["train.epochs=300", "train.timeout=5"]))[1]["epoch"] == 2
+
+
+def test_a_run_of_an_earlier_version_is_resumed_under_the_settings_of_today(run: Run) -> None:
+    old = state(2)
+    del old["settings"]["data"]["bucket_mix"]
+    old["settings"]["data"] |= {"bucket_noise": 0.15, "workers": 2}
+    write_checkpoint(run.folder / "last.pt", old)
+    assert again(run)[1]["epoch"] == 2
 
 
 @pytest.mark.parametrize(
