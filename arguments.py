@@ -33,8 +33,6 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
     if args.weights and args.phase != "test":
         raise UserError("--weights is for --phase test; a training starts from random weights")
-    if args.weights:
-        _require_weights(Path(args.weights))
     return args, settings
 
 
@@ -59,10 +57,4 @@ def predict(doc: str) -> argparse.Namespace:
     check_limits(parser, args, {**LIMITS, "window": (30, math.inf)})
     if args.out.exists() and not args.out.is_dir():
         parser.error(f"--out is {args.out}: expected a folder, this is a file")
-    _require_weights(args.weights)
     return args
-
-
-def _require_weights(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/last.pt")

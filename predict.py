@@ -24,8 +24,6 @@ import hashlib
 import json
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,16 +45,15 @@ from reporting import animation, player, predictions
 from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure
 from reporting.time_lines import time_line
-from utils.atomic import write_whole
+from utils.atomic import whole_file, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory
-from utils.errors import UserError, run_command
+from utils.errors import run_command
 from utils.lock import lock_folder
 from utils.progress import progress
 from utils.text import printable_bytes
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
-SHOWN = 6  # segments of a recording that are printed
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,6 @@ def main() -> int:
 
     # 1. The network and the recordings
     model, settings, classes, skeletons = load_trained(args.weights)
-    if damaged := [name for name, values in model.state_dict().items() if not values.isfinite().all()]:
-        raise UserError(f"{args.weights}: {damaged[0]} holds numbers that are not finite; use another checkpoint")
     device = choose_device(args.device)
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
@@ -111,11 +106,11 @@ def predict_all(
             status = path.stat() if path.exists() else None  # reading a broken link fails below
             about = {"file": file_of(path), "recording": status and [status.st_size, status.st_mtime_ns]}
             facts = {**prediction_set.made_with, **about}
-            done = predictions.finished(out / name, facts)
-            done_before += done is not None
-            if done is None:
+            if predictions.finished(out / name, facts) is not None:
+                done_before += 1
+            else:
                 try:
-                    done = predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
+                    predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
                 except (TakeError, MemoryError, RuntimeError) as error:
                     if not isinstance(error, TakeError) and not is_out_of_memory(error):
                         raise
@@ -123,8 +118,6 @@ def predict_all(
                     prediction_set.fail(name, path, reason)
                     tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
                     continue
-                if sys.stdout.isatty():
-                    tqdm.write(best_segments(done))
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
@@ -140,8 +133,8 @@ def predict_all(
 
 def predict(
     predictor: Predictor, name: str, people: list[recordings.Person], folder: Path, facts: dict[str, Any]
-) -> Results:
-    """Find the actions of all people in a recording, write its folder and return its segments."""
+) -> None:
+    """Find the actions of all people in a recording and write its folder."""
     names = [name] if len(people) == 1 else [f"{name}:person{person.number}" for person in people]
     found = []
     with predictions.recording_folder(folder, facts) as files:
@@ -150,7 +143,7 @@ def predict(
             detections = predict_person(predictor, names[clip], person, folder, prefix, files)
             found.append(replace(detections, clip=np.full(len(detections), clip)))
         files += ["segments.json", "segments.csv"]
-        return predictions.write_segments(folder, Detections.concatenate(found), names, predictor.classes)
+        predictions.write_segments(folder, Detections.concatenate(found), names, predictor.classes)
 
 
 def predict_person(
@@ -166,14 +159,14 @@ def predict_person(
         files.append(prefix + file)
         return folder / (prefix + file)
 
-    size = (len(person.joints), predictor.model.backbone.out_channels)
-    with predictions.row_file(path("features.npy"), *size) if predictor.features else nullcontext() as write_features:
-        frame_probs, gated, video_probs = score(predictor, person.joints, write_features)
+    frame_probs, gated, features, video_probs = score(predictor, person.joints)
     own = localize([gated], [video_probs], settings)  # frame 0 is the person's first
     found = replace(own, segments=own.segments + person.first)  # frame 0 is the recording's first
     whole = np.pad(frame_probs, ((person.first, 0), (0, 0)), constant_values=np.nan)  # NaN before the person appears
     save_figure(path("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
     if predictor.features:
+        with whole_file(path("features.npy")) as file:
+            np.save(file, features)
         predictions.write_scores(path("scores.npz"), frame_probs, video_probs, classes)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
@@ -184,32 +177,30 @@ def predict_person(
     return found
 
 
-def score(
-    predictor: Predictor, joints: np.ndarray, write_features: Callable[[np.ndarray], None] | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frame probabilities (T, K+1), their gated form, and video probabilities (K+1,) of one person.
+def score(predictor: Predictor, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Scores of one person.
 
-    The gated form is zero for a class whose video probability is too low. Each window of a long recording has its own
-    video probabilities; the maximum over the windows is returned.
+    Returns:
+        Frame probabilities (T, K+1); the same with zeros where the video probabilities say that a class is
+        absent; features (T, C), or None if the user does not want them; video probabilities (K+1,). Each window of a
+        long recording has its own video probabilities; the maximum over the windows is returned.
     """
-    settings = predictor.settings
-    kept = []
-    for window in score_windows(
+    data = predictor.settings.data
+    scored = score_windows(
         predictor.model,
-        lambda start, end: network_input(joints[start:end], settings.data.normalization),
+        lambda start, end: network_input(joints[start:end], data.normalization),
         len(joints),
         predictor.window,
-        settings.eval,
+        predictor.settings.eval,
         predictor.device,
-        settings.data.frame_step,
-    ):
-        if write_features:
-            write_features(window.features)
-        kept.append((window.frame_probs, window.gated, window.video_probs))
-    frame_probs, gated, video_probs = zip(*kept, strict=True)
+        data.frame_step,
+    )
+    parts = [(w.frame_probs, w.gated, w.features if predictor.features else None, w.video_probs) for w in scored]
+    frame_probs, gated, features, video_probs = zip(*parts, strict=True)
     if not all(np.isfinite(probs).all() for probs in (*frame_probs, *video_probs)):
         raise TakeError("the network gave probabilities that are not finite; look at its joints, or train again")
-    return np.concatenate(frame_probs), np.concatenate(gated), np.max(video_probs, axis=0)
+    whole = np.concatenate(features) if predictor.features else None
+    return np.concatenate(frame_probs), np.concatenate(gated), whole, np.max(video_probs, axis=0)
 
 
 def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
@@ -220,17 +211,6 @@ def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
         if path.is_file():
             facts[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return {**facts, "format": predictions.FORMAT, "window": window}
-
-
-def best_segments(results: Results) -> str:
-    """The best segments of each person in a recording, one line each."""
-    lines = []
-    for name, segments in results.items():
-        best = sorted(segments[:SHOWN], key=lambda s: s["segment"])
-        texts = [f"{s['label']} {s['segment'][0]:.1f}-{s['segment'][1]:.1f} s ({s['score']:.2f})" for s in best]
-        more = [f"{len(segments) - SHOWN} more"] if len(segments) > SHOWN else []
-        lines.append(f"{name}: {', '.join(texts + more) or 'nothing found'}")
-    return "\n".join(lines)
 
 
 def summary(total: int, done_before: int, failed: int, results: Results, out: Path) -> str:

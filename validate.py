@@ -39,7 +39,7 @@ from utils.run import provenance, read_history
 from utils.store import Split
 from utils.stored_settings import differences
 
-SHOWN = 3  # clips whose time lines TensorBoard shows
+SHOWN = 3  # clips whose time lines TensorBoard shows: those with most classes
 MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
 
 
@@ -57,7 +57,8 @@ class Validation:
             SkeletonClips(split, "val", policy, data.normalization, frame_step=data.frame_step)
             for policy in (policy.corrected(), policy)
         )
-        self.shown = varied_clips(self.corrected.video_labels, SHOWN)
+        classes = self.corrected.video_labels.sum(axis=1)
+        self.shown = np.argsort(-classes, kind="stable")[:SHOWN].tolist()
         self.results: list[ClipResult] = []  # of the last corrected evaluation
 
     def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
@@ -159,22 +160,6 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
         facts = {"weights": str(path), "weights_sha256": digest}
         validation.report(folder, evaluations, facts, run_folder=path.parent)
     return 0
-
-
-def varied_clips(video_labels: np.ndarray, count: int) -> list[int]:
-    """Choose up to `count` clips that together show many classes, by their `video_labels` (N, K) bool.
-
-    Each choice is the clip with the largest number of classes that no chosen clip has. If several clips have as many,
-    it is the one with the largest number of classes.
-    """
-    chosen: list[int] = []
-    seen = np.zeros(video_labels.shape[1], dtype=bool)
-    for _ in range(min(count, len(video_labels))):
-        gain = (video_labels & ~seen).sum(axis=1) * (video_labels.shape[1] + 1) + video_labels.sum(axis=1)
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
-        seen |= video_labels[chosen[-1]]
-    return chosen
 
 
 def clip_scores(

@@ -23,7 +23,7 @@ from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
-from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history, rotate_checkpoints
+from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 
 
 class Weights(BaseModel):
@@ -91,8 +91,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
             continue
         if problems:
             print(f"warning: {problems[0]}; resuming from {path}, one epoch earlier", file=sys.stderr)
-        if path.name == CHECKPOINTS[0]:  # the run was killed after writing the file and before naming it
-            rotate_checkpoints(folder)
+        path.replace(folder / CHECKPOINTS[0])  # from here, last.pt is good again
         return checkpoint
     if problems:
         raise UserError("; ".join(problems))
@@ -201,8 +200,6 @@ def _problem(path: Path) -> str | None:
     torch.load compares no checksum, and `weights_only` loads small files that take much memory. torch.save writes no
     such file.
     """
-    if not path.stat().st_size:
-        return "it is empty"
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"bytearray") >= 0:  # bytearray(10**12) would be called
             return "it makes a bytearray"
@@ -210,8 +207,6 @@ def _problem(path: Path) -> str | None:
         return None
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            return "its entries are compressed"
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
             return "its entries are larger than the file"
         damaged = archive.testzip()  # reads all, and compares each entry with its CRC-32

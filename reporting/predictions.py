@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -115,15 +115,6 @@ def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, c
     names = np.array([*classes, "background"])
     with whole_file(path) as file:
         np.savez(file, frame_probs=frame_probs, video_probs=video_probs, classes=names, fps=np.float64(FPS))
-
-
-@contextmanager
-def row_file(path: Path, rows: int, columns: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """Write an .npy file (rows, columns) float32, a few rows at a time, so that memory does not grow with `rows`."""
-    with whole_file(path) as file:
-        shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
-        np.lib.format.write_array_header_1_0(file, shape)
-        yield lambda some: file.write(np.ascontiguousarray(some, "<f4").tobytes())
 
 
 class PredictionSet:

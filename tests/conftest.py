@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and sums that come out the same everywhere
-os.environ.setdefault("MPLCONFIGDIR", os.path.expanduser("~/.cache/matplotlib"))  # noqa: PTH111 - see `own_cache`
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +19,6 @@ from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store
 
 SHARED = Path(__file__).parents[2] / "shared"  # beside the checkout; not part of the project
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Notes of verified arrays do not go to the user's cache folder; matplotlib's list of fonts stays there."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

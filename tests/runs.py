@@ -114,4 +114,3 @@ def assert_same_end(folder: Path, uninterrupted: Path) -> None:
     assert here["oracle_epoch"]["epoch"] == there["oracle_epoch"]["epoch"]
     assert (folder / "detections.json").read_bytes() == (uninterrupted / "detections.json").read_bytes()
     assert not list(folder.glob("*.tmp"))
-    assert not (folder / "next.pt").exists()

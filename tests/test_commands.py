@@ -142,25 +142,6 @@ def test_a_command_without_its_packages_says_in_one_line_what_to_do(command: str
     )
 
 
-def test_the_advice_about_packages_fits_the_environment(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(utils, "find_spec", lambda name: None if name == "torch" else name)
-    monkeypatch.setattr(utils, "__file__", str(tmp_path / "utils" / "__init__.py"))
-    monkeypatch.chdir(tmp_path)
-
-    def advice() -> str:
-        with pytest.raises(SystemExit):
-            utils._require_packages()
-        return capsys.readouterr().err.partition("does not find torch; ")[2]
-
-    assert advice().startswith("make the environment .venv: bash prepare/demo.sh")
-    (tmp_path / ".venv").mkdir()
-    assert advice() == "activate the environment: source .venv/bin/activate\n"
-    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    assert advice() == "install what is missing: python -m pip install -r requirements.txt\n"
-
-
 def test_every_required_package_is_looked_for() -> None:
     imported_as = {"PyYAML": "yaml", "scikit-learn": "sklearn", "Jinja2": "jinja2", "pillow": "PIL"}
     names = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)

@@ -106,17 +106,17 @@ def killed_in(where: str, moment: int, line: list[str]) -> None:
 @pytest.mark.parametrize(
     ("where", "moment"),
     [
-        ("next.pt.tmp", 2),
+        ("last.pt.tmp", 2),
         *(
             pytest.param(where, moment, marks=pytest.mark.slow)
             for where, moment in [
-                ("next.pt.tmp", 1),
-                ("next.pt.tmp", EPOCHS),
-                ("next.pt.tmp>next.pt", 2),
-                ("last.pt>previous.pt next.pt>last.pt", 1),
-                ("last.pt>previous.pt next.pt>last.pt", 2),
-                ("last.pt>previous.pt next.pt>last.pt", 3),
-                ("last.pt>previous.pt next.pt>last.pt", EPOCHS * 2 - 1),  # the last epoch only lacks its name
+                ("last.pt.tmp", 1),
+                ("last.pt.tmp", EPOCHS),
+                ("last.pt>previous.pt", 1),
+                ("last.pt>previous.pt", EPOCHS - 1),
+                ("last.pt.tmp>last.pt", 1),
+                ("last.pt.tmp>last.pt", 2),
+                ("last.pt.tmp>last.pt", EPOCHS),
                 ("best.pt.tmp", 1),
                 ("best.pt.tmp>best.pt", 1),
                 ("metrics.jsonl", 1),

@@ -383,13 +383,10 @@ def test_a_second_command_in_the_same_folder_waits_for_no_one(
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [(float("nan"), r"holds numbers that are not finite"), (1e38, r"the network gave probabilities that are not")],
-)
+@pytest.mark.parametrize("value", [float("nan"), 1e38])
 def test_weights_that_are_not_finite_or_overflow_give_one_message(
     motion: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
-    value: float, message: str,
+    value: float,
 ) -> None:  # fmt: skip
     content = torch.load(weights)
     for tensor in content["model"].values():
@@ -399,7 +396,7 @@ def test_weights_that_are_not_finite_or_overflow_give_one_message(
     told = ["--weights", tmp_path / "damaged.pt", "--out", tmp_path / "out", "--fps", 30]
     assert run(monkeypatch, motion / "b.npy", *told) in (1, 2)
     said = capsys.readouterr().err
-    assert re.search(message, said)
+    assert re.search(r"the network gave probabilities that are not finite", said)
     assert "Traceback" not in said
     assert said.count("\n") == 1
 

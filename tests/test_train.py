@@ -21,7 +21,7 @@ from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
 from utils.store import Split
-from validate import SHOWN, varied_clips
+from validate import SHOWN
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,6 @@ def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
         assert [event.step for event in board.Images(tag)] == [1, 2, 3]
     assert [event.step for event in board.Histograms("pseudo-label confidence")] == [1, 2, 3]
     assert "precision_recall/walk" in board.Tags()["tensors"]
-
-
-def test_clips_that_are_shown_have_all_classes_between_them_where_few_clips_can() -> None:
-    labels = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]], bool)
-    assert varied_clips(labels, 3) == [1, 3, 4]
-    assert varied_clips(labels, 9) == [1, 3, 4, 0, 2]
 
 
 def test_the_best_epoch_is_the_one_that_best_pt_holds(trained: Path) -> None:

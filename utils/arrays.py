@@ -1,21 +1,12 @@
-"""The .npy files of prepared data. Each has a digest of its content in its name, which is verified when it is opened.
-
-Verifying reads the whole file. Each user does this once per machine. A note in the user's cache folder then holds the
-size and times of the file, and later openings compare only these.
-"""
+"""The .npy files of prepared data. Each has a digest of its content in its name; opening verifies it."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import io
 import math
-import os
-import socket
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -56,38 +47,9 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     expected = (shape, np.dtype(dtype).name, "C", array.offset + array.nbytes)
     if found != expected:
         raise unusable(path, f"it has shape, type, order and bytes {found}, expected {expected}")
-    _verify(path)
+    if not path.stem.endswith(f"-{_digest(path)[:12]}"):
+        raise unusable(path, "its content is damaged: its SHA-256 is not the one in its name")
     return np.asarray(array)
-
-
-def _verify(path: Path) -> None:
-    """Raise UserError unless the file's content has the digest in its name."""
-    status = path.stat()
-    # A user cannot set the time of change, so a copy and a file whose other time was set back are verified again
-    state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode()
-    with _note(path) as note:
-        if note.read() == state:
-            return
-        if not path.stem.endswith(f"-{_digest(path)[:12]}"):
-            raise unusable(path, "its content is damaged: its SHA-256 is not the one in its name")
-        with suppress(OSError):  # a full disk: the file is verified again next time
-            note.truncate(0)
-            note.write(state)
-
-
-def _note(path: Path) -> BinaryIO:
-    """The open note of a file; in memory where none can be kept. Other processes wait, so only one reads the file."""
-    name = hashlib.sha256(os.fsencode(f"{socket.gethostname()}:{os.path.realpath(path)}")).hexdigest()[:32]
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "skeleton-wtal").expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        note = (folder / name).open("ab+", buffering=0)
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
-        return io.BytesIO()
-    with suppress(OSError):  # a disk without locks
-        fcntl.flock(note, fcntl.LOCK_EX)
-    note.seek(0)
-    return note
 
 
 def _digest(path: Path) -> str:

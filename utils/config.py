@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
-from utils.errors import UserError, nearest, shown
-from utils.manifest import StrictModel, plain_name
+from utils.errors import UserError, first_problem, nearest, shown
+from utils.manifest import StrictModel
 from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
 MOST = 1_000_000  # larger numbers are most likely typing errors
-PROBLEMS_SHOWN = 12
 
 # Settings of earlier versions, and what became of them. In checkpoints they are allowed, and their values are ignored.
 FORMER = {
@@ -32,28 +31,9 @@ NonNegative = Annotated[float, Field(ge=0, le=MOST)]
 Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
-def _plain(name: str) -> str:
-    try:
-        return plain_name(name, "the name")
-    except UserError as error:
-        raise ValueError(str(error)) from None
-
-
-def _after_an_epoch(start: int) -> int:
-    if start == 0:
-        raise ValueError("pseudo-labels come from earlier epochs, so give 1 or more")
-    return start
-
-
 def _rising(values: list[float]) -> list[float]:
     if sorted(set(values)) != values:
-        raise ValueError("expected different numbers in rising order")
-    return values
-
-
-def _different(values: list[str]) -> list[str]:
-    if len(set(values)) < len(values):
-        raise ValueError("expected different values")
+        raise ValueError(f"expected different numbers in rising order, found {shown(values)}")
     return values
 
 
@@ -65,7 +45,7 @@ class DataSettings(StrictModel):
     """The clips, their labels, and how they are batched."""
 
     root: Annotated[str, Field(min_length=1)]
-    split: Annotated[str, AfterValidator(_plain)]
+    split: str  # `Split.open` checks it
     normalization: Literal["upright", "released"]
     overlaps: Literal["all", "lowest"]
     gaps: Literal["background", "removed"]
@@ -83,7 +63,7 @@ class DataSettings(StrictModel):
 class ModelSettings(StrictModel):
     """The network, and two switches that bring back faults of the released code."""
 
-    streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1), AfterValidator(_different)]
+    streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1, max_length=3)]
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     stride: Literal[2, 4, 8]
     cosine_scale: Positive
@@ -104,7 +84,7 @@ class LossSettings(StrictModel):
 class RefineSettings(StrictModel):
     """Frame-level label refinement."""
 
-    start: Annotated[int, Field(ge=0, le=MOST), AfterValidator(_after_an_epoch)]
+    start: Count  # pseudo-labels come from earlier epochs
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
     change_penalty: NonNegative
@@ -189,8 +169,11 @@ def from_dict(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem, source or {}, origin) for problem in error.errors()[:PROBLEMS_SHOWN]]
-        raise UserError("\n       ".join(lines)) from None
+        problem = error.errors()[0]
+        where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
+        other = problem["type"] in ("missing", "extra_forbidden")
+        hint = ". These settings were written by another version of this project" if other else ""
+        raise UserError(f"{where}: {first_problem(error)}{hint}") from None
 
 
 def to_yaml(settings: Settings) -> str:
@@ -245,15 +228,3 @@ def _merge(merged: dict, layer: dict, origin: str, source: dict[str, str]) -> No
                 raise UserError(f"{origin}: unknown setting {key!r}; {nearest(key, known)}")
             merged[group][name] = value
             source[key] = origin
-
-
-def _explain(problem: dict, source: dict[str, str], origin: str) -> str:
-    """One line about a wrong setting: where it stands, what was found, what was expected."""
-    key = ".".join(map(str, problem["loc"][:2]))
-    where = source.get(key, origin)
-    if problem["type"] == "missing":
-        return f"{where}: has no {key}; it was written by another version of this project"
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: has {key}, which this version of the project does not know"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{where}: {key} is {shown(problem['input'])}; {message}"

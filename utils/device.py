@@ -13,29 +13,24 @@ from utils.errors import UserError
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device that the user named. Without a name: a GPU if there is one, one GPU for each rank.
+    """The device that the user named. Without a name: a GPU if there is one. Each rank takes a GPU of its own.
 
-    Raises UserError when the device does not exist, or there are fewer GPUs than ranks.
+    Raises UserError when the device does not exist, which is also so when there are fewer GPUs than ranks.
     """
-    ranks = distributed.size()
-    if name and name.startswith("cuda:") and ranks > 1:
-        raise UserError(f"--device {name}: every process of torchrun takes a GPU of its own; leave --device out")
-    if name in (None, "cuda") and ranks > 1 and torch.cuda.is_available():
-        local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= found:
-            raise UserError(
-                f"torchrun started {os.environ.get('LOCAL_WORLD_SIZE')} processes on a machine with {found} GPUs: "
-                f"give --nproc_per_node {found}, or --device cpu after train.py"
-            )
-        torch.cuda.set_device(local)
-        return torch.device("cuda", local)
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "cuda" and distributed.size() > 1:
+            if device.index is not None:
+                raise UserError(
+                    f"--device {name}: every process of torchrun takes a GPU of its own; give cuda or nothing"
+                )
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without CUDA
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; expected cpu, cuda or cuda:N") from None
+        expected = "cpu, cuda or cuda:N; a GPU for each process of torchrun"
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; expected {expected}") from None
     return device
 
 

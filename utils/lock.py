@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -16,8 +15,6 @@ from utils.atomic import naming
 from utils.errors import UserError
 
 NAME = ".lock"  # stays in the folder: if it were deleted, two processes could each lock a file of this name
-LOCKED = (errno.EAGAIN, errno.EACCES)  # by another process
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # on some network disks
 
 
 @contextmanager
@@ -36,14 +33,12 @@ def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
     with path.open("a+", encoding="utf-8", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in LOCKED:
-                file.seek(0)
-                holder = file.read(200).strip() or "an unknown process"
-                message = f"another {work} is running in this folder ({holder}); wait for it, stop it, or {remedy}"
-                raise UserError(f"{folder}: {message}") from None
-            if error.errno not in UNSUPPORTED:
-                raise
+        except (BlockingIOError, PermissionError):  # locked by another process
+            file.seek(0)
+            holder = file.read(200).strip() or "an unknown process"
+            message = f"another {work} is running in this folder ({holder}); wait for it, stop it, or {remedy}"
+            raise UserError(f"{folder}: {message}") from None
+        except OSError as error:  # on some network disks
             warning = f"this disk has no locks ({error.strerror}); make sure that no other {work} uses the folder"
             print(f"warning: {folder}: {warning}", file=sys.stderr)
         os.register_at_fork(after_in_child=file.close)  # a child would keep the lock after this process is killed

@@ -26,13 +26,13 @@ import numpy as np
 import torch
 
 from utils import config, lock
-from utils.atomic import append, write_whole
+from utils.atomic import append, sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError
 from utils.stored_settings import OF_MACHINE, differences, read_resolved
 
 FORMAT = 1  # of checkpoints
-CHECKPOINTS = ("next.pt", "last.pt", "previous.pt")  # newest first; next.pt is there only while an epoch is saved
+CHECKPOINTS = ("last.pt", "previous.pt")  # newest first
 REMAINS = {lock.NAME, "config.yaml.tmp"}  # files of a command that was killed before its run had begun
 MAY_CHANGE = OF_MACHINE | {"train.epochs"}  # when a run is resumed
 NEW_RUN = "start a new run in another --work-dir"  # the end of messages about a run that cannot be resumed
@@ -86,8 +86,8 @@ class Run:
         if score > self.best_score:
             self.best_score = score
             write_checkpoint(self.folder / "best.pt", {"model": state["model"], **about})
-        write_checkpoint(self.folder / CHECKPOINTS[0], {**state, **about, "best_score": self.best_score})
-        rotate_checkpoints(self.folder)
+        last, previous = (self.folder / name for name in CHECKPOINTS)
+        write_checkpoint(last, {**state, **about, "best_score": self.best_score}, previous)
 
     def _drop_rows_after(self, epoch: int) -> None:
         """Drop the rows of later epochs than that of the checkpoint (from 0). These epochs are trained again."""
@@ -151,19 +151,18 @@ def schedules(history: list[dict[str, Any]]) -> list[dict[str, int]]:
     return [{"from_epoch": row["epoch"], "of": row["of"]} for row in first]
 
 
-def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all. `model.checkpoint` describes its entries."""
+def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | None = None) -> None:
+    """Write a checkpoint whole or not at all. `model.checkpoint` describes its entries.
+
+    The file that was at `path` becomes `previous`, if that is given.
+    """
     buffer = io.BytesIO()  # torch.save into a file hides the reason when the disk is full
     torch.save({"format": FORMAT, **checkpoint}, buffer)
-    write_whole(path, buffer.getbuffer())
-
-
-def rotate_checkpoints(folder: Path) -> None:
-    """Rename last.pt to previous.pt, and next.pt to last.pt."""
-    newest, last, previous = (folder / name for name in CHECKPOINTS)
-    if last.exists():
-        last.replace(previous)
-    newest.replace(last)
+    with whole_file(path) as file:
+        file.write(buffer.getbuffer())
+        sync(file)
+        if previous and path.exists():
+            path.replace(previous)
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

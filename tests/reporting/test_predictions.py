@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from evaluation.localization import Detections
-from reporting.predictions import PREDICTION, finished, recording_folder, row_file, write_rows, write_segments
+from reporting.predictions import PREDICTION, finished, recording_folder, write_rows, write_segments
 
 CLASSES = ("walk", "wave")
 FACTS = {"weights": "abc", "window": 1000, "fps": None}
@@ -92,14 +91,6 @@ def test_a_false_prediction_file_deletes_nothing_outside_its_folder(tmp_path: Pa
     (tmp_path / "r" / PREDICTION).write_text(json.dumps(mark))
     write(tmp_path / "r", "time_line.png")
     assert (tmp_path / "precious").exists()
-
-
-def test_rows_written_in_parts_make_one_array(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
-    with row_file(tmp_path / "f.npy", 7, 4) as write_some:
-        for part in (rows[:3], rows[3:3], rows[3:]):
-            write_some(part)
-    np.testing.assert_array_equal(np.load(tmp_path / "f.npy"), rows)
 
 
 def test_a_table_keeps_commas_and_quotes(tmp_path: Path) -> None:

@@ -93,22 +93,24 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("eval.thresholds=[0.5,0.1]", "rising order"),
         ("eval.thresholds=[]", "eval.thresholds is []"),
         ("train.learning_rate=.nan", "train.learning_rate is nan"),
-        ("refine.start=0", "refine.start is 0; pseudo-labels come from earlier epochs, so give 1 or more"),
-        ("refine.history=0xfffffffffffffffff", "refine.history is 295147905179352825855; expected less than or equal"),
+        ("refine.start=0", "refine.start is 0, expected greater than or equal to 1"),
+        ("refine.history=0xfffffffffffffffff", "refine.history is 295147905179352825855, expected less than or equal"),
         pytest.param(f"train.seed=0x{'f' * 5000}", "train.seed is a int that is too long to show", id="a long number"),
-        ("data.root=''", "data.root is ''; String should have at least 1 character"),
-        ("data.split=../mine", "data.split is '../mine'; the name '../mine' is not a plain name: letters, digits"),
-        ("data.holdout=1.0", "data.holdout is 1.0; expected less than 1"),
-        ("model.width=4096", "model.width is 4096; expected less than or equal to 1024"),
-        ("model.temperatures=[2.0,2.0]", "model.temperatures is [2.0, 2.0]; expected different numbers in rising"),
-        ("model.temperatures=[0.0]", "model.temperatures is 0.0; expected greater than 0"),
-        ("eval.tious=[0.0,0.5]", "eval.tious is 0.0; expected greater than 0"),
-        ("eval.tious=[0.5,.nan]", "eval.tious is nan; expected less than or equal to 1"),
+        ("data.root=''", "data.root is '': String should have at least 1 character"),
+        ("data.holdout=1.0", "data.holdout is 1.0, expected less than 1"),
+        ("model.width=4096", "model.width is 4096, expected less than or equal to 1024"),
+        (
+            "model.temperatures=[2.0,2.0]",
+            "model.temperatures: expected different numbers in rising order, found [2.0, 2.0]",
+        ),
+        ("model.temperatures=[0.0]", "model.temperatures.0 is 0.0, expected greater than 0"),
+        ("eval.tious=[0.0,0.5]", "eval.tious.0 is 0.0, expected greater than 0"),
+        ("eval.tious=[0.5,.nan]", "eval.tious.1 is nan, expected less than or equal to 1"),
         ("eval.thresholds=[0.5,0.5]", "expected different numbers in rising order"),
-        ("eval.thresholds=[1.0]", "eval.thresholds is 1.0; expected less than 1"),
-        ("eval.outer_share=.inf", "eval.outer_share is inf; expected"),
-        ("train.learning_rate=1e300", "train.learning_rate is 1e+300; expected less than or equal to 1000000"),
-        ("loss.multi_view_share=0", "loss.multi_view_share is 0; expected greater than 0"),
+        ("eval.thresholds=[1.0]", "eval.thresholds.0 is 1.0, expected less than 1"),
+        ("eval.outer_share=.inf", "eval.outer_share is inf, expected"),
+        ("train.learning_rate=1e300", "train.learning_rate is 1e+300, expected less than or equal to 1000000"),
+        ("loss.multi_view_share=0", "loss.multi_view_share is 0, expected greater than 0"),
         ("train.epochs=? [a]", "is not valid YAML: unhashable type: 'list'"),
         ("train.epochs=!!int ''", "is not valid YAML: string index out of range"),
         ("train.epochs=!!timestamp x", "is not valid YAML"),
@@ -174,18 +176,17 @@ def with_value(key: str, value: object) -> dict[str, dict[str, object]]:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_no_setting_takes_what_it_cannot_be(key: str) -> None:
-    for value in NEVER if key == "data.root" else [*NEVER, "../x"]:
-        with pytest.raises(UserError, match=rf"^x\.pt: {key} is .*; (expected|Input|List|Unable|the name)"):
+    for value in NEVER if key in ("data.root", "data.split") else [*NEVER, "../x"]:
+        reason = r"(\.\d)?(: expected different| is .*(, expected|: (Input|List|Unable)))"
+        with pytest.raises(UserError, match=rf"^x\.pt: {key}{reason}"):
             config.from_dict(with_value(key, value), origin="x.pt")
 
 
-def test_every_mistake_is_named_at_once_but_not_a_thousand() -> None:
-    message = refusal([], ["train.epochs=0", "model.width=3"])
-    assert "--set train.epochs=0: train.epochs is 0" in message
-    assert "--set model.width=3: model.width is 3" in message
+def test_the_first_of_a_thousand_mistakes_is_named() -> None:
+    assert "--set train.epochs=0: train.epochs is 0" in refusal([], ["train.epochs=0", "data.scale=0.1"])
     with pytest.raises(UserError) as caught:
-        config.from_dict(dict.fromkeys(range(1000), 1), origin="x.pt")
-    assert str(caught.value).count("x.pt: ") == 12
+        config.from_dict(dict.fromkeys(map(str, range(1000)), 1), origin="x.pt")
+    assert str(caught.value).count("x.pt: ") == 1
 
 
 def test_a_pseudo_label_start_beyond_the_last_epoch_means_never() -> None:
@@ -228,7 +229,7 @@ def test_any_value_of_a_setting_is_refused_by_name_or_kept(key: str, value: obje
     try:
         kept = config.from_dict(with_value(key, value), origin="x.pt").model_dump()[group][name]
     except UserError as error:
-        assert f"x.pt: {key} is " in str(error)
+        assert f"x.pt: {key}" in str(error)
         assert len(str(error)) < 2000
     else:
         assert kept == value

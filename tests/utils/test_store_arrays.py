@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import utils.arrays
 from utils.arrays import write_array
 from utils.errors import UserError
 from utils.store import Split
@@ -134,48 +131,6 @@ def test_flipped_bytes_are_found_even_if_the_time_of_the_file_is_set_back(arrays
             read(arrays)
     arrays[stem].write_bytes(before)
     assert read(arrays) == honest
-
-
-def test_an_array_is_verified_once_until_it_changes(arrays: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    read(arrays)
-    seen = _count_digests(monkeypatch)
-    read(arrays)
-    assert not seen
-    os.utime(arrays["labels"])
-    read(arrays)
-    read(arrays)
-    assert seen == [arrays["labels"]]
-
-
-def test_only_one_of_several_ranks_reads_an_array_to_verify_it(
-    arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
-    seen = _count_digests(monkeypatch, seconds=0.02)
-    with ThreadPoolExecutor(8) as pool:  # the lock is one of open files, so threads exclude each other as processes do
-        contents = list(pool.map(lambda _: read(arrays), range(8)))
-    assert all(content == contents[0] for content in contents)
-    assert sorted(seen) == sorted(arrays.values())
-
-
-@pytest.mark.parametrize("cache", ["a file", "a file/below"])
-def test_without_a_cache_folder_arrays_are_verified_each_time(
-    arrays: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
-) -> None:
-    (tmp_path / "a file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
-    seen = _count_digests(monkeypatch)
-    read(arrays)
-    read(arrays)
-    assert sorted(seen) == sorted([*arrays.values()] * 2)
-
-
-def _count_digests(monkeypatch: pytest.MonkeyPatch, seconds: float = 0) -> list[Path]:
-    """The files whose digest is computed from now on, which takes at least these `seconds`."""
-    seen: list[Path] = []
-    digest = utils.arrays._digest
-    monkeypatch.setattr("utils.arrays._digest", lambda path: seen.append(path) or time.sleep(seconds) or digest(path))
-    return seen
 
 
 @given(
