@@ -1,4 +1,7 @@
-"""Pieces of steady motion. Where one ends and the next begins, an action may begin or end."""
+"""Pieces of steady motion: parts of a clip in which the speeds and accelerations of the joints stay about the same.
+
+Where one piece ends and the next begins, an action may begin or end.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,30 @@ from torch import Tensor
 
 from model.streams import people_there
 
+REST = 1e-3  # metres per frame, and per frame squared: differences below this size hardly count
+
 
 def piece_numbers(joints: Tensor, penalty: float) -> Tensor:
     """The piece of steady motion that each frame belongs to: joints (C, T, V, M) → numbers (T,) int64, from 0."""
     edges = torch.zeros(joints.shape[1], dtype=torch.int64)
-    edges[change_points(joint_speeds(joints), penalty)] = 1
+    edges[change_points(motion_features(joints), penalty)] = 1
     return edges.cumsum(0)
 
 
-def joint_speeds(joints: Tensor) -> np.ndarray:
-    """Speed of every joint of every person, (C, T, V, M) → (T, V·M), zero beside frames where the person is absent."""
-    if joints.shape[1] < 2:
+def motion_features(joints: Tensor) -> np.ndarray:
+    """Log speed and log acceleration of every joint of every person, (C, T, V, M) → (T, 2·V·M).
+
+    Logarithms compare relative sizes, so a change of a slow motion counts as much as a change of a fast one. A feature
+    is 0 for a joint at rest, and where the person is absent in the frame, the frame before or the frame after.
+    """
+    if joints.shape[1] < 3:
         return np.zeros((joints.shape[1], 1))
-    speed = np.linalg.norm(np.gradient(joints.double().numpy(), axis=1), axis=0)  # (T, V, M)
+    x = joints.double().numpy()
+    speed = np.linalg.norm(np.gradient(x, axis=1), axis=0)  # (T, V, M)
+    acceleration = np.pad(np.linalg.norm(np.diff(x, 2, axis=1), axis=0), ((1, 1), (0, 0), (0, 0)), mode="edge")
     there = np.pad(people_there(joints)[0].numpy(), ((1, 1), (0, 0), (0, 0)), mode="edge")
-    return (speed * (there[:-2] & there[1:-1] & there[2:])).reshape(len(speed), -1)
+    moving = np.stack([speed, acceleration], axis=1) * (there[:-2] & there[1:-1] & there[2:])[:, None]
+    return np.log1p(moving / REST).reshape(len(moving), -1)
 
 
 def mean_over_pieces(probs: Tensor, pieces: Tensor) -> Tensor:
@@ -32,25 +44,25 @@ def mean_over_pieces(probs: Tensor, pieces: Tensor) -> Tensor:
     return (sums / frames.unsqueeze(1))[pieces]
 
 
-def change_points(speed: np.ndarray, penalty: float) -> np.ndarray:
-    """The first frames of all pieces but the first, when a clip is cut into pieces of steady motion.
+def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
+    """The first frames of the second and all later pieces, when a clip is cut into pieces of steady motion.
 
-    The cuts minimize a sum: the squared distance of each frame's joint speeds from their mean over its piece, plus a
+    The cuts minimize a sum: the squared distance of each frame's features from their mean over its piece, plus a
     constant for each piece. The minimum is exact (optimal partitioning with pruning: PELT, Killick et al. 2012).
 
     Args:
-        speed: (T, joints) of a clip.
-        penalty: the constant, as a multiple of the variance of the speeds in the clip, summed over joints. The larger,
-            the fewer pieces.
+        features: (T, F) of a clip.
+        penalty: the constant, as a multiple of the variance of the features in the clip, summed over features. The
+            larger, the fewer pieces.
 
     Returns:
         (n,) int64, rising, each in [1, T).
     """
-    frames, constant = len(speed), penalty * speed.var(axis=0).sum()
-    sums = np.pad(speed.cumsum(0), ((1, 0), (0, 0)))  # of the frames before each frame
-    squares = np.pad((speed**2).sum(1).cumsum(), (1, 0))
-    least = np.full(frames + 1, np.inf)  # lowest sum of the frames before each frame
-    previous = np.zeros(frames + 1, np.int64)  # where their last piece starts
+    frames, constant = len(features), penalty * features.var(axis=0).sum()
+    sums = np.pad(features.cumsum(0), ((1, 0), (0, 0)))  # sums[t] is the sum over frames 0 .. t-1
+    squares = np.pad((features**2).sum(1).cumsum(), (1, 0))
+    least = np.full(frames + 1, np.inf)  # least[t] is the lowest cost of frames 0 .. t-1
+    previous = np.zeros(frames + 1, np.int64)  # previous[t] is where their last piece starts
     least[0] = -constant
     starts = np.empty(0, np.int64)  # where the last piece may start
     for end in range(1, frames + 1):
