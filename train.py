@@ -190,7 +190,7 @@ def train_epoch(
         batch = batch.to(device)
         with distributed.gradients(network, exchange=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)
-            terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.weights)
+            terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.loss_normalization)
             (distributed.size() * terms["total"]).backward()  # the ranks average gradients, but their sum is needed
         losses.add(terms, batch.index)
         if micro.last:

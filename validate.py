@@ -134,10 +134,11 @@ class Validation:
 
 
 def test(weights: str, work_dir: str | None, settings: Settings, device: torch.device) -> int:
-    """Evaluate a file of weights. A checkpoint of this project replaces the given model settings and label policy.
+    """Evaluate a file of weights.
 
-    The report goes to `work_dir`, or to eval/ beside the weights. Raises UserError when the weights are missing or do
-    not fit the data, or `work_dir` holds results already.
+    If the file is a checkpoint of this project, the settings on which the weights depend come from it. The report goes
+    to `work_dir`, or to eval/ beside the weights. Raises UserError when the weights are missing or do not fit the data,
+    or `work_dir` holds results already.
     """
     path = Path(weights)
     folder = Path(work_dir) if work_dir else path.parent / "eval"

@@ -1,6 +1,6 @@
 """The network written plainly: the baseline of the benchmarks, and the oracle of the tests.
 
-Features are channels-first (N·M, C, T, V). The three graph subsets are computed one after another. Padding counts like
+Features are channels-first (N·M, C, T, V). The three graphs are computed one after another. Padding counts like
 real frames. State names are those of the released code, so that `model.released` moves weights between the two.
 """
 

@@ -1,4 +1,4 @@
-"""From the class activation sequence to detections: proposals, outer-inner contrast scores, suppression.
+"""From frame probabilities to detections: proposals, outer-inner contrast scores, suppression.
 
 Letters: T frames, K action classes; class K is background.
 """
@@ -85,7 +85,7 @@ def localize(
     removes overlapping ones of the same class, or lowers their scores.
 
     Args:
-        frame_probs: class activation sequence (T, K+1) of each clip, as finite probabilities.
+        frame_probs: (T, K+1) of each clip, finite.
         video_probs: (K+1,) of each clip.
     """
     parts = []

@@ -1,4 +1,4 @@
-"""Micro-batches: the parts of a training batch, and the weights of their losses.
+"""Micro-batches: the parts of a training batch, and the normalization of their losses.
 
 Each optimizer step sees one batch. Its clips are distributed over the ranks, and on each rank over `train.accumulate`
 passes. A micro-batch is what one rank computes in one pass.
@@ -18,7 +18,7 @@ from feeders.batches import Batch, Loader, TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
 from utils import distributed
 from utils.config import Settings
-from utils.distributed import LossWeights
+from utils.distributed import LossNormalization
 
 COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that few shapes are compiled
 
@@ -29,7 +29,7 @@ class MicroBatch(NamedTuple):
     epoch: int
     local: list[int]  # indices of this rank's clips in the dataset; may be empty
     padded: int  # T to which these clips are padded
-    weights: LossWeights  # of this rank's losses
+    loss_normalization: LossNormalization  # turns this rank's losses into its part of the step's losses
     frames: int  # real frames of all ranks in this pass
     last: bool  # whether the optimizer steps after this pass
 
@@ -79,15 +79,15 @@ class MicroBatches:
             padded = [int(self.lengths[step].max())] * self.ranks
             counted = np.ones_like(self.lengths)
         with_labels = self.lengths * self.labelled
-        weights = LossWeights(
-            clips=len(local) / len(step),
-            labelled_frames=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
-            multi_view=float(counted[together].sum() / counted[step].sum()),
-            frames=int(counted[together].sum()) * (1 if self.mask_padding else padded[0]),
-            rows=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
+        normalization = LossNormalization(
+            clip_weight=len(local) / len(step),
+            label_weight=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
+            multi_view_weight=float(counted[together].sum() / counted[step].sum()),
+            frames_of_ranks=int(counted[together].sum()) * (1 if self.mask_padding else padded[0]),
+            padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(self.lengths[together].sum())
-        return MicroBatch(self.epoch, local, padded[self.rank], weights, frames, last)
+        return MicroBatch(self.epoch, local, padded[self.rank], normalization, frames, last)
 
 
 def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:

@@ -19,7 +19,7 @@ from model.ops.joints import affinity, mix_joints
 from model.ops.padding import masked_relu
 from model.ops.temporal import temporal_conv
 
-SUBSETS = 3  # of a joint's neighbours, each with an adjacency matrix: itself, parent, children (`model.graph`)
+GRAPHS = 3  # adjacency matrices: a joint receives itself, its parent, its children (`model.graph`)
 KERNEL = 9  # frames of a temporal convolution
 NEAR_ZERO = 1e-6  # initial value of the learned adjacency and of the scale of the graph convolution's batch norm
 
@@ -69,13 +69,13 @@ class Affinity(nn.Module):
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        maps = normal_maps(2, in_channels, SUBSETS * channels, math.sqrt(2 / channels))
-        self.weight = nn.Parameter(torch.cat(maps))  # θ of the three subsets, then φ
+        maps = normal_maps(2, in_channels, GRAPHS * channels, math.sqrt(2 / channels))
+        self.weight = nn.Parameter(torch.cat(maps))  # θ of the three graphs, then φ
         self.bias = nn.Parameter(torch.zeros(len(self.weight)))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(N, C, T, V) → (N, 3, V, V), whose columns sum to 1."""
-        return affinity(x, self.weight, self.bias, SUBSETS, mask)
+        return affinity(x, self.weight, self.bias, GRAPHS, mask)
 
 
 class JointMixing(nn.Module):
@@ -83,7 +83,7 @@ class JointMixing(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        maps = normal_maps(SUBSETS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * SUBSETS)))
+        maps = normal_maps(GRAPHS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * GRAPHS)))
         self.weight = nn.Parameter(torch.cat(maps, dim=1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 

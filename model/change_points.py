@@ -1,6 +1,6 @@
 """Pieces of steady motion: parts of a clip in which the speeds and accelerations of the joints stay about the same.
 
-Where one piece ends and the next begins, an action may begin or end.
+A piece is not yet an action segment. An action may begin or end where one piece ends and the next begins.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def motion_features(joints: Tensor) -> np.ndarray:
 
 def mean_over_pieces(probs: Tensor, pieces: Tensor) -> Tensor:
     """Each frame's probabilities (T, K+1) replaced by the mean over its piece. `pieces` is (T,)."""
-    frames = pieces.bincount()  # of each piece
+    frames = pieces.bincount()  # frames of each piece
     sums = probs.new_zeros(len(frames), probs.shape[1]).index_add(0, pieces, probs)
     return (sums / frames.unsqueeze(1))[pieces]
 
@@ -62,7 +62,7 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
     sums = np.pad(features.cumsum(0), ((1, 0), (0, 0)))  # sums[t] is the sum over frames 0 .. t-1
     squares = np.pad((features**2).sum(1).cumsum(), (1, 0))
     least = np.full(frames + 1, np.inf)  # least[t] is the lowest cost of frames 0 .. t-1
-    previous = np.zeros(frames + 1, np.int64)  # previous[t] is where their last piece starts
+    previous = np.zeros(frames + 1, np.int64)  # previous[t] is where the last piece of these frames starts
     least[0] = -constant
     starts = np.empty(0, np.int64)  # where the last piece may start
     for end in range(1, frames + 1):

@@ -31,22 +31,24 @@ class Weights(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    format: int  # version of this table
+    format: int  # version of the checkpoint format
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
-    skeletons: dict[str, str] = {}  # of the training data: body model and hand poses of AMASS takes
+    skeletons: dict[str, str] = {}  # how the training data was prepared: `model` and `hands` of AMASS takes
 
 
 class Training(Weights):
     """last.pt and previous.pt: all that --resume needs."""
 
     epoch: Annotated[int, Field(ge=0)]  # index of the last finished epoch
-    best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf where there is none; refuses not-a-number
-    store: str  # digest of the skeletons
+    best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf if there is none; NaN is refused
+    store: str  # digest of the store of joints
     clips: int  # number of training clips
     optimizer: dict  # Adam's state_dict
-    pseudo_labels: dict  # history (epochs, F, K+1) float32, seen (epochs, clips) bool, epochs: how many have ended
+    # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
+    # epochs: number of finished epochs
+    pseudo_labels: dict
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run, with settings under today's names. None if no epoch has ended.
+    """The newest undamaged checkpoint of a run, with settings under their present names. None if no epoch has ended.
 
     Raises UserError when all checkpoints of the run are damaged or missing.
     """
@@ -91,12 +93,12 @@ def last_good(folder: Path) -> dict[str, Any] | None:
             continue
         if problems:
             print(f"warning: {problems[0]}; resuming from {path}, one epoch earlier", file=sys.stderr)
-        path.replace(folder / CHECKPOINTS[0])  # from here, last.pt is good again
+        path.replace(folder / CHECKPOINTS[0])  # now last.pt is good again
         return checkpoint
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    if finished > 1 or (folder / "results.json").exists():  # a kill while the first epoch is saved leaves one row
+    if finished > 1 or (folder / "results.json").exists():  # 1: killed while the first epoch was saved
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
     print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")
@@ -104,10 +106,11 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 
 
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and `settings` with the model and the data policy of its training.
+    """The network in `path`, and `settings` with those of its training on which the weights depend.
 
-    Released weights hold no settings. For them, `settings` is returned unchanged. Raises UserError when the file is
-    missing or damaged, was trained for other `classes`, or does not fit.
+    These are the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no settings.
+    For them, `settings` is returned unchanged. Raises UserError when the file is missing or damaged, was trained for
+    other `classes`, or does not fit.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
@@ -135,7 +138,7 @@ def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...], dict
 
 
 def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: Path) -> None:
-    """Raise UserError when an entry of a checkpoint is missing, of another type than `expected`, or impossible."""
+    """Raise UserError when an entry of a checkpoint is missing, of another type than in `expected`, or invalid."""
     try:
         expected.model_validate(checkpoint)
     except ValidationError as error:
@@ -195,10 +198,10 @@ def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _problem(path: Path) -> str | None:
-    """Why the file is not loaded, or None: it is damaged, or small and would take much memory.
+    """Returns the reason to refuse a file, or None if there is none.
 
-    torch.load compares no checksum, and `weights_only` loads small files that take much memory. torch.save writes no
-    such file.
+    A damaged file is refused, because torch.load does not compare checksums. A small file that would fill the memory is
+    refused, because torch.load would load it, even with `weights_only`. torch.save writes no such file.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"bytearray") >= 0:  # bytearray(10**12) would be called

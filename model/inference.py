@@ -38,7 +38,7 @@ def for_inference(model: Localizer) -> Localizer:
 
 
 class FoldedBatchNorm(nn.Module):
-    """Returns its input: the layer before it does the batch norm's work."""
+    """Returns its input, because the layer before it now includes the batch norm."""
 
     def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
         return x
@@ -70,10 +70,13 @@ def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
 
 
 class ScoredWindow(NamedTuple):
-    """Final scores of consecutive frames of a recording, computed in one window. No frame has two of them."""
+    """Final scores of a range of frames. The ranges of a recording follow each other without overlap.
+
+    Where two windows overlap, the scores are already cross-faded.
+    """
 
     frame_probs: np.ndarray  # (T, K+1), background last
-    gated: np.ndarray  # frame_probs, with zeros for the classes of the window whose video probability is too low
+    gated: np.ndarray  # the same, but each window contributes zeros for classes whose video probability is too low
     features: np.ndarray  # (T, C) of the backbone, interpolated to every frame
     video_probs: np.ndarray  # (K+1,) of the last window that contributed
 
@@ -118,13 +121,13 @@ def score_windows(
         *rows, video_probs = _score(model, window(start, end), settings, device, frame_step)
         if overlap:
             rows = [_crossfade(before, now) for before, now in zip(overlap, rows, strict=True)]
-        final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # the next window does not score these
+        final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # rows before the next window are final
         overlap = [part[final:] for part in rows]
         yield ScoredWindow(*(part[:final] for part in rows), video_probs)
 
 
 def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
-    """Rows (T', K) of every step-th frame, interpolated linearly to all T frames. The last row stays to the end."""
+    """Rows (T', K) of every step-th frame, interpolated linearly to all T frames. The last row is kept to the end."""
     if step == 1:
         return rows
     position = np.minimum(np.arange(frames) / step, len(rows) - 1)

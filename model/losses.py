@@ -12,10 +12,10 @@ from torch import Tensor
 from model.localizer import Output
 from utils import distributed
 from utils.config import Settings
-from utils.distributed import LossWeights
+from utils.distributed import LossNormalization
 from utils.errors import UserError
 
-WHOLE_BATCH = LossWeights()
+WHOLE_BATCH = LossNormalization()
 
 
 def objective(
@@ -24,7 +24,7 @@ def objective(
     mask: Tensor,
     pseudo: tuple[Tensor, Tensor] | None,
     settings: Settings,
-    weights: LossWeights = WHOLE_BATCH,
+    normalization: LossNormalization = WHOLE_BATCH,
 ) -> dict[str, Tensor]:
     """The loss of a batch, "total", and its terms by name.
 
@@ -36,14 +36,14 @@ def objective(
         video_labels: (N, K) the classes in each clip.
         mask: (N, T) real frames.
         pseudo: pseudo-labels (N, T, K+1) and which clips have any (N,), or None before refinement starts.
-        weights: of the terms of a micro-batch, and what the multi-view loss must know of all ranks. The weighted terms
-            of all micro-batches on all ranks add up to the terms of the step.
+        normalization: of a micro-batch. The terms of all micro-batches on all ranks add up to the terms of the step.
     """
     first, second = (view.frame_scores for view in output.views)
-    mil = weights.clips * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
+    mil = normalization.clip_weight * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
     counted = mask if settings.model.mask_padding else torch.ones_like(mask)
-    multi_view = multi_view_loss(first, second, counted, settings.loss.multi_view_share, weights.frames, weights.rows)
-    multi_view = weights.multi_view * multi_view
+    frames, padded = normalization.frames_of_ranks, normalization.padded_frames
+    multi_view = multi_view_loss(first, second, counted, settings.loss.multi_view_share, frames, padded)
+    multi_view = normalization.multi_view_weight * multi_view
     if settings.loss.detach_multi_view:
         multi_view = multi_view.detach()
     terms = {"mil": mil, "multi_view": multi_view}
@@ -51,7 +51,7 @@ def objective(
         return {"total": mil + settings.loss.multi_view * multi_view, **terms}
     labels, labelled = pseudo[0].to(first.dtype), mask & pseudo[1].unsqueeze(1)
     refined = sum(pseudo_label_loss(scores, labels, labelled) for scores in (first, second))
-    refined = weights.labelled_frames * refined
+    refined = normalization.label_weight * refined
     total = settings.loss.mil_when_refining * mil + settings.loss.multi_view * multi_view + refined
     return {"total": total, **terms, "pseudo_label": refined}
 
@@ -65,7 +65,12 @@ def mil_loss(video_logits: Tensor, video_labels: Tensor) -> Tensor:
 
 
 def multi_view_loss(
-    scores1: Tensor, scores2: Tensor, mask: Tensor, share: float, frames: int | None = None, rows: int | None = None
+    scores1: Tensor,
+    scores2: Tensor,
+    mask: Tensor,
+    share: float,
+    frames_of_ranks: int | None = None,
+    padded_frames: int | None = None,
 ) -> Tensor:
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
@@ -75,15 +80,16 @@ def multi_view_loss(
 
     Args:
         mask: (N, T) the frames to choose from.
-        frames: number of frames in the masks of all ranks. If None, the frames of `mask` are counted, so the CPU waits
-            for a GPU.
-        rows: the largest N·T among all ranks (default: N·T of this rank).
+        frames_of_ranks: number of frames in the masks of all ranks. If None, the frames of `mask` are counted, so the
+            CPU waits for a GPU.
+        padded_frames: the largest N·T among all ranks (default: N·T of this rank).
     """
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
-    missing = 0 if rows is None else rows - len(divergence)
-    everyone = distributed.all_gather(F.pad(divergence.detach(), (0, missing), value=torch.inf))  # (ranks, rows)
-    count = max(1, int(share * (int(mask.sum()) if frames is None else frames)))
+    missing = 0 if padded_frames is None else padded_frames - len(divergence)
+    padded = F.pad(divergence.detach(), (0, missing), value=torch.inf)
+    everyone = distributed.all_gather(padded)  # (ranks, padded_frames)
+    count = max(1, int(share * (int(mask.sum()) if frames_of_ranks is None else frames_of_ranks)))
     smallest = everyone.flatten().topk(count, largest=False).indices
     chosen = mask.new_zeros(everyone.numel()).index_fill(0, smallest, True).view_as(everyone)
     own = chosen[distributed.rank(), : len(divergence)]

@@ -13,7 +13,7 @@ class View(NamedTuple):
     """The scores that one head gives a batch. The last of the K+1 classes is background.
 
     video_logits: (N, K+1).
-    frame_scores: (N, T, K+1), the class activation sequence, before the softmax; zeros in the padding.
+    frame_scores: (N, T, K+1), the class activation sequence: scores before the softmax, zeros in the padding.
     """
 
     video_logits: Tensor
@@ -26,7 +26,7 @@ class View(NamedTuple):
 
     @property
     def frame_probs(self) -> Tensor:
-        """(N, T, K+1), with a sum of 1 over the classes (softmax)."""
+        """(N, T, K+1), the frame probabilities: the softmax of the frame scores over the classes."""
         return self.frame_scores.softmax(dim=-1)
 
 

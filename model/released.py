@@ -1,7 +1,7 @@
 """Weights of the released code, and weights that earlier versions of this project wrote.
 
-One table says where each released tensor lives in this network. The released code has one layer for each of the three
-subsets. Here one tensor holds all three, so an entry of the table may be a part of a tensor.
+A table (`places`) says where each released tensor is in this network. The released code has one layer for each of the
+three graphs. Here one tensor holds all three layers, so a released tensor can be a part of a tensor.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.agcn import SUBSETS
+from model.agcn import GRAPHS
 from model.localizer import Localizer
 from utils.errors import UserError
 
 UNUSED = "data_bn."  # an input batch norm that the released forward pass never calls
 MISFITS_SHOWN = 12
-LAYERS = {  # of a block, by the name here: the released name
+# Layers of a block. Name in this project: released name
+LAYERS = {
     "gcn.bn": "gcn1.bn",
     "gcn.shortcut.conv": "gcn1.down.0",
     "gcn.shortcut.bn": "gcn1.down.1",
@@ -38,13 +39,13 @@ class Place(NamedTuple):
     dim: int = 0
 
     def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """This place in a state: a view, so that writing to it writes to the network."""
+        """The tensor at this place in a state. It is a view, so writing to it changes the network."""
         tensor = tensors[self.name]
         return tensor if self.parts == 1 else tensor.chunk(self.parts, self.dim)[self.part]
 
 
 def places(model: Localizer) -> dict[str, Place]:
-    """Released state name → where that tensor lives in `model`'s state."""
+    """Where each released tensor, by its name, is in the state of `model`."""
     table = {f"classifier_{view + 1}.ac_center": Place(f"heads.{view}.prototypes") for view in range(2)}
     for name in model.backbone.blocks.state_dict():
         number, _, entry = name.partition(".")  # such as 3 and gcn.mix.weight
@@ -54,20 +55,20 @@ def places(model: Localizer) -> dict[str, Place]:
             table[f"{block}.{LAYERS[layer]}.{kind}"] = Place(own)
         elif entry == "gcn.learned":
             table[f"{block}.gcn1.PA"] = Place(own)
-        for subset in range(SUBSETS):
+        for graph in range(GRAPHS):
             if layer == "gcn.affinity":
-                table[f"{block}.gcn1.conv_a.{subset}.{kind}"] = Place(own, subset, 2 * SUBSETS)
-                table[f"{block}.gcn1.conv_b.{subset}.{kind}"] = Place(own, SUBSETS + subset, 2 * SUBSETS)
+                table[f"{block}.gcn1.conv_a.{graph}.{kind}"] = Place(own, graph, 2 * GRAPHS)
+                table[f"{block}.gcn1.conv_b.{graph}.{kind}"] = Place(own, GRAPHS + graph, 2 * GRAPHS)
             elif layer == "gcn.mix":  # the three released biases are added up
-                place = Place(own, subset, SUBSETS, dim=1) if kind == "weight" else Place(own)
-                table[f"{block}.gcn1.conv_d.{subset}.{kind}"] = place
+                place = Place(own, graph, GRAPHS, dim=1) if kind == "weight" else Place(own)
+                table[f"{block}.gcn1.conv_d.{graph}.{kind}"] = place
     return table
 
 
 def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) -> None:
     """Copy a released state into `model`.
 
-    Raises UserError, which names the tensors that are missing, unknown or of another shape, before anything is copied.
+    Raises UserError when tensors are missing, unknown or of another shape. Then nothing is copied.
     """
     state = {str(name).removeprefix("module."): _squeezed(t) for name, t in state.items()}  # saved under DataParallel
     state = {name: t for name, t in state.items() if not name.startswith(UNUSED)}
@@ -83,10 +84,10 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
 
 
 def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights that an earlier version wrote, under today's names and shapes. Incomplete weights return unchanged.
+    """Weights that an earlier version wrote, with the present names and shapes.
 
-    Earlier, a graph convolution had layers θ and φ and three value layers, a temporal convolution held its batch norm,
-    and 1×1 convolutions were matrices.
+    In earlier versions, a graph convolution had separate layers θ and φ and three value layers. A temporal convolution
+    contained its batch norm. The weights of 1×1 convolutions were matrices. Incomplete weights are returned unchanged.
     """
     new = {str(name).replace(".tcn.conv.", ".tcn.").replace(".tcn.bn.", ".bn."): t for name, t in state.items()}
     try:
@@ -95,7 +96,7 @@ def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
             for kind in ("weight", "bias"):
                 embeddings = [new.pop(f"{gcn}.{name}.{kind}") for name in ("theta", "phi")]
                 new[f"{gcn}.affinity.{kind}"] = torch.cat(embeddings)
-                maps = [new.pop(f"{gcn}.values.{subset}.{kind}") for subset in range(SUBSETS)]
+                maps = [new.pop(f"{gcn}.values.{graph}.{kind}") for graph in range(GRAPHS)]
                 new[f"{gcn}.mix.{kind}"] = torch.cat(maps, dim=1) if kind == "weight" else sum(maps)
             for name in (f"{block}.shortcut.conv.weight", f"{gcn}.shortcut.conv.weight"):
                 if name in new:

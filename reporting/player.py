@@ -1,7 +1,7 @@
 """The player: a page where the motion, true segments and detections of clips play together.
 
 The page needs no other file and no network. report.html, card.html and predict.py --page contain the same player. Its
-clips are JSON: joints and curves as compressed text, segments with their kinds of errors.
+clips are JSON: joints and frame probabilities as compressed text, segments with their kinds of errors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PlayedClip:
     joints: np.ndarray  # (T, 25, 3) metres, z up; the body may travel
     labels: np.ndarray | None = None  # (T, K) bool; None if the true segments are unknown
     found: tuple[Detections, ...] = ()  # the clip's detections by each run, in frames of `joints`
-    frame_probs: np.ndarray | None = None  # the class activation sequence (T, K+1), background last
+    frame_probs: np.ndarray | None = None  # (T, K+1), background last
     ap: tuple[float, ...] = ()  # the clip's AP in percent of each run; NaN if it is not defined
     note: str = ""  # shown behind the name
     first: int = 0  # the number of the first frame, if the recording starts earlier
@@ -211,7 +211,7 @@ def _pack_joints(joints: np.ndarray, quantum: float) -> str:
 
 
 def _pack_curves(probs: np.ndarray) -> str:
-    """255·√probability as compressed text. The eye cannot tell finer steps apart. NaN becomes 0."""
+    """Frame probabilities p as compressed text: 255·√p. The eye cannot tell finer steps apart. NaN becomes 0."""
     levels = np.round(255 * np.sqrt(np.clip(np.nan_to_num(probs), 0, 1))).astype(np.uint8)
     return _compress(np.diff(levels, axis=0, prepend=np.zeros_like(levels[:1])).T)
 

@@ -111,7 +111,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, classes: Sequence[str]) -> None:
-    """Write scores.npz: class activation sequence, video probabilities, class names (background last), frame rate."""
+    """Write scores.npz: frame probabilities, video probabilities, class names (background last), frame rate."""
     names = np.array([*classes, "background"])
     with whole_file(path) as file:
         np.savez(file, frame_probs=frame_probs, video_probs=video_probs, classes=names, fps=np.float64(FPS))

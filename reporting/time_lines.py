@@ -1,4 +1,4 @@
-"""The time line of one clip: its true segments, detections and class activation sequence."""
+"""The time line of one clip: its true segments, detections and frame probabilities."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def time_line(
     classes: Sequence[str],
     thresholds: Sequence[float],
 ) -> Figure:
-    """Draw true segments and detections of one clip, class by class, above the class activation sequence, in seconds.
+    """Draw true segments and detections of one clip, class by class, above the frame probabilities, in seconds.
 
     At most MAX_ROWS classes are shown: first those that occur, then those with the best detections. A detection shows
-    its score as a number and as the strength of its colour. The curve of each class has a panel.
+    its score as a number and as the strength of its colour. The frame probabilities of each class have a panel.
 
     Args:
         labels: (T, K) bool, or None if the true segments are unknown.

@@ -18,7 +18,7 @@ from utils.regular import regular_file
 def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, blocks: Iterable[Any]) -> str:
     """Write an array of `shape`, given as `blocks` of its rows, to a .npy file with its digest in the name.
 
-    Returns the SHA-256 of the file in hexadecimal. Raises ValueError when the blocks have another size in all.
+    Returns the SHA-256 of the file in hexadecimal. Raises ValueError when all blocks together have another size.
     """
     unnamed = folder / f"{stem}.npy"
     with whole_file(unnamed) as file:

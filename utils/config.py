@@ -193,7 +193,7 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
 
 
 def read_groups(path: Path) -> dict[str, Any]:
-    """The groups of settings in a config file, unchecked. Raises UserError: the file is no YAML mapping of groups."""
+    """The groups of settings in a config file, unchecked. Raises UserError if it is no YAML mapping of groups."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

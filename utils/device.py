@@ -15,7 +15,7 @@ from utils.errors import UserError
 def choose_device(name: str | None) -> torch.device:
     """The device that the user named. Without a name: a GPU if there is one. Each rank takes a GPU of its own.
 
-    Raises UserError when the device does not exist, which is also so when there are fewer GPUs than ranks.
+    Raises UserError when the device does not exist, or when there are fewer GPUs than ranks.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

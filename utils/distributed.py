@@ -35,18 +35,18 @@ _RANK, _SIZE = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE")) if _LA
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
 
 
-class LossWeights(NamedTuple):
-    """Weights that turn this rank's mean losses into its contribution to the mean over the full optimizer step.
+class LossNormalization(NamedTuple):
+    """Numbers that turn the losses of one micro-batch into its contributions to the losses of the full optimizer step.
 
-    The defaults are for a single process that computes the whole batch at once. The multi-view loss chooses its frames
-    among those of all ranks in a pass. For it, every rank sends `rows` values.
+    Three weights are factors on the losses. The two numbers of frames are for the multi-view loss, which chooses its
+    frames among those of all ranks in a pass. The defaults are for one process that computes the whole batch at once.
     """
 
-    clips: float = 1.0  # clips of this rank / clips of the step
-    labelled_frames: float = 1.0  # frames with pseudo-labels of this rank / of the step
-    multi_view: float = 1.0  # frames of all ranks in this pass / frames of the step
-    frames: int | None = None  # number of frames of all ranks in this pass; None: count the mask
-    rows: int | None = None  # largest N·T of a rank; None: this rank's N·T
+    clip_weight: float = 1.0  # clips of the micro-batch / clips of the step
+    label_weight: float = 1.0  # frames with pseudo-labels in the micro-batch / in the step
+    multi_view_weight: float = 1.0  # frames of all ranks in this pass / frames of the step
+    frames_of_ranks: int | None = None  # frames of all ranks in this pass; None: the frames in the mask
+    padded_frames: int | None = None  # largest N·T of a rank in this pass; None: N·T of this rank
 
 
 def rank() -> int:
@@ -130,7 +130,8 @@ def is_loss_of_a_rank(error: BaseException) -> bool:
 def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Module:
     """`model` for training: its gradients are averaged over ranks.
 
-    With `own_statistics`, each rank has its own batch-norm statistics; all ranks then continue with the main rank's.
+    With `own_statistics`, each rank computes the batch-norm statistics of its own clips, and all ranks begin each step
+    with the running statistics of the main rank.
     """
     if size() == 1:
         return model

@@ -9,7 +9,7 @@ from utils.errors import shown
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The values in a JSON text. Raises ValueError, also when a key is repeated: Python would keep the last entry."""
+    """The values in a JSON text. Raises ValueError when the text is not JSON or repeats a key."""
     return json.loads(text, object_pairs_hook=_unique)
 
 

@@ -40,7 +40,7 @@ class Clip(StrictModel):
     """One annotated clip of the store: rows [start, start + rows) of its joints array, by frame, then person."""
 
     sid: str
-    subset: Subset | None  # None: each split decides
+    subset: Subset | None  # None: different splits may put the clip into different subsets
     feat_p: str  # the take: BABEL's path, or the name of the recording
     start: int
     frames: PositiveInt  # at 30 fps

@@ -43,12 +43,12 @@ class Run:
 
     Args:
         settings: the resolved settings.
-        data: identifies the data and is kept in every checkpoint: classes, store, skeletons, clips.
+        data: identifies the data, in every checkpoint: classes, store, clips, skeletons (`model.checkpoint.Training`).
         resume: continue the run in the folder; otherwise the folder must be new or empty.
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
-    Raises UserError when the folder holds a run and `resume` is false, when the run has other settings, other data or
-    more epochs, or when its config.yaml was edited.
+    Raises UserError when the folder holds a run and `resume` is false, when the run has other settings or other
+    data or has finished more epochs than train.epochs, or when its config.yaml was edited.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
     """The lock of a run's folder. The folder of a new run is created.
 
     Raises UserError when there is no run to resume, or the folder for a new run holds files. Entering the lock raises
-    it when another process trains in the folder.
+    UserError when another process trains in the folder.
     """
     if not resume:
         _refuse_files(folder)  # before the lock puts its own file there

@@ -1,4 +1,4 @@
-"""Settings that a run or a checkpoint has stored: read under today's names, and compared with other settings."""
+"""Settings that a run or a checkpoint has stored: read under their present names, and compared with other settings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ADDED = {
     "eval.change_penalty",
     "eval.suppression_sigma",
 }
-TRAINING = ("loss", "refine", "train")  # groups that a trained network no longer needs
-# Data settings that weights depend on
-POLICY = ("normalization", "overlaps", "gaps", "max_frames", "length_counts", "frame_step")
+TRAINING = ("loss", "refine", "train")  # groups that only training needs
+# Data settings that weights depend on; the last four are the label policy
+DATA_OF_WEIGHTS = ("normalization", "frame_step", "overlaps", "gaps", "max_frames", "length_counts")
 OF_MACHINE = {"data.root", "train.timeout"}  # settings that change no result
 
 
@@ -49,8 +49,8 @@ def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) ->
 
 
 def of_weights(settings: Settings, trained: Settings) -> Settings:
-    """`settings` with the model and the data policy of `trained`, for weights that were trained with the latter."""
-    data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in POLICY})
+    """`settings`, but with the model settings and DATA_OF_WEIGHTS of `trained`, with which the weights were trained."""
+    data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in DATA_OF_WEIGHTS})
     return settings.model_copy(update={"model": trained.model, "data": data})
 
 

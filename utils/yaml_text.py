@@ -30,7 +30,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The values in a YAML text. Raises UserError, which names `source`: it is not valid YAML or repeats a key."""
+    """The values in a YAML text. Raises UserError, which names `source`, if it is not YAML or repeats a key."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except Exception as error:  # yaml raises many kinds of errors where a tag does not fit its text

@@ -1,4 +1,4 @@
-"""Batch normalization over the real frames of a padded batch, of one process or of all that train together."""
+"""Batch normalization over the real frames of a padded batch, on one rank or over all ranks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import mask_constants, on_cpu, real_frames, zero_padding
+from model.ops.padding import mask_constants, real_frames, use_cpu_kernels, zero_padding
 from utils import distributed
 
 
@@ -37,7 +37,8 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(torch.addcdiv(var, var, count - 1), self.momentum)
+            unbiased = torch.addcdiv(var, var, count - 1)  # var · n/(n − 1)
+            self.running_var.lerp_(unbiased, self.momentum)
         if compiling:  # the compiler differentiates and joins the operations
             scale = self.weight * (var + self.eps).rsqrt()
             return ((x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
@@ -64,13 +65,14 @@ def plain_moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tenso
 def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Count (), mean (C,) and variance (C,) of each channel's values in the real frames of (N, C, T, V).
 
-    They are float32 or float64. No large sums are subtracted, so a mean far above the deviation costs no precision.
+    They are float32 or float64. The variance is not computed as E[x²] − E[x]², so it stays precise when the mean is
+    much larger than the standard deviation.
     """
     N, C, T, V = x.shape
     exact = torch.promote_types(x.dtype, torch.float32)
     if not N:
         return tuple(x.new_zeros(shape, dtype=exact) for shape in ((), C, C))
-    if on_cpu(x):  # clip by clip: on a CPU twenty times as fast as torch.var_mean
+    if use_cpu_kernels(x):  # clip by clip: on a CPU twenty times as fast as torch.var_mean
         lengths = real_frames(x, mask)
         running = x.new_zeros(2, C, dtype=exact)  # the operation requires them; momentum 0 leaves them as they are
         by_clip = [
@@ -83,8 +85,9 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if mask is None:
         var, mean = torch.var_mean(x.to(exact), (0, 2, 3), correction=0)
         return mean.new_tensor(N * T * V), mean, var
-    # Fill the padding with one value per channel, compute the moments of everything, and subtract the padding's part, a
-    # group without variance (Chan et al. 1979). The value is near the mean, so little precision is lost.
+    # Fill the padding of each channel with a value near its mean, and compute the moments of all frames. The padding is
+    # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979). The result is
+    # precise because the value is near the mean.
     filler = x[:, :, 0].mean((0, 2))
     constant = mask_constants(mask, x.dtype)
     filled = torch.where(constant.padding, filler[:, None, None], x)
@@ -108,7 +111,11 @@ def pooled(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Te
 
 
 class _Normalize(torch.autograd.Function):
-    """(x − mean)/√(var + eps)·weight + bias, where mean and var depend on real frames of x, on all ranks if asked."""
+    """(x − mean)/√(var + eps)·weight + bias.
+
+    The gradient takes into account that mean and var depend on the real frames of x: of all ranks if `ranks` is true,
+    otherwise of this rank.
+    """
 
     @staticmethod
     def forward(

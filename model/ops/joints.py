@@ -18,33 +18,33 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import on_cpu, real_frames, zero_beyond
+from model.ops.padding import real_frames, use_cpu_kernels, zero_beyond
 
-CHUNK, FEWEST = 4096, 32  # channels × frames of a chunk, and its fewest frames
+CHUNK, FEWEST = 4096, 32  # channels × frames in a chunk, and the minimum number of frames
 
 
-def affinity(x: Tensor, weight: Tensor, bias: Tensor, subsets: int, mask: Tensor | None) -> Tensor:
+def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor | None) -> Tensor:
     """How similarly joints v and w of a clip move: softmax over v of Σ_t θ(v)·φ(w) / (C'·T) (2s-AGCN, equation 3).
 
     Args:
         x: (N, C, T, V), zeros in the padding.
-        weight, bias: (2·S·C', C) and (2·S·C',): the linear maps θ of all S subsets to C' channels each, then φ.
+        weight, bias: (2·S·C', C) and (2·S·C',): the linear maps θ of all S graphs to C' channels each, then φ.
         mask: (N, T) real frames, or None where all are.
 
     Returns:
         (N, S, V, V); each column sums to 1.
     """
-    if on_cpu(x):
-        scores = _ScoreByClip.apply(_operand(x), weight, bias, subsets, real_frames(x, mask))
+    if use_cpu_kernels(x):
+        scores = _ScoreByClip.apply(_operand(x), weight, bias, graphs, real_frames(x, mask))
     else:
         N, _, T, V = x.shape
-        rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
-        embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), rows.mT)  # (N, 2·S·C', T·V)
-        theta, phi = embedded.view(N, 2, subsets, len(weight) // (2 * subsets) * T, V).unbind(1)
+        features = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
+        embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), features.mT)  # (N, 2·S·C', T·V)
+        theta, phi = embedded.view(N, 2, graphs, len(weight) // (2 * graphs) * T, V).unbind(1)
         # A padded frame adds the same constant to all scores of a clip. The softmax ignores it.
         scores = (theta.mT @ phi).to(weight.dtype)
     lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
-    return (scores / (len(weight) // (2 * subsets) * lengths)).softmax(dim=2)
+    return (scores / (len(weight) // (2 * graphs) * lengths)).softmax(dim=2)
 
 
 def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
@@ -59,11 +59,11 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
     Returns:
         (N, C_out, T, V). Its padding holds no meaningful values.
     """
-    rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); a joint's S mixtures lie side by side
-    if on_cpu(x):
-        y = _MixByClip.apply(_operand(x), rows, weight, bias, real_frames(x, mask))
+    graph_rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); row w·S + s is column w of graph s
+    if use_cpu_kernels(x):
+        y = _MixByClip.apply(_operand(x), graph_rows, weight, bias, real_frames(x, mask))
     else:
-        mixed = rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
+        mixed = graph_rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
         y = F.linear(mixed.view(*mixed.shape[:2], x.shape[3], weight.shape[1]), weight, bias)
     return y.permute(0, 3, 1, 2)
 
@@ -87,13 +87,13 @@ class _ScoreByClip(torch.autograd.Function):
     """x (N, T, V, C) → the sums over time of θ(v)·φ(w), (N, S, V, V)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, subsets: int, lengths: list[int]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, graphs: int, lengths: list[int]) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
-        ctx.subsets, ctx.lengths = subsets, lengths
-        scores = weight.new_zeros(len(x), subsets, x.shape[2], x.shape[2])
+        ctx.graphs, ctx.lengths = graphs, lengths
+        scores = weight.new_zeros(len(x), graphs, x.shape[2], x.shape[2])
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
         for n, frames, _ in _chunks(x, lengths):
-            theta, phi = _embed(frames, weight, bias, subsets)
+            theta, phi = _embed(frames, weight, bias, graphs)
             _add_product(scores[n], theta.mT, phi)
         return scores
 
@@ -104,57 +104,58 @@ class _ScoreByClip(torch.autograd.Function):
         grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
         grad, weight, bias = grad.to(x.dtype), weight.to(x.dtype), bias.to(x.dtype)
         for n, frames, chunk in _chunks(x, ctx.lengths):
-            theta, phi = embedded = _embed(frames, weight, bias, ctx.subsets)
+            theta, phi = embedded = _embed(frames, weight, bias, ctx.graphs)
             grad_embedded = torch.empty_like(embedded)
             torch.bmm(phi, grad[n].mT, out=grad_embedded[0])
             torch.bmm(theta, grad[n], out=grad_embedded[1])
-            grad_rows = grad_embedded.view(len(weight), -1)
-            torch.mm(grad_rows.T, weight, out=grad_x[n, chunk].flatten(0, 1))
-            _add_product(grad_weight, grad_rows, frames.flatten(0, 1))
-            grad_bias += grad_rows.sum(1)
+            grad_channels = grad_embedded.view(len(weight), -1)  # (2·S·C', t·V)
+            torch.mm(grad_channels.T, weight, out=grad_x[n, chunk].flatten(0, 1))
+            _add_product(grad_weight, grad_channels, frames.flatten(0, 1))
+            grad_bias += grad_channels.sum(1)
         return zero_beyond(grad_x, ctx.lengths), grad_weight, grad_bias, None, None
 
 
-def _embed(frames: Tensor, weight: Tensor, bias: Tensor, subsets: int) -> Tensor:
-    """θ and φ of every joint over some frames: (t, V, C) → (2, S, C'·t, V)."""
+def _embed(frames: Tensor, weight: Tensor, bias: Tensor, graphs: int) -> Tensor:
+    """θ and φ of every joint in the frames (t, V, C): → (2, S, C'·t, V)."""
     embedded = torch.addmm(bias.unsqueeze(1), weight, frames.flatten(0, 1).T)  # (2·S·C', t·V)
-    return embedded.view(2, subsets, -1, frames.shape[1])
+    return embedded.view(2, graphs, -1, frames.shape[1])
 
 
 class _MixByClip(torch.autograd.Function):
-    """x (N, T, V, C), graphs as rows (N, V·S, V) → y (N, T, V, C_out)."""
+    """x (N, T, V, C), graph_rows (N, V·S, V) as in `mix_joints` → y (N, T, V, C_out)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
-        ctx.save_for_backward(x, rows, weight)
+    def forward(ctx: Any, x: Tensor, graph_rows: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
+        ctx.save_for_backward(x, graph_rows, weight)
         ctx.lengths = lengths
-        rows, weight, bias = (factor.to(x.dtype) for factor in (rows, weight, bias))
+        graph_rows, weight, bias = (factor.to(x.dtype) for factor in (graph_rows, weight, bias))
         y = x.new_empty(*x.shape[:3], len(weight))
         for n, frames, chunk in _chunks(x, lengths):
-            torch.addmm(bias, _mix(rows[n], frames), weight.T, out=y[n, chunk].flatten(0, 1))
+            torch.addmm(bias, _mix(graph_rows[n], frames), weight.T, out=y[n, chunk].flatten(0, 1))
         return zero_beyond(y, lengths)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, rows, weight = ctx.saved_tensors
+        x, graph_rows, weight = ctx.saved_tensors
         grad, grad_x = grad.contiguous(), torch.empty_like(x)
-        grad_rows, grad_weight = torch.zeros_like(rows), torch.zeros_like(weight)
-        rows, weight = rows.to(x.dtype), weight.to(x.dtype)
+        grad_graph, grad_weight = torch.zeros_like(graph_rows), torch.zeros_like(weight)
+        graph_rows, weight = graph_rows.to(x.dtype), weight.to(x.dtype)
         for n, frames, chunk in _chunks(x, ctx.lengths):
-            grad_y, mixed = grad[n, chunk].flatten(0, 1), _mix(rows[n], frames)
+            grad_y, mixed = grad[n, chunk].flatten(0, 1), _mix(graph_rows[n], frames)
             _add_product(grad_weight, grad_y.T, mixed)
             torch.mm(grad_y, weight, out=mixed)  # the gradient of `mixed`, in its memory
             grad_mixed = mixed.view(len(frames), -1, x.shape[3])
-            torch.bmm(rows[n].T.expand(len(frames), -1, -1), grad_mixed, out=grad_x[n, chunk])
-            grad_rows[n] += torch.bmm(grad_mixed, frames.mT).sum(0)
+            torch.bmm(graph_rows[n].T.expand(len(frames), -1, -1), grad_mixed, out=grad_x[n, chunk])
+            grad_graph[n] += torch.bmm(grad_mixed, frames.mT).sum(0)
         grad_bias = grad.sum((0, 1, 2)).to(grad_weight.dtype)
-        return zero_beyond(grad_x, ctx.lengths), grad_rows, grad_weight, grad_bias, None
+        return zero_beyond(grad_x, ctx.lengths), grad_graph, grad_weight, grad_bias, None
 
 
-def _mix(rows: Tensor, frames: Tensor) -> Tensor:
-    """rows (V·S, V) @ each of some frames (t, V, C) → (t·V, S·C). Unlike `@`, bmm copies nothing."""
-    return torch.bmm(rows.expand(len(frames), -1, -1), frames).view(-1, len(rows) // frames.shape[1] * frames.shape[2])
+def _mix(graph_rows: Tensor, frames: Tensor) -> Tensor:
+    """graph_rows (V·S, V) @ each of the frames (t, V, C) → (t·V, S·C). Unlike `@`, bmm copies nothing."""
+    graphs = len(graph_rows) // frames.shape[1]
+    return torch.bmm(graph_rows.expand(len(frames), -1, -1), frames).view(-1, graphs * frames.shape[2])
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

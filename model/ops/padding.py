@@ -1,4 +1,4 @@
-"""The real frames of padded clips, and when the CPU kernels are used.
+"""The real frames of padded clips, and the choice between CPU kernels and plain PyTorch.
 
 Frames are real where the mask (N, T) is true. A mask of None means that all are.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def on_cpu(x: Tensor) -> bool:
+def use_cpu_kernels(x: Tensor) -> bool:
     """Whether to use the CPU kernels. Other devices and torch.compile use the references in plain PyTorch."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
@@ -27,7 +27,8 @@ class MaskConstants(NamedTuple):
     """What the layers on a GPU compute from a mask (N, T).
 
     padding: (N, 1, T, 1) bool.
-    bounds: 0 as a tensor (), and (N, 1, T, 1) ∞ in real frames and 0 in the padding.
+    bounds: `masked_relu` clamps to these limits. The lower one () is 0. The upper one (N, 1, T, 1) is ∞ in real frames
+        and 0 in the padding.
     real: () number of real frames.
     ratio, one_minus_ratio: () all frames / real frames, and 1 minus this.
     """
@@ -41,9 +42,9 @@ class MaskConstants(NamedTuple):
 
 @lru_cache(maxsize=16)  # all layers with the same stride share a mask. Tensors are found by identity, not by value
 def mask_constants(mask: Tensor, dtype: torch.dtype) -> MaskConstants:
-    """The constants of a mask, which must not change, for features of a type. They are computed once.
+    """The constants of `mask` for features of this dtype, cached. Do not modify `mask` afterwards.
 
-    With small features, a GPU spends more time on starting operations than on computing.
+    The cache saves GPU operations. With small features, a GPU needs more time to start an operation than to compute it.
     """
     padding = ~mask[:, None, :, None]
     bound = torch.where(padding, 0.0, torch.inf).to(dtype)
@@ -56,14 +57,14 @@ def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
     """Set the padding of (N, C, T, V) to zero, in place."""
     if mask is None:
         return x
-    if not on_cpu(x):
+    if not use_cpu_kernels(x):
         return x.masked_fill_(mask_constants(mask, x.dtype).padding, 0)
     zero_beyond(x.permute(0, 2, 3, 1), real_frames(x, mask))
     return x
 
 
 def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
-    """Set the frames of (N, T, ...) from each clip's length on to zero, in place."""
+    """Set all frames of (N, T, ...) after the end of each clip to zero, in place."""
     for n, length in enumerate(lengths):
         frames[n, length:] = 0
     return frames
@@ -79,12 +80,12 @@ def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class _MaskedReLU(torch.autograd.Function):
-    """Both in one pass: x is clamped to [0, ∞) in real frames and to [0, 0] in the padding."""
+    """ReLU and mask in one pass: x is clamped to [0, ∞) in real frames and to [0, 0] in the padding."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
         ctx.mark_dirty(x)
-        if on_cpu(x):
+        if use_cpu_kernels(x):
             zero_padding(x.relu_(), mask)
         else:
             x.clamp_(*mask_constants(mask, x.dtype).bounds)

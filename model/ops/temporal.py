@@ -1,17 +1,20 @@
 """Convolution along time.
 
-The CPU kernel needs a quarter of the multiplications of a direct convolution. It cuts time into tiles that overlap by
-the length of the weights. For each tile the convolution theorem holds,
+The CPU kernel needs a quarter of the multiplications of a direct convolution. It cuts the output into tiles of 17
+frames. A tile y depends on 17 + taps − 1 input frames x, so the inputs of neighbouring tiles overlap by taps − 1
+frames. By the convolution theorem,
 
     y = B [(G w) * (A x)],
 
-where A is the discrete Fourier transform of a tile, G that of the weights w, and B the inverse. A complex product is
-three real products (Gauss), so all three are real matrices. For each of the P points, the products and the sum over
-channels are one matrix product. A tile of 17 frames has P = 37, so a frame takes 2.2 multiplications instead of 9. The
-transform is orthogonal: float32 is as exact as in a direct convolution (tests/model/ops/test_temporal.py).
+where A is the discrete Fourier transform of the input frames, G that of the weights w, and B the inverse transform.
+A complex product is computed as three real products (Gauss), so A, G and B are real matrices. P is the number of real
+products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies. Each of the P products, summed
+over the input channels, is one matrix product. With 9 taps, P = 37, so a frame takes 37 / 17 = 2.2 multiplications
+instead of 9. The transform is orthogonal, so float32 is as exact as in a direct convolution
+(tests/model/ops/test_temporal.py).
 
-With stride s, the input is split into s sequences of every s-th frame, and so are the weights. Each sequence is
-multiplied by its weights, and the products are added before B.
+With stride s, the input is split into s sequences of every s-th frame, and so are the weights. The transform of each
+sequence is multiplied by that of its weights, and B is applied to the sum of the products.
 """
 
 from __future__ import annotations
@@ -28,11 +31,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import on_cpu, real_frames, zero_beyond
+from model.ops.padding import real_frames, use_cpu_kernels, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
-CACHED = 2**19  # numbers in the transforms of a group of tiles, 2 MB in float32; more where there are more weights
+# The transforms of a group of tiles have at most this many values (2 MB in float32), so that they fit in the cache. If
+# the transformed weights have more values, the group may have as many as they have.
+CACHED = 2**19
 
 
 def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Tensor | None) -> Tensor:
@@ -48,7 +53,7 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
         (N, C_out, ⌈T/stride⌉, V). Its padding holds no meaningful values.
     """
     taps = weight.shape[2]
-    if not on_cpu(x) or x.shape[1] < FEWEST_CHANNELS or not len(x):
+    if not use_cpu_kernels(x) or x.shape[1] < FEWEST_CHANNELS or not len(x):
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
         to_points = transforms(math.ceil(taps / stride), weight.dtype).weights
@@ -59,7 +64,7 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
 
 
 class Transforms(NamedTuple):
-    """The three matrices: A (P, L) for a tile, G (P, taps) for the weights, B (TILE, P) for the result."""
+    """The three matrices: A (P, L) for the input frames, G (P, taps) for the weights, B (TILE, P) for the output."""
 
     tile: Tensor
     weights: Tensor
@@ -99,8 +104,10 @@ def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> 
         frames: T.
 
     Returns:
-        Indices into the padded frames of all clips, -1 for none: those read from the N·T input frames
-        (stride, tiles, L), for each sequence of every stride-th frame, and those written to the output (tiles, TILE).
+        reads: (stride, tiles, L) indices of the input frames of each tile, for each of the `stride` sequences.
+        writes: (tiles, TILE) indices of the output frames of each tile.
+
+        The indices count the frames of all clips, one clip after another, with their padding. -1 means no frame.
     """
     phase, frame = np.arange(stride)[:, None, None], np.arange(TILE + math.ceil(taps / stride) - 1)
     reads, writes = [], []
@@ -117,7 +124,7 @@ def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> 
 class _TiledConvolution(torch.autograd.Function):
     """x (N, T, V, C), bias (C_out,), a kernel (P, C, C_out) for each of `stride` sequences → (N, ⌈T/stride⌉, V, C_out).
 
-    Padding is skipped.
+    The padding is not computed.
     """
 
     @staticmethod
@@ -132,7 +139,7 @@ class _TiledConvolution(torch.autograd.Function):
             products = torch.bmm(_transform(x, reads[0], tile), kernels[0])  # (P, m·V, C_out)
             for read, kernel in zip(reads[1:], kernels[1:], strict=True):
                 products.baddbmm_(_transform(x, read, tile), kernel)
-            products[0] += tile.shape[1] * bias  # frequency 0 reaches every frame
+            products[0] += tile.shape[1] * bias  # adds the bias to every output frame
             rows = (back @ products.flatten(1)).view(len(writes), *y.shape[2:])
             real = (writes >= 0).nonzero().squeeze(1)
             y.flatten(0, 1).index_copy_(0, writes[real], rows.index_select(0, real))
@@ -141,7 +148,7 @@ class _TiledConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The transposed products of `forward`: by B, by the kernels, by A."""
+        """Multiplies by the transposed matrices in reverse order: B, the kernels, A."""
         x, *kernels = ctx.saved_tensors
         tile, _, back = transforms(math.ceil(ctx.taps / len(kernels)), x.dtype)
         grad_kernels = [torch.zeros_like(kernel) for kernel in kernels]
@@ -160,7 +167,11 @@ class _TiledConvolution(torch.autograd.Function):
 
 
 def _groups(x: Tensor, kernels: list[Tensor], taps: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """Groups of m tiles that fit the cache: the frames that they read, (L·m,) per sequence, and write, (TILE·m,)."""
+    """Split the tiles into groups whose transforms fit in the cache.
+
+    Yields the frames that a group of m tiles reads, (L·m,) for each sequence, and those that it writes, (TILE·m,), as
+    indices (see `lay_tiles`).
+    """
     reads, writes = lay_tiles(tuple(lengths), x.shape[1], taps, len(kernels))
     per_tile = x.shape[2] * x.shape[3]
     most = max(1, CACHED // (3 * reads.shape[2] // 2 * per_tile), kernels[0][0].numel() // per_tile)
@@ -170,12 +181,12 @@ def _groups(x: Tensor, kernels: list[Tensor], taps: int, lengths: list[int]) -> 
 
 
 def _read(x: Tensor, indices: Tensor) -> Tensor:
-    """The frames of (N, T, V, C) with these indices (n,), zeros for -1: (n, V, C)."""
+    """The frames of x (N, T, V, C) at the indices (n,): (n, V, C). The index -1 gives zeros."""
     frames = x.flatten(0, 1).index_select(0, indices.clamp(min=0))
     frames[(indices < 0).nonzero().squeeze(1)] = 0
     return frames
 
 
 def _transform(x: Tensor, read: Tensor, tile: Tensor) -> Tensor:
-    """The transforms (P, m·V, C) of the tiles that read the frames `read` (L·m,) of (N, T, V, C)."""
+    """The transforms (P, m·V, C) of the m tiles whose input frames in x (N, T, V, C) have the indices `read` (L·m,)."""
     return (tile @ _read(x, read).view(tile.shape[1], -1)).view(len(tile), -1, x.shape[3])

@@ -1,4 +1,4 @@
-// Draws the time line of a clip: for each class its true segments, detections and class activation sequence.
+// Draws the time line of a clip: for each class its true segments, detections and frame probabilities.
 
 const TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600]; // seconds
 const SMALLEST_VIEW = 30; // frames
@@ -9,7 +9,7 @@ class TimeLine {
     Object.assign(this, { canvas, data, isShown, still: document.createElement("canvas"), boxes: [] });
   }
 
-  // clip: an entry of data.clips. curves: Uint8Array (classes + 1, frames), 255·√probability, or null.
+  // clip: an entry of data.clips. curves: frame probabilities p as 255·√p, a Uint8Array (classes + 1, frames), or null.
   show(clip, curves) {
     Object.assign(this, { clip, curves });
     this.look(0, clip.frames);
@@ -141,7 +141,7 @@ class TimeLine {
     this.boxes.push({ segment, x0, x1, y0: y, y1: y + height });
   }
 
-  // Draws the probabilities of a class and of background, on a square-root axis, and the thresholds.
+  // Draws the frame probabilities of a class and of background, on a square-root axis, and the thresholds.
   drawCurves(row, top, height) {
     const { data, clip, context, colours, em } = this;
     const y = (root) => top + height * (1 - root);

@@ -46,8 +46,9 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
     for world in of_ranks(order(), passes, ranks):
         together = sum((micro.local for micro in world), [])
         assert {(micro.last, micro.frames) for micro in world} == {(world[0].last, LENGTHS[together].sum())}
-        assert {micro.weights.frames for micro in world} == {LENGTHS[together].sum()}
-        assert {micro.weights.rows for micro in world} == {max(len(micro.local) * micro.padded for micro in world)}
+        padded = max(len(micro.local) * micro.padded for micro in world)
+        assert {micro.loss_normalization.frames_of_ranks for micro in world} == {LENGTHS[together].sum()}
+        assert {micro.loss_normalization.padded_frames for micro in world} == {padded}
         steps[-1] += together
         if world[0].last:
             steps.append([])
@@ -91,8 +92,8 @@ def test_items_are_distributed_so_that_no_group_costs_much_more() -> None:
 def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
     sums, steps = np.zeros(3), 0
     for world in of_ranks(order(), 3, 2, mask_padding, labelled=np.arange(len(LENGTHS)) % 3 > 0):
-        sums[:2] += sum(np.array(micro.weights[:2]) for micro in world)
-        sums[2] += world[0].weights.multi_view  # the same on all ranks
+        sums[:2] += sum(np.array(micro.loss_normalization[:2]) for micro in world)
+        sums[2] += world[0].loss_normalization.multi_view_weight  # the same on all ranks
         steps += world[0].last
     assert sums == pytest.approx([steps] * 3)
 
@@ -118,7 +119,7 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
             batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
             labels = (pseudo[batch.index, : micro.padded], labelled[batch.index]) if refining else None
             output = model(batch.joints, batch.mask, batch.lengths)
-            terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.weights)
+            terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.loss_normalization)
             terms["total"].backward()
         return len(micros), {name: p.grad.clone() for name, p in model.named_parameters()}
 

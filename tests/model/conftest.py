@@ -9,4 +9,4 @@ import pytest
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a test twice: with the CPU kernels, and with the references that GPUs use."""
     for module in ("batch_norm", "joints", "padding", "temporal"):
-        monkeypatch.setattr(f"model.ops.{module}.on_cpu", lambda _: request.param)
+        monkeypatch.setattr(f"model.ops.{module}.use_cpu_kernels", lambda _: request.param)
