@@ -166,8 +166,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
-    In each step the CPU waits once for the device, to check that the loss of the step before is finite. It waits once
-    more if clips have several people.
+    In each micro-batch but the first, the CPU waits once for the device, to check that the previous loss is finite. It
+    waits once more if clips have several people.
 
     Args:
         network: the model, or a wrapper around it.

@@ -98,7 +98,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    if finished > 1 or (folder / "results.json").exists():  # 1: killed while the first epoch was saved
+    if finished > 1 or (folder / "results.json").exists():  # 1: the run was killed while it saved that epoch
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
     print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")
@@ -106,7 +106,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 
 
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and `settings` with those of its training on which the weights depend.
+    """The network in `path`, and `settings`, in which the settings that its weights depend on come from the checkpoint.
 
     These are the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no settings.
     For them, `settings` is returned unchanged. Raises UserError when the file is missing or damaged, was trained for
@@ -152,7 +152,7 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
     Args:
         checkpoint, expected: both have the entries model, optimizer and pseudo_labels.
-        parameters: of the network. Adam's moments have their shapes, but `expected` has none before the first step.
+        parameters: of the network. Adam's moments have the same shapes. `expected` has no moments before the first step.
 
     Raises UserError when the weights, Adam's moments or the history of pseudo-labels do not fit.
     """

@@ -36,7 +36,7 @@ from model.ops.padding import real_frames, use_cpu_kernels, zero_beyond
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
 # The transforms of a group of tiles have at most this many values (2 MB in float32), so that they fit in the cache. If
-# the transformed weights have more values, the group may have as many as they have.
+# the transformed weights have more values, their number is the limit.
 CACHED = 2**19
 
 
