@@ -152,7 +152,7 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
     Args:
         checkpoint, expected: both have the entries model, optimizer and pseudo_labels.
-        parameters: of the network. Adam's moments have the same shapes. `expected` has no moments before the first step.
+        parameters: of the network. Adam's moments have the same shapes. `expected` contains no moments yet.
 
     Raises UserError when the weights, Adam's moments or the history of pseudo-labels do not fit.
     """
