@@ -121,13 +121,14 @@ def match(annotated: list[Recording], files: list[str], annotations: Path) -> di
     Raises UserError when a name fits several files, or two names the same file.
     """
     by_name: dict[str, set[str]] = defaultdict(set)
+    paths = set(files)
     for file in files:
         path = PurePosixPath(file)
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
             by_name[name].add(file)
     places: dict[str, str] = {}
     for name in (recording.name for recording in annotated):
-        fitting = {name} if name in files else by_name.get(name, set())
+        fitting = {name} if name in paths else by_name.get(name, set())
         if len(fitting) > 1:
             raise UserError(
                 f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"

@@ -72,7 +72,7 @@ class Bvh:
 
 def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> None:
     """Write a BVH file with the skeleton of the file `skeleton` and these values (T, channels)."""
-    header = "".join(iter(skeleton.open(encoding="utf-8").readline, "MOTION\n"))
+    header = skeleton.read_text(encoding="utf-8").partition("MOTION\n")[0]
     with whole_file(path) as file:
         file.write(f"{header}MOTION\nFrames: {len(values)}\nFrame Time: {1 / fps:.8f}\n".encode())
         np.savetxt(file, values, fmt="%.3f")
