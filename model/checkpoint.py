@@ -106,7 +106,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 
 
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and `settings`, in which the settings that its weights depend on come from the checkpoint.
+    """The network in `path`, and a copy of `settings`. Those that weights depend on are taken from the checkpoint.
 
     These are the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no settings.
     For them, `settings` is returned unchanged. Raises UserError when the file is missing or damaged, was trained for

@@ -61,7 +61,7 @@ class Localizer(nn.Module):
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # people who appear in no frame are left out
             there = people_in_mean(joints)  # (N·M, T)
-            rows = there.any(1).nonzero().squeeze(1)  # (R,) indices of all others
+            rows = there.any(1).nonzero().squeeze(1)  # (R,) indices of the people who stay
             x, real, there = x[rows], real[rows], there[rows]
         x = x.permute(0, 3, 1, 2)  # channels-last in memory
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
