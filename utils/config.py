@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
-from utils.errors import UserError, first_problem, nearest, shown
+from utils.errors import UserError, describe, nearest, shown
 from utils.manifest import StrictModel
 from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
 MOST = 1_000_000  # larger numbers are most likely typing errors
+PROBLEMS_SHOWN = 12
 
 # Settings of earlier versions, and what became of them. In checkpoints they are allowed, and their values are ignored.
 FORMER = {
@@ -34,6 +35,12 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 def _rising(values: list[float]) -> list[float]:
     if sorted(set(values)) != values:
         raise ValueError(f"expected different numbers in rising order, found {shown(values)}")
+    return values
+
+
+def _different(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"expected different values, found {shown(values)}")
     return values
 
 
@@ -63,7 +70,7 @@ class DataSettings(StrictModel):
 class ModelSettings(StrictModel):
     """The network, and two switches that bring back faults of the released code."""
 
-    streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1, max_length=3)]
+    streams: Annotated[list[Literal["joints", "bones", "motion"]], Field(min_length=1), AfterValidator(_different)]
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     stride: Literal[2, 4, 8]
     cosine_scale: Positive
@@ -169,11 +176,13 @@ def from_dict(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
-        other = problem["type"] in ("missing", "extra_forbidden")
-        hint = ". These settings were written by another version of this project" if other else ""
-        raise UserError(f"{where}: {first_problem(error)}{hint}") from None
+        lines = []
+        for problem in error.errors()[:PROBLEMS_SHOWN]:
+            where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
+            other = problem["type"] in ("missing", "extra_forbidden")
+            hint = ". These settings were written by another version of this project" if other else ""
+            lines.append(f"{where}: {describe(problem)}{hint}")
+        raise UserError("\n       ".join(lines)) from None
 
 
 def to_yaml(settings: Settings) -> str:

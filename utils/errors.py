@@ -8,7 +8,7 @@ import reprlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -77,7 +77,11 @@ def shown(value: Any) -> str:
 
 def first_problem(error: ValidationError) -> str:
     """The first problem in a pydantic error, such as "clips.0.fps is nan, expected a finite number"."""
-    problem = error.errors(include_url=False, include_context=False)[0]
+    return describe(error.errors(include_url=False, include_context=False)[0])
+
+
+def describe(problem: Mapping[str, Any]) -> str:
+    """One of the problems in a pydantic error: where it is, what was found, what was expected."""
     place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     if problem["type"] == "value_error":

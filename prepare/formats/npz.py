@@ -1,11 +1,12 @@
 """Arrays from .npz and .npy files of unknown origin.
 
-Pickled objects are refused. An array is as large as the bytes that are there, whatever its header claims.
+Pickled objects are refused. The size that a header claims is compared with that of its file before memory is used.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -18,6 +19,7 @@ from utils.regular import regular_file
 from utils.text import printable
 
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
+MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers, but reads them first
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -68,16 +70,27 @@ def _read_member(archive: zipfile.ZipFile, name: str, archive_bytes: int) -> np.
         raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
     if member.compress_size > archive_bytes:
         raise TakeError(f"{name!r} claims {member.compress_size} bytes in a file of {archive_bytes}")
+    if member.file_size > MAX_ARRAY_BYTES:
+        raise TakeError(f"{name!r} claims more than {MAX_ARRAY_BYTES >> 30} GiB")
     with archive.open(member) as file:
-        content = file.read(MAX_ARRAY_BYTES + 1)
-    if len(content) > MAX_ARRAY_BYTES:
-        raise TakeError(f"{name!r} has more than {MAX_ARRAY_BYTES >> 30} GiB")
+        start = file.read(MAX_HEADER_BYTES)
+        shape, is_fortran, dtype, offset = _read_header(start, name)
+        if offset + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise TakeError(f"{name!r} claims shape {shape} of {dtype}, but has {member.file_size} bytes")
+        values = np.frombuffer(start + file.read(), dtype, offset=offset)
+    return values.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _read_header(start: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, Fortran order, type and length of the header of an .npy file, from its first bytes."""
+    file = io.BytesIO(start)
     try:
-        header = io.BytesIO(content)
-        shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(header)](header)
-        if dtype.kind not in "biufSU":
+        shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        if dtype.kind not in "biufSU" or not dtype.itemsize:
             raise TypeError(f"it is of type {dtype}")
-        values = np.frombuffer(content, dtype, offset=header.tell())
-        return values.reshape(shape, order="F" if is_fortran else "C")
+        claimed = math.prod(max(length, 1) for length in shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or len(shape) > 8 or claimed > MAX_ARRAY_BYTES:
+            raise ValueError(f"it claims more than {MAX_ARRAY_BYTES >> 30} GiB, or a shape that no array has")
     except Exception as error:  # numpy parses the header as Python code, which can raise any exception
         raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None
+    return shape, is_fortran, dtype, file.tell()

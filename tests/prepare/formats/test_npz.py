@@ -111,17 +111,17 @@ def test_an_array_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -> None
 def test_an_array_larger_than_its_archive_can_hold_is_refused(tmp_path: Path, compression: int) -> None:
     start = header(claim("(1000000, 156)"))
     packed(tmp_path / "x.npz", start, compression)
-    with pytest.raises(TakeError, match=r"'x' is not a whole array .*reshape"):
+    with pytest.raises(TakeError, match=r"'x' claims shape \(1000000, 156\) of float64, but has 76 bytes"):
         read(tmp_path / "x.npz")
     packed(tmp_path / "x.npz", start, compression, file_size=len(start) + 1000000 * 156 * 8)
-    with memory_below(MIB), pytest.raises(TakeError, match=r"'x' is not a whole array .*reshape|it ends early"):
+    with memory_below(MIB), pytest.raises(TakeError, match=r"is not a whole .npz file|'x' is not a whole array"):
         read(tmp_path / "x.npz")
 
 
 def test_an_array_that_ends_early_is_refused(tmp_path: Path) -> None:
     start, noise = header(claim("(2000,)")), np.random.default_rng(0).bytes(9000)
     packed(tmp_path / "x.npz", start + noise, zipfile.ZIP_DEFLATED, file_size=len(start) + 16000)
-    with pytest.raises(TakeError, match=r"'x' is not a whole array .*size 1125 into shape \(2000,\)"):
+    with pytest.raises(TakeError, match=r"not a whole .npz file"):
         read(tmp_path / "x.npz")
 
 
@@ -129,7 +129,13 @@ def test_a_zip_bomb_costs_no_more_memory_than_the_limit(tmp_path: Path, monkeypa
     packed(tmp_path / "x.npz", header(claim("(40, 1048576)", "'|u1'")) + bytes(40 * MIB), zipfile.ZIP_DEFLATED)
     assert (tmp_path / "x.npz").stat().st_size < MIB / 10
     monkeypatch.setattr(npz, "MAX_ARRAY_BYTES", 4 * MIB)
-    with memory_below(17 * MIB), pytest.raises(TakeError, match="'x' has more than"):
+    with memory_below(17 * MIB), pytest.raises(TakeError, match="'x' .*claims more than"):
+        read(tmp_path / "x.npz")
+
+
+def test_a_huge_header_costs_no_memory(tmp_path: Path) -> None:
+    packed(tmp_path / "x.npz", header(claim("(1,)") + " " * 40 * MIB, version=2), zipfile.ZIP_DEFLATED)
+    with memory_below(MIB), pytest.raises(TakeError, match="'x' is not a whole array"):
         read(tmp_path / "x.npz")
 
 
