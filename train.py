@@ -34,6 +34,7 @@ from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
 from model.change_points import piece_numbers
 from model.checkpoint import check_state, last_good
+from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.localizer import Localizer
 from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
@@ -41,7 +42,7 @@ from model.refinement import FrameLabels, PseudoLabels
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
 from utils.config import Settings
-from utils.device import choose_device, compiled, describe, set_matrix_precision
+from utils.device import choose_device, compile_blocks, describe, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
 from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
@@ -97,7 +98,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     clips = SkeletonClips(split, "train", LabelPolicy.of(data), data.normalization, frame_step=data.frame_step)
     print(clips.summary())
     clips, held_out = hold_out(clips, data.holdout, settings.train.seed)
-    batches = train_loader(clips, settings)
+    graphs = uses_cuda_graphs(settings, device)
+    batches = train_loader(clips, settings, few_shapes=graphs or settings.train.compile)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
@@ -124,7 +126,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
         warn_of_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
-    network = compiled(model, settings.train) if settings.train.compile else model
+    if settings.train.compile:
+        compile_blocks(model.backbone.blocks, settings.train)
+    network = CUDAGraphs(model) if graphs else model
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
     parameters = sum(parameter.numel() for parameter in model.parameters())

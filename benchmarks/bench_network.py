@@ -6,6 +6,7 @@ device (benchmarks/roofline.py).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,13 @@ from benchmarks.measure import Result, gpu_memory, in_turn
 from benchmarks.plain import PlainLocalizer
 from benchmarks.roofline import Roofline
 from feeders.batches import Batch, TrainBatches
-from feeders.micro_batches import COMPILED_FRAMES
+from feeders.micro_batches import FRAME_MULTIPLE
+from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.inference import for_inference
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
-from utils.device import choose_device, compiled, set_matrix_precision
+from utils.device import choose_device, compile_blocks, set_matrix_precision
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 4
@@ -37,7 +39,7 @@ def train(repeats: int) -> Iterator[Result]:
     """Real frames through forward, loss, backward and step, at real_mocap's clip lengths.
 
     Identical batches: both networks get the same random batches and count all frames. Bucketed: ours has its default
-    settings and bucketed batches.
+    settings and bucketed batches. By default, one GPU replays CUDA graphs. Several GPUs do not.
     """
     released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
     random, bucketed = batches(device, False), batches(device, True)
@@ -47,33 +49,39 @@ def train(repeats: int) -> Iterator[Result]:
         torch.manual_seed(5)
         networks = PlainLocalizer(CLASSES), Localizer(CLASSES, released.model), Localizer(CLASSES, ours.model)
         plain, same, fast = (network.in_precision(precision).to(device) for network in networks)
-        works = epoch(plain, random, released), epoch(same, random, released), epoch(fast, bucketed, ours)
-        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
-        for place, name in ((1, "identical batches"), (2, "bucketed")):
+        works = {
+            "plain": epoch(plain, random, released),
+            "identical batches": epoch(same, random, released),
+            "bucketed": epoch(fast, bucketed, ours),
+        }
+        if uses_cuda_graphs(ours, device):
+            recorded = CUDAGraphs(copy.deepcopy(fast))
+            works["bucketed, CUDA graphs"] = epoch(recorded, batches(device, True, FRAME_MULTIPLE), ours)
+        memory, seconds = gpu_memory(*works.values()), in_turn(repeats, *works.values())
+        for place, name in list(enumerate(works))[1:]:
             taken = memory and (memory[place], memory[0])
             yield Result(f"train, {name}, {precision}", unit, frames / seconds[place], frames / seconds[0], taken)
-        name, least = f"train, bucketed, {precision}, against its roofline", roofline.seconds(works[2])
+        name, least = f"train, bucketed, {precision}, against its roofline", roofline.seconds(works["bucketed"])
         yield Result(name, unit, frames / seconds[2], frames / least)
 
 
 def train_compiled(repeats: int) -> Iterator[Result]:
-    """The same on a GPU with ours compiled and its batches bucketed. The plain network is eager, then compiled too."""
+    """The same on a GPU in TF32, ours compiled and its batches bucketed. The plain network is eager, then compiled."""
     released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
     if device.type == "cpu":  # where the CPU kernels are faster than compiled code, which takes minutes to make
         return
-    random, bucketed = batches(device, False), batches(device, True, COMPILED_FRAMES)
-    for precision, _ in in_each_precision(device):
-        torch.compiler.reset()  # nothing compiled for another precision is tried first
-        torch.manual_seed(5)
-        plain = PlainLocalizer(CLASSES).in_precision(precision).to(device)
-        fast = Localizer(CLASSES, ours.model).in_precision(precision).to(device)
-        works = epoch(compiled(fast, ours.train), bucketed, ours), epoch(plain, random, released)
-        works += (epoch(torch.compile(plain, dynamic=True), random, released),)
-        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
-        for place, name in ((1, "against eager"), (2, "both compiled")):
-            taken = memory and (memory[0], memory[place])
-            rates = (sum(LENGTHS) / seconds[i] for i in (0, place))
-            yield Result(f"train compiled, bucketed, {precision}, {name}", "real frames/s", *rates, taken)
+    set_matrix_precision("high")
+    random, bucketed = batches(device, False), batches(device, True, FRAME_MULTIPLE)
+    torch.manual_seed(5)
+    plain, fast = PlainLocalizer(CLASSES).to(device), Localizer(CLASSES, ours.model).to(device)
+    compile_blocks(fast.backbone.blocks, ours.train)
+    works = epoch(fast, bucketed, ours), epoch(plain, random, released)
+    works += (epoch(torch.compile(plain, dynamic=True), random, released),)
+    seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
+    for place, name in ((1, "against eager"), (2, "both compiled")):
+        taken = memory and (memory[0], memory[place])
+        rates = (sum(LENGTHS) / seconds[i] for i in (0, place))
+        yield Result(f"train compiled, bucketed, TF32, {name}", "real frames/s", *rates, taken)
 
 
 def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:

@@ -20,7 +20,7 @@ from utils import distributed
 from utils.config import Settings
 from utils.distributed import LossNormalization
 
-COMPILED_FRAMES = 64  # a compiled network gets T in multiples of this, so that few shapes are compiled
+FRAME_MULTIPLE = 64  # a compiled or recorded network gets T in multiples of this, so that few shapes occur
 
 
 class MicroBatch(NamedTuple):
@@ -90,14 +90,14 @@ class MicroBatches:
         return MicroBatch(self.epoch, local, padded[self.rank], normalization, frames, last)
 
 
-def train_loader(clips: SkeletonClips, settings: Settings) -> Loader:
+def train_loader(clips: SkeletonClips, settings: Settings, few_shapes: bool = False) -> Loader:
     """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` has set.
 
-    Yields pairs (Batch, MicroBatch).
+    Yields pairs (Batch, MicroBatch). With `few_shapes`, masked padding ends at a multiple of FRAME_MULTIPLE frames.
     """
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
-    multiple = COMPILED_FRAMES if train.compile else 1
+    multiple = FRAME_MULTIPLE if few_shapes else 1
     sampler = MicroBatches(
         batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
     )

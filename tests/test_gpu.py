@@ -15,6 +15,8 @@ import torch
 from runs import ROOT, command, finish, small
 
 from benchmarks.bench_network import random_batch
+from feeders.micro_batches import FRAME_MULTIPLE
+from model.cuda_graphs import CUDAGraphs
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
@@ -43,6 +45,33 @@ def test_a_gpu_computes_the_loss_and_the_gradients_that_a_cpu_does(masked: bool)
 
 
 @on_gpu
+@pytest.mark.parametrize("precision", ["float64", "bfloat16"])
+def test_a_replayed_network_computes_what_it_computes_without_a_recording(precision: str) -> None:
+    """Two shapes, recorded once and replayed with other clips. An optimizer steps in between."""
+    device, settings = torch.device("cuda"), config.load(assignments=["model.width=32"])
+    torch.manual_seed(0)
+    shapes = ([77, 91, 40, 112], [128, 64, 9, 100], [50, 60, 64]) * 2
+    batches = [random_batch(lengths, device, FRAME_MULTIPLE) for lengths in shapes]
+    model = Localizer(4, settings.model).in_precision(precision).to(device)
+    networks = copy.deepcopy(model), CUDAGraphs(model)
+    losses: list[list[float]] = [[], []]
+    for network, found in zip(networks, losses, strict=True):
+        adam = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+        for batch in batches:
+            output = network(batch.joints, batch.mask, batch.lengths)
+            loss = objective(output, batch.video_labels, batch.mask, None, settings)["total"]
+            loss.backward()
+            adam.step()
+            adam.zero_grad(set_to_none=True)
+            found.append(loss.item())
+    exact = precision == "float64"
+    assert len(networks[1].recordings) == 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9 if exact else 1e-2)
+    running = [dict(network.named_buffers()) for network in (networks[0], model)]
+    torch.testing.assert_close(*running, rtol=1e-7 if exact else 0.1, atol=1e-9 if exact else 0.1)
+
+
+@on_gpu
 def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Path) -> None:
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     exact = "train.precision=float64"
@@ -53,6 +82,18 @@ def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Pat
     losses = [[row["loss"]["total"] for row in run] for run in rows]
     assert len(losses[0]) == 3
     assert losses[1] == pytest.approx(losses[0], rel=1e-9)  # atomic additions are not always in the same order
+
+
+@on_gpu
+def test_two_ranks_on_one_gpu_train_as_one_process_does(prepared: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "one", tmp_path / "two"
+    one, two = (small(prepared, run, "train.precision=float64", device="cuda") for run in runs)
+    finish(command(*one))
+    script = str(ROOT / "tests" / "ranks_on_one_gpu.py")
+    finish([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", script, *two])
+    rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
+    assert rows[1]["loss"]["total"] == pytest.approx(rows[0]["loss"]["total"], rel=1e-9)
+    assert rows[1]["corrected"] == rows[0]["corrected"]
 
 
 @needs_tool

@@ -106,7 +106,7 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     shutil.copytree(trained, folder)
     old = load_checkpoint(folder / "last.pt")
     old["pseudo_labels"]["ring"] = old["pseudo_labels"].pop("history")
-    for key in ("data.bucket_mix", "train.matrix_precision", "train.compile", "train.timeout"):
+    for key in ("data.bucket_mix", "train.matrix_precision", "train.cuda_graphs", "train.compile", "train.timeout"):
         group, name = key.split(".")
         del old["settings"][group][name]
     old["settings"]["data"] |= {"bucket_noise": 0.15, "workers": 2}

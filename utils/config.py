@@ -111,6 +111,7 @@ class TrainSettings(StrictModel):
     sync_batch_norm: bool
     precision: Literal["float32", "bfloat16", "float64"]
     matrix_precision: Literal["highest", "high"]
+    cuda_graphs: bool
     compile: bool
     learning_rate: Positive
     schedule: Literal["constant", "cosine"]

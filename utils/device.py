@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -10,6 +11,8 @@ from torch import nn
 from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
+
+MOST_GRAPHS = 64  # that blocks of one class are compiled to
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -49,8 +52,11 @@ def set_matrix_precision(name: str) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "high"
 
 
-def compiled(network: nn.Module, train: TrainSettings) -> nn.Module:
-    """The network, compiled once for all lengths of clips. Raises UserError when its batch norm spans several ranks."""
+def compile_blocks(blocks: Iterable[nn.Module], train: TrainSettings) -> None:
+    """Let torch.compile translate each block at its first use, into one graph for all lengths of clips.
+
+    To compile the whole network takes several times as long. Raises UserError when batch norm spans several ranks.
+    """
     if distributed.size() > 1 and train.sync_batch_norm:
         raise UserError(
             "train.compile=true: batch norm over several ranks is not compiled; set train.sync_batch_norm=false"
@@ -58,7 +64,8 @@ def compiled(network: nn.Module, train: TrainSettings) -> nn.Module:
     # Features are channels-last already. Inductor's choice of layouts fails on strided dynamic lengths, and so does its
     # analysis of tiles on a GPU.
     options = {"layout_optimization": False, "triton.coalesce_tiling_analysis": False}
-    return torch.compile(network, dynamic=True, options=options)
+    for block in blocks:  # all blocks of a class share one limit
+        block.compile(fullgraph=True, dynamic=True, options=options, recompile_limit=MOST_GRAPHS)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -18,6 +18,7 @@ ADDED = {
     "model.stride",
     "refine.change_penalty",
     "train.matrix_precision",
+    "train.cuda_graphs",
     "train.compile",
     "train.timeout",
     "eval.change_penalty",
@@ -26,7 +27,7 @@ ADDED = {
 TRAINING = ("loss", "refine", "train")  # groups that only training needs
 # Data settings that weights depend on; the last four are the label policy
 DATA_OF_WEIGHTS = ("normalization", "frame_step", "overlaps", "gaps", "max_frames", "length_counts")
-OF_MACHINE = {"data.root", "train.timeout"}  # settings that change no result
+OF_MACHINE = {"data.root", "train.cuda_graphs", "train.timeout"}  # settings that change no result
 
 
 def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:

@@ -1,0 +1,72 @@
+"""CUDA graphs: the operations of a network on a GPU, recorded once for each shape of a batch, then started all at once.
+
+A training step has more than a thousand operations. Most are so small that the CPU needs more time to start one than
+the GPU to compute it. A replayed recording starts the same operations with the same results, but without this delay.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from model.localizer import Localizer, Output
+from utils import distributed
+from utils.config import Settings
+from utils.errors import UserError
+
+MOST = 64  # recordings; further shapes are computed without one
+
+
+def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
+    """Whether training records and replays.
+
+    Gradients of several passes or ranks could not be added to those of a recording. Without masked padding, nearly
+    every batch would have a shape of its own.
+    """
+    train, built = settings.train, torch.backends.cuda.is_built()  # a CPU build of torch can only pretend a GPU
+    one_pass = train.accumulate == 1 and distributed.size() == 1
+    wanted = train.cuda_graphs and not train.compile and settings.model.mask_padding
+    return wanted and one_pass and built and device.type == "cuda"
+
+
+class CUDAGraphs(nn.Module):
+    """A network on a GPU that is recorded at the first batch of each shape, and replayed at the next ones.
+
+    To record takes about as long as five steps. The recordings share their memory, so the output of a batch is valid
+    only until the next batch. Batches with several people are not recorded, because the network leaves people out.
+    Hooks of layers are called while the network is recorded, but not when it is replayed.
+    """
+
+    def __init__(self, network: Localizer) -> None:
+        super().__init__()
+        # A recording runs on a stream of its own. PyTorch would warn of it
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+        self.network, self.memory = network, torch.cuda.graph_pool_handle()
+        self.recordings: dict[torch.Size, nn.Module] = {}
+
+    def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor) -> Output:
+        """As `Localizer.forward`. Raises UserError if the network cannot be recorded."""
+        shape, several_people = joints.shape, joints.shape[4] > 1
+        if shape not in self.recordings and not several_people and self.training and len(self.recordings) < MOST:
+            self.recordings[shape] = self._record(joints.clone(), mask.clone(), lengths.clone())
+        return self.recordings.get(shape, self.network)(joints, mask, lengths)
+
+    def _record(self, *batch: Tensor) -> nn.Module:
+        """The network, recorded in training. It keeps the tensors of the batch as the input of its replays."""
+        statistics = [buffer.clone() for buffer in self.network.buffers()]
+        recorded = copy.copy(self.network)  # the same parameters; PyTorch replaces the `forward` of this copy
+        try:
+            torch.cuda.make_graphed_callables(recorded, batch, allow_unused_input=True, pool=self.memory)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, AssertionError) as error:
+            first_line = str(error).splitlines()[0]
+            raise UserError(
+                f"the network cannot be recorded as a CUDA graph: {first_line}; nothing in it may wait for the GPU; "
+                "change it, or set train.cuda_graphs=false"
+            ) from error
+        for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
+            buffer.copy_(kept)  # the trial runs before a recording count in the statistics of batch norm
+        return recorded
