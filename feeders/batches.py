@@ -63,7 +63,7 @@ def collate(samples: list[Sample], classes: int, frames: int | None = None) -> B
 class Loader:
     """Loads batches in order. One thread loads the next batch while the caller uses the current one.
 
-    Loading uses NumPy only. PyTorch operations in this thread would start their own threads, which compete with the
+    Loading computes with NumPy. PyTorch operations in this thread would start their own threads, which compete with the
     threads of the network.
     """
 

@@ -75,7 +75,7 @@ class MicroBatches:
             longest = [int(self.lengths[clips].max(initial=1)) for clips in by_rank]
             padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
             counted = self.lengths
-        else:  # all clips have the same length, so each clip counts as one
+        else:  # padding counts and all clips of a step have the same T, so each clip counts as one
             padded = [int(self.lengths[step].max())] * self.ranks
             counted = np.ones_like(self.lengths)
         with_labels = self.lengths * self.labelled

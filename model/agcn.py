@@ -41,7 +41,7 @@ class Pointwise(nn.Conv2d):
 class Shortcut(nn.Module):
     """The residual connection where the shape changes: strided 1×1 convolution and batch norm."""
 
-    bn_follows = "conv"  # for_inference folds the batch norm into this layer
+    bn_follows = "conv"  # for_inference merges the batch norm into this layer
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class JointMixing(nn.Module):
 class GraphConv(nn.Module):
     """Adaptive graph convolution: fixed + learned + clip-dependent adjacency (2s-AGCN, equation 3)."""
 
-    bn_follows = "mix"  # for_inference folds the batch norm into this layer
+    bn_follows = "mix"  # for_inference merges the batch norm into this layer
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class TemporalConv(nn.Conv2d):
 class Block(nn.Module):
     """Graph convolution, temporal convolution, and a residual connection around both."""
 
-    bn_follows = "tcn"  # for_inference folds the batch norm into this layer
+    bn_follows = "tcn"  # for_inference merges the batch norm into this layer
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
         super().__init__()

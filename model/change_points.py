@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.streams import people_there
 
-REST = 1e-3  # metres per frame, and per frame squared: differences below this size hardly count
+REST = 1e-3  # metres per frame, and per frame squared: speeds and accelerations below this count as rest
 
 
 def piece_numbers(joints: Tensor, penalty: float) -> Tensor:

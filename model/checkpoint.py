@@ -98,7 +98,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    if finished > 1 or (folder / "results.json").exists():  # 1: the run was killed while it saved that epoch
+    if finished > 1 or (folder / "results.json").exists():  # with 1, it may have been killed at its first save
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
     print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")

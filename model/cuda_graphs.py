@@ -20,36 +20,38 @@ MOST = 64  # recordings; further shapes are computed without one
 
 
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
-    """Whether training records and replays.
+    """Whether training uses CUDA graphs.
 
-    Gradients of several passes or ranks could not be added to those of a recording. Without masked padding, nearly
-    every batch would have a shape of its own.
+    A replay overwrites the gradients, so those of several passes cannot be added up. Exchanges between ranks are not
+    recorded. Without masked padding, nearly every batch has a shape of its own.
     """
-    train, built = settings.train, torch.backends.cuda.is_built()  # a CPU build of torch can only pretend a GPU
-    one_pass = train.accumulate == 1 and distributed.size() == 1
-    wanted = train.cuda_graphs and not train.compile and settings.model.mask_padding
-    return wanted and one_pass and built and device.type == "cuda"
+    train = settings.train
+    wanted = train.cuda_graphs and not train.compile and train.accumulate == 1 and settings.model.mask_padding
+    has_cuda = device.type == "cuda" and torch.backends.cuda.is_built()  # a test may only pretend that there is a GPU
+    return wanted and has_cuda and distributed.size() == 1
 
 
 class CUDAGraphs(nn.Module):
     """A network on a GPU that is recorded at the first batch of each shape, and replayed at the next ones.
 
     To record takes about as long as five steps. The recordings share their memory, so the output of a batch is valid
-    only until the next batch. Batches with several people are not recorded, because the network leaves people out.
-    Hooks of layers are called while the network is recorded, but not when it is replayed.
+    only until the next batch. Batches with several people are not recorded: the network leaves absent people out, so
+    shapes inside it depend on the data. Hooks of layers are called while the network is recorded, but not in a replay.
     """
 
     def __init__(self, network: Localizer) -> None:
         super().__init__()
-        # A recording runs on a stream of its own. PyTorch would warn of it
+        # A recording runs on a stream of its own. PyTorch would warn of that
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         self.network, self.memory = network, torch.cuda.graph_pool_handle()
         self.recordings: dict[torch.Size, nn.Module] = {}
 
     def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor) -> Output:
         """As `Localizer.forward`. Raises UserError if the network cannot be recorded."""
-        shape, several_people = joints.shape, joints.shape[4] > 1
-        if shape not in self.recordings and not several_people and self.training and len(self.recordings) < MOST:
+        shape, people = joints.shape, joints.shape[4]
+        if not self.training or people > 1:
+            return self.network(joints, mask, lengths)
+        if shape not in self.recordings and len(self.recordings) < MOST:
             self.recordings[shape] = self._record(joints.clone(), mask.clone(), lengths.clone())
         return self.recordings.get(shape, self.network)(joints, mask, lengths)
 
@@ -68,5 +70,5 @@ class CUDAGraphs(nn.Module):
                 "change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
-            buffer.copy_(kept)  # the trial runs before a recording count in the statistics of batch norm
+            buffer.copy_(kept)  # undoes what the trial runs before a recording changed in the batch-norm statistics
         return recorded

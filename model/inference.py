@@ -21,23 +21,23 @@ OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed 
 
 
 def for_inference(model: Localizer) -> Localizer:
-    """A copy of a network for evaluation only, with every batch norm folded into the layer before it.
+    """A copy of a network for evaluation only, with each batch norm merged into the layer that `bn_follows` names.
 
     In evaluation a batch norm is an affine map of each channel. The scores are the same up to rounding. A module names
     the layer before its `bn` in `bn_follows`. A module without this attribute stays as it is.
     """
-    folded = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
-    for parent in list(folded.modules()):
+    merged = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+    for parent in list(merged.modules()):
         if name := getattr(parent, "bn_follows", None):
             layer, bn = getattr(parent, name), parent.bn
             layer.weight, layer.bias = fuse_conv_bn_weights(
                 layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
             )
-            parent.bn = FoldedBatchNorm()
-    return folded
+            parent.bn = MergedBatchNorm()
+    return merged
 
 
-class FoldedBatchNorm(nn.Module):
+class MergedBatchNorm(nn.Module):
     """Returns its input, because the layer before it now includes the batch norm."""
 
     def forward(self, x: Tensor, _: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 Features are (N, C, T, V), channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs and
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
-cache. The backward pass computes these results again. That takes no longer and halves the memory.
+cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
 In bfloat16, products are bfloat16, and sums over a clip or a batch are float32. A long sum of bfloat16 numbers stops
 growing, because they have only 8 bits of precision.

@@ -35,6 +35,7 @@ from model.ops.padding import real_frames, use_cpu_kernels, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
+FEWEST_TO_INFER = 6000  # channels × frames of a clip: with fewer, a forward pass alone is faster by direct convolution
 # The transforms of a group of tiles have at most this many values (2 MB in float32), so that they fit in the cache. If
 # the transformed weights have more values, their number is the limit.
 CACHED = 2**19
@@ -53,7 +54,9 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
         (N, C_out, ⌈T/stride⌉, V). Its padding holds no meaningful values.
     """
     taps = weight.shape[2]
-    if not use_cpu_kernels(x) or x.shape[1] < FEWEST_CHANNELS or not len(x):
+    N, C, T, _ = x.shape
+    small = C < FEWEST_CHANNELS or (C * T < FEWEST_TO_INFER and not torch.is_grad_enabled())
+    if not use_cpu_kernels(x) or small or not N:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
         to_points = transforms(math.ceil(taps / stride), weight.dtype).weights

@@ -74,11 +74,11 @@ def test_a_network_for_inference_gives_the_same_scores_without_batch_norms() -> 
             nn.init.uniform_(module.bias, -0.5, 0.5)
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
-    folded = for_inference(model)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    merged = for_inference(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in merged.modules())
     joints, mask, lengths = clips()
     model.eval()
-    for ours, expected in zip(folded(joints, mask, lengths).views, model(joints, mask, lengths).views, strict=True):
+    for ours, expected in zip(merged(joints, mask, lengths).views, model(joints, mask, lengths).views, strict=True):
         torch.testing.assert_close(ours.frame_scores, expected.frame_scores, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(ours.video_logits, expected.video_logits, rtol=1e-10, atol=1e-10)
 

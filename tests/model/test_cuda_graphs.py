@@ -50,6 +50,7 @@ def test_what_cannot_be_recorded_is_computed_as_usual(recorded, monkeypatch: pyt
     monkeypatch.setattr(cuda_graphs, "MOST", 1)
     network.train()(*clips(64))
     assert network(*clips(128)).features.requires_grad
+    assert network.eval()(*clips(64)).features.requires_grad
     assert len(shapes) == 1
 
 
