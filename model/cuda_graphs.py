@@ -34,9 +34,11 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
 class CUDAGraphs(nn.Module):
     """A network on a GPU that is recorded at the first batch of each shape, and replayed at the next ones.
 
-    To record takes about as long as five steps. The recordings share their memory, so the output of a batch is valid
-    only until the next batch. Batches with several people are not recorded: the network leaves absent people out, so
-    shapes inside it depend on the data. Hooks of layers are called while the network is recorded, but not in a replay.
+    To record takes about as long as five steps. The recordings share the memory of their intermediate results, so the
+    output of a batch is valid only until the next batch. Each has its own gradients (14 MB at the paper's width).
+
+    Batches with several people are not recorded: the network leaves absent people out, so shapes inside it depend on
+    the data. Hooks of layers are called while the network is recorded, but not in a replay.
     """
 
     def __init__(self, network: Localizer) -> None:
