@@ -43,7 +43,7 @@ class MicroBatches:
 
     batches: TrainBatches  # of the optimizer steps
     accumulate: int  # passes in a step
-    mask_padding: bool  # false: padded frames count in the losses, and all clips of a step are padded to the same T
+    mask_padding: bool  # false: padding counts in MIL and multi-view loss, and all clips of a step get the same T
     multiple: int = 1  # if padding is masked, T is rounded up to a multiple of this
     rank: int = 0
     ranks: int = 1

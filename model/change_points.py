@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.streams import people_there
 
-REST = 1e-3  # metres per frame, and per frame squared: speeds and accelerations below this count as rest
+REST = 1e-3  # metres per frame, and per frame squared: far below this, speeds and accelerations hardly count
 
 
 def piece_numbers(joints: Tensor, penalty: float) -> Tensor:
@@ -25,7 +25,8 @@ def motion_features(joints: Tensor) -> np.ndarray:
     """Log speed and log acceleration of every joint of every person, (C, T, V, M) → (T, 2·V·M).
 
     Logarithms compare relative sizes, so a change of a slow motion counts as much as a change of a fast one. A feature
-    is 0 for a joint at rest, and where the person is absent in the frame, the frame before or the frame after.
+    is near 0 for a joint that hardly moves. It is 0 where the person is absent in this frame, the one before or the one
+    after.
     """
     if joints.shape[1] < 3:
         return np.zeros((joints.shape[1], 1))

@@ -24,7 +24,7 @@ CHUNK, FEWEST = 4096, 32  # channels × frames in a chunk, and the minimum numbe
 
 
 def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor | None) -> Tensor:
-    """How similarly joints v and w of a clip move: softmax over v of Σ_t θ(v)·φ(w) / (C'·T) (2s-AGCN, equation 3).
+    """How similarly joints v and w of a clip move: softmax over v of Σ_t θ(v)·φ(w) / (C'·T) (2s-AGCN).
 
     Args:
         x: (N, C, T, V), zeros in the padding.
@@ -41,7 +41,7 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
         features = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
         embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), features.mT)  # (N, 2·S·C', T·V)
         theta, phi = embedded.view(N, 2, graphs, len(weight) // (2 * graphs) * T, V).unbind(1)
-        # A padded frame adds the same constant to all scores of a clip. The softmax ignores it.
+        # A padded frame adds the same constant to all scores of a clip and graph. The softmax ignores it.
         scores = (theta.mT @ phi).to(weight.dtype)
     lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
     return (scores / (len(weight) // (2 * graphs) * lengths)).softmax(dim=2)
