@@ -15,6 +15,8 @@ from sklearn.metrics import average_precision_score
 from evaluation.localization import Detections
 from evaluation.segments import tiou
 
+PAIRS = 2**20  # tIoUs that are computed at once; they and each intermediate result take 8 MB
+
 
 def detection_map(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
     """Average precision of each class at each tIoU, (len(tious), K); NaN for classes that the truth does not have.
@@ -92,23 +94,24 @@ def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> 
     one with the highest tIoU, if this tIoU reaches the threshold.
     """
     taken = np.full((len(tious), len(detections)), -1)
+    free = np.ones((len(tious), len(truth)), dtype=bool)
     for found, segments, overlap in overlaps_by_clip(detections, truth):
         overlap[detections.label[found][:, None] != truth.label[segments]] = 0
-        free = np.ones((len(tious), len(segments)), dtype=bool)
         for i in np.flatnonzero(overlap.max(axis=1) >= min(tious)):
-            values = np.where(free, overlap[i], 0)
+            values = np.where(free[:, segments], overlap[i], 0)
             best = values.argmax(axis=1)  # among equal ones the first
             value = values.max(axis=1)
             hit = np.flatnonzero((value >= tious) & (value > 0))
             taken[hit, found[i]] = segments[best[hit]]
-            free[hit, best[hit]] = False
+            free[hit, segments[best[hit]]] = False
     return taken
 
 
 def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield, clip by clip, indices of detections (n,) and of true segments (m,), both rising, and their tIoU (n, m).
 
-    Clips without a detection or without a true segment are skipped.
+    Clips without a detection or without a true segment are skipped. The detections of a clip come in several parts if
+    they make more than PAIRS pairs with its true segments.
     """
     clips = 1 + max(detections.clip.max(initial=-1), truth.clip.max(initial=-1))
     found_in, segments_in = (
@@ -116,8 +119,11 @@ def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tupl
         for clip in (detections.clip, truth.clip)
     )
     for found, segments in zip(found_in, segments_in, strict=True):
-        if len(found) and len(segments):
-            yield found, segments, tiou(detections.segments[found], truth.segments[segments])
+        if len(segments):
+            most = max(1, PAIRS // len(segments))
+            for start in range(0, len(found), most):
+                part = found[start : start + most]
+                yield part, segments, tiou(detections.segments[part], truth.segments[segments])
 
 
 def mean_of_numbers(values: np.ndarray, axis: int | None = None) -> np.ndarray:

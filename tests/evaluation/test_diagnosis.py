@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from evaluation import metrics
 from evaluation.diagnosis import CORRECT, DURATIONS, KINDS, MOST_G, TIOU, diagnose, kinds
 from evaluation.localization import Detections, ground_truth
 from evaluation.metrics import detection_map, match, ranking
@@ -94,8 +95,10 @@ def test_a_detection_near_its_own_class_is_not_of_the_wrong_class_even_if_anothe
     assert diagnose(found((0, WALK, 30, 60, 0.5)), truth, CLASSES).profile[0, KINDS.index("localization error")] == 1
 
 
+@pytest.mark.parametrize("pairs", [metrics.PAIRS, 8])  # 8: the detections of a clip come in several parts
 @pytest.mark.parametrize("seed", range(25))
-def test_the_profile_equals_plain_loops(seed: int) -> None:
+def test_the_profile_equals_plain_loops(monkeypatch: pytest.MonkeyPatch, seed: int, pairs: int) -> None:
+    monkeypatch.setattr(metrics, "PAIRS", pairs)
     detections, truth = random_case(seed)
     expected = looped(detections, truth)
     profile = diagnose(detections, truth, CLASSES).profile

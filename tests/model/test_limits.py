@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import runs
+import torch
 
 from model.localizer import Localizer
 from utils import config
@@ -39,6 +40,7 @@ def test_a_very_long_clip_is_evaluated_in_bounded_memory(
 ) -> None:
     split = make_split(train=[30], val=[frames])
     settings = config.load([], [f"model.width={width}", f"data.max_frames={frames}"])
+    torch.manual_seed(21)  # at width 16, the most probable class changes often: there are thousands of segments
     model = Localizer(len(split.classes), settings.model)
     weights = {"model": model.state_dict(), "classes": list(split.classes), "settings": settings.model_dump()}
     write_checkpoint(tmp_path / "w.pt", {"format": FORMAT, **weights})
