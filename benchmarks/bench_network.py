@@ -57,12 +57,14 @@ def train(repeats: int) -> Iterator[Result]:
         if uses_cuda_graphs(ours, device):
             recorded = CUDAGraphs(copy.deepcopy(fast))
             works["bucketed, CUDA graphs"] = epoch(recorded, batches(device, True, FRAME_MULTIPLE), ours)
-        memory, seconds = gpu_memory(*works.values()), in_turn(repeats, *works.values())
-        for place, name in list(enumerate(works))[1:]:
-            taken = memory and (memory[place], memory[0])
-            yield Result(f"train, {name}, {precision}", unit, frames / seconds[place], frames / seconds[0], taken)
+        memory = gpu_memory(*works.values())  # first: recording takes the most memory
+        rates = {name: frames / seconds for name, seconds in zip(works, in_turn(repeats, *works.values()), strict=True)}
+        for place, name in enumerate(works):
+            if name != "plain":
+                taken = memory and (memory[place], memory[0])
+                yield Result(f"train, {name}, {precision}", unit, rates[name], rates["plain"], taken)
         name, least = f"train, bucketed, {precision}, against its roofline", roofline.seconds(works["bucketed"])
-        yield Result(name, unit, frames / seconds[2], frames / least)
+        yield Result(name, unit, rates["bucketed"], frames / least)
 
 
 def train_compiled(repeats: int) -> Iterator[Result]:

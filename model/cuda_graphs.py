@@ -16,7 +16,7 @@ from utils import distributed
 from utils.config import Settings
 from utils.errors import UserError
 
-MOST = 64  # recordings; further shapes are computed without one
+MOST_RECORDINGS = 64  # further shapes are computed without one
 
 
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
@@ -32,7 +32,7 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
 
 
 class CUDAGraphs(nn.Module):
-    """A network on a GPU that is recorded at the first batch of each shape, and replayed at the next ones.
+    """A network on a GPU that is recorded at the first batch of each shape, and replayed from then on.
 
     To record takes about as long as five steps. The recordings share the memory of their intermediate results, so the
     output of a batch is valid only until the next batch. Each has its own gradients (14 MB at the paper's width).
@@ -53,7 +53,7 @@ class CUDAGraphs(nn.Module):
         shape, people = joints.shape, joints.shape[4]
         if not self.training or people > 1:
             return self.network(joints, mask, lengths)
-        if shape not in self.recordings and len(self.recordings) < MOST:
+        if shape not in self.recordings and len(self.recordings) < MOST_RECORDINGS:
             self.recordings[shape] = self._record(joints.clone(), mask.clone(), lengths.clone())
         return self.recordings.get(shape, self.network)(joints, mask, lengths)
 

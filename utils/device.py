@@ -1,4 +1,4 @@
-"""Choice of the device and of its float32 precision."""
+"""Choice of the device and of its float32 precision, and compilation for it."""
 
 from __future__ import annotations
 
