@@ -32,13 +32,13 @@ from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
-from model.change_points import piece_numbers
 from model.checkpoint import check_state, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.localizer import Localizer
 from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
+from model.similar_pieces import find_pieces
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
 from utils.config import Settings
@@ -225,11 +225,16 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
             )
         labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
-    pieces, penalty = None, settings.refine.change_penalty
-    if penalty:
+    pieces, refine = None, settings.refine
+    if refine.neighbours and not refine.change_penalty:
+        raise UserError(
+            f"refine.neighbours={refine.neighbours}: clips must be cut into pieces; set refine.change_penalty too"
+        )
+    if refine.change_penalty:
         indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
-        pieces = torch.cat([piece_numbers(clips[i].joints, penalty) for i in indices])
-    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), settings.refine, pieces)
+        joints, mirrored = (clips[i].joints for i in indices), settings.data.mirror > 0
+        pieces = find_pieces(joints, refine.change_penalty, refine.neighbours, mirrored)
+    return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), refine, pieces)
 
 
 def epoch_line(row: dict[str, Any], settings: Settings) -> str:

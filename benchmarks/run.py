@@ -18,6 +18,7 @@ import argparse
 import multiprocessing
 import resource
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
@@ -56,8 +57,8 @@ def main() -> None:
     args = parse_arguments()
     print("| benchmark | unit | ours | baseline | ratio | memory |\n|---|---|---|---|---|---|", flush=True)
     for name in args.only:
-        with multiprocessing.get_context("spawn").Pool(1) as own:
-            own.apply(measure, (name, args.repeats))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+            own.submit(measure, name, args.repeats).result()
     machine = provenance()
     where = f"{machine['machine']}, {torch.get_num_threads()} threads, {machine['accelerator'] or 'no GPU'}"
     print(f"\n{where}, torch {torch.__version__}, {machine['commit']}")

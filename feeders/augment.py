@@ -5,18 +5,13 @@ Do not mirror clips if a class depends on left or right, such as "raise left arm
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from feeders.batches import Batch
-from utils.skeleton import JOINT_NAMES
-
-OTHER_SIDE = {"left": "right", "right": "left"}
-# For each joint, the index of the same joint on the other side of the body.
-MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[0]], name)) for name in JOINT_NAMES]
+from utils.skeleton import MIRRORED
 
 
 def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) -> Batch:

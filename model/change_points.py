@@ -28,21 +28,26 @@ def motion_features(joints: Tensor) -> np.ndarray:
     is near 0 for a joint that hardly moves. It is 0 where the person is absent in this frame, the one before or the one
     after.
     """
-    if joints.shape[1] < 3:
-        return np.zeros((joints.shape[1], 1))
+    _, T, V, M = joints.shape
+    if T < 3:
+        return np.zeros((T, 2 * V * M))
     x = joints.double().numpy()
     speed = np.linalg.norm(np.gradient(x, axis=1), axis=0)  # (T, V, M)
     acceleration = np.pad(np.linalg.norm(np.diff(x, 2, axis=1), axis=0), ((1, 1), (0, 0), (0, 0)), mode="edge")
     there = np.pad(people_there(joints)[0].numpy(), ((1, 1), (0, 0), (0, 0)), mode="edge")
     moving = np.stack([speed, acceleration], axis=1) * (there[:-2] & there[1:-1] & there[2:])[:, None]
-    return np.log1p(moving / REST).reshape(len(moving), -1)
+    return np.log1p(moving / REST).reshape(T, -1)
 
 
-def mean_over_pieces(probs: Tensor, pieces: Tensor) -> Tensor:
-    """Each frame's probabilities (T, K+1) replaced by the mean over its piece. `pieces` is (T,)."""
-    frames = pieces.bincount()  # frames of each piece
-    sums = probs.new_zeros(len(frames), probs.shape[1]).index_add(0, pieces, probs)
-    return (sums / frames.unsqueeze(1))[pieces]
+def mean_over_pieces(probs: Tensor, numbers: Tensor) -> Tensor:
+    """Each frame's probabilities (T, K+1) replaced by the mean over its piece, whose number is in `numbers` (T,)."""
+    return mean_of_pieces(probs, numbers)[numbers]
+
+
+def mean_of_pieces(values: Tensor, numbers: Tensor) -> Tensor:
+    """The mean of the frames' values (T, F) over each piece: (P, F). `numbers` (T,) has the piece of each frame."""
+    frames = numbers.bincount().unsqueeze(1)
+    return values.new_zeros(len(frames), values.shape[1]).index_add(0, numbers, values) / frames
 
 
 def change_points(features: np.ndarray, penalty: float) -> np.ndarray:

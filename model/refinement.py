@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.change_points import mean_over_pieces
+from model.change_points import mean_of_pieces
+from model.similar_pieces import Pieces, propagate, rescaled
 from utils import distributed
 from utils.config import RefineSettings
 
@@ -27,12 +28,12 @@ class PseudoLabels:
             within a clip: without it, background gets the highest probability where actions are short. With
             `zero_start`, as in the released code, the sum is divided by `history` even in the first epochs, and an
             epoch that dropped a clip leaves the clip's older probabilities in place.
-        pieces: (F,) int64, the number of each frame's piece in its clip (`model.change_points`). All frames of a piece
-            get the mean over the piece, so that labels change only between pieces. None: no averaging over pieces.
+        pieces: all frames of a piece get the mean over the piece, so that labels change only between pieces. If pieces
+            have neighbours, they get class probabilities from them. None: no averaging over pieces.
     """
 
     def __init__(
-        self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings, pieces: Tensor | None = None
+        self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings, pieces: Pieces | None = None
     ) -> None:
         self.lengths, self.settings, self.pieces = lengths, settings, pieces
         self.start = lengths.cumsum(0) - lengths  # first frame of each clip on the axis of F frames
@@ -40,6 +41,7 @@ class PseudoLabels:
         self.history = _lazy_zeros(settings.history, int(lengths.sum()), self.allowed.shape[1])  # (epochs, F, K+1)
         # Which clips each epoch of the history contains
         self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)
+        self.by_piece: Tensor | None = None  # (P, K+1) probabilities of the pieces, after an epoch has ended
         self.epochs = 0  # that have ended
         self.recorded: list[tuple[Tensor, Tensor]] = []
 
@@ -64,6 +66,7 @@ class PseudoLabels:
         self.history[slot, replaced] = current[replaced]
         self.seen[slot] = seen
         self.epochs += 1
+        self._average_pieces()
 
     def labelled(self) -> Tensor:
         """Which clips have pseudo-labels, (N,) bool."""
@@ -92,22 +95,38 @@ class PseudoLabels:
         self.history.copy_(state["history"])
         self.seen.copy_(state["seen"])
         self.epochs = int(state["epochs"])
+        self._average_pieces()
 
     def _frames(self, clip: int) -> slice:
         start = int(self.start[clip])
         return slice(start, start + int(self.lengths[clip]))
 
+    def _mean(self, clip: int) -> Tensor:
+        """The mean (T, K+1) over the history of a clip that has a pseudo-label."""
+        past = self.history[:, self._frames(clip)]
+        return past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
+
+    def _average_pieces(self) -> None:
+        """The mean probabilities of every piece. Pieces with neighbours then get theirs."""
+        if self.pieces is None:
+            return
+        clips = self.labelled().nonzero().flatten().tolist()
+        means = torch.zeros_like(self.history[0])
+        for clip in clips:
+            means[self._frames(clip)] = self._mean(clip)
+        self.by_piece = mean_of_pieces(means, self.pieces.of_frame)
+        if self.pieces.neighbours.shape[1]:
+            self.by_piece = propagate(self.by_piece, self.allowed[self.pieces.clip], self.pieces.neighbours)
+
     def _label(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
-        past = self.history[:, self._frames(clip)]
-        mean = past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
-        if self.pieces is not None:
-            mean = mean_over_pieces(mean, self.pieces[self._frames(clip)])
+        pieces = self.pieces and self.pieces.of_frame[self._frames(clip)]
+        mean = self._mean(clip) if pieces is None else self.by_piece[pieces]
         if self.settings.mask_absent:
-            mean = _rescaled(mean * self.allowed[clip])
+            mean = rescaled(mean * self.allowed[clip])
         if self.settings.balance:
-            mean = _rescaled(mean / mean.mean(0).clamp(min=LEAST))
-        return mean if self.settings.sharpen == 1 else _rescaled(mean**self.settings.sharpen)
+            mean = rescaled(mean / mean.mean(0).clamp(min=LEAST))
+        return mean if self.settings.sharpen == 1 else rescaled(mean**self.settings.sharpen)
 
 
 class FrameLabels(PseudoLabels):
@@ -136,8 +155,3 @@ class FrameLabels(PseudoLabels):
 def _lazy_zeros(*shape: int) -> Tensor:
     """Zeros that take memory only where they are written to. torch.zeros would take 0.7 GB for BABEL at once."""
     return torch.from_numpy(np.zeros(shape, np.float32))
-
-
-def _rescaled(probs: Tensor) -> Tensor:
-    """(T, K+1) rescaled to a sum of 1 over the classes."""
-    return probs / probs.sum(-1, keepdim=True).clamp(min=torch.finfo(probs.dtype).tiny)

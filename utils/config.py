@@ -95,6 +95,7 @@ class RefineSettings(StrictModel):
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
     change_penalty: NonNegative
+    neighbours: Annotated[int, Field(ge=0, le=1000)]
     balance: bool
     sharpen: Annotated[float, Field(gt=0, le=100)]
     zero_start: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 FPS = 30  # frames per second of every stored skeleton; frame n is at n / FPS seconds
 
 JOINT_NAMES = (
@@ -14,6 +16,9 @@ JOINT_NAMES = (
     "left_thumb_tip", "left_index_tip", "right_thumb_tip", "right_index_tip",
 )  # fmt: skip
 NUM_JOINTS = len(JOINT_NAMES)
+OTHER_SIDE = {"left": "right", "right": "left"}
+# For each joint, the index of the same joint on the other side of the body
+MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[0]], name)) for name in JOINT_NAMES]
 
 # Index in JOINT_NAMES of each joint of Kinect v2, which lists the tip of the hand before the thumb
 KINECT_ORDER = (*range(21), 22, 21, 24, 23)

@@ -17,6 +17,7 @@ ADDED = {
     "model.streams",
     "model.stride",
     "refine.change_penalty",
+    "refine.neighbours",
     "train.matrix_precision",
     "train.cuda_graphs",
     "train.compile",

@@ -34,17 +34,18 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
     Returns:
         (N, S, V, V); each column sums to 1.
     """
+    size = len(weight) // (2 * graphs)  # C'
     if use_cpu_kernels(x):
         scores = _ScoreByClip.apply(_operand(x), weight, bias, graphs, real_frames(x, mask))
     else:
         N, _, T, V = x.shape
-        features = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, T·V, C)
-        embedded = torch.baddbmm(bias.unsqueeze(1), weight.expand(N, -1, -1), features.mT)  # (N, 2·S·C', T·V)
-        theta, phi = embedded.view(N, 2, graphs, len(weight) // (2 * graphs) * T, V).unbind(1)
+        channels = x.permute(0, 2, 3, 1).flatten(0, 2).T  # (C, N·T·V)
+        theta, phi = torch.addmm(bias.unsqueeze(1), weight, channels).view(2, graphs, size, N, T, V)
         # A padded frame adds the same constant to all scores of a clip and graph. The softmax ignores it.
-        scores = (theta.mT @ phi).to(weight.dtype)
+        # One product for each channel: a single sum over channels and frames would use only a small part of a GPU.
+        scores = (theta.mT @ phi).sum(1, dtype=weight.dtype).transpose(0, 1)
     lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
-    return (scores / (len(weight) // (2 * graphs) * lengths)).softmax(dim=2)
+    return (scores / (size * lengths)).softmax(dim=2)
 
 
 def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from feeders.augment import MIRRORED, augment
+from feeders.augment import augment
 from feeders.batches import Batch
-from utils.skeleton import BONES, JOINT_NAMES
+from utils.skeleton import BONES, JOINT_NAMES, MIRRORED
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from model.refinement import FrameLabels, PseudoLabels
+from model.similar_pieces import Pieces
 from utils import config
 
 LENGTHS = torch.tensor([4, 2, 3])
@@ -37,7 +38,8 @@ def test_a_pseudo_label_is_the_mean_of_the_last_epochs():
 
 
 def test_all_frames_of_a_piece_get_its_mean_and_no_piece_spans_two_clips():
-    pieces = torch.tensor([0, 0, 1, 1, 0, 1, 0, 0, 0])  # of clips with 4, 2 and 3 frames
+    of_frame = torch.tensor([0, 0, 1, 1, 2, 3, 4, 4, 4])  # of clips with 4, 2 and 3 frames
+    pieces = Pieces(of_frame, torch.tensor([0, 0, 1, 1, 2]), of_frame.new_empty(5, 0))
     pseudo = PseudoLabels(LENGTHS, VIDEO_LABELS, refine(history=1, mask_absent=False), pieces)
     index, probs = probabilities(0)
     pseudo.record(index, probs)

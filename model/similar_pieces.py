@@ -1,0 +1,124 @@
+"""Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
+
+Motion that also occurs in clips without a class is no evidence of this class, although the class may occur close by.
+The network cannot tell the two apart when it sees many frames at once. The pieces (`model.change_points`) can.
+
+The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
+al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from model.change_points import mean_of_pieces, motion_features, piece_numbers
+from utils.skeleton import MIRRORED
+
+ROUNDS = 2  # probabilities come from the neighbours of neighbours
+
+
+class Pieces(NamedTuple):
+    """The P pieces of all training clips, whose F frames lie one clip after another.
+
+    of_frame: (F,) int64, the piece of each frame.
+    clip: (P,) int64, the clip of each piece.
+    neighbours: (P, k) int64, the most similar pieces of other clips; k may be 0.
+    """
+
+    of_frame: Tensor
+    clip: Tensor
+    neighbours: Tensor
+
+
+def find_pieces(clips: Iterable[Tensor], penalty: float, neighbours: int, mirrored: bool) -> Pieces:
+    """Cut clips into pieces, and find the nearest pieces of other clips for each.
+
+    Args:
+        clips: joints (C, T, V, M) of each clip.
+        penalty: of `change_points`.
+        neighbours, mirrored: as in `nearest_in_other_clips`.
+    """
+    numbers, descriptions = [], []
+    for joints in clips:
+        numbers.append(piece_numbers(joints, penalty))
+        descriptions.append(describe(joints, numbers[-1]))
+    counts = torch.tensor([len(pieces) for pieces in descriptions])
+    clip = torch.arange(len(counts)).repeat_interleave(counts)
+    first = (counts.cumsum(0) - counts).tolist()  # piece of each clip
+    of_frame = torch.cat([own + start for own, start in zip(numbers, first, strict=True)])
+    return Pieces(of_frame, clip, nearest_in_other_clips(torch.cat(descriptions), clip, neighbours, mirrored))
+
+
+def describe(joints: Tensor, numbers: Tensor) -> Tensor:
+    """What pieces are compared by: joints (C, T, V, M) and the piece of each frame (T,) → (P, 6·V).
+
+    Mean and standard deviation of the motion features over each piece, and the mean pose: height above the pelvis and
+    horizontal distance from it. None of them depends on where a person stands or turns. Features of several people are
+    added up, so their order and absent people do not matter.
+    """
+    _, T, V, M = joints.shape
+    features = torch.from_numpy(motion_features(joints)).view(T, 2 * V, M).sum(2)
+    mean = mean_of_pieces(features, numbers)
+    variance = mean_of_pieces((features - mean[numbers]) ** 2, numbers)
+    from_pelvis = joints.double() - joints[:, :, :1]
+    pose = torch.cat([from_pelvis[2], from_pelvis[:2].norm(dim=0)], dim=1).sum(2)
+    return torch.cat([mean, variance.sqrt(), mean_of_pieces(pose, numbers)], dim=1)
+
+
+def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirrored: bool) -> Tensor:
+    """The nearest pieces of other clips for each piece.
+
+    Distances are Euclidean. Each feature is first divided by its standard deviation over all pieces.
+
+    Args:
+        descriptions: (P, 6·V) of all pieces.
+        clip: (P,) the clip of each piece.
+        count: number of nearest pieces. There are fewer if the other clips do not have as many.
+        mirrored: left and right do not matter: mirror images of pieces are candidates, too.
+
+    Returns:
+        (P, k) int64, the nearest first.
+    """
+    P, candidates, owner = len(descriptions), descriptions, clip.numpy()
+    if mirrored:
+        images = descriptions.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
+        candidates, owner = torch.cat([descriptions, images]), np.tile(owner, 2)
+    most = int(np.bincount(owner).max())  # so many of the nearest candidates may be of the same clip
+    count = min(count, len(candidates) - most)
+    if not count:
+        return clip.new_empty(P, 0)
+    x = (candidates / candidates.std(0).clamp(min=1e-9)).numpy()
+    nearest = NearestNeighbors(n_neighbors=count + most).fit(x).kneighbors(x[:P], return_distance=False)
+    other = owner[nearest] != owner[:P, None]
+    rows = [row[allowed][:count] % P for row, allowed in zip(nearest, other, strict=True)]
+    return torch.from_numpy(np.stack(rows))
+
+
+def propagate(probs: Tensor, allowed: Tensor, neighbours: Tensor) -> Tensor:
+    """Each piece gets the mean of its neighbours' class probabilities, ROUNDS times.
+
+    What they give to classes that are not in the clip of the piece goes to background.
+
+    Args:
+        probs: (P, K+1), the last class is background. Rows of zeros are unknown.
+        allowed: (P, K+1) bool, the classes in the clip of each piece, and background.
+        neighbours: (P, k), k > 0.
+    """
+    for _ in range(ROUNDS):
+        known = rescaled(probs * allowed)
+        probs = known[neighbours].mean(1)
+        absent = (probs * ~allowed).sum(1)
+        probs = probs * allowed
+        probs[:, -1] += absent
+    return probs
+
+
+def rescaled(probs: Tensor) -> Tensor:
+    """(..., K+1) rescaled to a sum of 1 over the classes. Zeros stay zeros."""
+    return probs / probs.sum(-1, keepdim=True).clamp(min=torch.finfo(probs.dtype).tiny)

@@ -1,0 +1,123 @@
+"""Similar pieces: what they are compared by, which ones are nearest, and what spreads between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from model.change_points import piece_numbers
+from model.refinement import PseudoLabels
+from model.similar_pieces import describe, find_pieces, nearest_in_other_clips, propagate
+from utils import config
+from utils.skeleton import MIRRORED
+
+WAVE, RUN, REST = 0, 1, 2
+SIZES = {WAVE: (0.05, 0.01), RUN: (0.03, 0.2), REST: (1e-4, 1e-4)}  # metres that the first 12 and other joints move
+POSES = np.random.default_rng(9).normal(0, 0.3, (3, 25, 3))
+PARTS = [  # kind and frames
+    [(WAVE, 40), (REST, 20), (WAVE, 30)],
+    [(WAVE, 30), (REST, 25), (WAVE, 40)],
+    [(RUN, 35), (REST, 20), (RUN, 40)],
+    [(RUN, 45), (REST, 25), (RUN, 30)],
+]
+
+
+def perform(parts: list[tuple[int, int]], seed: int) -> Tensor:
+    """Joints (3, T, 25, 1) of one person."""
+    rng = np.random.default_rng(seed)
+    motion = [
+        POSES[kind] + rng.normal(size=(frames, 25, 3)) * np.repeat(SIZES[kind], (12, 13))[:, None]
+        for kind, frames in parts
+    ]
+    return torch.from_numpy(1 + np.concatenate(motion)).float().permute(2, 0, 1).unsqueeze(-1)
+
+
+CLIPS = [perform(parts, seed) for seed, parts in enumerate(PARTS)]
+
+
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_rest_between_actions_becomes_background_because_other_clips_rest_too(neighbours: int) -> None:
+    """The network here gives all frames of a clip the same probabilities, which do not tell actions from rest."""
+    lengths, video_labels = torch.tensor([clip.shape[1] for clip in CLIPS]), torch.eye(2).repeat_interleave(2, dim=0)
+    pseudo, resumed = (
+        PseudoLabels(lengths, video_labels, config.load().refine, find_pieces(CLIPS, 2.0, neighbours, False))
+        for _ in "12"
+    )
+    probs = torch.cat([0.8 * video_labels, torch.full((4, 1), 0.2)], dim=1)
+    pseudo.record(torch.arange(4), probs.unsqueeze(1).expand(-1, int(lengths.max()), -1))
+    pseudo.end_epoch()
+    resumed.load_state_dict(pseudo.state_dict())
+    for labels in (labels.batch(torch.arange(4), int(lengths.max()))[0] for labels in (pseudo, resumed)):
+        for parts, found in zip(PARTS, labels.argmax(-1), strict=True):
+            resting = 2 if neighbours else parts[0][0]
+            wanted = torch.cat([torch.full((frames,), resting if kind == REST else kind) for kind, frames in parts])
+            assert (found[: len(wanted)] == wanted).float().mean() > 0.95
+
+
+def test_probabilities_of_absent_classes_become_background_and_unknown_pieces_count_nothing() -> None:
+    #                        classes 0, 1, background
+    probs = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.0, 0.4], [0.2, 0.6, 0.2], [0.0, 0.0, 0.0]])
+    allowed = torch.tensor([[1, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=torch.bool)
+    neighbours = torch.tensor([[1, 2], [0, 3], [0, 1], [0, 2]])
+    known = torch.tensor([[8 / 9, 0, 1 / 9], [0.6, 0, 0.4], [0, 0.75, 0.25], [0, 0, 0]])
+    # Round 1: piece 0 gets the mean of known[1] and known[2], (0.3, 0.375, 0.325). Class 1 is not in its clip
+    once = torch.tensor([[0.3, 0, 0.7], [4 / 9, 0, 1 / 18], [0, 0, 0.5 * (1 + 1)], [4 / 9, 0.375, 1 / 18 + 0.125]])
+    torch.testing.assert_close((known[0] + known[3]) / 2, once[1])
+    torch.testing.assert_close((known[0] + known[2]) / 2, once[3])
+    rescaled = once / once.sum(1, keepdim=True)
+    second = (rescaled[0] + rescaled[3]) / 2  # of piece 1, before class 1 becomes background
+    twice = [(rescaled[1] + rescaled[2]) / 2, torch.stack([second[0], 0 * second[1], second[1] + second[2]])]
+    twice += [torch.tensor([0, 0, 1.0]), (rescaled[0] + rescaled[2]) / 2]
+    torch.testing.assert_close(propagate(probs, allowed, neighbours), torch.stack(twice))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_nearest_pieces_are_those_of_a_search_of_all_pairs(mirrored: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    descriptions, clip = torch.randn(40, 150, generator=generator) * torch.arange(150), torch.arange(40) // 7
+    images = descriptions.view(40, 6, 25)[:, :, MIRRORED].flatten(1)
+    every = torch.cat([descriptions, images]) if mirrored else descriptions
+    scale = every[:, 1:].std(0)  # the first feature is constant
+    distance = torch.cdist(descriptions[:, 1:] / scale, every[:, 1:] / scale)
+    same = clip == clip.repeat(len(every) // 40).unsqueeze(1)
+    wanted = distance.masked_fill(same.T, torch.inf).topk(3, largest=False).indices % 40
+    assert torch.equal(nearest_in_other_clips(descriptions, clip, 3, mirrored), wanted)
+
+
+def test_the_mirror_image_of_a_motion_is_near_if_left_and_right_do_not_matter() -> None:
+    image = CLIPS[0][:, :, MIRRORED] * torch.tensor([-1, 1, 1]).view(3, 1, 1, 1)
+    clips = [CLIPS[0], image, CLIPS[2], CLIPS[3]]
+    pieces = find_pieces(clips, 2.0, 1, mirrored=True)
+    of_both = pieces.clip < 2
+    assert torch.equal(pieces.clip[pieces.neighbours[of_both].flatten()], 1 - pieces.clip[of_both])
+
+
+def test_without_enough_pieces_in_other_clips_there_are_fewer_neighbours() -> None:
+    descriptions = torch.arange(5.0).unsqueeze(1)
+    assert nearest_in_other_clips(descriptions, torch.tensor([0, 0, 1, 1, 1]), 9, False).shape == (5, 2)
+    assert nearest_in_other_clips(descriptions, torch.zeros(5, dtype=torch.int64), 9, False).shape == (5, 0)
+
+
+def test_place_direction_order_of_people_and_absent_people_do_not_change_a_description() -> None:
+    clip, numbers = CLIPS[0], piece_numbers(CLIPS[0], 2.0)
+    turn = torch.from_numpy(Rotation.from_euler("z", 70, degrees=True).as_matrix()).float()
+    moved = torch.einsum("dc,ctvm->dtvm", turn, clip) + torch.tensor([3.0, -2.0, 1.0]).view(3, 1, 1, 1)
+    alone = describe(clip, numbers)
+    torch.testing.assert_close(describe(moved, numbers), alone, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(describe(torch.cat([clip, torch.zeros_like(clip)], dim=3), numbers), alone)
+    pair = torch.cat([clip, CLIPS[2][:, : clip.shape[1]]], dim=3)
+    torch.testing.assert_close(describe(pair.flip(3), numbers), describe(pair, numbers))
+
+
+def test_pieces_are_counted_through_all_clips_also_those_of_a_few_frames() -> None:
+    clips = [CLIPS[0], CLIPS[2][:, :1], CLIPS[2]]
+    pieces = find_pieces(clips, 2.0, 1, True)
+    numbers = [piece_numbers(clip, 2.0) for clip in clips]
+    counts = [int(own.max()) + 1 for own in numbers]
+    expected = torch.cat([own + sum(counts[:n]) for n, own in enumerate(numbers)])
+    assert torch.equal(pieces.of_frame, expected)
+    assert torch.equal(pieces.clip, torch.arange(3).repeat_interleave(torch.tensor(counts)))
+    assert pieces.neighbours.shape == (sum(counts), 1)
