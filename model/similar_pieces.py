@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from model.change_points import mean_of_pieces, motion_features, piece_numbers
 from utils.skeleton import MIRRORED
 
 ROUNDS = 2  # probabilities come from the neighbours of neighbours
+CHUNK = 64  # pieces whose distances to all others are in memory at a time
 
 
 class Pieces(NamedTuple):
@@ -85,19 +84,18 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
     Returns:
         (P, k) int64, the nearest first.
     """
-    P, candidates, owner = len(descriptions), descriptions, clip.numpy()
+    P, candidates, owner = len(descriptions), descriptions, clip
     if mirrored:
         images = descriptions.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
-        candidates, owner = torch.cat([descriptions, images]), np.tile(owner, 2)
-    most = int(np.bincount(owner).max())  # so many of the nearest candidates may be of the same clip
-    count = min(count, len(candidates) - most)
-    if not count:
-        return clip.new_empty(P, 0)
-    x = (candidates / candidates.std(0).clamp(min=1e-9)).numpy()
-    nearest = NearestNeighbors(n_neighbors=count + most).fit(x).kneighbors(x[:P], return_distance=False)
-    other = owner[nearest] != owner[:P, None]
-    rows = [row[allowed][:count] % P for row, allowed in zip(nearest, other, strict=True)]
-    return torch.from_numpy(np.stack(rows))
+        candidates, owner = torch.cat([descriptions, images]), clip.repeat(2)
+    count = min(count, len(owner) - int(owner.bincount().max()))
+    x = (candidates - candidates.mean(0)) / candidates.std(0).clamp(min=1e-9)
+    half_square, nearest = x.square().sum(1) / 2, clip.new_empty(P, count)
+    for pieces in torch.arange(P).split(CHUNK):
+        closeness = torch.addmm(-half_square, x[pieces], x.T)  # minus half the squared distance, plus a constant
+        closeness.masked_fill_(clip[pieces].unsqueeze(1) == owner, -torch.inf)
+        nearest[pieces] = closeness.topk(count).indices % P
+    return nearest
 
 
 def propagate(probs: Tensor, allowed: Tensor, neighbours: Tensor) -> Tensor:
