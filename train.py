@@ -226,10 +226,6 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
         labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
     pieces, refine = None, settings.refine
-    if refine.neighbours and not refine.change_penalty:
-        raise UserError(
-            f"refine.neighbours={refine.neighbours}: clips must be cut into pieces; set refine.change_penalty too"
-        )
     if refine.change_penalty:
         indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
         joints, mirrored = (clips[i].joints for i in indices), settings.data.mirror > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from utils.errors import UserError, describe, nearest, shown
 from utils.manifest import StrictModel
@@ -99,6 +99,13 @@ class RefineSettings(StrictModel):
     balance: bool
     sharpen: Annotated[float, Field(gt=0, le=100)]
     zero_start: bool
+
+    @field_validator("neighbours")
+    @classmethod
+    def _needs_pieces(cls, neighbours: int, others: ValidationInfo) -> int:
+        if neighbours and others.data.get("change_penalty") == 0:
+            raise ValueError(f"it is {neighbours}, but clips are not cut into pieces; set refine.change_penalty, too")
+        return neighbours
 
 
 class TrainSettings(StrictModel):

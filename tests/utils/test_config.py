@@ -88,6 +88,7 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("train.epochs=0", "greater than or equal to 1"),
         ("train.epochs=true", "train.epochs is True"),
         ("model.width=18", "multiple of 4"),
+        ("refine.neighbours=2", "refine.neighbours: it is 2, but clips are not cut into pieces"),
         ("data.normalization=tilted", "'upright' or 'released'"),
         ("train.precision=float16", "'float32', 'bfloat16' or 'float64'"),
         ("eval.thresholds=[0.5,0.1]", "rising order"),
