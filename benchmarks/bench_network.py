@@ -7,6 +7,7 @@ device (benchmarks/roofline.py).
 from __future__ import annotations
 
 import copy
+import math
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,7 +33,7 @@ from utils.device import choose_device, compile_blocks, set_matrix_precision
 ROOT = Path(__file__).parents[1]
 CLASSES = 4
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "TF32", "bfloat16")}
-# Frames of 24 clips at even ranks among real_mocap's training clips of at most 1,000
+# Frames of 24 training clips of real_mocap: from the shortest to the longest, in equal steps of rank
 LENGTHS = (139, 182, 201, 225, 243, 255, 277, 309, 325, 348, 379, 399, 421, 438, 460, 482, 500, 520, 537, 551, 570, 591)
 LENGTHS += (602, 687)
 
@@ -40,8 +41,8 @@ LENGTHS += (602, 687)
 def train(repeats: int) -> Iterator[Result]:
     """Real frames through forward, loss, backward and step, at real_mocap's clip lengths.
 
-    Identical batches: both networks get the same random batches and count all frames. Bucketed: ours has its default
-    settings and bucketed batches. By default, one GPU replays CUDA graphs. Several GPUs do not.
+    Identical batches: both networks get the same random batches and treat padding as real. Bucketed: ours has its
+    default settings and bucketed batches. By default, one GPU replays CUDA graphs. Several GPUs do not.
     """
     released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
     random, bucketed = batches(device, False), batches(device, True)
@@ -59,7 +60,7 @@ def train(repeats: int) -> Iterator[Result]:
         if uses_cuda_graphs(ours, device):
             recorded = CUDAGraphs(copy.deepcopy(fast))
             works["bucketed, CUDA graphs"] = epoch(recorded, batches(device, True, FRAME_MULTIPLE), ours)
-        memory = gpu_memory(*works.values())  # first: recording takes the most memory
+        memory = gpu_memory(*works.values())  # before the timing: recording takes the most memory
         rates = {name: frames / seconds for name, seconds in zip(works, in_turn(repeats, *works.values()), strict=True)}
         for place, name in enumerate(works):
             if name != "plain":
@@ -70,7 +71,7 @@ def train(repeats: int) -> Iterator[Result]:
 
 
 def train_compiled(repeats: int) -> Iterator[Result]:
-    """The same on a GPU, ours compiled and its batches bucketed. The plain network is eager, then compiled.
+    """`train` on a GPU, ours compiled and its batches bucketed. The plain network is eager, then compiled.
 
     Compiling takes minutes. So a process for each precision compiles first. What it compiles stays in PyTorch's cache.
     """
@@ -168,7 +169,7 @@ def infer(repeats: int) -> Iterator[Result]:
 def random_batch(lengths: Iterable[int], device: torch.device, multiple: int = 1) -> Batch:
     """A batch of random clips of these lengths, padded to a multiple of `multiple` frames."""
     lengths = torch.as_tensor(lengths)
-    N, T = len(lengths), -(-int(lengths.max()) // multiple) * multiple
+    N, T = len(lengths), math.ceil(lengths.max() / multiple) * multiple
     mask = torch.arange(T) < lengths.unsqueeze(1)
     joints = torch.randn(N, 3, T, 25, 1) * mask.view(N, 1, T, 1, 1)
     video_labels = torch.eye(CLASSES)[torch.arange(N) % CLASSES]

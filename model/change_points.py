@@ -41,17 +41,17 @@ def motion_features(joints: Tensor) -> np.ndarray:
 
 def mean_over_pieces(probs: Tensor, numbers: Tensor) -> Tensor:
     """Each frame's probabilities (T, K+1) replaced by the mean over its piece, whose number is in `numbers` (T,)."""
-    return mean_of_pieces(probs, numbers)[numbers]
+    return piece_means(probs, numbers)[numbers]
 
 
-def mean_of_pieces(values: Tensor, numbers: Tensor) -> Tensor:
+def piece_means(values: Tensor, numbers: Tensor) -> Tensor:
     """The mean of the frames' values (T, F) over each piece: (P, F). `numbers` (T,) has the piece of each frame."""
     frames = numbers.bincount().unsqueeze(1)
     return values.new_zeros(len(frames), values.shape[1]).index_add(0, numbers, values) / frames
 
 
 def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
-    """The first frames of the second and all later pieces, when a clip is cut into pieces of steady motion.
+    """The frames where pieces of steady motion begin, except the first piece of the clip.
 
     The cuts minimize a sum: the squared distance of each frame's features from their mean over its piece, plus a
     constant for each piece. The minimum is exact (optimal partitioning with pruning: PELT, Killick et al. 2012).

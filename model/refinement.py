@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.change_points import mean_of_pieces
+from model.change_points import piece_means
 from model.similar_pieces import Pieces, propagate, rescaled
 from utils import distributed
 from utils.config import RefineSettings
@@ -17,7 +17,9 @@ LEAST = 1e-6  # smallest mean probability that `balance` divides by
 
 
 class PseudoLabels:
-    """A history of frame probabilities for every training clip. A pseudo-label is their mean (Yu & Fujiwara 2023).
+    """A history of frame probabilities for every training clip. Pseudo-labels are made from their mean.
+
+    The paper's pseudo-label is the mean itself (Yu & Fujiwara 2023). The settings change it further.
 
     The clips lie one after another on one axis of F frames. What an epoch records takes effect when the epoch ends.
 
@@ -28,8 +30,8 @@ class PseudoLabels:
             within a clip: without it, background gets the highest probability where actions are short. With
             `zero_start`, as in the released code, the sum is divided by `history` even in the first epochs, and an
             epoch that dropped a clip leaves the clip's older probabilities in place.
-        pieces: all frames of a piece get the mean over the piece, so that labels change only between pieces. If pieces
-            have neighbours, they get class probabilities from them. None: no averaging over pieces.
+        pieces: all frames of a piece get the mean over the piece, so that labels change only between pieces. A piece
+            with neighbours gets their probabilities instead of its own. None: no averaging over pieces.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class PseudoLabels:
         self.recorded.append((index, frame_probs.detach().float()))
 
     def end_epoch(self) -> None:
-        """Replace the oldest epoch of the history with what all ranks recorded."""
+        """Replace the oldest epoch of the history with what all ranks recorded, and update the pieces."""
         current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
         sizes = [frame_probs.shape[:2].numel() for _, frame_probs in self.recorded]
         rows = torch.cat([frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]).cpu()  # one copy, one wait
@@ -66,7 +68,7 @@ class PseudoLabels:
         self.history[slot, replaced] = current[replaced]
         self.seen[slot] = seen
         self.epochs += 1
-        self._average_pieces()
+        self._update_pieces()
 
     def labelled(self) -> Tensor:
         """Which clips have pseudo-labels, (N,) bool."""
@@ -95,7 +97,7 @@ class PseudoLabels:
         self.history.copy_(state["history"])
         self.seen.copy_(state["seen"])
         self.epochs = int(state["epochs"])
-        self._average_pieces()
+        self._update_pieces()
 
     def _frames(self, clip: int) -> slice:
         start = int(self.start[clip])
@@ -106,27 +108,27 @@ class PseudoLabels:
         past = self.history[:, self._frames(clip)]
         return past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
 
-    def _average_pieces(self) -> None:
-        """The mean probabilities of every piece. Pieces with neighbours then get theirs."""
+    def _update_pieces(self) -> None:
+        """Compute the probabilities of all pieces from the history."""
         if self.pieces is None:
             return
         clips = self.labelled().nonzero().flatten().tolist()
         means = torch.zeros_like(self.history[0])
         for clip in clips:
             means[self._frames(clip)] = self._mean(clip)
-        self.by_piece = mean_of_pieces(means, self.pieces.of_frame)
+        self.by_piece = piece_means(means, self.pieces.of_frame)
         if self.pieces.neighbours.shape[1]:
             self.by_piece = propagate(self.by_piece, self.allowed[self.pieces.clip], self.pieces.neighbours)
 
     def _label(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
-        pieces = self.pieces and self.pieces.of_frame[self._frames(clip)]
-        mean = self._mean(clip) if pieces is None else self.by_piece[pieces]
+        whole = self.pieces is None
+        label = self._mean(clip) if whole else self.by_piece[self.pieces.of_frame[self._frames(clip)]]
         if self.settings.mask_absent:
-            mean = rescaled(mean * self.allowed[clip])
+            label = rescaled(label * self.allowed[clip])
         if self.settings.balance:
-            mean = rescaled(mean / mean.mean(0).clamp(min=LEAST))
-        return mean if self.settings.sharpen == 1 else rescaled(mean**self.settings.sharpen)
+            label = rescaled(label / label.mean(0).clamp(min=LEAST))
+        return label if self.settings.sharpen == 1 else rescaled(label**self.settings.sharpen)
 
 
 class FrameLabels(PseudoLabels):
@@ -153,5 +155,5 @@ class FrameLabels(PseudoLabels):
 
 
 def _lazy_zeros(*shape: int) -> Tensor:
-    """Zeros that take memory only where they are written to. torch.zeros would take 0.7 GB for BABEL at once."""
+    """Zeros that take memory only where they are written to. torch.zeros would take 0.8 GB for BABEL at once."""
     return torch.from_numpy(np.zeros(shape, np.float32))

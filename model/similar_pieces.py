@@ -1,7 +1,8 @@
 """Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
 
-Motion that also occurs in clips without a class is no evidence of this class, although the class may occur close by.
-The network cannot tell the two apart when it sees many frames at once. The pieces (`model.change_points`) can.
+People also stand in clips that have no *wave*. So standing is no evidence of *wave*, even next to a wave. The network
+sees many frames at once and may take both for *wave*. Here, pieces of steady motion (`model.change_points`) are compared
+one by one.
 
 The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
 al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.
@@ -15,17 +16,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.change_points import mean_of_pieces, motion_features, piece_numbers
-from utils.skeleton import MIRRORED
+from model.change_points import motion_features, piece_means, piece_numbers
+from utils.skeleton import MIRRORED, PELVIS
 
 ROUNDS = 2  # probabilities come from the neighbours of neighbours
 CHUNK = 64  # pieces whose distances to all others are in memory at a time
 
 
 class Pieces(NamedTuple):
-    """The P pieces of all training clips, whose F frames lie one clip after another.
+    """The P pieces of all training clips. The clips lie one after another on one axis of frames.
 
-    of_frame: (F,) int64, the piece of each frame.
+    of_frame: (frames,) int64, the piece of each frame.
     clip: (P,) int64, the clip of each piece.
     neighbours: (P, k) int64, the most similar pieces of other clips; k may be 0.
     """
@@ -49,7 +50,7 @@ def find_pieces(clips: Iterable[Tensor], penalty: float, neighbours: int, mirror
         descriptions.append(describe(joints, numbers[-1]))
     counts = torch.tensor([len(pieces) for pieces in descriptions])
     clip = torch.arange(len(counts)).repeat_interleave(counts)
-    first = (counts.cumsum(0) - counts).tolist()  # piece of each clip
+    first = (counts.cumsum(0) - counts).tolist()  # the first piece of each clip
     of_frame = torch.cat([own + start for own, start in zip(numbers, first, strict=True)])
     return Pieces(of_frame, clip, nearest_in_other_clips(torch.cat(descriptions), clip, neighbours, mirrored))
 
@@ -58,22 +59,22 @@ def describe(joints: Tensor, numbers: Tensor) -> Tensor:
     """What pieces are compared by: joints (C, T, V, M) and the piece of each frame (T,) → (P, 6·V).
 
     Mean and standard deviation of the motion features over each piece, and the mean pose: height above the pelvis and
-    horizontal distance from it. None of them depends on where a person stands or turns. Features of several people are
-    added up, so their order and absent people do not matter.
+    horizontal distance from it. None of them depends on where a person stands and which way the person faces. Features
+    of several people are added up, so their order and absent people do not matter.
     """
     _, T, V, M = joints.shape
     features = torch.from_numpy(motion_features(joints)).view(T, 2 * V, M).sum(2)
-    mean = mean_of_pieces(features, numbers)
-    variance = mean_of_pieces((features - mean[numbers]) ** 2, numbers)
-    from_pelvis = joints.double() - joints[:, :, :1]
+    mean = piece_means(features, numbers)
+    variance = piece_means((features - mean[numbers]) ** 2, numbers)
+    from_pelvis = joints.double() - joints[:, :, [PELVIS]]
     pose = torch.cat([from_pelvis[2], from_pelvis[:2].norm(dim=0)], dim=1).sum(2)
-    return torch.cat([mean, variance.sqrt(), mean_of_pieces(pose, numbers)], dim=1)
+    return torch.cat([mean, variance.sqrt(), piece_means(pose, numbers)], dim=1)
 
 
 def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirrored: bool) -> Tensor:
     """The nearest pieces of other clips for each piece.
 
-    Distances are Euclidean. Each feature is first divided by its standard deviation over all pieces.
+    Distances are Euclidean. Each feature is first scaled to a standard deviation of 1 over all candidates.
 
     Args:
         descriptions: (P, 6·V) of all pieces.
@@ -89,6 +90,8 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
         images = descriptions.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
         candidates, owner = torch.cat([descriptions, images]), clip.repeat(2)
     count = min(count, len(owner) - int(owner.bincount().max()))
+    if not count:
+        return clip.new_empty(P, 0)
     x = (candidates - candidates.mean(0)) / candidates.std(0).clamp(min=1e-9)
     half_square, nearest = x.square().sum(1) / 2, clip.new_empty(P, count)
     for pieces in torch.arange(P).split(CHUNK):
@@ -101,12 +104,16 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
 def propagate(probs: Tensor, allowed: Tensor, neighbours: Tensor) -> Tensor:
     """Each piece gets the mean of its neighbours' class probabilities, ROUNDS times.
 
-    What they give to classes that are not in the clip of the piece goes to background.
+    A neighbour counts with the classes of its own clip, rescaled to a sum of 1. What the neighbours give to classes
+    that are not in the clip of the piece goes to background.
 
     Args:
         probs: (P, K+1), the last class is background. Rows of zeros are unknown.
         allowed: (P, K+1) bool, the classes in the clip of each piece, and background.
         neighbours: (P, k), k > 0.
+
+    Returns:
+        (P, K+1). Unknown neighbours add nothing, so a row may have a sum below 1.
     """
     for _ in range(ROUNDS):
         known = rescaled(probs * allowed)

@@ -4,8 +4,8 @@ Features are (N, C, T, V), channels-last in memory. Both functions have a refere
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
 cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-In bfloat16, products are bfloat16, and sums over a clip or a batch are float32. A long sum of bfloat16 numbers stops
-growing, because they have only 8 bits of precision.
+In bfloat16, products are bfloat16, and sums of products are float32. A long sum of bfloat16 numbers stops growing,
+because they have only 8 bits of precision.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
 
     Args:
         x: (N, C, T, V), zeros in the padding.
-        weight, bias: (2·S·C', C) and (2·S·C',): the linear maps θ of all S graphs to C' channels each, then φ.
+        weight, bias: (2·S·C', C) and (2·S·C',): the S linear maps θ, then the S maps φ, to C' channels each.
         mask: (N, T) real frames, or None where all are.
 
     Returns:
