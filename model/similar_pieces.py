@@ -1,8 +1,8 @@
 """Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
 
 People also stand in clips that have no *wave*. So standing is no evidence of *wave*, even next to a wave. The network
-sees many frames at once and may take both for *wave*. Here, pieces of steady motion (`model.change_points`) are compared
-one by one.
+sees many frames at once and may take both for *wave*. Here, pieces of steady motion are compared one by one
+(`model.change_points` cuts them).
 
 The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
 al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.
