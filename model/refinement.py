@@ -122,8 +122,7 @@ class PseudoLabels:
 
     def _label(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
-        whole = self.pieces is None
-        label = self._mean(clip) if whole else self.by_piece[self.pieces.of_frame[self._frames(clip)]]
+        label = self._mean(clip) if self.pieces is None else self.by_piece[self.pieces.of_frame[self._frames(clip)]]
         if self.settings.mask_absent:
             label = rescaled(label * self.allowed[clip])
         if self.settings.balance:

@@ -65,13 +65,8 @@ def test_probabilities_of_absent_classes_become_background_and_unknown_pieces_co
     neighbours = torch.tensor([[1, 2], [0, 3], [0, 1], [0, 2]])
     known = torch.tensor([[8 / 9, 0, 1 / 9], [0.6, 0, 0.4], [0, 0.75, 0.25], [0, 0, 0]])
     # Round 1: piece 0 gets the mean of known[1] and known[2], (0.3, 0.375, 0.325). Class 1 is not in its clip
-    once = [
-        torch.tensor([0.3, 0, 0.7]),
-        (known[0] + known[3]) / 2,
-        torch.tensor([0, 0, 1.0]),
-        (known[0] + known[2]) / 2,
-    ]
-    once = torch.stack(once)
+    first, third = torch.tensor([0.3, 0, 0.7]), torch.tensor([0, 0, 1.0])
+    once = torch.stack([first, (known[0] + known[3]) / 2, third, (known[0] + known[2]) / 2])
     rescaled = once / once.sum(1, keepdim=True)
     second = (rescaled[0] + rescaled[3]) / 2  # of piece 1, before class 1 becomes background
     twice = [(rescaled[1] + rescaled[2]) / 2, torch.stack([second[0], 0 * second[1], second[1] + second[2]])]
