@@ -29,12 +29,12 @@ from utils.command_line import argument_parser  # first: utils says what to do i
 
 # isort: split
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from utils import config
 from utils.config import Settings
 from utils.errors import UserError, first_problem, nearest, run_command
+from utils.files import read_yaml
 from utils.stored_settings import OF_MACHINE, differences, of_checkpoint, of_weights
 
 ROOT = Path(__file__).parents[1]
@@ -94,9 +94,7 @@ class Run(NamedTuple):
 def read_rows(path: Path) -> dict[str, Row]:
     """The rows of a list by name, each with the common settings first. Raises UserError: the file is no list."""
     try:
-        content = RowList.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as a list of rows ({error})") from None
+        content = RowList.model_validate(read_yaml(path, "a list of rows, as in benchmarks/ablation.yaml"))
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; a row has config, set or evaluate") from None
     common, rows = content.common, {name: row or Row() for name, row in content.rows.items()}

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, TypeAdapter
 
 from evaluation.localization import Detections
 from utils.atomic import write_json
-from utils.errors import UserError, first_problem, nearest, shown
-from utils.json_text import parse_json
-from utils.regular import regular_file
+from utils.errors import UserError, nearest, shown
+from utils.files import read_json
 from utils.skeleton import FPS
 
-MAX_BYTES = 1 << 30
 ROUNDING = 1e-6  # frames; a time this close to the edge of a frame is that edge
 
 Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
@@ -47,6 +45,8 @@ class DetectionsFile(BaseModel):
     results: dict[str, Annotated[list[Detection], FailFast()]]
 
 
+DETECTIONS = TypeAdapter(DetectionsFile)
+EXPECTED = 'ActivityNet\'s format, such as {"results": {"clip": [{"label": "run", "score": 0.9, "segment": [0.5, 2]}]}}'
 Results = dict[str, list[dict[str, Any]]]  # label, score and segment of each detection, by the clip's name
 
 
@@ -72,7 +72,8 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     """
     clips, labels = ({name: index for index, name in enumerate(known)} for known in (names, classes))
     rows = []
-    for name, entries in _read_results(path).items():
+    file: DetectionsFile = read_json(path, DETECTIONS, EXPECTED)
+    for name, entries in file.results.items():
         if name not in clips:
             hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")
             raise UserError(f"{path}: clip {shown(name)} is not in this split; {hint}")
@@ -85,18 +86,3 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     frames = np.stack([start, end], axis=1) * FPS
     whole = np.round(frames)
     return Detections.of(clip, label, np.where(np.abs(frames - whole) < ROUNDING, whole, frames), scores)
-
-
-def _read_results(path: Path) -> dict[str, list[Detection]]:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UserError(f"{path}: has {size} bytes; a detections file of more than {MAX_BYTES} is not read")
-        regular_file(path)
-        return DetectionsFile.model_validate(parse_json(path.read_text(encoding="utf-8"))).results
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a detections file") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}; the file needs ActivityNet's detection format") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON ({str(error)[:200]}); expected ActivityNet's detection format") from None

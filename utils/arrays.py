@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from utils.atomic import sync_folder, whole_file
+from utils.files import regular_file
 from utils.manifest import array_name, unusable
-from utils.regular import regular_file
 
 
 def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, blocks: Iterable[Any]) -> str:

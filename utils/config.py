@@ -10,8 +10,8 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from utils.errors import UserError, describe, nearest, shown
+from utils.files import parse_yaml, read_yaml
 from utils.manifest import StrictModel
-from utils.yaml_text import parse_yaml
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
@@ -212,13 +212,8 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
 
 def read_groups(path: Path) -> dict[str, Any]:
     """The groups of settings in a config file, unchecked. Raises UserError if it is no YAML mapping of groups."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
-        shipped = ", ".join(sorted(f"config/{p.name}" for p in BASE.parent.glob("*.yaml")))
-        raise UserError(f"{path}: cannot be read as a config ({reason}); shipped are {shipped}") from None
-    values = parse_yaml(text, str(path))
+    shipped = ", ".join(sorted(f"config/{p.name}" for p in BASE.parent.glob("*.yaml")))
+    values = read_yaml(path, f"a config file, such as {shipped}")
     if values is None:
         return {}
     wrong = [f"it is {shown(values)}"]

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt, Strict
 
 from utils.atomic import write_json
 from utils.errors import UserError, first_problem, shown
+from utils.files import MAX_BYTES
 from utils.skeleton import FPS
 
 FORMAT = 1
-MAX_JSON_BYTES = 1 << 30
 PREPARE = "bash prepare/generate_dataset.sh"
 OTHER_DURATION = "does not last as long as BABEL says"  # why a take cannot be used; followed by the durations
 PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # cannot lead to another folder
@@ -121,7 +121,7 @@ Model = TypeVar("Model", bound=Manifest)
 def read_manifest(path: Path, model: type[Model]) -> Model:
     """Read and check a manifest. Raises UserError when it is missing, damaged or of another format."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise ValueError("it is larger than a gigabyte")
         content = json.loads(path.read_text(encoding="utf-8"))
         manifest = model.model_validate(content)

@@ -23,9 +23,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from prepare.formats.files import read_json, read_text
 from utils.atomic import write_whole
 from utils.errors import UserError, first_problem, shown
+from utils.files import read_json, read_text
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
 LONG_NAMES = {"training": "train", "validation": "val", "testing": "test"}

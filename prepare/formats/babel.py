@@ -15,9 +15,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from prepare.formats.files import read_json
 from prepare.formats.frames import MAX_FRAMES
 from utils.errors import UserError, nearest, shown
+from utils.files import read_json
 from utils.skeleton import FPS
 from utils.store import SUBSETS
 

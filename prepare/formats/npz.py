@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.errors import TakeError
-from utils.regular import regular_file
+from utils.files import regular_file
 from utils.text import printable
 
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes

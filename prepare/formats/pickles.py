@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.files import read_bytes
 from utils.errors import UserError
+from utils.files import read_bytes
 
 # Names in pickles of numpy's arrays, numbers and types. At protocol 2 Python itself uses _codecs.encode for bytes.
 _NUMPY = r"numpy\.(dtype|ndarray|core\.multiarray\.(_reconstruct|scalar)|core\.numeric\._frombuffer)|_codecs\.encode"

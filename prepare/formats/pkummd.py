@@ -15,13 +15,12 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
-from prepare.formats.files import parse_numbers, read_text, walk
+from prepare.formats.files import parse_numbers, walk
 from prepare.formats.frames import interpolate
 from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
-from utils.regular import regular_file
+from utils.files import read_text, read_yaml, regular_file
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
-from utils.yaml_text import parse_yaml
 
 PAGE = "https://struct002.github.io/PKUMMD/"
 FPS = 30.0
@@ -52,7 +51,7 @@ def read_actions(path: Path) -> list[str]:
     """Names of the actions 1, 2, 3, … from a YAML or JSON file {number: name}. Raises UserError."""
     expected = "the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
     try:
-        actions = ACTIONS.validate_python(parse_yaml(read_text(path, expected), str(path)))
+        actions = ACTIONS.validate_python(read_yaml(path, expected))
     except ValidationError as error:
         raise UserError(f"{path}: is no list of actions ({first_problem(error)}); expected {expected}") from None
     names = [actions[number] for number in sorted(actions)]

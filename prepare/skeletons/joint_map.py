@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from prepare.formats.errors import TakeError
-from prepare.formats.files import read_text
 from utils.errors import UserError, nearest, shown
+from utils.files import read_yaml
 from utils.skeleton import JOINT_NAMES
-from utils.yaml_text import parse_yaml
 
 READY = Path(__file__).parents[2] / "config" / "joint_maps"
 MAX_SHARE = 10.0  # largest `share` of a line, in either direction
@@ -70,7 +69,7 @@ class JointMap:
 def read_map(path: Path) -> JointMap:
     """Read a joint map. Raises UserError for the first error in it."""
     expected = "a joint map: one line for each of the 25 joints, as in config/joint_maps/cmu.yaml"
-    content = parse_yaml(read_text(path, expected), str(path))
+    content = read_yaml(path, expected)
     if not isinstance(content, dict):
         raise UserError(f"{path}: is {shown(content)}; expected {expected}")
     for key in content:

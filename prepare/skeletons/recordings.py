@@ -26,7 +26,7 @@ from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
 from utils.errors import UserError
-from utils.regular import regular_file
+from utils.files import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.text import printable_bytes
 

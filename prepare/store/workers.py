@@ -21,8 +21,8 @@ import numpy as np
 from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import one_thread
 from utils.atomic import naming
+from utils.files import regular_file
 from utils.progress import progress
-from utils.regular import regular_file
 from utils.skeleton import NUM_JOINTS
 
 # The file of a take as it was read: `file` (path below the folder of takes), `bytes`, `mtime_ns` and `sha256`

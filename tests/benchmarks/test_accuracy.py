@@ -24,7 +24,7 @@ def test_every_row_of_every_shipped_list_has_valid_settings(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[", "cannot be read as a list of rows"),
+        ("[", "list.yaml: is not valid YAML"),
         ("rows: 3", "rows is 3, expected a valid dictionary; a row has config, set or evaluate"),
         ("3", "the file is 3, expected a valid dictionary"),
         ("rows: {a: {sets: []}}", "rows.a.sets is []: Extra inputs are not permitted; a row has config, set or"),

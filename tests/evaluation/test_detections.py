@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluation import detections
 from evaluation.detections import read, write
 from evaluation.localization import Detections
 from utils.errors import UserError
@@ -118,7 +117,7 @@ def test_a_detection_of_an_unknown_class_is_named_with_its_place(tmp_path: Path,
 )
 def test_a_bad_detection_is_named_with_its_place(tmp_path: Path, entry: Any, said: str) -> None:
     content = {"results": {"7": [GOOD, entry]}}
-    with pytest.raises(UserError, match=rf"detections\.json: results\.7\.1{said}.*; the file needs Act") as caught:
+    with pytest.raises(UserError, match=rf"detections\.json: results\.7\.1{said}.*; expected Act") as caught:
         read(file_with(tmp_path, content), NAMES, CLASSES)
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
 
@@ -135,7 +134,7 @@ def test_a_bad_detection_is_named_with_its_place(tmp_path: Path, entry: Any, sai
         ([], r"the file is \[\], expected a valid dictionary"),
         ("", r"is not JSON \(Expecting value"),
         ('{"results": ', r"is not JSON"),
-        (b"\xff\xfe", r"is not JSON \('utf-8' codec"),
+        (b"\xff\xfe", r"is not UTF-8 text"),
         ('{"results": {"7": [], "7": []}}', r"is not JSON \(the key '7' stands twice in one object\)"),
         ("[" * 100_000, r"is not JSON \(maximum recursion depth"),
         ('{"results": {"7": [' + '{"a":' * 100_000, r"is not JSON \(maximum recursion depth"),
@@ -165,8 +164,8 @@ def test_a_file_that_cannot_be_read_or_is_too_large_is_named(tmp_path: Path, mon
         read(tmp_path / "nowhere.json", NAMES, CLASSES)
     with pytest.raises(UserError, match=r"cannot be read \(Is a directory"):
         read(tmp_path, NAMES, CLASSES)
-    monkeypatch.setattr(detections, "MAX_BYTES", 10)
-    with pytest.raises(UserError, match=r"has 15 bytes; a detections file of more than 10 is not read"):
+    monkeypatch.setattr("utils.files.read_bytes.__defaults__", (10,))
+    with pytest.raises(UserError, match=r"is larger than 0 GiB; expected ActivityNet's format"):
         read(file_with(tmp_path, {"results": {}}), NAMES, CLASSES)
 
 

@@ -151,7 +151,7 @@ def test_a_mistaken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
 
 def test_a_missing_file_is_named_with_those_that_exist(tmp_path: Path) -> None:
     message = refusal([tmp_path / "nowhere.yaml"])
-    assert "nowhere.yaml: cannot be read as a config (No such file" in message
+    assert "nowhere.yaml: cannot be read (No such file" in message
     assert "config/train_split1.yaml" in message
 
 
@@ -199,7 +199,7 @@ def test_a_pseudo_label_start_beyond_the_last_epoch_means_never() -> None:
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
-    assert "x.yaml: cannot be read as a config (it is not a text file)" in refusal([tmp_path / "x.yaml"])
+    assert "x.yaml: is not UTF-8 text; expected a config file" in refusal([tmp_path / "x.yaml"])
 
 
 def test_a_file_that_nests_a_billion_texts_takes_no_memory(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def test_a_mistake_in_a_table_is_told_with_row_and_remedy(text: str, parts: list
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "the file is [], expected a valid dictionary"),
         ('{"database": {"a": {"annotations": []}}}', "a.subset is missing"),
         ('{"database": {"a": {"subset": "training"}, "a": {"subset": "training"}}}', "the key 'a' stands twice"),

@@ -144,16 +144,16 @@ def test_hashes_tell_files_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (b"{", r"is no JSON \("),
-        (b"", r"is no JSON \("),
-        (b"\xff\xfe\xfd", r"is no JSON \("),
-        (b'{"7": {}, "8": {}, "7": {}}', r"is no JSON \(the key '7' stands twice in one object\)"),
+        (b"{", r"is not JSON \("),
+        (b"", r"is not JSON \("),
+        (b"\xff\xfe\xfd", r"is not UTF-8 text"),
+        (b'{"7": {}, "8": {}, "7": {}}', r"is not JSON \(the key '7' stands twice in one object\)"),
         (b'{"\\ud800": {}}', r".*'\\ud800'.*, expected a valid string, unable to parse raw data"),
         (
             {"1": clip(label(categories=["\ud800"]))},
             r"1\.frame_ann\.labels\.0\.act_cat\.0 is '\\ud800', expected a valid string",
         ),
-        (b"[" * 100_000, r"is no JSON \(.*recursion"),
+        (b"[" * 100_000, r"is not JSON \(.*recursion"),
         ([], r"the file is \[\], expected a valid dictionary"),
         ({"1": None}, r"1 is None, expected a valid dictionary"),
         (
