@@ -61,8 +61,8 @@ def main() -> int:
         return validate.test(args.weights, args.work_dir, settings, device)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
     resume = args.resume or (args.resume_or_start and holds_run(folder))
-    with ExitStack() as lock:  # `train` puts the lock of the run's folder here; it is released at the end
-        return run_until_stopped(lambda: train(folder, resume, settings, device, lock), folder, settings.train.timeout)
+    with ExitStack() as held:  # `train` adds the lock of the run's folder. It is released after the last message
+        return run_until_stopped(lambda: train(folder, resume, settings, device, held), folder, settings.train.timeout)
 
 
 @dataclass
@@ -90,7 +90,7 @@ class TrainingState:
         self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
 
 
-def train(folder: Path, resume: bool, settings: Settings, device: torch.device, lock: ExitStack) -> int:
+def train(folder: Path, resume: bool, settings: Settings, device: torch.device, held: ExitStack) -> int:
     """Train a new or resumed run, write its results and return the exit status."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
@@ -104,11 +104,11 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
     run = resumed = None
-    if distributed.is_main():  # only the main rank reads and writes the run's folder
+    if distributed.is_main():  # only the main rank uses the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
         preparation = split.store.manifest.settings
         identity["skeletons"] = {name: preparation[name] for name in ("model", "hands") if name in preparation}
-        lock.enter_context(lock_run(folder, resume))
+        held.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, identity, resume, resumed)
     resumed = distributed.broadcast(resumed)
@@ -228,8 +228,8 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
     pieces, refine = None, settings.refine
     if refine.change_penalty:
         indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
-        joints, mirrored = (clips[i].joints for i in indices), settings.data.mirror > 0
-        pieces = find_pieces(joints, refine.change_penalty, refine.neighbours, mirrored)
+        joints = (clips[i].joints for i in indices)
+        pieces = find_pieces(joints, refine.change_penalty, refine.neighbours, mirrored=settings.data.mirror > 0)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), refine, pieces)
 
 

@@ -47,15 +47,15 @@ class Validation:
     """The validation clips, ready to evaluate a model after any epoch.
 
     The corrected evaluation uses its own label policy. The released evaluation uses that of the settings. If the two
-    policies give other clips or lengths, the model scores the clips twice.
+    policies give different clips or lengths, the model scores the clips twice.
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
         data, policy = settings.data, LabelPolicy.of(settings.data)
         self.settings, self.device, self.split = settings, device, split
         self.corrected, self.released = (
-            SkeletonClips(split, "val", policy, data.normalization, frame_step=data.frame_step)
-            for policy in (policy.corrected(), policy)
+            SkeletonClips(split, "val", used, data.normalization, frame_step=data.frame_step)
+            for used in (policy.corrected(), policy)
         )
         classes = self.corrected.video_labels.sum(axis=1)
         self.shown = np.argsort(-classes, kind="stable")[:SHOWN].tolist()
@@ -148,12 +148,12 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
-    model, trained = load_localizer(path, split.classes, settings)
-    print(f"{path}: width {trained.model.width}, {trained.data.normalization} normalization, on {split.folder}")
-    if overruled := differences(settings, trained):
+    model, used = load_localizer(path, split.classes, settings)
+    print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
+    if overruled := differences(settings, used):
         print(f"settings of its training are used: {'; '.join(overruled)}")
-    validation = Validation(split, trained, device)
-    evaluations = validation.evaluate(model.in_precision(trained.train.precision).to(device))
+    validation = Validation(split, used, device)
+    evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
@@ -200,7 +200,8 @@ def oracle_epoch(
 ) -> dict[str, Any]:
     """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
-    scored.append({"epoch": epochs, "corrected": summary(evaluations[0])})  # not in `history` of a finished run
+    # If a run was resumed with fewer epochs, its history may lack the scores of the epoch that is now the last one.
+    scored.append({"epoch": epochs, "corrected": summary(evaluations[0])})
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 
 

@@ -50,7 +50,7 @@ class SkeletonClips:
                 "look at its split.json for what was left out and why"
             )
         self.clip_ids = list(labels)  # N ids; the index of a clip is its place here
-        self.lengths = np.array([math.ceil(len(found) / self.frame_step) for found in labels.values()])  # (N,) frames
+        self.lengths = np.array([math.ceil(len(found) / self.frame_step) for found in labels.values()])  # (N,)
         video_labels = [found.any(axis=0) | split.untimed(sid) for sid, found in labels.items()]
         self.video_labels = np.stack(video_labels)  # (N, K) bool
 
@@ -73,7 +73,10 @@ class SkeletonClips:
         return f"{len(self)} {self.subset} clips; left out: {left_out or 'none'}"
 
     def frame_labels(self, index: int) -> np.ndarray:
-        """Labels (T, K) bool of all frames of a clip, for evaluation and the fully-supervised upper bound only."""
+        """Labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only.
+
+        T counts all frames of the clip, also those that `frame_step` skips.
+        """
         return self._labels(self.clip_ids[index])
 
     def _labels(self, sid: str) -> np.ndarray | None:

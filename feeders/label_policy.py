@@ -48,4 +48,5 @@ class LabelPolicy:
             labels = labels[annotated]
         if self.overlaps == "lowest":
             labels = labels & (labels.cumsum(axis=1) == 1)
-        return labels if labels.any() or np.any(untimed) else None
+        has_class = labels.any() or (untimed is not None and untimed.any())
+        return labels if has_class else None

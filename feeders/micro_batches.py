@@ -75,15 +75,16 @@ class MicroBatches:
             longest = [int(self.lengths[clips].max(initial=1)) for clips in by_rank]
             padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
             counted = self.lengths
-        else:  # padding counts and all clips of a step have the same T, so each clip counts as one
-            padded = [int(self.lengths[step].max())] * self.ranks
-            counted = np.ones_like(self.lengths)
+        else:  # padding counts, and all clips of a step have the same T
+            longest = int(self.lengths[step].max())
+            padded = [longest] * self.ranks
+            counted = np.full_like(self.lengths, longest)
         with_labels = self.lengths * self.labelled
         normalization = LossNormalization(
             clip_weight=len(local) / len(step),
             label_weight=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
             multi_view_weight=float(counted[together].sum() / counted[step].sum()),
-            frames_of_ranks=int(counted[together].sum()) * (1 if self.mask_padding else padded[0]),
+            frames_of_ranks=int(counted[together].sum()),
             padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(self.lengths[together].sum())

@@ -53,10 +53,10 @@ def smallest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     As in the released code, there is no rotation between parallel, opposite or zero vectors.
     """
     axis = np.cross(source, target)
-    sine = np.linalg.norm(axis)
-    angle = np.arctan2(sine, np.dot(source, target))
+    length = np.linalg.norm(axis)  # |source|·|target|·sin(angle)
+    angle = np.arctan2(length, np.dot(source, target))
     if np.abs(axis).sum() < SMALL or abs(angle) < SMALL:
         return np.eye(3)
-    x, y, z = axis / sine
+    x, y, z = axis / length
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

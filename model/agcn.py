@@ -143,6 +143,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
+        # With stride 1, the same tensor: `mask_constants` finds a mask by identity
         mask_out = mask if mask is None or self.stride == 1 else mask[:, :: self.stride]
         y = self.bn(self.tcn(self.gcn(x, mask), mask), mask_out)
         if self.residual:

@@ -76,8 +76,9 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        starts = starts[total <= least[end]]  # a worse start stays worse for every later end
-    cuts = [int(previous[frames])]
-    while cuts[-1]:
-        cuts.append(int(previous[cuts[-1]]))
-    return np.array(cuts[-2::-1], np.int64)
+        starts = starts[total <= least[end]]  # for later ends, too, others cost more than a new piece that starts here
+    cuts, cut = [], int(previous[frames])
+    while cut:
+        cuts.append(cut)
+        cut = int(previous[cut])
+    return np.array(cuts[::-1], np.int64)

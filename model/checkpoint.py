@@ -98,7 +98,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    if finished > 1 or (folder / "results.json").exists():  # with 1, it may have been killed at its first save
+    if finished > 1 or (folder / "results.json").exists():  # 1: it may have been killed before its first last.pt
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
     print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")
@@ -106,11 +106,12 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 
 
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and a copy of `settings`. Those that weights depend on are taken from the checkpoint.
+    """The network in `path`, and the settings to use it with.
 
-    These are the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no settings.
-    For them, `settings` is returned unchanged. Raises UserError when the file is missing or damaged, was trained for
-    other `classes`, or does not fit.
+    These are `settings`, but those that the weights depend on come from the checkpoint: the model settings,
+    `normalization`, `frame_step` and the label policy. Released weights hold no settings, so nothing changes.
+
+    Raises UserError when the file is missing or damaged, was trained for other `classes`, or does not fit.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):

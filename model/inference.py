@@ -70,7 +70,7 @@ def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
 
 
 class ScoredWindow(NamedTuple):
-    """Final scores of a range of frames. The ranges of a recording follow each other without overlap.
+    """Final scores of the frames from the start of one window to the start of the next.
 
     Where two windows overlap, the scores are already cross-faded.
     """

@@ -131,9 +131,11 @@ class EpochLosses:
         return dict(zip(self.names, distributed.all_reduce(self.sums).tolist(), strict=True))
 
     def _check(self) -> None:
-        if self.last is None or math.isfinite(self.last[0][0].item()):
+        if self.last is None:
             return
         values, index = self.last
+        if math.isfinite(values[0].item()):  # the first term is the total
+            return
         listed = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, values.tolist(), strict=True))
         clips = ", ".join(self.clip_ids[i] for i in index.tolist())
         kept = "The last good epoch is kept in last.pt" if self.epoch else "No epoch had ended, so nothing is kept"

@@ -55,10 +55,10 @@ class PseudoLabels:
         """Replace the oldest epoch of the history with what all ranks recorded, and update the pieces."""
         current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
         sizes = [frame_probs.shape[:2].numel() for _, frame_probs in self.recorded]
-        rows = torch.cat([frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]).cpu()  # one copy, one wait
-        for (index, frame_probs), probs in zip(self.recorded, rows.split(sizes), strict=True):
-            for clip, row in zip(index.tolist(), probs.view(frame_probs.shape), strict=True):
-                current[self._frames(clip)] = row[: int(self.lengths[clip])]
+        frames = torch.cat([frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]).cpu()  # one copy, one wait
+        for (index, frame_probs), batch in zip(self.recorded, frames.split(sizes), strict=True):
+            for clip, probs in zip(index.tolist(), batch.view(frame_probs.shape), strict=True):
+                current[self._frames(clip)] = probs[: int(self.lengths[clip])]
             seen[index] = True
         self.recorded.clear()
         distributed.all_reduce(current)  # one rank saw the clip, the others have zeros

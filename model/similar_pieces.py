@@ -1,7 +1,7 @@
 """Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
 
-People also stand in clips that have no *wave*. So standing is no evidence of *wave*, even next to a wave. The network
-sees many frames at once and may take both for *wave*. Here, pieces of steady motion are compared one by one
+People also stand in clips that have no *wave*. So standing is no evidence of *wave*. But the network sees many frames
+at once, and may take the standing next to a wave for *wave*, too. Here, pieces of steady motion are compared one by one
 (`model.change_points` cuts them).
 
 The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
@@ -80,7 +80,7 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
         descriptions: (P, 6·V) of all pieces.
         clip: (P,) the clip of each piece.
         count: number of nearest pieces. There are fewer if the other clips do not have as many.
-        mirrored: left and right do not matter: mirror images of pieces are candidates, too.
+        mirrored: mirror images of pieces are candidates, too. A piece and its mirror image count as two.
 
     Returns:
         (P, k) int64, the nearest first.
@@ -89,7 +89,7 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
     if mirrored:
         images = descriptions.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
         candidates, owner = torch.cat([descriptions, images]), clip.repeat(2)
-    count = min(count, len(owner) - int(owner.bincount().max()))
+    count = min(count, len(owner) - int(owner.bincount().max()))  # pieces of the longest clip have fewest candidates
     if not count:
         return clip.new_empty(P, 0)
     x = (candidates - candidates.mean(0)) / candidates.std(0).clamp(min=1e-9)
@@ -104,8 +104,8 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
 def propagate(probs: Tensor, allowed: Tensor, neighbours: Tensor) -> Tensor:
     """Each piece gets the mean of its neighbours' class probabilities, ROUNDS times.
 
-    A neighbour counts with the classes of its own clip, rescaled to a sum of 1. What the neighbours give to classes
-    that are not in the clip of the piece goes to background.
+    First, each neighbour's probabilities of classes that are not in its own clip become 0, and the others are rescaled
+    to a sum of 1. What the neighbours give to classes that are not in the clip of the piece goes to background.
 
     Args:
         probs: (P, K+1), the last class is background. Rows of zeros are unknown.

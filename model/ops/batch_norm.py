@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import mask_constants, real_frames, use_cpu_kernels, zero_padding
+from model.ops.padding import mask_constants, real_lengths, use_cpu_kernels, zero_padding
 from utils import distributed
 
 
@@ -31,9 +31,8 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         compiling = torch.compiler.is_compiling() and not self.over_ranks
         count, mean, var = plain_moments(x, mask) if compiling else moments(x, mask)
         if self.over_ranks:
-            count, mean, var = pooled(
-                *distributed.all_gather(torch.stack([count.expand_as(mean), mean, var])).unbind(1)
-            )
+            of_ranks = distributed.all_gather(torch.stack([count.expand_as(mean), mean, var]))  # (ranks, 3, C)
+            count, mean, var = pooled(*of_ranks.unbind(1))
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -73,21 +72,23 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if not N:
         return tuple(x.new_zeros(shape, dtype=exact) for shape in ((), C, C))
     if use_cpu_kernels(x):  # clip by clip: on a CPU twenty times as fast as torch.var_mean
-        lengths = real_frames(x, mask)
+        lengths = real_lengths(x, mask)
         running = x.new_zeros(2, C, dtype=exact)  # the operation requires them; momentum 0 leaves them as they are
         by_clip = [
             torch.batch_norm_update_stats(clip[:length].reshape(-1, C), *running, 0.0)
             for clip, length in zip(x.permute(0, 2, 3, 1), lengths, strict=True)  # (T, V, C)
         ]
         counts = x.new_tensor(lengths, dtype=exact).unsqueeze(1) * V
-        count, mean, var = pooled(counts, *map(torch.stack, zip(*by_clip, strict=True)))
+        means, variances = (torch.stack(values) for values in zip(*by_clip, strict=True))
+        count, mean, var = pooled(counts, means, variances)
         return count.squeeze(), mean, var
     if mask is None:
         var, mean = torch.var_mean(x.to(exact), (0, 2, 3), correction=0)
         return mean.new_tensor(N * T * V), mean, var
     # Fill the padding of each channel with a value near its mean, and compute the moments of all frames. The padding is
-    # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979). The result is
-    # precise because the value is near the mean.
+    # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979):
+    # mean = filler + r·d and var = r·(var of all + (1 - r)·d²), where r = all frames / real frames and d = mean of
+    # all - filler. The result is precise because the filler is near the mean.
     filler = x[:, :, 0].mean((0, 2))
     constant = mask_constants(mask, x.dtype)
     filled = torch.where(constant.padding, filler[:, None, None], x)
@@ -129,13 +130,13 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradient of x is zero in the padding, where the output means nothing."""
+        """`grad` is zero in the padding, because `masked_relu` comes after. The gradient of x is zero there, too."""
         x, weight, count, mean, var, mask = ctx.saved_tensors
         inverse = (var + ctx.eps).rsqrt()
         if len(x):
-            constant = (weight, mean, var, mean, inverse, False, ctx.eps)  # as if mean and var did not depend on x
+            statistics = (weight, mean, var, mean, inverse, False, ctx.eps)  # False: mean and var are given
             _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-                grad, x, *constant, [False, True, True]
+                grad, x, *statistics, [False, True, True]
             )
         else:  # PyTorch's kernel would divide by zero
             grad_weight = grad_bias = torch.zeros_like(mean)

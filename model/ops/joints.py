@@ -4,8 +4,8 @@ Features are (N, C, T, V), channels-last in memory. Both functions have a refere
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
 cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-In bfloat16, products are bfloat16, and sums of products are float32. A long sum of bfloat16 numbers stops growing,
-because they have only 8 bits of precision.
+In bfloat16, the matrix product of a chunk is bfloat16 (on a GPU: of a channel). Products of several chunks are added in
+float32. A long sum of bfloat16 numbers stops growing, because they have only 8 bits of precision.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import real_frames, use_cpu_kernels, zero_beyond
+from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 
 CHUNK, FEWEST = 4096, 32  # channels × frames in a chunk, and the minimum number of frames
 
@@ -36,7 +36,7 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
     """
     size = len(weight) // (2 * graphs)  # C'
     if use_cpu_kernels(x):
-        scores = _ScoreByClip.apply(_operand(x), weight, bias, graphs, real_frames(x, mask))
+        scores = _ScoreByClip.apply(_operand(x), weight, bias, graphs, real_lengths(x, mask))
     else:
         N, _, T, V = x.shape
         channels = x.permute(0, 2, 3, 1).flatten(0, 2).T  # (C, N·T·V)
@@ -62,7 +62,7 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
     """
     graph_rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); row w·S + s is column w of graph s
     if use_cpu_kernels(x):
-        y = _MixByClip.apply(_operand(x), graph_rows, weight, bias, real_frames(x, mask))
+        y = _MixByClip.apply(_operand(x), graph_rows, weight, bias, real_lengths(x, mask))
     else:
         mixed = graph_rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
         y = F.linear(mixed.view(*mixed.shape[:2], x.shape[3], weight.shape[1]), weight, bias)

@@ -18,7 +18,7 @@ def use_cpu_kernels(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def real_frames(x: Tensor, mask: Tensor | None) -> list[int]:
+def real_lengths(x: Tensor, mask: Tensor | None) -> list[int]:
     """Number of real frames of each clip of (N, C, T, V), for tensors on the CPU."""
     return [x.shape[2]] * len(x) if mask is None else mask.sum(1).tolist()
 
@@ -59,7 +59,7 @@ def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
         return x
     if not use_cpu_kernels(x):
         return x.masked_fill_(mask_constants(mask, x.dtype).padding, 0)
-    zero_beyond(x.permute(0, 2, 3, 1), real_frames(x, mask))
+    zero_beyond(x.permute(0, 2, 3, 1), real_lengths(x, mask))
     return x
 
 

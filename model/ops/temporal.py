@@ -8,9 +8,10 @@ frames. By the convolution theorem,
 
 where A is the discrete Fourier transform of the input frames, G that of the weights w, and B the inverse transform.
 A complex product is computed as three real products (Gauss), so A, G and B are real matrices. P is the number of real
-products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies. Each of the P products, summed
-over the input channels, is one matrix product. With 9 taps, P = 37, so a frame takes 37 / 17 = 2.2 multiplications
-instead of 9. The transform is orthogonal, so float32 is as exact as in a direct convolution
+products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies. With 9 taps, P = 37, so a frame
+takes 37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over the input channels: for each of the P
+products, one matrix multiplication does this for all tiles and output channels. The Fourier transform is orthogonal up
+to a factor, and Gauss's form is nearly so. So float32 is as exact as in a direct convolution
 (tests/model/ops/test_temporal.py).
 
 With stride s, the input is split into s sequences of every s-th frame, and so are the weights. The transform of each
@@ -31,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import real_frames, use_cpu_kernels, zero_beyond
+from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
@@ -59,10 +60,10 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     if not use_cpu_kernels(x) or small or not N:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
-        to_points = transforms(math.ceil(taps / stride), weight.dtype).weights
+        to_products = transforms(math.ceil(taps / stride), weight.dtype).weights
         sequences = [weight.squeeze(-1).permute(2, 1, 0)[s::stride] for s in range(stride)]  # (taps of s, C, C_out)
-        kernels = [(to_points[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]  # (P, C, C_out)
-        y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_frames(x, mask), *kernels)
+        kernels = [(to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]  # (P, C, C_out)
+        y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *kernels)
     return y.permute(0, 3, 1, 2)
 
 
@@ -142,7 +143,7 @@ class _TiledConvolution(torch.autograd.Function):
             products = torch.bmm(_transform(x, reads[0], tile), kernels[0])  # (P, m·V, C_out)
             for read, kernel in zip(reads[1:], kernels[1:], strict=True):
                 products.baddbmm_(_transform(x, read, tile), kernel)
-            products[0] += tile.shape[1] * bias  # adds the bias to every output frame
+            products[0] += tile.shape[1] * bias  # B divides it by L, so every output frame gets the bias
             rows = (back @ products.flatten(1)).view(len(writes), *y.shape[2:])
             real = (writes >= 0).nonzero().squeeze(1)
             y.flatten(0, 1).index_copy_(0, writes[real], rows.index_select(0, real))
@@ -176,8 +177,8 @@ def _groups(x: Tensor, kernels: list[Tensor], taps: int, lengths: list[int]) -> 
     indices (see `lay_tiles`).
     """
     reads, writes = lay_tiles(tuple(lengths), x.shape[1], taps, len(kernels))
-    per_tile = x.shape[2] * x.shape[3]
-    most = max(1, CACHED // (3 * reads.shape[2] // 2 * per_tile), kernels[0][0].numel() // per_tile)
+    (P, C, C_out), V = kernels[0].shape, x.shape[2]
+    most = max(1, CACHED // (P * C * V), C_out // V)
     cuts = np.linspace(0, len(writes), math.ceil(len(writes) / most) + 1).astype(int).tolist()
     for begin, end in pairwise(cuts):
         yield [read[begin:end].T.flatten() for read in reads], writes[begin:end].T.flatten()
