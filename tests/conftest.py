@@ -1,4 +1,4 @@
-"""What several tests share: where the released code's numbers and real motion are, when they are there."""
+"""What several tests share: data made once, and where the released code's numbers and real motion are, if anywhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, an
 from collections.abc import Callable
 from pathlib import Path
 
+import motions
 import numpy as np
 import pytest
+from predictions import checkpoint
 
 from prepare.build import build
 from prepare.formats.babel import LABEL_SETS
@@ -54,6 +56,29 @@ def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("prepared")
     build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, LABEL_SETS)
     return out
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small random network."""
+    return checkpoint(tmp_path_factory.mktemp("weights") / "best.pt")
+
+
+@pytest.fixture(scope="session")
+def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with five recordings, one of each format; the last has two people. Not to be written to."""
+    folder = tmp_path_factory.mktemp("motion")
+    poses = motions.poses(3.0, seed=1)
+    joints = motions.joints_of(poses)
+    (folder / "takes").mkdir()
+    np.savez(folder / "takes" / "a_poses.npz", poses=poses, mocap_framerate=30.0)
+    np.save(folder / "b.npy", joints)
+    np.savez(folder / "c.npz", joints=joints, fps=30)
+    motions.write_body_bvh(folder / "d.bvh", poses)
+    bodies = {"1": (list(range(90)), joints), "2": (list(range(30, 90)), joints[30:])}
+    motions.write_ntu(folder / "e.skeleton", 90, bodies)
+    motions.write_smplh_map(folder / "map.yaml")
+    return folder
 
 
 @pytest.fixture()
