@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and sums that come out the same everywhere
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "data"
     write_synthetic(folder, 24)
     return folder
+
+
+@pytest.fixture()
+def data(synthetic: Path, tmp_path: Path) -> Path:
+    """A copy of the synthetic data that a test may spoil; times of files are kept."""
+    return Path(shutil.copytree(synthetic, tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")
