@@ -1,13 +1,16 @@
-"""The project's commands and their argument parsers, for tests of help texts and of documented examples."""
+"""The project's commands, their argument parsers and their exit status, for tests at the command line."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from utils.errors import run_command
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("prepare", "feeders", "model", "evaluation", "reporting", "utils", "benchmarks", "docs", "tests")
@@ -43,3 +46,11 @@ def parser_of(command: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
         with pytest.raises(ParserReachedError):
             module.main()
     return found[0]
+
+
+def exit_status(main: Callable[[], int | None], *line: object) -> int:
+    """The status that a command ends with. line: its name and arguments."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", [str(part) for part in line])
+        run_command(main)
+    return ended.value.code

@@ -1,4 +1,4 @@
-"""What several tests share: where the released code's numbers and real motion are, when they are there."""
+"""What several tests share: data made once, and where the released code's numbers and real motion are, if anywhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and sums that come out the same everywhere
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import motions
 import numpy as np
 import pytest
+from predictions import checkpoint
 
 from prepare.build import build
 from prepare.formats.babel import LABEL_SETS
@@ -48,12 +51,41 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture()
+def data(synthetic: Path, tmp_path: Path) -> Path:
+    """A copy of the synthetic data that a test may spoil; times of files are kept."""
+    return Path(shutil.copytree(synthetic, tmp_path / "data"))
+
+
 @pytest.fixture(scope="session")
 def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store and the three splits of these data; not to be written to."""
     out = tmp_path_factory.mktemp("prepared")
     build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, LABEL_SETS)
     return out
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small random network."""
+    return checkpoint(tmp_path_factory.mktemp("weights") / "best.pt")
+
+
+@pytest.fixture(scope="session")
+def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with five recordings, one of each format; the last has two people. Not to be written to."""
+    folder = tmp_path_factory.mktemp("motion")
+    poses = motions.poses(3.0, seed=1)
+    joints = motions.joints_of(poses)
+    (folder / "takes").mkdir()
+    np.savez(folder / "takes" / "a_poses.npz", poses=poses, mocap_framerate=30.0)
+    np.save(folder / "b.npy", joints)
+    np.savez(folder / "c.npz", joints=joints, fps=30)
+    motions.write_body_bvh(folder / "d.bvh", poses)
+    bodies = {"1": (list(range(90)), joints), "2": (list(range(30, 90)), joints[30:])}
+    motions.write_ntu(folder / "e.skeleton", 90, bodies)
+    motions.write_smplh_map(folder / "map.yaml")
+    return folder
 
 
 @pytest.fixture()

@@ -40,13 +40,7 @@ def joints_of(some_poses: np.ndarray) -> np.ndarray:
 def smplx_structure() -> dict[str, np.ndarray]:
     """A body in SMPL-X's structure whose first 22 joints rest where those of the synthetic body do."""
     rng, smplh = np.random.default_rng(55), body_structure()
-    order = [
-        *range(22),
-        15,
-        15,
-        15,
-        *range(22, SMPLH.joints),
-    ]  # SMPL-H's joint for each; the head for the jaw and eyes
+    order = [*range(22), 15, 15, 15, *range(22, SMPLH.joints)]  # SMPL-H's joint for each; the head for jaw and eyes
     parents = BODY["parents"][order]
     parents[parents > 21] += 3
     parents[22:25] = 15

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import exit_status
 
 from evaluation import detections
 from evaluation.localization import Detections, ground_truth
 from evaluation.score import main, score
 from feeders.label_policy import LabelPolicy
-from utils.errors import UserError, run_command
+from utils.errors import UserError
 from utils.store import Split
 
 ROOT = Path(__file__).parents[2]
@@ -83,24 +84,16 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None
         (["--tious", "half"], r"invalid \S+ value: 'half'"),
     ],
 )
-def test_a_bad_argument_is_named(
-    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, more: list[str], said: str
-) -> None:
+def test_a_bad_argument_is_named(split: Split, capsys: pytest.CaptureFixture, more: list[str], said: str) -> None:
     place = ["--data", str(split.folder.parent), "--split", split.name]
-    monkeypatch.setattr(sys, "argv", ["score", "nowhere.json", *place, *more])
-    with pytest.raises(SystemExit, match="2"):
-        run_command(main)
+    assert exit_status(main, "score", "nowhere.json", *place, *more) == 2
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_an_unknown_class_gives_one_message(
-    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_an_unknown_class_gives_one_message(split: Split, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "theirs.json"
     path.write_text('{"results": {"val0": [{"label": "wavy", "score": 1, "segment": [0, 1]}]}}')
-    monkeypatch.setattr(sys, "argv", ["score", str(path), "--data", str(split.folder.parent), "--split", split.name])
-    with pytest.raises(SystemExit, match="2"):
-        run_command(main)
+    assert exit_status(main, "score", path, "--data", split.folder.parent, "--split", split.name) == 2
     said = f"error: {path}: clip 'val0', detection 0 has the unknown label 'wavy'; did you mean 'wave'?\n"
     assert capsys.readouterr().err == said
 

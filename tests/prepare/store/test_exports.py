@@ -12,6 +12,7 @@ import motions
 import numpy as np
 import pytest
 import torch
+from commands import exit_status
 
 from feeders.dataset import network_input
 from model.localizer import Localizer
@@ -20,7 +21,7 @@ from prepare.options import ReadOptions
 from prepare.store import interchange
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl
 from utils import config
-from utils.errors import UserError, run_command
+from utils.errors import UserError
 from utils.run import FORMAT, write_checkpoint
 from utils.skeleton import KINECT_ORDER
 from utils.store import Split
@@ -134,13 +135,9 @@ def test_a_checkpoint_of_other_classes_is_refused(make_split, tmp_path: Path, we
         (["--format", "pysky"], "invalid choice: 'pysky'"),
     ],
 )
-def test_a_mistake_is_one_clear_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, given: list[str], said: str
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["interchange", "export", "--split", "split1", "--out", "there", *given])
-    with pytest.raises(SystemExit) as caught:
-        run_command(interchange.main)
-    assert caught.value.code == 2
+def test_a_mistake_is_one_clear_message(capsys: pytest.CaptureFixture, given: list[str], said: str) -> None:
+    command = ["interchange", "export", "--split", "split1", "--out", "there"]
+    assert exit_status(interchange.main, *command, *given) == 2
     assert said in capsys.readouterr().err
 
 
