@@ -78,8 +78,8 @@ def test_predictions_equal_the_detections_of_evaluation(
             continue  # BABEL's rounded duration cuts off the last frame
         ours = detections.read(tmp_path / "out" / file.stem / "segments.json", [file.stem], split.classes)
         theirs = corrected.detections.of_clip(clip)
-        for part in ("label", "segments", "scores"):
-            np.testing.assert_array_equal(np.sort(getattr(ours, part), axis=0), np.sort(getattr(theirs, part), axis=0))
+        rows = [np.column_stack([some.label, some.scores, some.segments]).tolist() for some in (ours, theirs)]
+        assert sorted(rows[0]) == sorted(rows[1])
         compared += len(ours)
     assert compared > 3
 

@@ -88,7 +88,7 @@ def test_weights_that_are_not_finite_or_overflow_give_one_message(
             tensor.fill_(value)
     torch.save(content, tmp_path / "damaged.pt")
     told = ["--weights", tmp_path / "damaged.pt", "--out", tmp_path / "out", "--fps", 30]
-    assert run(motion / "b.npy", *told) in (1, 2)
+    assert run(motion / "b.npy", *told) == 1
     said = capsys.readouterr().err
     assert "the network gave probabilities that are not finite" in said
     assert "Traceback" not in said

@@ -45,7 +45,7 @@ def test_the_number_of_workers_changes_no_byte(synthetic: Path, tmp_path: Path) 
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_a_store_is_opened_only_as_what_it_is(prepared: Path) -> None:
+def test_a_store_is_opened_and_says_where_it_comes_from(prepared: Path) -> None:
     store = Split.open(prepared, "split1").store
     assert SkeletonStore.open(store.folder).digest == store.digest
     assert {"settings", "babel", "versions", "left_out"} <= store.manifest.model_fields_set
@@ -79,8 +79,7 @@ def test_what_is_missing_or_unusable_is_reported_with_its_download(
     left = prepare(data, tmp_path / "left")
     said = capsys.readouterr().out
     lost = {sid for sid, clip in whole.store.clips.items() if "BioMotionLab" in clip.feat_p} | set(spoiled)
-    assert len(spoiled) == len(SPOILS)
-    assert lost
+    assert len(spoiled) == len(SPOILS) < len(lost)
     assert set(left.store.clips) == set(whole.store.clips) - lost
     row = next(line for line in said.splitlines() if line.startswith("BioMotionLab_NTroje")).split()
     assert row[1] == "0"

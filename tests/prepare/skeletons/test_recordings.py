@@ -12,10 +12,9 @@ from readings import JOINTS, PLAIN, POSES, THIRTY, read, refusal, saved
 
 from prepare.skeletons.joint_map import read_map
 from prepare.skeletons.recordings import ReadOptions, find_inputs, read_recording
+from reporting.predictions import PREDICTION
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
-
-MARK = "prediction.json"
 
 
 def test_every_format_gives_the_same_joints(tmp_path: Path) -> None:
@@ -141,10 +140,11 @@ def touch(root: Path, *names: str) -> None:
 def test_recordings_are_named_by_their_paths_below_the_given_folder(tmp_path: Path) -> None:
     touch(tmp_path / "in", "b.npy", "s1/A.BVH", "s1/x.skeleton", "s1/take_poses.npz", "found/old.npy")
     touch(tmp_path / "in", "s1/shape.npz", "s1/male_stagei.npz", "notes.txt")  # no recordings
+    touch(tmp_path / "in", f"earlier/{PREDICTION}", "earlier/features.npy")  # results of another command
     touch(tmp_path, "single.npz")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     given = [tmp_path / "in", tmp_path / "single.npz", tmp_path / "in"]
-    found = find_inputs(given, tmp_path / "in" / "found", MARK)
+    found = find_inputs(given, tmp_path / "in" / "found", PREDICTION)
     names = ["b.npy", "s1/A.BVH", "s1/take_poses.npz", "s1/x.skeleton", "single.npz"]
     assert sorted(set(found)) == [(name, dict(found)[name]) for name in names]
     assert dict(found)["s1/A.BVH"] == tmp_path / "in" / "s1" / "A.BVH"
@@ -155,7 +155,7 @@ def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"device{suffix}").symlink_to("/dev/zero")
     (tmp_path / f"loop{suffix}").symlink_to(f"loop{suffix}")
     os.mkfifo(tmp_path / f"pipe{suffix}")
-    found = find_inputs([tmp_path, tmp_path / f"loop{suffix}"], tmp_path / "out", MARK)
+    found = find_inputs([tmp_path, tmp_path / f"loop{suffix}"], tmp_path / "out", PREDICTION)
     assert {name.removesuffix(suffix): refusal(path, THIRTY) for name, path in found} == {
         "device": "cannot be read (it is a device, not a regular file)",
         "loop": "cannot be read (Too many levels of symbolic links)",
@@ -166,8 +166,8 @@ def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
 def test_inputs_without_recordings_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
     with pytest.raises(UserError, match="no such file or folder"):
-        find_inputs([tmp_path / "missing"], tmp_path / "out", MARK)
+        find_inputs([tmp_path / "missing"], tmp_path / "out", PREDICTION)
     with pytest.raises(UserError, match="is no recording; expected a name in .npz"):
-        find_inputs([tmp_path / "notes.txt"], tmp_path / "out", MARK)
+        find_inputs([tmp_path / "notes.txt"], tmp_path / "out", PREDICTION)
     with pytest.raises(UserError, match="contains no recording; expected .npz, .npy, .bvh, .skeleton"):
-        find_inputs([tmp_path], tmp_path / "out", MARK)
+        find_inputs([tmp_path], tmp_path / "out", PREDICTION)

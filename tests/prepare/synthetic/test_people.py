@@ -136,7 +136,7 @@ def test_knees_and_elbows_bend_the_right_way(skeletons: list[tuple[Take, Skeleto
         assert (right[:, 1] >= -1e-6).all()
 
 
-def test_whoever_walks_ahead_faces_where_they_go(skeletons: list[tuple[Take, Skeleton]]) -> None:
+def test_whoever_runs_or_jogs_faces_where_they_go(skeletons: list[tuple[Take, Skeleton]]) -> None:
     ways = []
     for take, joints in skeletons:
         for label in take.entry["labels"]:
