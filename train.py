@@ -51,6 +51,7 @@ from utils.stops import run_until_stopped
 from utils.store import Split
 
 
+@distributed.torchrun_main
 def main() -> int:
     with distributed.main_rank_only():
         args, settings = arguments.train(__doc__)
@@ -246,4 +247,4 @@ def epoch_line(row: dict[str, Any], settings: Settings) -> str:
 
 
 if __name__ == "__main__":
-    run_command(distributed.torchrun_main(main))
+    run_command(main)

@@ -3,6 +3,7 @@
     python benchmarks/accuracy.py benchmarks/ablation.yaml --seeds 5 6 7 --jobs 2
     python benchmarks/accuracy.py benchmarks/ablation.yaml --task 2/9       # the second ninth, on one of nine machines
     python benchmarks/accuracy.py benchmarks/ablation.yaml --table-only
+    python benchmarks/accuracy.py my_rows.yaml --script my_train.py         # your own method (docs/network.md)
 
 A list is a YAML file. Its entry `rows` has the rows of the table by name, and `common` the settings of all rows. A row
 has `config` (config files) and `set` (assignments). With `evaluate: OTHER`, a row is not trained: the last weights of
@@ -103,6 +104,10 @@ def read_rows(path: Path) -> dict[str, Row]:
         row.config, row.set = common.config + row.config, common.set + row.set
         if row.evaluate and row.evaluate not in trained:
             raise UserError(f"{path}: row {name!r} evaluates {row.evaluate!r}; {nearest(row.evaluate, trained)}")
+        try:
+            row.settings(seed=0)  # a mistake in the last row should not show after hours
+        except UserError as error:
+            raise UserError(f"{path}: row {name!r}: {error}") from None
     return rows
 
 
@@ -138,12 +143,12 @@ def up_to_date(runs: list[Run]) -> list[Run]:
     return kept
 
 
-def execute(run: Run, threads: int) -> str:
+def execute(run: Run, script: Path, threads: int) -> str:
     """Train or score one run, unless it is done. Returns one line about it."""
     row, folder = run.row, run.folder
     if (folder / "results.json").exists():
         return f"{run.name}, seed {run.seed}: done before"
-    command = [sys.executable, str(ROOT / "train.py"), "--work-dir", str(folder)]
+    command = [sys.executable, str(script.resolve()), "--work-dir", str(folder)]
     command += ["--config", *row.config] if row.config else []
     command += ["--set", f"train.seed={run.seed}", *row.set]
     if run.trained:
@@ -213,6 +218,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
     add("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
+    script = "a script with the options of train.py (default: train.py)"
+    add("--script", type=Path, default=ROOT / "train.py", metavar="FILE", help=script)
     add("--task", metavar="I/N", help="only the I-th of N parts of the runs, without a table (default: all)")
     add("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
     return parser.parse_args()
@@ -233,7 +240,7 @@ def main() -> int:
     for again in (False, True) if not args.table_only else ():
         now = [run for run in runs if bool(run.trained) == again]
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
-            for line in pool.map(lambda run: execute(run, args.threads), now):
+            for line in pool.map(lambda run: execute(run, args.script, args.threads), now):
                 failed |= "FAILED" in line
                 print(line, file=sys.stderr, flush=True)
     if not args.task:  # other tasks may still be running; --table-only prints the table afterwards

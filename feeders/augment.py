@@ -1,6 +1,7 @@
 """Augmentation: every epoch changes the training clips a little.
 
-Do not mirror clips if a class depends on left or right, such as "raise left arm".
+Every frame stays in its place, because pseudo-labels are kept for each frame from one epoch to the next. Do not mirror
+clips if a class depends on left or right, such as "raise left arm".
 """
 
 from __future__ import annotations

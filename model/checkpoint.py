@@ -51,11 +51,12 @@ class Training(Weights):
     pseudo_labels: dict
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint of this project, or weights of the released code, without running any code in the file.
 
     Raises UserError when the file is missing, damaged, or holds more than tensors and plain containers.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/last.pt")
     try:
@@ -127,7 +128,7 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
     return model, stored_settings.of_weights(settings, trained)
 
 
-def load_trained(path: Path) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
+def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
     """The network in a checkpoint of this project, the settings of its training, its classes and its `skeletons`.
 
     Raises UserError when the file is missing or damaged, or holds weights alone.

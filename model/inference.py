@@ -40,7 +40,7 @@ def for_inference(model: Localizer) -> Localizer:
 class MergedBatchNorm(nn.Module):
     """Returns its input, because the layer before it now includes the batch norm."""
 
-    def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, _: Tensor | None = None) -> Tensor:
         return x
 
 

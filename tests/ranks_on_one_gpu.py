@@ -14,10 +14,9 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import train
-from utils import distributed
 from utils.errors import run_command
 
 connect = dist.init_process_group
 dist.init_process_group = lambda _, **options: connect("gloo", **options)
 train.choose_device = lambda _: torch.device("cuda", 0)
-run_command(distributed.torchrun_main(train.main))
+run_command(train.main)

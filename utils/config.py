@@ -190,6 +190,9 @@ def from_dict(
             where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
             other = problem["type"] in ("missing", "extra_forbidden")
             hint = ". These settings were written by another version of this project" if other else ""
+            hint += (
+                ". A new setting belongs in ADDED of utils/stored_settings.py" if problem["type"] == "missing" else ""
+            )
             lines.append(f"{where}: {describe(problem)}{hint}")
         raise UserError("\n       ".join(lines)) from None
 
