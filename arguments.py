@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from prepare.formats.files import SUFFIXES
-from prepare.options import LIMITS, add_read_options, check_limits
+from prepare.options import LIMITS, add_read_options, check_limits, folder
 from utils import config
 from utils.command_line import argument_parser
 from utils.config import Settings
@@ -43,7 +43,7 @@ def predict(doc: str) -> argparse.Namespace:
     formats = ", ".join(SUFFIXES)
     add("inputs", nargs="+", type=Path, metavar="INPUT", help=f"a recording ({formats}), or a folder of them")
     add("--weights", type=Path, required=True, metavar="FILE", help="a last.pt or best.pt of train.py")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of results; nothing is written elsewhere")
+    add("--out", type=folder, required=True, metavar="DIR", help="folder of results; nothing is written elsewhere")
     add_read_options(parser)
     longest = "frames at 30 fps that are scored at once; longer recordings are scored in overlapping windows"
     add("--window", type=int, metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
@@ -55,6 +55,4 @@ def predict(doc: str) -> argparse.Namespace:
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
     args = parser.parse_args()
     check_limits(parser, args, {**LIMITS, "window": (30, math.inf)})
-    if args.out.exists() and not args.out.is_dir():
-        parser.error(f"--out is {args.out}: expected a folder, this is a file")
     return args

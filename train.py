@@ -107,6 +107,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     run = resumed = None
     if distributed.is_main():  # only the main rank uses the run's folder
         identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
+        identity["labels"] = split.manifest.labels_file
         preparation = split.store.manifest.settings
         identity["skeletons"] = {name: preparation[name] for name in ("model", "hands") if name in preparation}
         held.enter_context(lock_run(folder, resume))

@@ -109,6 +109,7 @@ class Validation:
             **facts,
             "split": self.split.name,
             "store": self.split.store.digest,
+            "labels": self.split.manifest.labels_file,
             "settings": self.settings.model_dump(),
             **provenance(),
         }

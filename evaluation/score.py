@@ -2,9 +2,9 @@
 
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
-The file is in ActivityNet's format; see docs/train.md. Clips that the benchmark leaves out are not scored: clips longer
-than --max-frames, and clips without a label of the split's classes. The corrected and the released evaluation are
-printed. The released one reads each true segment one frame short and each detection one frame long.
+The file is in ActivityNet's format; see docs/train.md. Clips that the benchmark leaves out are not scored: training
+clips, clips longer than --max-frames, and clips without a label of the split's classes. The corrected and the released
+evaluation are printed. The released one reads each true segment one frame short and each detection one frame long.
 """
 
 from __future__ import annotations
@@ -58,16 +58,20 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
 
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
-    ids = split.clip_ids("val")
+    ids, val = split.clip_ids(), set(split.clip_ids("val"))
     policy = LabelPolicy("all", "background", max_frames, "clip")
     labels = [policy.apply(split.labels(sid), split.annotated(sid)) for sid in ids]
-    kept = [index for index, clip_labels in enumerate(labels) if clip_labels is not None]
+    kept = [index for index, sid in enumerate(ids) if sid in val and labels[index] is not None]
     if not kept:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
     found = read(path, ids, split.classes)
     scored = found.where(np.isin(found.clip, kept))
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
+    frames = np.array([len(split.labels(sid)) for sid in ids])
+    if late := int((scored.segments[:, 0] >= frames[scored.clip]).sum()):
+        remedy = "times are seconds; divide frames by the frame rate"
+        print(f"warning: {late} of {len(scored)} detections begin after the end of their clip; {remedy}")
     scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
     names, labels = [ids[index] for index in kept], [labels[index] for index in kept]
     evaluations = []

@@ -45,6 +45,7 @@ class Training(Weights):
     best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf if there is none; NaN is refused
     store: str  # digest of the store of joints
     clips: int  # number of training clips
+    labels: str | None = None  # name of the file of labels, which has its digest
     optimizer: dict  # Adam's state_dict
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
@@ -58,7 +59,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint, such as work_dir/split1/last.pt")
+        found = "is a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {found}; expected a checkpoint, such as work_dir/split1/last.pt")
     try:
         problem = _problem(path)
         if not problem:

@@ -11,11 +11,10 @@ and computes only what has changed.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
-from prepare.options import BODY, ROOT, add_body_options, add_store_options, check_limits
+from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 
@@ -127,19 +126,15 @@ def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], l
 def main() -> int:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
-    try:
-        splits = build(
-            args.amass, args.babel, args.body or str(BODY), args.out, label_sets, args.workers, args.limit,
-            args.replace, args.hands or HANDS[0],
-        )  # fmt: skip
-        for split in splits:
-            print(f"look: {write_card(split)}")
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to resume", file=sys.stderr)
-        return 130
+    splits = build(
+        args.amass, args.babel, args.body or str(BODY), args.out, label_sets, args.workers, args.limit,
+        args.replace, args.hands or HANDS[0],
+    )  # fmt: skip
+    for split in splits:
+        print(f"look: {write_card(split)}")
     print(next_command("own_actions.yaml" if args.actions else "train_split1.yaml", args.out, args.name))
     return 0
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, after_stop=TO_RESUME)

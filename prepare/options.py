@@ -15,6 +15,7 @@ from prepare.skeletons.joint_map import JointMap, read_map
 ROOT = Path(__file__).parents[1]
 BODY = ROOT / "human_model"
 STORES = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
+TO_RESUME = "; run the same command again to resume"
 LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}  # lowest and highest value of an option
 LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf))
 
@@ -57,11 +58,17 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     add_body_options(parser)
     add = parser.add_argument
     add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
-    add("--up", choices=("x", "y", "z"), help="axis that points up (default: y in .bvh and .skeleton, z in arrays)")
+    up = "axis that points up, such as z, or --up=-y if y points down (default: y in .bvh and .skeleton, z in arrays)"
+    add("--up", choices=("x", "y", "z", "-x", "-y", "-z"), metavar="AXIS", help=up)
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
     joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
     add("--joint-map", type=Path, metavar="FILE", help=joint_map)
-    add("--person", type=int, metavar="N", help="only the Nth person of a recording, from 1 (default: all)")
+    add(
+        "--person",
+        type=int,
+        metavar="N",
+        help="only the Nth person, from 1 (default: all in prediction, else the first)",
+    )
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +76,16 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--replace", action="store_true", help="replace a split of this name that has other classes")
     out = "where the store and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=STORES, metavar="DIR", help=out)
+    add("--out", type=folder, default=STORES, metavar="DIR", help=out)
     add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+
+
+def folder(text: str) -> Path:
+    """The path in an option that names a folder, which need not exist yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: expected a folder, this is a file")
+    return path
 
 
 def check_limits(

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.options import ReadOptions, add_read_options, add_store_options, check_limits
+from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 
@@ -52,7 +52,7 @@ from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
 from utils.errors import UserError, nearest, run_command, shown
 from utils.skeleton import FPS
-from utils.store import Split
+from utils.store import SUBSETS, Split
 
 
 def prepare(
@@ -84,7 +84,7 @@ def prepare(
         raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
     files = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
-    places = match(annotated, files, annotations)
+    places = match([*annotated, *tests], files, annotations)
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
@@ -100,7 +100,10 @@ def prepare(
     }
     split = write_recordings(out / name, classes or labels, annotated, places, takes, workers, found)
     if tests:
-        print(f"test recordings, not used: {tests}")
+        print(f"test recordings, not used: {len(tests)}")
+    for subset in SUBSETS:
+        if not split.clip_ids(subset):
+            print(f"warning: {subset} has no clip; train.py needs clips in both subsets, train and val")
     print(f"look: {write_card(split)}")
     return split
 
@@ -160,4 +163,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, after_stop=TO_RESUME)

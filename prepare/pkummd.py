@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.options import ROOT, add_store_options, check_limits
+from prepare.options import ROOT, TO_RESUME, add_store_options, check_limits
 from utils.command_line import argument_parser, check_first
 
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
@@ -98,4 +98,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, after_stop=TO_RESUME)

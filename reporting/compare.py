@@ -77,15 +77,15 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run was evaluated on: root, split, store, max_frames and tious, from its results.json.
+    """What a run was evaluated on: root, split, store, labels, max_frames and tious, from its results.json.
 
-    Raises UserError when the folder holds no finished run.
+    Runs of earlier versions have no "labels". Raises UserError when the folder holds no finished run.
     """
     path = folder / "results.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         data, tious = results["settings"]["data"], results["settings"]["eval"]["tious"]
-        facts = {name: results[name] for name in ("split", "store")}
+        facts = {name: results[name] for name in ("split", "store")} | {"labels": results.get("labels")}
         return {**facts, "root": data["root"], "max_frames": data["max_frames"], "tious": tious}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -96,16 +96,18 @@ def read_run(folder: Path) -> dict[str, Any]:
 def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split, tuple[Evaluation, Evaluation]]:
     """The split and the corrected evaluations of both runs. Raises UserError when they are not of the same clips."""
     first, second = map(read_run, folders)
-    for name in ("split", "store", "max_frames", "tious"):
+    for name in ("split", "store", "labels", "max_frames", "tious"):
         if first[name] != second[name]:
             raise UserError(
                 f"{folders[1]}: its {name} is {second[name]}, and that of {folders[0]} is {first[name]}. "
                 "Only runs that were evaluated on the same clips can be compared: evaluate one again by --phase test"
             )
     split = Split.open(root or first["root"], first["split"])
-    if split.store.digest != first["store"]:
+    same_labels = first["labels"] in (split.manifest.labels_file, None)
+    if split.store.digest != first["store"] or not same_labels:
+        what = "joints" if same_labels else "labels"
         raise UserError(
-            f"{split.folder}: has the store {split.store.digest[:12]}, but the runs have {first['store'][:12]}. "
+            f"{split.folder}: has other {what} than the runs were evaluated on. "
             "Name the folder of their data by --data, or evaluate both again by --phase test"
         )
     return split, tuple(

@@ -29,7 +29,7 @@ from predictions import options, results, run
         ({"--person": "0"}, "--person is 0: expected 1 or more"),
         ({"--window": "3"}, "--window is 3: expected 30 or more"),
         ({"--up": "w"}, "argument --up: invalid choice"),
-        ({"--out": "bare.pt"}, "--out is bare.pt: expected a folder"),
+        ({"--out": "bare.pt"}, "--out: bare.pt: expected a folder"),
         ({"--out": "."}, "is both an input and --out"),
         ({"--wait": "1"}, "unrecognized arguments"),
     ],

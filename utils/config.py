@@ -209,6 +209,8 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
         layer = path.parent / name
         if layer in (*parents, path):
             raise UserError(f"{path}: its layers lead back to {layer}; remove one of them")
+        if not layer.is_file():
+            raise UserError(f"{path}: its layers name {name}, but there is no file {layer}")
         yield from _layers(layer, (*parents, path))
     yield path, groups
 

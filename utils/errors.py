@@ -27,7 +27,7 @@ class UserError(Exception):
     """
 
 
-def run_command(main: Callable[[], int | None]) -> None:
+def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     """Run a command's `main` and exit with its status, or as `one_message` does. SIGTERM acts like Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
@@ -35,7 +35,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     sys.unraisablehook = _repeat_lost_interrupt
     sys.stdout.reconfigure(line_buffering=True)  # a log file gets each line at once, as a terminal does
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python shuts down prints nothing
-    with one_message():
+    with one_message(after_stop):
         sys.exit(main())
 
 
@@ -48,15 +48,18 @@ def _repeat_lost_interrupt(problem: Any) -> None:
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
-    """A `UserError` or `OSError` prints one line and exits with 2. Ctrl-C prints one line and exits with 130."""
+def one_message(after_stop: str = "") -> Iterator[None]:
+    """A `UserError` or `OSError` prints one line and exits with 2. Ctrl-C prints one line and exits with 130.
+
+    `after_stop` is what the line for Ctrl-C adds, such as "; run the command again".
+    """
     try:
         yield
     except (UserError, OSError) as error:
         print(f"error: {error if isinstance(error, UserError) else reason(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        print(f"\nstopped{after_stop}", file=sys.stderr)
         sys.exit(130)
 
 

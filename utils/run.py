@@ -28,7 +28,7 @@ import torch
 from utils import config, lock
 from utils.atomic import append, sync, whole_file, write_whole
 from utils.config import Settings
-from utils.errors import UserError
+from utils.errors import UserError, shown
 from utils.stored_settings import OF_MACHINE, differences, read_resolved
 
 FORMAT = 1  # of checkpoints
@@ -43,7 +43,8 @@ class Run:
 
     Args:
         settings: the resolved settings.
-        data: identifies the data, in every checkpoint: classes, store, clips, skeletons (`model.checkpoint.Training`).
+        data: identifies the data, in every checkpoint: classes, store, clips, labels, skeletons
+            (`model.checkpoint.Training`).
         resume: continue the run in the folder; otherwise the folder must be new or empty.
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
@@ -121,8 +122,9 @@ class Run:
     def _refuse_other_data(self, resumed: dict[str, Any]) -> None:
         for name, value in self.data.items():
             if resumed.get(name, value) != value:
-                changed = f"whose {name} were {resumed[name]!r}, now {value!r}"
-                raise UserError(f"{self.folder}: was trained on data {changed}; restore that data, or {NEW_RUN}")
+                what = f"its {name} were {shown(resumed[name])} and are {shown(value)}"
+                what = {"store": "its joints have changed", "labels": "its labels have changed"}.get(name, what)
+                raise UserError(f"{self.folder}: the data of this run: {what}; restore the data, or {NEW_RUN}")
 
 
 def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
@@ -211,7 +213,9 @@ def seed_everything(seed: int) -> None:
 
 def _refuse_files(folder: Path) -> None:
     """Refuse a folder for a new run, unless it is empty or an earlier run was killed before its first file."""
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= REMAINS):
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder by --work-dir")
+    if folder.exists() and not {path.name for path in folder.iterdir()} <= REMAINS:
         raise UserError(
             f"{folder}: already holds files, and a run is never overwritten. "
             "Continue it by --resume, or choose another folder by --work-dir"

@@ -97,7 +97,7 @@ class Split:
         path = folder / "split.json"
         command = f"`{PREPARE} --out {root}`"
         if name not in ("split1", "split2", "split3"):
-            command = f"`{PREPARE} --actions FILE --name {name} --out {root}`, or another command of prepare/"
+            command = f"`bash prepare/own_data.sh --name {name} --out {root}`, or another command of prepare/"
         if not path.is_file():
             known = list_splits(root)
             there = nearest(name, known) if known else "no split is there yet"

@@ -100,8 +100,8 @@ class Recording:
     labels: list[Label] = field(default_factory=list)
 
 
-def read_annotations(path: Path) -> tuple[list[Recording], int]:
-    """The training and validation recordings in the order of the file, and the number of test recordings.
+def read_annotations(path: Path) -> tuple[list[Recording], list[Recording]]:
+    """The training and validation recordings in the order of the file, and the test recordings.
 
     Raises UserError, which names the row and the remedy, for anything that is not as the module says.
     """
@@ -124,7 +124,7 @@ def read_annotations(path: Path) -> tuple[list[Recording], int]:
     used = [recording for recording in recordings.values() if recording.subset != "test"]
     if not used:
         raise UserError(f"{path}: holds no training or validation recording")
-    return used, len(recordings) - len(used)
+    return used, [recording for recording in recordings.values() if recording.subset == "test"]
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:

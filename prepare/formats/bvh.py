@@ -16,7 +16,6 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers
-from prepare.formats.frames import MAX_RATE, MIN_RATE
 from utils.atomic import whole_file
 
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
@@ -45,7 +44,7 @@ class Bvh:
     path: Path
     nodes: list[Node]
     frames: int
-    fps: float | None  # frames per second; None if the frame time is implausible
+    fps: float  # frames per second; 0 if the frame time is not a positive number
     last_header_line: int  # the motion comes after it
 
     @property
@@ -179,9 +178,7 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
     raise TakeError(f"has {found[:40]!r} in line {line}, expected {words!r} and a number")
 
 
-def _rate(seconds: float) -> float | None:
-    """Frames per second from a frame time; None when no capture has such a rate."""
+def _rate(seconds: float) -> float:
+    """Frames per second from a frame time; 0 if it is not a positive number."""
     rate = 1 / seconds if seconds > 0 else 0.0
-    if not MIN_RATE <= rate <= MAX_RATE:
-        return None
     return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

@@ -23,10 +23,10 @@ _UNITS = {
 
 
 def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) -> None:
-    """Raise TakeError, with the option that corrects it, if joints (T, 25, 3) in metres, z up, cannot be a person's.
+    """Raise TakeError, with the option that corrects it, if joints (T, 25, 3) in metres cannot be a person's.
 
-    `scale` and `up` are the unit in metres and the upward axis that were assumed for the file. If the user gave the
-    axis (`axis_given`), a lying body is accepted.
+    The joints have the axes of their file. `scale` and `up` are the unit in metres and the upward axis that were
+    assumed for it. If the user gave the axis (`axis_given`), a lying body is accepted.
     """
     some = joints[np.linspace(0, len(joints) - 1, min(len(joints), MAX_CHECKED)).astype(np.int64)].astype(np.float64)
     height = stature(some)
@@ -37,10 +37,13 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
             f"has a body {height:.3g} m tall, expected {SHORTEST} to {TALLEST} m, so its unit is not {scale:g} m: "
             f"give --scale {_fitting_scale(height, scale)}"
         )
-    standing = _standing_axis(some)
-    if standing != "z" and not axis_given:
-        own = {"z": {"x": "x", "y": "y"}, "y": {"x": "x", "y": "z"}}[up][standing]  # the axis before conversion
-        raise TakeError(f"has a body that stands along {own}, not {up}: give --up {own}, or --up {up} if it does lie")
+    own = _standing_axis(some)
+    if own in (up, None):
+        return
+    if own.strip("-") == up.strip("-"):
+        raise TakeError(f"has a body that stands upside down: give --up={own}")
+    if not axis_given:
+        raise TakeError(f"has a body that stands along {own}, not {up}: give --up={own}, or --up={up} if it does lie")
 
 
 def stature(joints: np.ndarray) -> float:
@@ -50,12 +53,15 @@ def stature(joints: np.ndarray) -> float:
     return _STATURE_RATIO * float(np.median(lengths @ np.array(_WEIGHTS)))
 
 
-def _standing_axis(joints: np.ndarray) -> str:
-    """The axis along which the body stands in most frames; z if there is none."""
+def _standing_axis(joints: np.ndarray) -> str | None:
+    """The axis that points from pelvis to head in most frames, such as "z" or "-y"; None if there is none."""
     trunk = joints[:, HEAD] - joints[:, PELVIS]
     length = np.linalg.norm(trunk, axis=-1, keepdims=True)
-    mean = np.abs(np.mean(trunk / np.maximum(length, 1e-9), axis=0))
-    return "xyz"[int(mean.argmax())] if mean.max() > STANDING else "z"
+    mean = np.mean(trunk / np.maximum(length, 1e-9), axis=0)
+    axis = int(np.abs(mean).argmax())
+    if abs(mean[axis]) <= STANDING:
+        return None
+    return "xyz"[axis] if mean[axis] > 0 else "-" + "xyz"[axis]
 
 
 def _fitting_scale(height: float, scale: float) -> str:

@@ -17,7 +17,7 @@ from prepare.formats.body_model import load_body
 from prepare.formats.bvh import forward, read_bvh
 from prepare.formats.errors import TakeError
 from prepare.formats.files import SUFFIXES, walk
-from prepare.formats.frames import check_length, interpolate, resample_indices
+from prepare.formats.frames import MAX_RATE, MIN_RATE, check_length, interpolate, resample_indices
 from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
 from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
@@ -37,6 +37,9 @@ AXIS_ROTATIONS = {
     "z": np.eye(3),
     "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
     "x": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]),
+    "-z": np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),
+    "-y": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "-x": np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]]),
 }
 
 
@@ -159,7 +162,10 @@ _READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton"
 def _wanted_frames(frames: int, fps: float | None) -> np.ndarray:
     """Indices of the frames to read from a recording at `fps`: those that make 30 a second, or all if it is slower."""
     if fps is None:
-        raise TakeError("has no plausible frames per second: give them by --fps")
+        raise TakeError("has no frames per second: give them by --fps")
+    if not MIN_RATE <= fps <= MAX_RATE:
+        limits = f"not between {MIN_RATE:g} and {MAX_RATE:g}"
+        raise TakeError(f"has {fps:g} frames per second, {limits}: give the right number by --fps")
     check_length(frames, fps)
     return np.arange(frames) if fps < FPS else resample_indices(frames, fps)
 
@@ -171,8 +177,9 @@ def _of_person(joints: np.ndarray, fps: float, options: ReadOptions, up: str = "
     """
     scale, axis = options.scale or unit, options.up or up
     with np.errstate(over="ignore", invalid="ignore"):  # finite_float32 refuses joints that become infinite
-        joints = finite_float32(joints.astype(np.float64) @ (scale * AXIS_ROTATIONS[axis].T), "joints")
+        joints = finite_float32(joints.astype(np.float64) * scale, "joints")
     check_person(joints, scale, axis, axis_given=options.up is not None)
+    joints = (joints @ AXIS_ROTATIONS[axis].T).astype(np.float32)
     if fps >= FPS:
         return joints
     times = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS

@@ -34,7 +34,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
     X (3, T, 25, M): joints in metres at 30 fps. Y: class indices of the clip. L (T,): the lowest class index of each
-    frame, K for background. Clips of more than 1,000 frames are left out.
+    frame, K for background. Clips of more than 1,000 frames, and clips whose labels all lack times, are left out.
     """
     policy = LabelPolicy("lowest", "background", max_frames=1000, length_counts="clip")
     out.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,8 @@ def export_released(split: Split, out: Path) -> list[Path]:
             content["X"].append(np.array(split.store.people(sid)[: len(labels)]).transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
+        if left_out := len(split.clip_ids(subset)) - len(content["sid"]):
+            print(f"{left_out} {subset} clips are left out: longer than 1,000 frames, or no label has times")
         written.append(out / f"{split.name}_{subset}.pkl")
         with whole_file(written[-1]) as file:
             pickle.dump(content, file, protocol=4)

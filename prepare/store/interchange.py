@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from prepare.options import STORES
+from prepare.options import STORES, folder
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
@@ -26,12 +26,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.store.interchange")
     texts = {"description": __doc__, "formatter_class": parser.formatter_class, "allow_abbrev": False}
     commands = parser.add_subparsers(dest="command", required=True)
-    folder = {"type": Path, "default": STORES}
-    folder["help"] = "folder of splits (default: dataset/processed_data)"
+    splits = {"type": folder, "default": STORES, "help": "folder of splits (default: dataset/processed_data)"}
     add = commands.add_parser("export", help="write a split in the layout of other code", **texts).add_argument
-    add("--data", **folder)
+    add("--data", **splits)
     add("--split", required=True, help="name of the split, such as split1")
-    add("--out", type=Path, required=True, help="folder for the files")
+    add("--out", type=folder, required=True, help="folder for the files")
     what = "released pickles, ActivityNet's ground truth, pyskl's pickle, or features for ActionFormer and OpenTAD"
     what = f"{', '.join(FORMATS)}: {what} (default: %(default)s)"
     add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=what)
@@ -41,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--val", type=Path, required=True, metavar="FILE", help="pickle of the validation clips")
     add("--actions", type=Path, required=True, metavar="FILE", help="JSON {class name: index}")
     add("--name", required=True, help="name of the new split")
-    add("--out", **folder)
+    add("--out", **splits)
     args = parser.parse_args()
     if args.command == "export" and (args.weights is None) != (args.format != "features"):
         parser.error("--format features and --weights FILE are needed together")

@@ -50,8 +50,10 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
         print(f"made anew: {error}")
         return
     if tuple(old.imported) != origin or old.classes != classes:
-        labels = "imported labels of" if old.imported else "labels of"
-        raise UserError(f"{folder}: has {labels} {_listed(old.classes)}; choose another --name, or give --replace")
+        found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"
+        if old.classes == classes:
+            found = "has labels of the same classes that come from elsewhere"
+        raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
 
 def write_label_set(
@@ -127,6 +129,7 @@ def write_recordings(
         found |= _check_times(recordings, store, takes.folder)
         split = write_label_set(folder, classes, clips, store, takes.origin)
         found["recordings without a file"] = [name for name, why in left_out.items() if why == "missing"]
+        found["recordings whose file is gone, the stored joints are used"] = sorted(store.clips.keys() - places.keys())
         unusable = [f"{places[name]} {why}" for name, why in left_out.items() if why != "missing"]
         found["recordings that cannot be used"] = unusable
         two = sum(clip.people > 1 for clip in store.clips.values())

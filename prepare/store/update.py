@@ -75,6 +75,7 @@ def update_store(
     there = {clip.sid for clip in made}
     left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
     if not made:
+        shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else parts)
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")

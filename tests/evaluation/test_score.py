@@ -112,6 +112,19 @@ def test_detections_in_clips_that_are_left_out_are_dropped_and_counted(
     assert capsys.readouterr().out == ""
 
 
+def test_detections_in_training_clips_are_dropped_and_late_ones_are_told(
+    make_split: Callable[..., Split], capsys: pytest.CaptureFixture
+) -> None:
+    split = make_split(train=[30], val=[30, 60])
+    late = Detections.of([0, 1, 2], 0, [[0, 9], [30, 99], [20, 40]], 1.0)
+    corrected, _ = score(written(split, late, ["train0", "val0", "val1"]), split, 1000, TIOUS)
+    said = capsys.readouterr().out
+    assert "1 of 3 detections are in clips that the benchmark leaves out: dropped" in said
+    assert "warning: 1 of 2 detections begin after the end of their clip; times are seconds" in said
+    assert corrected.names == ["val0", "val1"]
+    assert corrected.detections.clip.tolist() == [0, 1]
+
+
 def test_detections_stay_with_their_clip_when_earlier_clips_are_left_out(make_split: Callable[..., Split]) -> None:
     split = make_split(val=[60, 30, 20])
     corrected, _ = score(written(split, *perfect(split)), split, 40, TIOUS)

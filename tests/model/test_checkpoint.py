@@ -117,8 +117,9 @@ STATE = [
         r"pseudo_labels\.history has shape \(2, 3\), expected",
     ),
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
-    (put("store", "0" * 64), r"was trained on data whose store were '0+', now .*restore that data, or start a new run"),
-    (put("clips", 999), r"was trained on data whose clips were 999, now \d+; restore"),
+    (put("store", "0" * 64), r"the data of this run: its joints have changed; restore the data, or start a new run"),
+    (put("labels", "labels-000000000000.npy"), "its labels have changed; restore"),
+    (put("clips", 999), r"the data of this run: its clips were 999 and are \d+; restore"),
 ]
 
 

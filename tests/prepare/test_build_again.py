@@ -171,7 +171,9 @@ def test_a_split_is_not_replaced_by_one_of_other_classes_without_being_asked(syn
     before = content(tmp_path)
     sources = synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic"
     for classes in (["wave"], ["sit", "walk", "wave"]):
-        with pytest.raises(UserError, match="mine: has labels of walk, sit, wave; choose .*, or give --replace"):
+        with pytest.raises(
+            UserError, match="mine: has labels of walk, sit, wave, not of .*; choose .*, or give --replace"
+        ):
             build(*sources, tmp_path, {"mine": classes}, limit=2)
     assert content(tmp_path) == before
     build(*sources, tmp_path, {"mine": ["wave"]}, limit=2, replace=True)

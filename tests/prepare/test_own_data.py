@@ -101,6 +101,28 @@ def test_a_repeated_run_reads_only_what_changed(folder: Path, monkeypatch: pytes
     assert not opened  # another subset or label needs no joints
 
 
+def test_a_recording_that_is_gone_stays_in_the_store_and_is_reported(folder: Path) -> None:
+    prepare(folder, ROWS)
+    (folder / "two.npz").unlink()
+    split = prepare(folder, ROWS)
+    assert "two.npz" in split.store.clips
+    report = (split.folder / "report.txt").read_text()
+    assert "recordings whose file is gone, the stored joints are used (1): two.npz" in report
+
+
+def test_recordings_of_the_test_set_are_counted_and_not_called_unannotated(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    split = prepare(folder, [*ROWS, "spare,test,walk,0,1"])
+    assert "spare" not in (split.folder / "report.txt").read_text()
+    assert "test recordings, not used: 1" in capsys.readouterr().out
+
+
+def test_a_missing_subset_is_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    prepare(folder, ROWS[:2])
+    assert "warning: val has no clip; train.py needs clips in both subsets" in capsys.readouterr().out
+
+
 def test_another_body_under_the_same_path_makes_another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ["three,train,walk,0,1", "bvh/one,val,walk,0,1"]
     first = prepare(folder, rows)
@@ -153,6 +175,7 @@ def test_what_cannot_be_meant_is_refused_and_writes_no_split(folder: Path, rows:
     with pytest.raises(UserError, match=message):
         prepare(folder, rows)
     assert not (folder.parent / "out" / "mine" / "split.json").exists()
+    assert not list((folder.parent / "out").glob("*/parts"))
 
 
 def test_a_name_that_fits_two_files_is_refused(folder: Path) -> None:
@@ -174,6 +197,8 @@ def test_chosen_classes_must_be_labels(folder: Path) -> None:
     with pytest.raises(UserError, match="has no label 'wlak'; did you mean 'walk'"):
         prepare(folder, ROWS, classes=["wlak"])
     assert prepare(folder, ROWS, classes=["wave"]).classes == ("wave",)
-    with pytest.raises(UserError, match="has imported labels of wave; choose another --name, or give --replace"):
+    with pytest.raises(
+        UserError, match="has labels of wave, not of Walk, walk, wave; choose another --name, or give --replace"
+    ):
         prepare(folder, ROWS)
     assert len(prepare(folder, ROWS, replace=True).classes) == 3

@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
     assert f"cut off there (1): {labels / '0005-R.txt'}: row 1 ('bow', 0 to" in printed
     assert f"not used (1): {labels / '0005-R.txt'}: row 2" in printed
     assert split.labels("0005-R").any(axis=0).nonzero()[0].tolist() == [0]
-    with pytest.raises(UserError, match="has imported labels of bow"):
+    with pytest.raises(UserError, match="has labels of bow"):
         (tmp_path / "own.yaml").write_text("".join(f"{number}: a{number}\n" for number in range(1, 52)))
         pkummd.prepare(data, "cross-view", tmp_path, actions=tmp_path / "own.yaml")
 

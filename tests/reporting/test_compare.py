@@ -62,13 +62,13 @@ def test_differences_are_those_of_both_runs(
     assert "0 have a higher AP in B, 3 have a lower one, and 0\nhave the same" in html
 
 
-@pytest.mark.parametrize("change", ["split", "store", "folder", "damaged"])
+@pytest.mark.parametrize("change", ["split", "store", "labels", "folder", "damaged"])
 def test_runs_on_other_clips_are_refused(
     change: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none = Detections.concatenate([])
     first = run(split, tmp_path / "a", none)
-    second = run(split, tmp_path / "b", none, **({change: "other"} if change in ("split", "store") else {}))
+    second = run(split, tmp_path / "b", none, **({change: "other"} if change in ("split", "store", "labels") else {}))
     expected = rf"b: its {change} is other, and that of .*a is .* evaluate one again by --phase test"
     if change == "folder":
         second, expected = tmp_path, r"results\.json: cannot be read .*; expected the folder of a finished run"
@@ -80,10 +80,11 @@ def test_runs_on_other_clips_are_refused(
     assert not (tmp_path / "compare.html").exists()
 
 
+@pytest.mark.parametrize(("change", "what"), [("store", "joints"), ("labels", "labels")])
 def test_data_that_were_prepared_anew_are_refused(
-    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, what: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none = Detections.concatenate([])
-    folders = [run(split, tmp_path / name, none, store="0" * 64) for name in "ab"]
-    with pytest.raises(UserError, match="has the store .*, but the runs have 000000000000"):
+    folders = [run(split, tmp_path / name, none, **{change: "0" * 64}) for name in "ab"]
+    with pytest.raises(UserError, match=f"has other {what} than the runs were evaluated on"):
         compare(monkeypatch, *folders)

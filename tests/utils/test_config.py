@@ -56,7 +56,7 @@ def test_a_file_wins_over_the_layers_that_it_names_which_lie_beside_it(tmp_path:
     (tmp_path / "a.yaml").write_text("layers: c.yaml\n")
     assert "expected files beside it" in refusal([tmp_path / "c.yaml"])
     (tmp_path / "b.yaml").write_text("layers: [nowhere.yaml]\n")
-    assert "nowhere.yaml: cannot be read" in refusal([tmp_path / "c.yaml"])
+    assert "b.yaml: its layers name nowhere.yaml, but there is no file" in refusal([tmp_path / "c.yaml"])
 
 
 def test_best_is_the_same_for_every_split() -> None:

@@ -41,7 +41,8 @@ def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
     found = read(tmp_path / "a.csv", "\ufeff" + table)  # as spreadsheets begin a file in UTF-8
     assert facts(found) == facts(read(tmp_path / "a.json", json.dumps({"version": "1", "database": entries})))
     assert facts(found)[1] == ("b", "train", [("wave", None, None)])
-    assert read_annotations(tmp_path / "a.csv")[1] == read_annotations(tmp_path / "a.json")[1] == 1  # of the test set
+    for file in ("a.csv", "a.json"):
+        assert [recording.name for recording in read_annotations(tmp_path / file)[1]] == ["d"]  # of the test set
     assert read_annotations(tmp_path / "a.json")[0][1].duration == 9.5
 
 

@@ -19,7 +19,7 @@ from model.localizer import Localizer
 from prepare import own_data
 from prepare.options import ReadOptions
 from prepare.store import interchange
-from prepare.store.exports import export_features, export_ground_truth, export_pyskl
+from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
 from utils import config
 from utils.errors import UserError
 from utils.run import FORMAT, write_checkpoint
@@ -55,6 +55,14 @@ def test_the_ground_truth_is_read_back_by_own_data(tmp_path: Path, monkeypatch: 
             assert np.array_equal(back.labels(sid), split.labels(sid))
             assert np.array_equal(back.untimed(sid), split.untimed(sid))
     assert split.untimed("two").tolist() == [False, True]
+
+
+def test_the_released_pickles_leave_out_clips_that_are_too_long_and_say_so(
+    make_split, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    paths = export_released(make_split(train=[20, 1001], val=[30]), tmp_path / "out")
+    assert [pickle.loads(path.read_bytes())["sid"] for path in paths] == [["train0"], ["val0"]]
+    assert capsys.readouterr().out.startswith("1 train clips are left out: longer than 1,000 frames, or no label")
 
 
 def test_the_pickle_has_pyskls_layout(make_split, tmp_path: Path) -> None:
