@@ -21,7 +21,8 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--config", nargs="+", default=[], metavar="FILE", help="change config/base.yaml; later files win")
     change = "change any setting, as in --set train.epochs=20 model.width=16; wins over all files"
     add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
-    add("--work-dir", metavar="FOLDER", help="folder of the run (default: work_dir/<split>)")
+    work_dir = "folder of the run (default: work_dir/<split>; with --phase test: eval/ beside the weights)"
+    add("--work-dir", metavar="FOLDER", help=work_dir)
     add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
     add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
     add("--resume", action="store_true", help="continue the run in --work-dir")

@@ -20,9 +20,7 @@ if __name__ == "__main__":
     check_first(arguments.predict, __doc__)  # now, because the imports below take seconds
 
 import argparse
-import hashlib
 import json
-import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,13 +40,13 @@ from prepare.formats.errors import TakeError
 from prepare.options import ReadOptions
 from prepare.skeletons import recordings
 from reporting import animation, player, predictions
-from reporting.predictions import PredictionSet, file_of
 from reporting.style import save_figure
 from reporting.time_lines import time_line
 from utils.atomic import whole_file, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory
 from utils.errors import run_command
+from utils.files import sha256
 from utils.lock import lock_folder
 from utils.progress import progress
 from utils.text import printable_bytes
@@ -72,7 +70,6 @@ class Predictor:
 
 def main() -> int:
     args = arguments.predict(__doc__)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's stop signal acts like Ctrl-C
 
     # 1. The network and the recordings
     model, settings, classes, skeletons = load_trained(args.weights)
@@ -80,7 +77,7 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    args.hands = args.hands or skeletons.get("hands", "released")  # older data do not say which
+    args.hands = args.hands or skeletons.get("hands", "released")  # older data do not say which; see `command_facts`
     if args.body:
         recordings.body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
@@ -89,12 +86,12 @@ def main() -> int:
     # 2. The folder of results, for this command alone
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_folder(args.out, "prediction", "choose another --out"):
-        prediction_set = PredictionSet(args.out, command_facts(args, window))
+        prediction_set = predictions.PredictionSet(args.out, command_facts(args, window))
         return predict_all(predictor, prediction_set.names(inputs), options, prediction_set)
 
 
 def predict_all(
-    predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, prediction_set: PredictionSet
+    predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, prediction_set: predictions.PredictionSet
 ) -> int:
     """Process recordings, given by name, one after another, and write the files for all. Returns the exit status.
 
@@ -104,20 +101,19 @@ def predict_all(
     try:
         for name, path in progress(inputs.items(), "predict", "recording"):
             status = path.stat() if path.exists() else None  # reading a broken link fails below
-            about = {"file": file_of(path), "recording": status and [status.st_size, status.st_mtime_ns]}
-            facts = {**prediction_set.made_with, **about}
+            state = [status.st_size, status.st_mtime_ns] if status else None
+            facts = {**prediction_set.made_with, "file": predictions.file_of(path), "recording": state}
             if predictions.finished(out / name, facts) is not None:
                 done_before += 1
-            else:
-                try:
-                    predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
-                except (TakeError, MemoryError, RuntimeError) as error:
-                    if not isinstance(error, TakeError) and not is_out_of_memory(error):
-                        raise
-                    reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
-                    prediction_set.fail(name, path, reason)
-                    tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
-                    continue
+                continue
+            try:
+                predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
+            except (TakeError, MemoryError, RuntimeError) as error:
+                if not isinstance(error, TakeError) and not is_out_of_memory(error):
+                    raise
+                reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
+                prediction_set.fail(name, path, reason)
+                tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
@@ -207,9 +203,9 @@ def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
     """What results depend on besides the recording. If any of it changes, they are computed again."""
     facts = {name: value for name, value in vars(args).items() if name not in ("inputs", "out", "device")}
     for name in ("weights", "joint_map", "body"):
-        path = Path(facts[name] or "")
-        if path.is_file():
-            facts[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        path = facts[name] and Path(facts[name])
+        if path and path.is_file():
+            facts[name] = sha256(path)
     return {**facts, "format": predictions.FORMAT, "window": window}
 
 

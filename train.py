@@ -42,7 +42,7 @@ from model.similar_pieces import find_pieces
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
 from utils.config import Settings
-from utils.device import choose_device, compile_blocks, describe, set_matrix_precision
+from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
 from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
@@ -134,7 +134,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{len(split.classes)} classes, {parameters:,} parameters, on {describe(device)}")
+    print(f"{len(split.classes)} classes, {parameters:,} parameters, on {device_name(device)}")
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):

@@ -5,7 +5,6 @@ train.py uses `Validation` after its epochs, and `test` for `--phase test --weig
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from matplotlib.figure import Figure
 
 from evaluation import detections
 from evaluation.diagnosis import diagnose
-from evaluation.localization import ground_truth
 from evaluation.metrics import classification_ap, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
@@ -34,6 +32,7 @@ from utils import distributed
 from utils.atomic import write_json, write_whole
 from utils.config import Settings
 from utils.errors import UserError
+from utils.files import sha256
 from utils.progress import progress
 from utils.run import provenance, read_history
 from utils.store import Split
@@ -116,8 +115,7 @@ class Validation:
         write_json(folder / "results.json", results)
         detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
         print(corrected.table(released))
-        truth = ground_truth([clip.labels for clip in self.results])
-        diagnosis = diagnose(corrected.detections, truth, self.split.classes)
+        diagnosis = diagnose(corrected.detections, corrected.truth, self.split.classes)
         write_diagnosis(folder, diagnosis)
         save_figure(folder / "time_line.png", self.time_line(corrected, self.shown[0]))
         try:
@@ -157,9 +155,7 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
     evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        facts = {"weights": str(path), "weights_sha256": digest}
+        facts = {"weights": str(path), "weights_sha256": sha256(path)}
         validation.report(folder, evaluations, facts, run_folder=path.parent)
     return 0
 

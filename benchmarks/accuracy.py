@@ -7,15 +7,14 @@
 
 A list is a YAML file. Its entry `rows` has the rows of the table by name, and `common` the settings of all rows. A row
 has `config` (config files) and `set` (assignments). With `evaluate: OTHER`, a row is not trained: the last weights of
-the row OTHER are scored again with this row's settings. A run is a row with one seed. Its folder is
-<out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. If the row of a finished run has
-changed since, the run is reported and is not in the table.
+the row OTHER are scored again with this row's settings, except those that the weights depend on. A run is a row with
+one seed. Its folder is <out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. If the row
+of a finished run has changed since, the run is reported and is not in the table.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -35,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from utils import config
 from utils.config import Settings
 from utils.errors import UserError, first_problem, nearest, run_command
-from utils.files import read_yaml
+from utils.files import read_yaml, sha256
 from utils.stored_settings import OF_MACHINE, differences, of_checkpoint, of_weights
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +83,7 @@ class Run(NamedTuple):
         if self.trained:
             weights = self.trained.folder / "last.pt"
             wanted = of_weights(wanted, self.trained.row.settings(self.seed))
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+            digest = sha256(weights) if weights.exists() else None
             if digest and digest != found.get("weights_sha256", digest):  # earlier versions did not store it
                 return [f"{weights} was trained again"]
             if changes := self.trained.changes():
@@ -179,7 +178,7 @@ def figures(folder: Path) -> dict[str, float | None] | None:
         minutes = sum(row["seconds"] for row in epochs) / 60
     return {
         "mAP": corrected["mAP"],
-        **{f"@{tiou}": corrected["mAP_at_tIoU"][tiou] for tiou in TIOUS},
+        **{f"@{tiou}": corrected["mAP_at_tIoU"].get(tiou) for tiou in TIOUS},
         "released mAP": results["released"]["mAP"],
         "cls mAP": corrected["classification_mAP"],
         "frame acc": corrected["frame_accuracy"],
@@ -191,11 +190,11 @@ def figures(folder: Path) -> dict[str, float | None] | None:
 
 def table(rows: dict[str, Row], runs: list[Run]) -> str:
     """The Markdown table of the finished runs."""
-    found = {name: [f for run in runs if run.name == name and (f := figures(run.folder))] for name in rows}
+    found = {name: [row for run in runs if run.name == name and (row := figures(run.folder))] for name in rows}
     columns = next((list(done[0]) for done in found.values() if done), [])
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, done in found.items():
-        cells = [_cell([figures[column] for figures in done]) for column in columns]
+        cells = [_cell([row[column] for row in done]) for column in columns]
         lines.append(f"| {name} | {len(done)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -237,8 +236,8 @@ def main() -> int:
         wanted = of_task(args.task, wanted)
     runs = up_to_date(wanted)
     failed = len(runs) < len(wanted)
-    for again in (False, True) if not args.table_only else ():
-        now = [run for run in runs if bool(run.trained) == again]
+    for scored_again in (False, True) if not args.table_only else ():  # weights first
+        now = [run for run in runs if bool(run.trained) == scored_again]
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
             for line in pool.map(lambda run: execute(run, args.script, args.threads), now):
                 failed |= "FAILED" in line

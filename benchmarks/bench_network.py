@@ -73,7 +73,8 @@ def train(repeats: int) -> Iterator[Result]:
 def train_compiled(repeats: int) -> Iterator[Result]:
     """`train` on a GPU, ours compiled and its batches bucketed. The plain network is eager, then compiled.
 
-    Compiling takes minutes. So a process for each precision compiles first. What it compiles stays in PyTorch's cache.
+    Compiling takes minutes. So other processes compile first, one precision each. What they compile stays in PyTorch's
+    cache.
     """
     if choose_device(None).type == "cpu":  # where the CPU kernels are faster than compiled code
         return

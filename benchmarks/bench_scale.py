@@ -32,7 +32,7 @@ SIZES = (1, 4, 16)
 CPU = torch.device("cpu")
 # Runs train.py until Adam's first step. Prints the seconds and the growth of memory in MB since the imports (Linux).
 FIRST_STEP = """
-import re, time, torch, torch._dynamo, train  # Adam imports the third
+import re, time, torch, torch._dynamo, train  # Adam would import torch._dynamo within the measured time
 from pathlib import Path
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

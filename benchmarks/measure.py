@@ -1,4 +1,4 @@
-"""Timing against a baseline: both run in turn, and medians count."""
+"""Timing against a baseline: both run in turn, and their medians are compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Result(NamedTuple):
     """One row of the table."""
 
     name: str
-    unit: str  # of ours and of the baseline; more is better, unless it says less
+    unit: str  # of ours and of the baseline; more is better, or "... (less)"
     ours: float
     baseline: float
     memory: tuple[float, float] | None = None  # GiB at most, of ours and of the baseline; None without a GPU

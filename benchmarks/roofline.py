@@ -24,7 +24,7 @@ from benchmarks.measure import in_turn
 aten = torch.ops.aten
 FLOPS = {**flop_registry, aten.addmm_: flop_registry[aten.addmm], aten.baddbmm_: flop_registry[aten.baddbmm]}
 CONVOLUTIONS = {aten.convolution, aten.convolution_backward}
-UNMOVED = {aten.empty, aten.empty_like, aten.new_empty, aten.empty_strided}  # allocate and move nothing
+ALLOCATIONS = {aten.empty, aten.empty_like, aten.new_empty, aten.empty_strided}  # they move no data
 SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices multiplied
 CLIPS = {"cpu": 1, "cuda": 64}  # of 256 frames, convolved
 COPIED = {"cpu": 2**22, "cuda": 2**30}  # bytes
@@ -90,7 +90,7 @@ class Tally(TorchDispatchMode):
             return parts
         result = func(*args, **given)
         op = func.overloadpacket
-        if not func.is_view and op not in UNMOVED:
+        if not func.is_view and op not in ALLOCATIONS:
             flops = FLOPS[op](*args, **given, out_val=result) if op in FLOPS else 0
             tensors = {id(leaf): leaf for leaf in tree_leaves((args, given, result)) if isinstance(leaf, Tensor)}
             self.found.append((op, flops, _bytes(tensors.values())))

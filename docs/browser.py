@@ -23,7 +23,8 @@ def open_browser(width: int, height: int) -> Iterator[Any]:
         from selenium import webdriver
     except ImportError as error:
         raise UserError(f"selenium is missing ({error}): install requirements-dev.txt") from None
-    driver, chromium = shutil.which("chromedriver"), next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not (driver and chromium):
         raise UserError(
             "Chromium or its driver is missing: install both, on Debian by apt-get install chromium chromium-driver"

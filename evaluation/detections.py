@@ -45,7 +45,6 @@ class DetectionsFile(BaseModel):
     results: dict[str, Annotated[list[Detection], FailFast()]]
 
 
-DETECTIONS = TypeAdapter(DetectionsFile)
 EXPECTED = 'ActivityNet\'s format, such as {"results": {"clip": [{"label": "run", "score": 0.9, "segment": [0.5, 2]}]}}'
 Results = dict[str, list[dict[str, Any]]]  # label, score and segment of each detection, by the clip's name
 
@@ -72,7 +71,7 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     """
     clips, labels = ({name: index for index, name in enumerate(known)} for known in (names, classes))
     rows = []
-    file: DetectionsFile = read_json(path, DETECTIONS, EXPECTED)
+    file: DetectionsFile = read_json(path, TypeAdapter(DetectionsFile), EXPECTED)
     for name, entries in file.results.items():
         if name not in clips:
             hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")

@@ -15,7 +15,7 @@ wrong class, even if it fits a segment of another class better. Detections of cl
 out, as in mAP.
 
 The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. All
-detections enter the missed segments and the fixed mAP. A fixed detection gets the class and the ends of the true
+detections enter the missed segments and the fixed mAP. A fixed detection gets the class, start and end of the true
 segment that decided its kind. Double detections and background are removed, and so are detections that fixing would
 turn into double detections.
 

@@ -18,7 +18,8 @@ from utils.config import EvalSettings
 class Conventions(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
-    past_end: int  # frames added to a run's end in its score, its stored end and suppression
+    # Frames added to a run's end, in its score and where it is stored. Suppression adds them to the stored end again
+    past_end: int
     truth_short: int  # frames that a ground-truth segment lacks at its end
     overlap: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
@@ -61,10 +62,6 @@ class Detections:
     def where(self, choice: np.ndarray) -> Detections:
         """The detections that a mask (n,) bool or an index array selects."""
         return Detections(self.clip[choice], self.label[choice], self.segments[choice], self.scores[choice])
-
-    def of_class(self, label: int) -> Detections:
-        """The detections of one class."""
-        return self.where(self.label == label)
 
     def of_clip(self, clip: int) -> Detections:
         """The detections in one clip."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from evaluation import metrics
 from evaluation.localization import PROTOCOLS, Detections, ground_truth, localize, segmentation, whole_clip_baseline
-from evaluation.metrics import mean_of_numbers
 from utils.config import EvalSettings
 from utils.errors import UserError
 
@@ -48,7 +47,7 @@ class Evaluation:
     @property
     def map_at(self) -> np.ndarray:
         """Detection mAP at each tIoU, (n_tious,): the mean over classes that occur."""
-        return mean_of_numbers(self.ap, axis=1)
+        return metrics.mean_of_numbers(self.ap, axis=1)
 
     @property
     def average_map(self) -> float:
@@ -58,17 +57,17 @@ class Evaluation:
     @property
     def whole_clip_map_at(self) -> np.ndarray:
         """Detection mAP of the whole-clip baseline at each tIoU, (n_tious,)."""
-        return mean_of_numbers(self.whole_clip_ap, axis=1)
+        return metrics.mean_of_numbers(self.whole_clip_ap, axis=1)
 
     @property
     def classification_map(self) -> float:
         """Mean of the classification AP over classes that occur (corrected) or all classes (released)."""
-        return float(mean_of_numbers(self.classification_ap))
+        return float(metrics.mean_of_numbers(self.classification_ap))
 
     @property
     def f1_at(self) -> dict[str, float]:
         """Segmental F1 as F1@10, F1@25 and F1@50: the mean over classes."""
-        return {f"F1@{100 * t:g}": float(mean_of_numbers(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
+        return {f"F1@{100 * t:g}": float(metrics.mean_of_numbers(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
 
     @property
     def per_class(self) -> dict[str, float]:
@@ -98,7 +97,7 @@ class Evaluation:
         return metrics.nan_to_none(figures)
 
     def table(self, other: Evaluation, what: str = "model") -> str:
-        """The figures as a text table; `other` is the same clips' evaluation by the other protocol."""
+        """The figures as a text table; `other` is the evaluation by the other protocol."""
         width = max(34, *(len(name) + 2 for name in self.classes))
         head = [f"{tiou:g}" for tiou in self.tious] + ["Avg", "cls mAP", "frame acc", *self.f1_at]
         lines = [_row(f"{len(self.names)} clips, detection mAP (%) at tIoU", head, width)]

@@ -26,15 +26,15 @@ def parse_arguments() -> argparse.Namespace:
     add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
     add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
-    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: 0.1 ... 0.7)")
+    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: %(default)s)")
     add("--out", type=Path, metavar="FOLDER", help="write the figures and the kinds of errors there, as JSON and PNG")
     return parser.parse_args()
 
 
 def _tiou(text: str) -> float:
     value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a tIoU from 0 to 1")
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a tIoU above 0 and at most 1")
     return value
 
 

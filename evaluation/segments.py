@@ -32,10 +32,11 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: float, past_end: int = 0) -> np.ndarray:
     """Greedy non-maximum suppression: indices (m,) int64 of the segments that stay, by falling score.
 
-    The segment with the highest score stays. All that overlap it by more than `threshold` are removed. Then the next.
+    The segment with the highest score stays. All that overlap it by more than `threshold` are removed. This repeats
+    with the best of the others.
 
     Args:
-        segments: (n, 2) int, none empty.
+        segments: (n, 2), none empty.
         scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
         overlap: common frames divided by the length of the "shorter" segment, of the "union", or of the "lower"-scored
             segment.
@@ -64,8 +65,8 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
     """Soft non-maximum suppression (Soft-NMS, Bodla et al. 2017): indices (m,) of segments and their new scores (m,).
 
     The segment with the highest score comes first. All others' scores are multiplied by exp(-tIoU² / sigma), where tIoU
-    is their overlap with it. This repeats with the next one. Segments whose score is or falls below LEAST_SCORE are
-    dropped. Of equal segments, the best stays.
+    is their overlap with it. This repeats with the best of the others, until all scores are below LEAST_SCORE. If two
+    segments have the same start and end, only the better one is used.
 
     Args:
         segments: (n, 2).

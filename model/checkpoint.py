@@ -23,6 +23,7 @@ from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
+from utils.nested import flat
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 
 
@@ -161,8 +162,8 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
     Raises UserError when the weights, Adam's moments or the history of pseudo-labels do not fit.
     """
     moments = {i: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(parameters)}
-    wanted = _flat({**expected, "optimizer": {"state": moments}})
-    found = _flat({name: checkpoint[name] for name in expected})
+    wanted = dict(flat({**expected, "optimizer": {"state": moments}}))
+    found = dict(flat({name: checkpoint[name] for name in expected}))
     found.pop("optimizer.param_groups", None)  # they come from the settings
     epochs = found.pop("pseudo_labels.epochs", None)
     del wanted["pseudo_labels.epochs"]
@@ -188,17 +189,6 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
 def _is_own(checkpoint: dict[str, Any]) -> bool:
     """Whether this project wrote the checkpoint."""
     return Weights.model_fields.keys() - {"skeletons"} <= checkpoint.keys()  # earlier versions wrote no "skeletons"
-
-
-def _flat(entries: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one dictionary, with keys joined by dots."""
-    if not isinstance(entries, dict):
-        return {prefix: entries}
-    return {
-        name: leaf
-        for key, part in entries.items()
-        for name, leaf in _flat(part, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
 
 
 def _problem(path: Path) -> str | None:

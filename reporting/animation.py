@@ -1,7 +1,7 @@
 """Animate a skeleton as .gif or .mp4, with a text above it, such as its true labels and its detections.
 
-The store holds bodies without translation, so the pelvis stays in place: a body that squats lifts its feet. The floor
-lies below the lowest foot of the whole clip.
+Bodies of AMASS have no translation, so the pelvis stays in place: a body that squats lifts its feet. The floor lies
+below the lowest joint of the whole clip.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from utils.errors import UserError
 from utils.skeleton import FPS
 from utils.store import Split
 
-# All in pixels: width of a picture, and heights of its title, of a line of its label, of its skeleton and of its foot.
-WIDTH, TITLE, LINE, BODY, FOOT = 480, 26, 22, 400, 14
+# All in pixels: width of a picture, and heights of its title, a line of its label, its skeleton and its footer
+WIDTH, TITLE, LINE, BODY, FOOTER = 480, 26, 22, 400, 14
 MARGIN = 12  # pixels at the left and right
 MAX_TEXT = 54  # characters of a line
 MAX_FOUND = 3  # detected classes named in one frame
@@ -55,8 +55,8 @@ def draw_pictures(joints: np.ndarray, labels: Sequence[str], title: str, step: i
     """Draw every step-th frame: RGB images of one size with title, time, label and skeleton."""
     view = SkeletonView(joints, (WIDTH, BODY))
     frames = range(0, len(joints), step)
-    head = TITLE + LINE * max(labels[frame].count("\n") + 1 for frame in frames) + 4
-    height = head + BODY + FOOT
+    header = TITLE + LINE * max(labels[frame].count("\n") + 1 for frame in frames) + 4
+    height = header + BODY + FOOTER
     background = Image.new("RGB", (WIDTH, height + height % 2), PAPER)  # video needs even sides
     draw = ImageDraw.Draw(background)
     title = drawable(title, MAX_TEXT)
@@ -65,7 +65,7 @@ def draw_pictures(joints: np.ndarray, labels: Sequence[str], title: str, step: i
     draw.text((MARGIN + 40, height - 8), "right", RIGHT, font(12), anchor="lm")
     for frame in frames:
         image = background.copy()
-        image.paste(view.draw(joints[frame]), (0, head))
+        image.paste(view.draw(joints[frame]), (0, header))
         draw = ImageDraw.Draw(image)
         draw.text((WIDTH - MARGIN, 8), f"{frame / FPS:.2f} s", FAINT, font(13), anchor="ra")
         for row, line in enumerate(labels[frame].split("\n")):
@@ -94,7 +94,7 @@ def _write_mp4(path: Path, pictures: Iterator[Image.Image]) -> None:
         stream.pix_fmt = "yuv420p"  # the format that every player knows
         stream.options = {"crf": "20", "preset": "veryfast"}
         for picture in pictures:
-            if stream.width != picture.width:
+            if stream.width != picture.width:  # at the first picture
                 stream.width, stream.height = picture.size
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode())

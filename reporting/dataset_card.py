@@ -20,7 +20,7 @@ from utils.manifest import OTHER_DURATION
 from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
 from utils.store import SUBSETS, Split
 
-EXAMPLES, CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
+EXAMPLES, MAX_CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
 PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
 LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes or clips named in one warning
@@ -35,7 +35,7 @@ class SubsetStats:
 
     lengths: np.ndarray  # (clips,) frames
     clips: np.ndarray  # (K,) clips that have the class
-    overlap: np.ndarray  # (K, K) frames that have both classes; frames of one class on the diagonal
+    overlap: np.ndarray  # (K, K) frames that have both classes; on the diagonal, frames that have the class
     unannotated: int  # frames that no annotation covers
     several: int  # frames that have several classes
 
@@ -47,7 +47,7 @@ class SubsetStats:
 
 @dataclass(frozen=True)
 class PoseStats:
-    """Statistics of the bodies in the middle frames of all clips. NaN without clips."""
+    """Statistics of the bodies in the middle frames of all clips. NaN if no clip has finite joints."""
 
     upright: float  # fraction of clips with the head above the pelvis
     height: float  # metres; median distance from foot to head
@@ -79,7 +79,7 @@ def write_card(split: Split) -> Path:
         reasons=_reasons(split),
         listed=LISTED,
         examples=EXAMPLES,
-        most_classes=CLASSES,
+        most_classes=MAX_CLASSES,
         player=player_data(clips, split.classes),
     )
     path = split.folder / "card.html"
@@ -111,7 +111,7 @@ def pose_stats(split: Split) -> PoseStats:
     finite = np.isfinite(poses).all(axis=(1, 2))
     broken = [ids[index] for index in np.flatnonzero(~finite)]
     if not finite.any():
-        return PoseStats(float("nan"), float("nan"), broken)
+        return PoseStats(np.nan, np.nan, broken)
     head, pelvis, foot = poses[finite][:, [HEAD, PELVIS, FOOT]].swapaxes(0, 1)
     height = float(np.median(np.linalg.norm(head - foot, axis=1)))
     return PoseStats(float((head[:, 2] > pelvis[:, 2]).mean()), height, broken)
@@ -140,14 +140,19 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
 
 
 def example_clips(split: Split) -> list[tuple[str, str]]:
-    """(class, clip id) of EXAMPLES training clips of middle lengths for the most frequent classes, no clip twice."""
+    """(class, clip id) of EXAMPLES clips of middle lengths for the most frequent classes, no clip twice.
+
+    They are training clips, or validation clips if there are no others.
+    """
     ids = split.clip_ids("train") or split.clip_ids("val")
     present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
-    for label in np.argsort(-present.sum(axis=0), kind="stable")[:CLASSES]:
+    for label in np.argsort(-present.sum(axis=0), kind="stable")[:MAX_CLASSES]:
         free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]
         free.sort(key=lambda sid: len(split.labels(sid)))
-        for part in range(1, EXAMPLES + 1) if free else ():
+        if not free:
+            continue
+        for part in range(1, EXAMPLES + 1):
             chosen[free[len(free) * part // (EXAMPLES + 1)]] = split.classes[label]
     return [(name, sid) for sid, name in chosen.items()]
 

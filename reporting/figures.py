@@ -12,18 +12,19 @@ from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
-from reporting.style import BLUE, COLOURS, GREEN, LINES, ORANGE, PINK, RED, SKY, drawable, new_figure, plain_axes
+from reporting.style import BLUE, COLOURS, GREEN, LINE_STYLES, ORANGE, PINK, RED, SKY, drawable, new_figure, plain_axes
+from utils.nested import flat
 
 KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
 MOST_CONFUSED = 24  # classes in a confusion matrix: those with most frames
 NUMBERS_UP_TO = 12  # classes; a larger matrix has no room for numbers
-MAX_NAME = 22  # characters of a class name in a matrix
-SCORES = {  # group and name in an epoch's row
-    "mAP, corrected": ("corrected", "mAP"),
-    "mAP, released": ("released", "mAP"),
-    "classification mAP": ("corrected", "classification_mAP"),
-    "frame accuracy": ("corrected", "frame_accuracy"),
+MAX_NAME, MAX_BAR_NAME = 22, 28  # characters of a class name in a matrix, and beside a bar
+SCORES = {  # path to each number in an epoch's row
+    "mAP, corrected": "corrected/mAP",
+    "mAP, released": "released/mAP",
+    "classification mAP": "corrected/classification_mAP",
+    "frame accuracy": "corrected/frame_accuracy",
 }
 BAR = {"edgecolor": "black", "linewidth": 0.5}
 SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
@@ -79,14 +80,13 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     """
     figure = new_figure(11.5, 3.6)
     losses, scores = figure.subplots(1, 2)
-    curves = defaultdict(list)  # (epoch, value) of each number, by group and name
+    curves = defaultdict(list)  # (epoch, value) of each number, by its path
     for row in history:
-        for group, entries in row.items():
-            for name, value in entries.items() if isinstance(entries, dict) else ():
-                if isinstance(value, int | float):  # an edited file may hold other things
-                    curves[group, name].append((row["epoch"], value))
-    _draw_curves(losses, {name: points for (group, name), points in curves.items() if group == "loss"})
-    _draw_curves(scores, {name: curves[key] for name, key in SCORES.items()})
+        for path, value in flat(row, "/"):
+            if isinstance(value, int | float):  # an edited file may hold other things
+                curves[path].append((row["epoch"], value))
+    _draw_curves(losses, {path.removeprefix("loss/"): c for path, c in curves.items() if path.startswith("loss/")})
+    _draw_curves(scores, {name: curves[path] for name, path in SCORES.items()})
     losses.set(ylim=(0, None), ylabel="loss")
     scores.set(ylim=(0, 100), ylabel="%")
     for axes in (losses, scores):
@@ -109,7 +109,7 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     axes = figure.subplots()
     for place, (subset, values) in enumerate(minutes.items()):
         axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])
-    axes.set_yticks(range(len(shown)), [drawable(classes[label], 28) for label in shown], parse_math=False)
+    axes.set_yticks(range(len(shown)), [drawable(classes[label], MAX_BAR_NAME) for label in shown], parse_math=False)
     rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
     plain_axes(axes, grid="x")
@@ -156,7 +156,7 @@ def _draw_curves(axes: Axes, curves: dict[str, list[tuple[int, float]]]) -> None
     """Draw curves of (epoch, value) by name. A curve without points still uses up a colour, so others keep theirs."""
     for number, (name, points) in enumerate(curves.items()):
         if points:
-            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
+            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINE_STYLES[number % len(LINE_STYLES)]}
             marker = "o" if len(points) < 30 else None
             axes.plot(*zip(*points, strict=True), **style, marker=marker, markersize=3, label=name)
     axes.set_xlabel("epoch")

@@ -1,6 +1,7 @@
 """The player: a page where the motion, true segments and detections of clips play together.
 
-The page needs no other file and no network. report.html, card.html and predict.py --page contain the same player. Its
+The page needs no other file and no network. report.html, card.html, compare.html and the player.html of prediction
+contain the same player. Its
 clips are JSON: joints and frame probabilities as compressed text, segments with their kinds of errors.
 """
 
@@ -30,8 +31,8 @@ from utils.skeleton import BONES, FPS
 from utils.text import printable
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
-EXTREMES = 10  # best clips, and worst clips, that are shown even if not all clips fit on the page
-QUANTUM = 0.001  # metres; joints are rounded to multiples of it
+EXTREMES = 10  # best clips, and worst clips, that come first
+QUANTUM = 0.001  # metres; joints are rounded to multiples of it, or of more if they go farther than 32 m
 MAX_NAME = 200  # characters
 
 
@@ -46,7 +47,7 @@ class PlayedClip:
     frame_probs: np.ndarray | None = None  # (T, K+1), background last
     ap: tuple[float, ...] = ()  # the clip's AP in percent of each run; NaN if it is not defined
     note: str = ""  # shown behind the name
-    first: int = 0  # the number of the first frame, if the recording starts earlier
+    first: int = 0  # index in the recording of the first frame
 
 
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
@@ -79,14 +80,14 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
         "truth": [row + [matched.get(n) for _, matched in runs] for n, row in enumerate(_rows(truth))],
         "found": [rows for rows, _ in runs],
-        "ap": [nan_to_none(float(value)) for value in clip.ap],
+        "ap": [nan_to_none(value) for value in clip.ap],
     }
 
 
 def pack_fitting(
     order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Pack the clips `load(index)` in this order while they fit on a page, at least one. Returns them by index."""
+    """Pack clips `load(index)` in this order while they fit on a page, at least one. Returns them sorted by index."""
     packed: dict[int, dict[str, Any]] = {}
     size = 0
     for index in order:
@@ -179,7 +180,8 @@ def _pack_run(
     matched = match(ranked, truth, [TIOU])[0]
     kind = kinds(ranked, truth, matched)[0] if truth_known else np.full(len(ranked), -1)
     scores = ranked.scores.round(4).tolist()
-    return _rows(ranked, scores, kind.tolist()), dict(zip(matched.tolist(), scores, strict=True))
+    score_of = dict(zip(matched.tolist(), scores, strict=True))  # -1: detections without a true segment
+    return _rows(ranked, scores, kind.tolist()), score_of
 
 
 def _view(joints: np.ndarray) -> dict[str, float]:

@@ -31,7 +31,7 @@ PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
 FAILED_COLUMNS = ("recording", "reason", "file")
 SUMMARY_FILES = ("segments.json", "segments.csv", "failed.csv")
-SAME = ("weights", "format")  # facts that all recordings in a folder share
+SHARED_FACTS = ("weights", "format")  # facts that all recordings in a folder share
 
 
 class PredictionFile(BaseModel):
@@ -118,9 +118,9 @@ def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, c
 
 
 class PredictionSet:
-    """The recordings in the folder `out` of a command, which no other command writes to.
+    """The recordings in the folder `out`. The caller holds its lock.
 
-    `made_with` has the facts of this command, as in prediction.json. Those in SAME decide which recordings belong.
+    `made_with` has the facts of this command, as in prediction.json. SHARED_FACTS decide which recordings belong.
     """
 
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ class PredictionSet:
         self.failed: list[tuple[str, str, str]] = []  # name, reason and file of recordings of this command
 
     def names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
-        """The name of each recording below `out`, sorted. `inputs`: the path that it should have, and its file.
+        """Choose a name below `out` for each recording: {name: file}, sorted. `inputs`: (wanted path, file) of each.
 
         The suffix is left out. A recording that is already in the folder keeps its name. If another recording has the
         name, a number is added, as in walk-2. Raises UserError when the folder holds other recordings, which another
@@ -178,7 +178,7 @@ class PredictionSet:
         return {name: made for name, made in stored.items() if made.files}
 
     def _belongs(self, made: PredictionFile) -> bool:
-        return all(made.made_from.get(fact) == self.made_with[fact] for fact in SAME)
+        return all(made.made_from.get(fact) == self.made_with[fact] for fact in SHARED_FACTS)
 
     def _free(self, name: str, taken: set[str]) -> str:
         candidates = (name if number == 1 else f"{name}-{number}" for number in count(1))

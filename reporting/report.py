@@ -18,6 +18,7 @@ from reporting.style import save_figure
 from reporting.templates import render
 from utils import config
 from utils.atomic import write_json
+from utils.nested import flat
 from utils.skeleton import FPS
 
 
@@ -82,10 +83,10 @@ def clip_ap(evaluation: Evaluation) -> np.ndarray:
 
     Detections of all classes are ranked together. Each can only match a true segment of its own class.
     """
-    number = len(evaluation.classes)
+    classes = len(evaluation.classes)
     found, true = (  # detection_map ranks by class and matches by clip: pass clips as classes, (clip, class) as clips
-        replace(some, clip=some.clip * number + some.label, label=some.clip)
-        for some in (evaluation.detections, evaluation.truth)
+        replace(side, clip=side.clip * classes + side.label, label=side.clip)
+        for side in (evaluation.detections, evaluation.truth)
     )
     return detection_map(found, true, len(evaluation.names), evaluation.tious).mean(axis=0)
 
@@ -99,12 +100,9 @@ def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:
 
 def _changed_settings(settings: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The settings that differ from config/base.yaml: name, value, value in that file."""
-    base = config.load().model_dump()
+    base = dict(flat(config.load().model_dump()))
     return [
-        (f"{group}.{name}", _setting(value), _setting(base[group].get(name)))
-        for group, entries in settings.items()
-        for name, value in entries.items()
-        if value != base[group].get(name)
+        (name, _setting(value), _setting(base.get(name))) for name, value in flat(settings) if value != base.get(name)
     ]
 
 

@@ -1,4 +1,5 @@
-"""Show clips of a split, with their true segments and detections: as a page with the player, or one as an animation.
+"""Show clips of a split, with their true segments and detections: as a page with the player, or one clip as an
+animation.
 
 python -m reporting.show --split split1 --clip 4321 --out clip.html      # or clip.gif, clip.mp4
 python -m reporting.show --split split1 --detections work_dir/split1/detections.json --out clips.html

@@ -20,7 +20,7 @@ SCALE = 2  # pictures are drawn this many times larger, then reduced: this smoot
 HEAD_RADIUS = 0.1  # metres
 SOLE = 0.02  # metres from the lowest joint to the floor
 REACH = 0.15  # metres of floor beyond the outermost joint
-TURN, LIFT = np.deg2rad(35), np.deg2rad(12)  # the camera's angles to the body's side and above the horizon
+AZIMUTH, ELEVATION = np.deg2rad(35), np.deg2rad(12)  # the camera's angles to the body's side and above the horizon
 NECK = JOINT_NAMES.index("neck")
 
 
@@ -38,7 +38,7 @@ class SkeletonView:
         # Choose scale and origin so that bodies, heads and the round floor lie within the picture.
         self._axes = _camera(joints)
         heads, floor = _head_centre(joints) @ self._axes.T, self.floor_centre @ self._axes.T
-        half = radius * np.array([1, np.sin(LIFT)])  # of the ellipse that the floor is in the picture
+        half = radius * np.array([1, np.sin(ELEVATION)])  # of the ellipse that the floor is in the picture
         points = [joints.reshape(-1, 3) @ self._axes.T, heads - HEAD_RADIUS, heads + HEAD_RADIUS]
         points = np.concatenate([*points, [floor - half, floor + half]])
         low, high = points.min(axis=0), points.max(axis=0)
@@ -89,8 +89,8 @@ def front(joints: np.ndarray) -> float:
 
 def _camera(joints: np.ndarray) -> np.ndarray:
     """The picture's right and up as unit vectors, (2, 3), for a camera in front of the body, to its side and above."""
-    side = front(joints) + TURN  # horizontal angle from the body to the camera
-    to_camera = np.array([np.cos(side) * np.cos(LIFT), np.sin(side) * np.cos(LIFT), np.sin(LIFT)])
+    side = front(joints) + AZIMUTH  # horizontal angle from the body to the camera
+    to_camera = np.array([np.cos(side) * np.cos(ELEVATION), np.sin(side) * np.cos(ELEVATION), np.sin(ELEVATION)])
     right = np.array([-np.sin(side), np.cos(side), 0.0])
     return np.stack([right, np.cross(to_camera, right)])
 

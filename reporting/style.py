@@ -19,9 +19,9 @@ from utils.text import printable
 # The palette of Okabe and Ito, which colour-blind readers can tell apart. Line styles and hatches serve grey prints.
 BLUE, RED, GREEN, PINK, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
-LINES = ("-", "--", "-.", ":")
+LINE_STYLES = ("-", "--", "-.", ":")
 
-# Fonts for scripts that matplotlib's own font lacks. Those that the system has are used.
+# Fonts for writing systems that matplotlib's own font lacks. Those that the system has are used.
 OTHER_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
     *("Droid Sans Fallback", "Microsoft YaHei", "SimHei", "Malgun Gothic", "PingFang SC", "Hiragino Sans GB"),

@@ -29,7 +29,7 @@ def render(template: str, **values: Any) -> str:
     return ENVIRONMENT.get_template(template).render(values)
 
 
-def show(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A value as pages show it: whole numbers with thousands separators, others with one decimal, "–" for none."""
     if hasattr(value, "__html__"):  # HTML from a macro
         return value
@@ -59,7 +59,7 @@ def assets(*names: str) -> Markup:
     return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
 
 
-def digest(text: str) -> str:
+def policy_digest(text: str) -> str:
     """The SHA-256 of a style or script, as a content security policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
@@ -68,9 +68,9 @@ ENVIRONMENT = Environment(
     loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
     undefined=StrictUndefined,
-    finalize=show,
+    finalize=format_cell,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"number_columns": number_columns, "data_uri": data_uri, "digest": digest}
+ENVIRONMENT.filters |= {"number_columns": number_columns, "data_uri": data_uri, "digest": policy_digest}
 ENVIRONMENT.globals["assets"] = assets

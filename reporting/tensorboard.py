@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter, summary
 from utils import config
 from utils.atomic import naming
 from utils.config import Settings
+from utils.nested import flat
 from utils.stored_settings import OF_MACHINE
 
 RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
@@ -24,7 +24,7 @@ BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
 class TensorBoardWriter:
     """Writes one step per epoch, counted from 1, into a run's folder. Every method raises OSError when it cannot write.
 
-    A run that resumes at `first_epoch` hides the later epochs in its earlier files.
+    For a run that resumes at `first_epoch`, TensorBoard ignores this epoch and later ones in its earlier files.
     """
 
     def __init__(self, folder: Path, settings: Settings, first_epoch: int) -> None:
@@ -45,7 +45,7 @@ class TensorBoardWriter:
 
     def scalars(self, row: dict[str, Any]) -> None:
         """Add every number of an epoch's row. Its tag is the path to it, such as loss/total."""
-        for tag, value in _flat(row, "/"):
+        for tag, value in flat(row, "/"):
             if tag != "epoch" and isinstance(value, int | float):
                 self._add(summary.scalar(tag, value), row["epoch"])
 
@@ -74,17 +74,8 @@ class TensorBoardWriter:
 
 
 def _hyper_parameters(settings: Settings) -> dict[str, int | float | str]:
-    values = {key: value for key, value in _flat(settings.model_dump(), ".") if key not in OF_MACHINE}
+    values = {key: value for key, value in flat(settings.model_dump()) if key not in OF_MACHINE}
     return {key: str(value).lower() if isinstance(value, bool | list) else value for key, value in values.items()}
-
-
-def _flat(entries: dict[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
-    """(path, value) of every value in nested dictionaries. A path is keys joined by the separator."""
-    for key, value in entries.items():
-        if isinstance(value, dict):
-            yield from ((f"{key}{separator}{rest}", inner) for rest, inner in _flat(value, separator))
-        else:
-            yield key, value
 
 
 def _report_thread_error(error: threading.ExceptHookArgs) -> None:

@@ -20,13 +20,13 @@ MAX_NAME, MAX_TITLE = 28, 60  # characters
 TICKS = (0, 0.05, 0.4, 1)  # of probabilities; the square-root axis gives low ones more room
 MAX_BARS = 40  # detections shown for each class: the best ones
 MAX_OVERLAP = 0.2  # divided by the length of the shorter detection; of two that overlap by more, the better is shown
-KEY = [
+LEGEND_ENTRIES = [
     Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth"),
     Patch(facecolor="0.8", edgecolor="black", label="detected"),
     Line2D([], [], color="0.65", linewidth=1.2, label="background"),
     Line2D([], [], color="0.3", linewidth=0.4, label="thresholds"),
 ]
-LEGEND = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
+LEGEND_STYLE = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 8, "frameon": False}
 
 
 def time_line(
@@ -57,12 +57,12 @@ def time_line(
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     lane = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
     for row, label in enumerate(shown):
-        _draw_bars(bars, row, lane, true[:, label], detections.of_class(label))
+        _draw_bars(bars, row, lane, true[:, label], detections.where(detections.label == label))
     bars.set_yticks(range(len(shown)), names, parse_math=False)
     bars.set(ylim=(panels - 0.5, -0.5), xlim=(0, max(1, len(true)) / FPS))
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(drawable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
-    bars.legend(handles=KEY[1:] if labels is None else KEY, **LEGEND)
+    bars.legend(handles=LEGEND_ENTRIES[1:] if labels is None else LEGEND_ENTRIES, **LEGEND_STYLE)
     for axes in curves:
         _draw_probabilities(axes, frame_probs[:, -1], "0.65", thresholds)
     for row, label in enumerate(shown):

@@ -15,7 +15,7 @@ REQUIRED = (  # import names of requirements.txt, without av, which writes .mp4 
 def _require_packages() -> None:
     missing = [name for name in REQUIRED if find_spec(name) is None]
     if missing:
-        others = f" and {len(missing) - 1} other packages" if missing[1:] else ""
+        others = f" and {len(missing) - 1} more" if missing[1:] else ""
         remedy = "activate the environment (source .venv/bin/activate), or install requirements.txt in your own"
         print(f"error: {sys.executable} does not find {missing[0]}{others}; {remedy}", file=sys.stderr)
         sys.exit(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from utils.atomic import sync_folder, whole_file
-from utils.files import regular_file
+from utils.files import regular_file, sha256
 from utils.manifest import array_name, unusable
 
 
@@ -29,7 +28,7 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
             file.write(np.asarray(block, dtype).tobytes())
         if file.tell() - start != math.prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError(f"{stem}: {file.tell() - start} bytes were given for an array of shape {shape}")
-    digest = _digest(unnamed)
+    digest = sha256(unnamed)
     unnamed.replace(folder / array_name(stem, digest))
     sync_folder(folder)
     return digest
@@ -47,11 +46,6 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     expected = (shape, np.dtype(dtype).name, "C", array.offset + array.nbytes)
     if found != expected:
         raise unusable(path, f"it has shape, type, order and bytes {found}, expected {expected}")
-    if not path.stem.endswith(f"-{_digest(path)[:12]}"):
+    if not path.stem.endswith(f"-{sha256(path)[:12]}"):
         raise unusable(path, "its content is damaged: its SHA-256 is not the one in its name")
     return np.asarray(array)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

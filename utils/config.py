@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from utils.errors import UserError, describe, nearest, shown
+from utils.errors import UserError, describe_problem, nearest, shown
 from utils.files import parse_yaml, read_yaml
 from utils.manifest import StrictModel
 
@@ -188,12 +188,12 @@ def from_dict(
         lines = []
         for problem in error.errors()[:PROBLEMS_SHOWN]:
             where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
-            other = problem["type"] in ("missing", "extra_forbidden")
-            hint = ". These settings were written by another version of this project" if other else ""
-            hint += (
-                ". A new setting belongs in ADDED of utils/stored_settings.py" if problem["type"] == "missing" else ""
-            )
-            lines.append(f"{where}: {describe(problem)}{hint}")
+            hint = ""
+            if problem["type"] in ("missing", "extra_forbidden"):
+                hint = ". These settings were written by another version of this project"
+            if problem["type"] == "missing":
+                hint += ". A new setting belongs in ADDED of utils/stored_settings.py"
+            lines.append(f"{where}: {describe_problem(problem)}{hint}")
         raise UserError("\n       ".join(lines)) from None
 
 

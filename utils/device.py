@@ -12,7 +12,7 @@ from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
 
-MOST_GRAPHS = 64  # that blocks of one class are compiled to
+MOST_GRAPHS = 64  # of one class of blocks: their channels and strides differ, so they share no graph
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -37,7 +37,7 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """The device by name, for a message."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
@@ -53,9 +53,9 @@ def set_matrix_precision(name: str) -> None:
 
 
 def compile_blocks(blocks: Iterable[nn.Module], train: TrainSettings) -> None:
-    """Let torch.compile translate each block at its first use, into one graph for all lengths of clips.
+    """Let torch.compile compile each block at its first use, to one graph for all lengths of clips.
 
-    To compile the whole network takes several times as long. Raises UserError when batch norm spans several ranks.
+    Compiling the whole network takes several times as long. Raises UserError when batch norm spans several ranks.
     """
     if distributed.size() > 1 and train.sync_batch_norm:
         raise UserError(

@@ -80,12 +80,12 @@ def shown(value: Any) -> str:
 
 def first_problem(error: ValidationError) -> str:
     """The first problem in a pydantic error, such as "clips.0.fps is nan, expected a finite number"."""
-    return describe(error.errors(include_url=False, include_context=False)[0])
+    return describe_problem(error.errors(include_url=False, include_context=False)[0])
 
 
-def describe(problem: Mapping[str, Any]) -> str:
+def describe_problem(problem: Mapping[str, Any]) -> str:
     """One of the problems in a pydantic error: where it is, what was found, what was expected."""
-    place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]
+    place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]  # shortened, without the quotes
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     if problem["type"] == "value_error":
         return f"{place}: {message}" if place else message

@@ -6,6 +6,7 @@ Pipes and devices are refused. Reading a pipe can wait for ever, and /dev/zero h
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,12 @@ def regular_file(path: Path) -> os.stat_result:
         kind = KINDS.get(stat.S_IFMT(status.st_mode), "device")
         raise OSError(errno.EINVAL, f"it is a {kind}, not a regular file", str(path))
     return status
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_bytes(path: Path, expected: str, max_bytes: int = MAX_BYTES) -> bytes:
@@ -85,11 +92,11 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        seen: set[str] = set()
-        key = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {shown(key)} stands twice in one object")
+    entries = {}
+    for key, value in pairs:
+        if key in entries:
+            raise ValueError(f"the key {shown(key)} stands twice in one object")
+        entries[key] = value
     return entries
 
 

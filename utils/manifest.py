@@ -18,7 +18,7 @@ from utils.files import MAX_BYTES
 from utils.skeleton import FPS
 
 FORMAT = 1
-PREPARE = "bash prepare/generate_dataset.sh"
+PREPARE_COMMAND = "bash prepare/generate_dataset.sh"
 OTHER_DURATION = "does not last as long as BABEL says"  # why a take cannot be used; followed by the durations
 PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # cannot lead to another folder
 
@@ -27,7 +27,7 @@ _ARRAY_NAME = re.compile(r"(joints|labels|annotated)-[0-9a-f]{12}\.npy")
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
 IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict, because JSON has lists for tuples
-Seconds = Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class StrictModel(BaseModel):
@@ -45,8 +45,8 @@ class Clip(StrictModel):
     start: int
     frames: PositiveInt  # at 30 fps
     people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
-    fps: Rate  # of the take, before it was brought to 30 fps
-    duration: Seconds  # as annotated
+    fps: NonNegative  # of the take, before it was brought to 30 fps
+    duration: NonNegative  # seconds, as annotated
     source: dict[str, Any]  # the take: `file` in the AMASS folder, its `bytes` and `sha256`; empty for imports
 
     @property
@@ -61,7 +61,7 @@ class Manifest(StrictModel):
     format: Literal[FORMAT]
     checksum: str  # SHA-256 of all other entries
     babel: dict[str, str] = {}  # SHA-256 of BABEL's files
-    imported: dict[str, str] = {}  # of data that do not come from BABEL: files of pickles or annotations
+    imported: dict[str, str] = {}  # where labels come from that are not those of BABEL, such as {"annotations": file}
 
 
 class StoreManifest(Manifest):
@@ -82,7 +82,7 @@ class StoreManifest(Manifest):
         end = 0
         for clip in self.clips:
             if clip.start != end:
-                raise ValueError(f"clip {shown(clip.sid)} starts at frame {shown(clip.start)}, expected {end}")
+                raise ValueError(f"clip {shown(clip.sid)} starts at row {shown(clip.start)}, expected {end}")
             end += clip.rows
         _refuse_repeated([clip.sid for clip in self.clips], "clip")
         return self
@@ -115,10 +115,10 @@ class SplitManifest(Manifest):
         return ((subset, sid, frames) for subset in SUBSETS for sid, frames in self.clips[subset])
 
 
-Model = TypeVar("Model", bound=Manifest)
+ManifestT = TypeVar("ManifestT", bound=Manifest)
 
 
-def read_manifest(path: Path, model: type[Model]) -> Model:
+def read_manifest(path: Path, model: type[ManifestT]) -> ManifestT:
     """Read and check a manifest. Raises UserError when it is missing, damaged or of another format."""
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -162,7 +162,7 @@ def array_name(stem: str, digest: str) -> str:
 
 def unusable(path: Path, why: str) -> UserError:
     """The error for a file of prepared data that is damaged or of another format."""
-    again = f"Delete {path.parent} and make it again with `{PREPARE}`, or the command that made it"
+    again = f"Delete {path.parent} and make it again with `{PREPARE_COMMAND}`, or the command that made it"
     return UserError(f"{path} cannot be used: {why}. {again}")
 
 

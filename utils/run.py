@@ -29,7 +29,7 @@ from utils import config, lock
 from utils.atomic import append, sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError, shown
-from utils.stored_settings import OF_MACHINE, differences, read_resolved
+from utils.stored_settings import OF_MACHINE, differences, of_checkpoint
 
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("last.pt", "previous.pt")  # newest first
@@ -91,7 +91,7 @@ class Run:
         write_checkpoint(last, {**state, **about, "best_score": self.best_score}, previous)
 
     def _drop_rows_after(self, epoch: int) -> None:
-        """Drop the rows of later epochs than that of the checkpoint (from 0). These epochs are trained again."""
+        """Drop the rows of all epochs after `epoch`, which counts from 0. These epochs are trained again."""
         rows = read_history(self.folder)[: epoch + 1]
         path = self.folder / "metrics.jsonl"
         if len(rows) <= epoch:
@@ -102,7 +102,7 @@ class Run:
 
     def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
         path = self.folder / "config.yaml"
-        written = read_resolved(path) if path.exists() else None
+        written = of_checkpoint(config.read_groups(path), str(path)) if path.exists() else None
         before = Settings.model_validate(resumed["settings"]) if resumed else written
         if changed := before and differences(before, self.settings, MAY_CHANGE):
             raise UserError(

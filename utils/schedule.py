@@ -15,11 +15,11 @@ def learning_rate(train: TrainSettings, epoch: int) -> float:
 
 
 def warn_of_new_schedule(before: int, train: TrainSettings, epoch: int) -> None:
-    """Print how the learning rate of a resumed run jumps if its number of epochs was `before` and has changed.
+    """Warn that the learning rate of a resumed run jumps, because train.epochs was `before` and has changed.
 
     `epoch` is the next one, from 0. Nothing is printed if the rate does not jump or no epoch is left.
     """
-    if train.schedule == "constant" or train.epochs in (before, epoch):
+    if train.schedule == "constant" or train.epochs == before or train.epochs == epoch:
         return
     old = learning_rate(train.model_copy(update={"epochs": before}), epoch - 1)
     print(

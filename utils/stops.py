@@ -81,9 +81,9 @@ def _ended_by_signals(folder: Path) -> Iterator[None]:
                 signal.signal(number, previous)
 
 
-def _stop_hanging(signals: int, folder: Path) -> None:
+def _stop_hanging(wakeup_fd: int, folder: Path) -> None:
     """End the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
-    while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
+    while os.read(wakeup_fd, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     time.sleep(PATIENCE)
     _say_stopped(folder)

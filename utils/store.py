@@ -1,4 +1,4 @@
-"""Prepared data on disk. Only this module knows the layout.
+"""Prepared data on disk. Only this module reads and writes the arrays.
 
     <root>/skeletons-<key>/   store.json, joints-<digest>.npy                             every annotated clip
     <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     one label set over a store
@@ -18,7 +18,7 @@ import numpy as np
 from utils.arrays import map_array, write_array
 from utils.errors import UserError, nearest, shown
 from utils.manifest import (
-    PREPARE,
+    PREPARE_COMMAND,
     SUBSETS,
     Clip,
     SplitManifest,
@@ -36,7 +36,10 @@ STORE_PREFIX = "skeletons-"
 
 
 class SkeletonStore:
-    """The joints of all annotated clips: metres, z up, neither translated nor normalised, 30 fps."""
+    """The joints of all annotated clips: metres, z up, not normalized, 30 fps.
+
+    Bodies of AMASS have no translation: the pelvis stays in place. Other bodies may travel.
+    """
 
     def __init__(self, folder: Path, manifest: StoreManifest):
         """Memory-map the joints. Raises UserError when their file is damaged."""
@@ -53,7 +56,7 @@ class SkeletonStore:
         folder = Path(folder)
         path = folder / "store.json"
         if not path.is_file():
-            command = f"`{PREPARE}`, or another command of prepare/"
+            command = f"`{PREPARE_COMMAND}`, or another command of prepare/"
             raise UserError(f"{folder} holds no skeleton store (no store.json): make it with {command}")
         return cls(folder, read_manifest(path, StoreManifest))
 
@@ -95,7 +98,7 @@ class Split:
         root = Path(root)
         folder = root / plain_name(name, "split")
         path = folder / "split.json"
-        command = f"`{PREPARE} --out {root}`"
+        command = f"`{PREPARE_COMMAND} --out {root}`"
         if name not in ("split1", "split2", "split3"):
             command = f"`bash prepare/own_data.sh --name {name} --out {root}`, or another command of prepare/"
         if not path.is_file():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from pathlib import Path
 from typing import Any
 
 from utils import config
 from utils.config import Settings
 from utils.errors import shown
+from utils.nested import flat
 
 # Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
 ADDED = {
@@ -28,14 +28,14 @@ ADDED = {
 TRAINING = ("loss", "refine", "train")  # groups that only training needs
 # Data settings that weights depend on; the last four are the label policy
 DATA_OF_WEIGHTS = ("normalization", "frame_step", "overlaps", "gaps", "max_frames", "length_counts")
-OF_MACHINE = {"data.root", "train.cuda_graphs", "train.timeout"}  # settings that change no result
+OF_MACHINE = {"data.root", "train.cuda_graphs", "train.timeout"}  # they change results by rounding at most
 
 
 def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
     """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
 
-    If the network is `trained` and not trained further, missing settings of training get their defaults, and unknown
-    ones are dropped.
+    With `trained`, the network is only used and not trained further. Then missing settings of training get their
+    defaults, and unknown ones are dropped.
     """
     groups = dict(values)
     for group, defaults in config.read_groups(config.BASE).items():
@@ -57,16 +57,10 @@ def of_weights(settings: Settings, trained: Settings) -> Settings:
 
 
 def differences(before: Settings, now: Settings, apart_from: Set[str] = frozenset()) -> list[str]:
-    """What differs, such as "model.width was 64 and is 8", apart from the settings of these names."""
-    then = before.model_dump()
+    """The settings that differ, such as "model.width was 64 and is 8". Those named in `apart_from` are ignored."""
+    then = dict(flat(before.model_dump()))
     return [
-        f"{group}.{name} was {shown(then[group][name])} and is {shown(value)}"
-        for group, entries in now.model_dump().items()
-        for name, value in entries.items()
-        if f"{group}.{name}" not in apart_from and then[group][name] != value
+        f"{name} was {shown(then[name])} and is {shown(value)}"
+        for name, value in flat(now.model_dump())
+        if name not in apart_from and then[name] != value
     ]
-
-
-def read_resolved(path: Path) -> Settings:
-    """The settings in a run's config.yaml, of any version. Raises UserError when it cannot be read or holds none."""
-    return of_checkpoint(config.read_groups(path), str(path))

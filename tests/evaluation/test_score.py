@@ -80,7 +80,7 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None
     [
         ([], r"nowhere\.json: cannot be read"),
         (["--split", "tidy"], r"holds no split 'tidy' \(did you mean 'tiny'\?\)"),
-        (["--tious", "1.5"], r"1\.5: expected a tIoU from 0 to 1"),
+        (["--tious", "1.5"], r"1\.5: expected a tIoU above 0"),
         (["--tious", "half"], r"invalid \S+ value: 'half'"),
     ],
 )

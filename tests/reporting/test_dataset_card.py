@@ -146,7 +146,7 @@ def test_example_clips_have_middle_lengths_and_are_all_different(
     split = make_split(train=[10, 80, 30, 20, 40, 70, 50, 60], val=[5])  # all have both classes
     of_walk = [("walk", "train2"), ("walk", "train6"), ("walk", "train5")]  # of 30, 50 and 70 frames
     assert example_clips(split) == [*of_walk, ("wave", "train3"), ("wave", "train4"), ("wave", "train7")]
-    monkeypatch.setattr(dataset_card, "CLASSES", 1)
+    monkeypatch.setattr(dataset_card, "MAX_CLASSES", 1)
     assert example_clips(split) == of_walk
 
 

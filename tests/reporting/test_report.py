@@ -15,7 +15,7 @@ from evaluation.localization import Detections, ground_truth
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from reporting import player, templates
 from reporting.report import clip_ap, report_html
-from reporting.templates import digest
+from reporting.templates import policy_digest
 from tests.reporting.test_player import player_of
 from tests.reporting.test_skeleton_view import star
 from tests.reporting.test_templates import assert_all_sections_are_linked, in_browser, read
@@ -191,7 +191,7 @@ def test_hostile_names_stay_text_and_the_page_loads_nothing(whole: str) -> None:
         for element, attributes in reader.elements
         if element == "meta" and "http-equiv" in attributes
     )
-    assert digest(whole.split("<script>")[1].split("</script>")[0]) in policy
+    assert policy_digest(whole.split("<script>")[1].split("</script>")[0]) in policy
     assert HOSTILE in reader.texts
     sources = [attributes["src"] for element, attributes in reader.elements if element == "img"]
     assert all(source.startswith("data:image/png;base64,") for source in sources)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from docs.browser import BROWSERS
 from reporting.style import as_image
-from reporting.templates import ENVIRONMENT, digest, render
+from reporting.templates import ENVIRONMENT, policy_digest, render
 
 EMPTY = {"meta", "img", "br", "input"}  # elements without an end tag
 HOSTILE = "</title></style><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>&amp;'\""
@@ -94,7 +94,7 @@ def test_a_page_asks_for_nothing_beside_itself_and_runs_nothing() -> None:
     policy = next(a["content"] for e, a in reader.elements if e == "meta" and "http-equiv" in a)
     style = re.search(r"<style>(.*?)</style>", everything(""), re.DOTALL)[1]
     assert policy == (
-        f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src 'none'; "
+        f"default-src 'none'; img-src data:; style-src '{policy_digest(style)}'; script-src 'none'; "
         "base-uri 'none'; form-action 'none'"
     )
     assert not re.search(r"url\(|@import", everything(""))
@@ -114,7 +114,7 @@ def test_a_missing_value_is_an_error() -> None:
 
 def test_the_digest_is_that_of_the_standard() -> None:
     # The example of https://www.w3.org/TR/CSP3/#framework-directive-source-list, "sha256" of alert('Hello, world.');
-    assert digest("alert('Hello, world.');") == "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="
+    assert policy_digest("alert('Hello, world.');") == "sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="
 
 
 def macro(call: str, **values: object) -> str:

@@ -77,8 +77,8 @@ def put(*keys: Any) -> Change:
 @pytest.mark.parametrize(
     ("which", "change", "said"),
     [
-        ("store", put("clips", 1, "start", 9), "clip 'train1' starts at frame 9, expected 5"),
-        ("store", put("clips", 0, "start", -1), "clip 'train0' starts at frame -1, expected 0"),
+        ("store", put("clips", 1, "start", 9), "clip 'train1' starts at row 9, expected 5"),
+        ("store", put("clips", 0, "start", -1), "clip 'train0' starts at row -1, expected 0"),
         ("store", put("clips", 0, "start", 0.0), r"clips\.0\.start is 0\.0, expected a valid integer"),
         (
             "store",
