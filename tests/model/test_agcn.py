@@ -1,15 +1,15 @@
-"""What others build on: blocks can be replaced, every layer is called, the network compiles, and batch norms fold."""
+"""What others build on: every layer is called, batch norms fold, the network is exported and compiled.
+
+Another block: tests/docs/test_network.py.
+"""
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor, nn
 
-from model import agcn
 from model.inference import for_inference
 from model.localizer import Localizer
-from model.ops.padding import masked_relu
 from utils import config
 
 SMALL = config.load(assignments=["model.width=8"]).model
@@ -19,40 +19,6 @@ LENGTHS = torch.tensor([37, 21])
 def clips(frames: int = 37) -> tuple[Tensor, Tensor, Tensor]:
     mask = torch.arange(frames) < LENGTHS.unsqueeze(1)
     return torch.randn(2, 3, frames, 25, 1) * mask.view(2, 1, -1, 1, 1), mask, LENGTHS
-
-
-class FrameByFrame(nn.Module):
-    """A user's own block: a 1×1 convolution and a stride."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
-        super().__init__()
-        self.stride, self.residual = stride, residual
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, (stride, 1))
-
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        kept = mask[:, :: self.stride]
-        return masked_relu(self.conv(x), kept), kept
-
-
-def test_a_users_own_block_takes_the_place_of_block_and_is_trained_and_evaluated(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(agcn, "Block", FrameByFrame)
-    torch.manual_seed(0)
-    model = Localizer(3, SMALL).train()
-    before = [parameter.clone() for parameter in model.backbone.parameters()]
-    adam, batch = torch.optim.Adam(model.parameters(), 0.01), clips()
-    losses = []
-    for _ in range(5):
-        loss = sum(view.video_logits.square().sum() for view in model(*batch).views)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-    ours, expected = for_inference(model)(*batch).views[0], model.eval()(*batch).views[0]
-    torch.testing.assert_close(ours.frame_scores, expected.frame_scores)
-    assert all((new != old).any() for new, old in zip(model.backbone.parameters(), before, strict=True))
 
 
 def test_forward_hooks_of_every_layer_fire() -> None:
@@ -81,6 +47,16 @@ def test_a_network_for_inference_gives_the_same_scores_without_batch_norms() -> 
     for ours, expected in zip(merged(joints, mask, lengths).views, model(joints, mask, lengths).views, strict=True):
         torch.testing.assert_close(ours.frame_scores, expected.frame_scores, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(ours.video_logits, expected.video_logits, rtol=1e-10, atol=1e-10)
+
+
+def test_a_network_for_inference_is_exported_for_any_number_of_clips_and_multiple_of_64_frames() -> None:
+    torch.manual_seed(0)
+    model = for_inference(Localizer(3, SMALL))
+    N, T = torch.export.Dim("N", min=1, max=64), 64 * torch.export.Dim("T", min=1, max=100)
+    exported = torch.export.export(model, clips(128), dynamic_shapes=({0: N, 2: T}, {0: N, 1: T}, {0: N}))
+    joints, mask, lengths = (torch.cat([part, part[:1]]) for part in clips(192))
+    ours, expected = (net(joints, mask, lengths).views[0] for net in (exported.module(), model))
+    torch.testing.assert_close(ours.frame_scores, expected.frame_scores)
 
 
 def test_the_network_compiles_to_one_graph_for_all_lengths() -> None:
