@@ -139,7 +139,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
         row = train_epoch(network, batches, state, settings, epoch, device)
-        selection_score = -math.inf  # best.pt is the epoch with the highest one; -inf: not evaluated
+        selection_score = -math.inf  # best.pt keeps the epoch with the highest score; -inf: not evaluated
         if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
             evaluations = validation.evaluate(model)
             if run:

@@ -150,7 +150,7 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
     model, used = load_localizer(path, split.classes, settings)
     print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
     if overruled := differences(settings, used):
-        print(f"settings of its training are used: {'; '.join(overruled)}")
+        print(f"settings of its training are used, not those given: {'; '.join(overruled)}")
     validation = Validation(split, used, device)
     evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
@@ -204,7 +204,7 @@ def oracle_epoch(
 
 def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> None:
     """Print which classes cannot be learnt or scored, because no clip has them."""
-    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of every mean")):
+    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of the means")):
         for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
             if not present:
                 print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")

@@ -19,7 +19,7 @@ from model.ops.joints import affinity, mix_joints
 from model.ops.padding import masked_relu
 from model.ops.temporal import temporal_conv
 
-GRAPHS = 3  # adjacency matrices: a joint receives itself, its parent, its children (`model.graph`)
+GRAPHS = 3  # a joint receives features from itself, from its parent, from its children: one adjacency matrix each
 KERNEL = 9  # frames of a temporal convolution
 NEAR_ZERO = 1e-6  # initial value of the learned adjacency and of the scale of the graph convolution's batch norm
 
@@ -143,7 +143,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
-        # With stride 1, the same tensor: `mask_constants` finds a mask by identity
+        # With stride 1, the mask itself and no view of it, because `mask_constants` finds a mask by identity
         mask_out = mask if mask is None or self.stride == 1 else mask[:, :: self.stride]
         y = self.bn(self.tcn(self.gcn(x, mask), mask), mask_out)
         if self.residual:

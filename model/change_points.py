@@ -76,7 +76,7 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        starts = starts[total <= least[end]]  # for later ends, too, others cost more than a new piece that starts here
+        starts = starts[total <= least[end]]  # the others: also for later ends, a piece that starts at `end` costs less
     cuts, cut = [], int(previous[frames])
     while cut:
         cuts.append(cut)

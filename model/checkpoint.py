@@ -1,6 +1,6 @@
 """Checkpoints: what a file holds, how an untrusted file is read, and how a trained localizer is loaded from it.
 
-The only file that reads checkpoints: those of this project, and weights of the released code.
+Only this module reads checkpoints: those of this project, and weights of the released code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Training(Weights):
     best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf if there is none; NaN is refused
     store: str  # digest of the store of joints
     clips: int  # number of training clips
-    labels: str | None = None  # name of the file of labels, which has its digest
+    labels: str | None = None  # name of the labels file, in which a digest of the file stands
     optimizer: dict  # Adam's state_dict
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
@@ -79,7 +79,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run, with settings under their present names. None if no epoch has ended.
+    """The newest undamaged checkpoint of a run, with settings under their present names. None if none was written yet.
 
     Raises UserError when all checkpoints of the run are damaged or missing.
     """
@@ -102,18 +102,21 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    if finished > 1 or (folder / "results.json").exists():  # 1: it may have been killed before its first last.pt
+    if (
+        finished > 1 or (folder / "results.json").exists()
+    ):  # after one epoch, it may have been killed before it wrote last.pt
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
-    print(f"{folder}: its run stopped before the first epoch ended; starting from the beginning")
+    print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")
     return None
 
 
 def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
     """The network in `path`, and the settings to use it with.
 
-    These are `settings`, but those that the weights depend on come from the checkpoint: the model settings,
-    `normalization`, `frame_step` and the label policy. Released weights hold no settings, so nothing changes.
+    These are the given `settings` with some values replaced. Settings that the weights depend on come from the
+    checkpoint: the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no
+    settings, so nothing is replaced.
 
     Raises UserError when the file is missing or damaged, was trained for other `classes`, or does not fit.
     """

@@ -22,8 +22,9 @@ MOST_RECORDINGS = 64  # further shapes are computed without one
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
     """Whether training uses CUDA graphs.
 
-    A replay overwrites the gradients, so those of several passes cannot be added up. Exchanges between ranks are not
-    recorded. Without masked padding, nearly every batch has a shape of its own.
+    Not with `train.accumulate` above 1, because a replay overwrites the gradients. Not with several ranks, because
+    exchanges between ranks are not recorded. Not without masked padding, because nearly every batch then has a shape of
+    its own.
     """
     train = settings.train
     wanted = train.cuda_graphs and not train.compile and train.accumulate == 1 and settings.model.mask_padding

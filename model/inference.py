@@ -78,7 +78,7 @@ class ScoredWindow(NamedTuple):
     frame_probs: np.ndarray  # (T, K+1), background last
     gated: np.ndarray  # the same, but each window contributes zeros for classes whose video probability is too low
     features: np.ndarray  # (T, C) of the backbone, interpolated to every frame
-    video_probs: np.ndarray  # (K+1,) of the last window that contributed
+    video_probs: np.ndarray  # (K+1,) of the window that starts with these frames
 
 
 def windows(frames: int, longest: int) -> list[tuple[int, int]]:

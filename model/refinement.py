@@ -28,8 +28,8 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
             within a clip: without it, background gets the highest probability where actions are short. With
-            `zero_start`, as in the released code, the sum is divided by `history` even in the first epochs, and an
-            epoch that dropped a clip leaves the clip's older probabilities in place.
+            `zero_start`, as in the released code, the mean is taken over the whole history, also in the first epochs,
+            when most of it is zeros. An epoch that dropped a clip leaves the clip's older probabilities in place.
         pieces: all frames of a piece get the mean over the piece, so that labels change only between pieces. A piece
             with neighbours gets their probabilities instead of its own. None: no averaging over pieces.
     """
@@ -48,7 +48,7 @@ class PseudoLabels:
         self.recorded: list[tuple[Tensor, Tensor]] = []
 
     def record(self, index: Tensor, frame_probs: Tensor) -> None:
-        """Keep a training batch's frame probabilities (n, T, K+1) of the clips `index` (n,) on their device."""
+        """Keep the frame probabilities (n, T, K+1) of a training batch, on their device. `index` (n,): its clips."""
         self.recorded.append((index, frame_probs.detach().float()))
 
     def end_epoch(self) -> None:

@@ -56,7 +56,7 @@ def find_pieces(clips: Iterable[Tensor], penalty: float, neighbours: int, mirror
 
 
 def describe(joints: Tensor, numbers: Tensor) -> Tensor:
-    """What pieces are compared by: joints (C, T, V, M) and the piece of each frame (T,) → (P, 6·V).
+    """A feature vector of each piece: joints (C, T, V, M) and the piece of each frame (T,) → (P, 6·V).
 
     Mean and standard deviation of the motion features over each piece, and the mean pose: height above the pelvis and
     horizontal distance from it. None of them depends on where a person stands and which way the person faces. Features
@@ -89,7 +89,7 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
     if mirrored:
         images = descriptions.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
         candidates, owner = torch.cat([descriptions, images]), clip.repeat(2)
-    count = min(count, len(owner) - int(owner.bincount().max()))  # pieces of the longest clip have fewest candidates
+    count = min(count, len(owner) - int(owner.bincount().max()))  # the clip with most pieces has fewest candidates
     if not count:
         return clip.new_empty(P, 0)
     x = (candidates - candidates.mean(0)) / candidates.std(0).clamp(min=1e-9)

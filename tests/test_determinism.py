@@ -129,7 +129,7 @@ def without(split: Split, subset: str, name: str) -> None:
     ("subset", "said"),
     [
         ("train", "warning: no train clip has the class 'wave': it cannot be learnt"),
-        ("val", "warning: no val clip has the class 'wave': it is left out of every mean"),
+        ("val", "warning: no val clip has the class 'wave': it is left out of the means"),
     ],
 )
 def test_a_class_without_clips_is_warned_of_and_harms_no_figure(

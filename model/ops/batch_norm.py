@@ -86,9 +86,9 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         var, mean = torch.var_mean(x.to(exact), (0, 2, 3), correction=0)
         return mean.new_tensor(N * T * V), mean, var
     # Fill the padding of each channel with a value near its mean, and compute the moments of all frames. The padding is
-    # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979):
-    # mean = filler + r·d and var = r·(var of all + (1 - r)·d²), where r = all frames / real frames and d = mean of
-    # all - filler. The result is precise because the filler is near the mean.
+    # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979). Let m and v be
+    # the moments of all frames, r = all frames / real frames, and d = m - filler. Then the mean of the real frames is
+    # filler + r·d, and their variance r·(v + (1 - r)·d²). The result is precise because the filler is near the mean.
     filler = x[:, :, 0].mean((0, 2))
     constant = mask_constants(mask, x.dtype)
     filled = torch.where(constant.padding, filler[:, None, None], x)
@@ -141,11 +141,11 @@ class _Normalize(torch.autograd.Function):
         else:  # PyTorch's kernel would divide by zero
             grad_weight = grad_bias = torch.zeros_like(mean)
         sums = torch.stack([grad_bias, grad_weight])
-        mean_bias, mean_weight = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
-        # weight/σ · (grad − mean_bias − (x − mean)/σ · mean_weight), in two passes over x
+        mean_grad, mean_grad_normalized = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
+        # weight/σ · (grad − mean of grad − (x − mean)/σ · mean of grad·(x − mean)/σ), in two passes over x
         scale = weight * inverse
-        slope = scale * inverse * mean_weight
-        shift = torch.addcmul(mean * slope, scale, mean_bias, value=-1)
+        slope = scale * inverse * mean_grad_normalized
+        shift = torch.addcmul(mean * slope, scale, mean_grad, value=-1)
         scale, slope, shift = (c[:, None, None] for c in (scale, slope, shift))
         grad_x = torch.addcmul(shift, x, slope, value=-1).addcmul_(grad, scale).to(x.dtype)
         return zero_padding(grad_x, mask), grad_weight, grad_bias, None, None, None, None

@@ -4,8 +4,9 @@ Features are (N, C, T, V), channels-last in memory. Both functions have a refere
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
 cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-In bfloat16, the matrix product of a chunk is bfloat16 (on a GPU: of a channel). Products of several chunks are added in
-float32. A long sum of bfloat16 numbers stops growing, because they have only 8 bits of precision.
+In bfloat16, each matrix product gives bfloat16: on a CPU one product for each chunk of frames, on a GPU one for each
+channel. The products are added in float32. A long sum of bfloat16 numbers stops growing, because they have only 8 bits
+of precision.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class MaskConstants(NamedTuple):
     """What the layers on a GPU compute from a mask (N, T).
 
     padding: (N, 1, T, 1) bool.
-    bounds: `masked_relu` clamps to these limits. The lower one () is 0. The upper one (N, 1, T, 1) is ∞ in real frames
-        and 0 in the padding.
+    bounds: `masked_relu` clamps to these limits. The lower one is the scalar 0. The upper one (N, 1, T, 1) is ∞ in real
+        frames and 0 in the padding.
     real: () number of real frames.
     ratio, one_minus_ratio: () all frames / real frames, and 1 minus this.
     """
@@ -40,7 +40,7 @@ class MaskConstants(NamedTuple):
     one_minus_ratio: Tensor
 
 
-@lru_cache(maxsize=16)  # all layers with the same stride share a mask. Tensors are found by identity, not by value
+@lru_cache(maxsize=16)  # layers at the same frame rate share a mask. Tensors are found by identity, not by value
 def mask_constants(mask: Tensor, dtype: torch.dtype) -> MaskConstants:
     """The constants of `mask` for features of this dtype, cached. Do not modify `mask` afterwards.
 

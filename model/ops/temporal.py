@@ -1,18 +1,18 @@
 """Convolution along time.
 
 The CPU kernel needs a quarter of the multiplications of a direct convolution. It cuts the output into tiles of 17
-frames. A tile y depends on 17 + taps − 1 input frames x, so the inputs of neighbouring tiles overlap by taps − 1
-frames. By the convolution theorem,
+frames. `taps` is the kernel size, here 9. A tile y depends on 17 + taps − 1 input frames x, so the inputs of
+neighbouring tiles overlap by taps − 1 frames. By the convolution theorem,
 
-    y = B [(G w) * (A x)],
+    y = B [(G w) ⊙ (A x)],
 
-where A is the discrete Fourier transform of the input frames, G that of the weights w, and B the inverse transform.
-A complex product is computed as three real products (Gauss), so A, G and B are real matrices. P is the number of real
-products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies. With 9 taps, P = 37, so a frame
-takes 37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over the input channels: for each of the P
-products, one matrix multiplication does this for all tiles and output channels. The Fourier transform is orthogonal up
-to a factor, and Gauss's form is nearly so. So float32 is as exact as in a direct convolution
-(tests/model/ops/test_temporal.py).
+where ⊙ multiplies element by element, A is the discrete Fourier transform of the input frames, G that of the weights w,
+and B the inverse transform. A complex product is computed as three real products (Gauss), so A, G and B are real
+matrices. P is the number of real products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies.
+With 9 taps, P = 37, so a frame takes 37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over the
+input channels: for each of the P products, one matrix multiplication does this for all tiles and output channels. The
+Fourier transform is orthogonal up to a factor, and Gauss's form is nearly so. So float32 is as exact as in a direct
+convolution (tests/model/ops/test_temporal.py).
 
 With stride s, the input is split into s sequences of every s-th frame, and so are the weights. The transform of each
 sequence is multiplied by that of its weights, and B is applied to the sum of the products.
@@ -36,7 +36,7 @@ from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
-FEWEST_TO_INFER = 6000  # channels × frames of a clip: with fewer, a forward pass alone is faster by direct convolution
+FEWEST_TO_INFER = 6000  # channels × frames of a clip; without gradients, direct convolution is faster with fewer
 # The transforms of a group of tiles have at most this many values (2 MB in float32), so that they fit in the cache. If
 # the transformed weights have more values, their number is the limit.
 CACHED = 2**19
@@ -79,7 +79,7 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
-    c + is = e^(2πif/L) at each frame. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
+    c + is = e^(2πifn/L) at frame n. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
     u + iv = Σ w·(c + is), because neural networks convolve with reversed weights. Gauss: (a + ib)(u + iv) =
     k1 − k3 + i(k1 + k2), where k1 = (a + b)·u, k2 = a·(v − u), k3 = b·(u + v).
     """
@@ -192,5 +192,5 @@ def _read(x: Tensor, indices: Tensor) -> Tensor:
 
 
 def _transform(x: Tensor, read: Tensor, tile: Tensor) -> Tensor:
-    """The transforms (P, m·V, C) of the m tiles whose input frames in x (N, T, V, C) have the indices `read` (L·m,)."""
+    """Transform m tiles → (P, m·V, C). `read` (L·m,) has the indices of their input frames in x (N, T, V, C)."""
     return (tile @ _read(x, read).view(tile.shape[1], -1)).view(len(tile), -1, x.shape[3])

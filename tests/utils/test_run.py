@@ -85,7 +85,7 @@ def test_a_line_that_was_cut_off_is_forgotten(run: Run) -> None:
 def test_a_run_that_stopped_in_its_first_epoch_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run = Run(tmp_path / "run", SETTINGS, DATA, resume=False)
     assert again(run)[1] is None
-    assert "its run stopped before the first epoch ended; starting from the beginning" in capsys.readouterr().out
+    assert "its run stopped before its first checkpoint; starting from the beginning" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
