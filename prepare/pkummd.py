@@ -84,10 +84,9 @@ def prepare(
     return split
 
 
-def read_people(path: Path, job: Job) -> tuple[float, np.ndarray]:
-    """Joints (T, M, 25, 3) of a recording, z up."""
-    people = read_skeletons(path)[: job.limit] @ AXIS_ROTATIONS["y"].T.astype(np.float32)
-    return FPS, people
+def read_people(path: Path, _: Job) -> tuple[float, np.ndarray]:
+    """The frame rate and the joints (T, M, 25, 3), z up, of a recording."""
+    return FPS, read_skeletons(path) @ AXIS_ROTATIONS["y"].T.astype(np.float32)
 
 
 def main() -> int:

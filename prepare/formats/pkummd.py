@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, walk
-from prepare.formats.frames import interpolate
+from prepare.formats.frames import check_length, interpolate
 from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.files import read_text, read_yaml, regular_file
@@ -95,11 +95,12 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
 def read_skeletons(path: Path) -> np.ndarray:
     """Joints (T, M, 25, 3) float32 of a recording, in the file's axes. M is 2 if the second person ever appears.
 
-    Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong, OSError when the
-    file cannot be read.
+    Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong or the recording is
+    too long, OSError when the file cannot be read.
     """
     regular_file(path)
     lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
+    check_length(len(lines), FPS)
     expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
     try:
         rows = [parse_numbers(line.split(), NUMBERS, expected, f"row {row}") for row, line in enumerate(lines, start=1)]

@@ -59,6 +59,7 @@ from prepare.store.splits import check_split
 from prepare.store.summary import next_command
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command, shown
+from utils.lock import lock_folder
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
@@ -68,34 +69,36 @@ MAX_FILE_BYTES = 32 << 30
 def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Split:
     """Make a split, with a store of its own, from one released pickle per subset.
 
-    Raises UserError when the split exists, or when a file holds anything but plain containers and numpy arrays or does
-    not have the released layout.
+    Raises UserError when the split exists, or when another command writes to `out`. Also when a file holds anything but
+    plain containers and numpy arrays, or does not have the released layout.
     """
     check_split(out, name, classes, replace=True)
-    if (out / name).exists():
-        raise UserError(f"{out / name}: is there already; choose another --name")
-    clips: list[Clip] = []
-    joints, labels = [], []
-    start = 0
-    for subset in SUBSETS:
-        for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
-            frames = len(clip_joints)
-            facts = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
-            clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **facts))
-            joints.append(clip_joints)
-            labels.append(clip_labels)
-            start += frames
-    repeated = len(clips) - len({clip.sid for clip in clips})
-    if repeated:
-        raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
-    store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
-    store.mkdir(parents=True, exist_ok=True)
-    origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
-    write_store(store, clips, joints, origin)
-    of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
-    annotated = [np.ones(len(part), bool) for part in labels]
-    facts = {"name": name, "classes": classes, "skeletons": store.name, **origin}
-    write_split(out / name, of_subset, labels, annotated, facts)
+    out.mkdir(parents=True, exist_ok=True)
+    with lock_folder(out, "preparation", "choose another --out"):
+        if (out / name).exists():
+            raise UserError(f"{out / name}: is there already; choose another --name")
+        clips: list[Clip] = []
+        joints, labels = [], []
+        start = 0
+        for subset in SUBSETS:
+            for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
+                frames = len(clip_joints)
+                facts = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
+                clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **facts))
+                joints.append(clip_joints)
+                labels.append(clip_labels)
+                start += frames
+        repeated = len(clips) - len({clip.sid for clip in clips})
+        if repeated:
+            raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
+        store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
+        store.mkdir(parents=True, exist_ok=True)
+        origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
+        write_store(store, clips, joints, origin)
+        of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
+        annotated = [np.ones(len(part), bool) for part in labels]
+        facts = {"name": name, "classes": classes, "skeletons": store.name, **origin}
+        write_split(out / name, of_subset, labels, annotated, facts)
     return Split.open(out, name)
 
 

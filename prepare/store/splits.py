@@ -18,7 +18,7 @@ from prepare.store.update import Takes, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, shown
 from utils.lock import lock_folder
-from utils.manifest import SplitManifest, plain_name, read_manifest
+from utils.manifest import SplitManifest, plain_name, read_manifest, written_again
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
 from utils.text import printable
@@ -47,7 +47,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
     try:
         old = read_manifest(folder / "split.json", SplitManifest)
     except UserError as error:
-        print(f"made anew: {error}")
+        print(written_again(error))
         return
     if tuple(old.imported) != origin or old.classes != classes:
         found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"

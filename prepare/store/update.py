@@ -17,7 +17,7 @@ from prepare.formats.babel import Annotation
 from prepare.formats.errors import TakeError
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
 from utils.errors import UserError
-from utils.manifest import FORMAT
+from utils.manifest import FORMAT, written_again
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 from utils.text import printable
@@ -95,7 +95,7 @@ def _store_before(folder: Path) -> SkeletonStore | None:
     try:
         return SkeletonStore.open(folder)
     except UserError as error:
-        print(f"made anew: {error}")
+        print(written_again(error))
         return None
 
 

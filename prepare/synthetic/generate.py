@@ -65,10 +65,13 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
     settings = {"clips": clips, "gap_share": gap_share, "sources": hashlib.sha256(code).hexdigest()[:16]}
     marker = json.dumps(settings).encode()
-    if out.exists():
-        if (out / MARKER).is_file() and (out / MARKER).read_bytes() == marker:
+    if (out / MARKER).is_file():
+        if (out / MARKER).read_bytes() == marker:
             return False
-        raise UserError(f"{out} does not hold these synthetic data (see its {MARKER}): name a new folder by --out")
+        found = f"holds synthetic data of another version or with other settings (see its {MARKER})"
+        raise UserError(f"{out}: {found}; delete it, or name a new folder by --out")
+    if out.exists():
+        raise UserError(f"{out}: exists and holds no synthetic data; name a new folder by --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
         folder = Path(scratch) / "data"

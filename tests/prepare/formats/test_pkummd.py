@@ -81,6 +81,13 @@ def test_a_wrong_row_of_skeletons_is_named(tmp_path: Path, change, said: str) ->
         read_skeletons(path)
 
 
+def test_a_recording_over_the_limit_is_refused_and_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prepare.formats.frames.MAX_FRAMES", 4)
+    assert len(read_skeletons(write_rows(tmp_path / "a.txt", numbers(frames=4)))) == 4
+    with pytest.raises(TakeError, match="has more than 4 frames at 30 fps: cut it into shorter ones"):
+        read_skeletons(write_rows(tmp_path / "a.txt", numbers(frames=5)))
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

@@ -13,6 +13,7 @@ from feeders.label_policy import LabelPolicy
 from prepare.store.exports import export_released
 from prepare.store.interchange import import_split
 from utils.errors import UserError
+from utils.lock import lock_folder
 from utils.store import Split
 
 POLICY = LabelPolicy("lowest", "background", 1000, "clip")
@@ -116,6 +117,14 @@ def test_a_damaged_pickle_is_one_message(tmp_path: Path, content: bytes) -> None
 def test_lists_of_other_lengths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="of one entry per clip"):
         imported(tmp_path, {**released(clip()), "L": []})
+
+
+def test_an_import_writes_nothing_while_another_command_writes_there(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with lock_folder(tmp_path / "out", "preparation", ""), pytest.raises(UserError, match="another preparation"):
+        imported(tmp_path, released(clip()))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert imported(tmp_path, released(clip())).clip_ids("train") == ["a"]
 
 
 def test_clip_ids_may_not_repeat(tmp_path: Path) -> None:
