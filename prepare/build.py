@@ -14,29 +14,25 @@ import argparse
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
-from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, check_limits
+from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, parse_within_limits
 from utils.command_line import argument_parser, check_first
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/generate_dataset.sh")
-    add, data = parser.add_argument, ROOT / "dataset"
-
-    def folder(option: str, default: Path, what: str) -> None:
-        shown = default.relative_to(ROOT)
-        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
-
-    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
-    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
+    add = parser.add_argument
+    amass = "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz (default: dataset/amass)"
+    add("--amass", type=Path, default=ROOT / "dataset" / "amass", metavar="DIR", help=amass)
+    babel = "BABEL's train.json and val.json (default: dataset/babel_v1.0_release)"
+    add("--babel", type=Path, default=ROOT / "dataset" / "babel_v1.0_release", metavar="DIR", help=babel)
     add_body_options(parser)
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
     add_store_options(parser)
     add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
-    args = parser.parse_args()
+    args = parse_within_limits(parser)
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name are needed together: the classes and the name of your own split")
-    check_limits(parser, args)
     return args
 
 
@@ -87,7 +83,7 @@ def build(
     known = babel.categories()
     for name, classes in label_sets.items():
         check_split(out, name, classes, replace)
-        check_actions(classes, known, f"label set {name!r}")
+        check_actions(classes, known, f"label set {name!r}: no clip has the action")
     body = load_body(body_file)
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
@@ -123,7 +119,7 @@ def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], l
     return chosen
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
     label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
     splits = build(
@@ -133,7 +129,6 @@ def main() -> int:
     for split in splits:
         print(f"look: {write_card(split)}")
     print(next_command("own_actions.yaml" if args.actions else "train_split1.yaml", args.out, args.name))
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 # Set-up and main job on synthetic data: install, make data, prepare, train, evaluate.
 #   bash prepare/demo.sh          under five minutes on two cores, after installation; takes no options
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 help_if_asked "$0" "$@"
 if (($#)); then
     echo "error: $1: prepare/demo.sh takes no options" >&2

@@ -17,7 +17,7 @@ BODY = ROOT / "human_model"
 STORES = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
 TO_RESUME = "; run the same command again to resume"
 LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}  # lowest and highest value of an option
-LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf))
+LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf)) | {"window": (30, math.inf)}
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ def folder(text: str) -> Path:
     return path
 
 
-def check_limits(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, limits: dict[str, tuple[float, float]] = LIMITS
-) -> None:
-    """End the command with a message when an option is outside its limits. It need not have all of these options."""
-    for name, (least, most) in limits.items():
-        value = getattr(args, name, None)
+def parse_within_limits(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command's arguments. Ends the command with a message when an option is outside LIMITS."""
+    args = parser.parse_args()
+    for name, (least, most) in LIMITS.items():
+        value = getattr(args, name, None)  # no command has all of these options
         if value is not None and not least <= value <= most:
             expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
             parser.error(f"--{name} is {value:g}: expected {expected}")
+    return args

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, check_limits
+from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, parse_within_limits
 from utils.command_line import argument_parser, check_first
 
 
@@ -30,9 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
     add_store_options(parser)
     add_read_options(parser)
-    args = parser.parse_args()
-    check_limits(parser, args)
-    return args
+    return parse_within_limits(parser)
 
 
 if __name__ == "__main__":
@@ -41,7 +39,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.annotations import Recording, read_annotations
-from prepare.formats.babel import read_actions
+from prepare.formats.babel import check_actions, read_actions
 from prepare.formats.body_model import body_digest, load_body
 from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_recordings
@@ -50,7 +48,7 @@ from prepare.store.update import Takes
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
-from utils.errors import UserError, nearest, run_command, shown
+from utils.errors import UserError, run_command, shown
 from utils.skeleton import FPS
 from utils.store import SUBSETS, Split
 
@@ -76,10 +74,9 @@ def prepare(
     """
     annotated, tests = read_annotations(annotations)
     labels = sorted({label.name for recording in annotated for label in recording.labels})
-    unknown = [name for name in classes or () if name not in labels]
-    if unknown:
-        raise UserError(f"{annotations}: has no label {unknown[0]!r}; {nearest(unknown[0], labels)}")
-    check_split(out, name, classes or labels, replace, ("annotations",))
+    classes = classes or labels
+    check_actions(classes, labels, f"{annotations}: has no label")
+    check_split(out, name, classes, replace, ("annotations",))
     if not folder_of_recordings.is_dir():
         raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
@@ -96,9 +93,9 @@ def prepare(
     takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
     found = {
         "recordings without annotation": sorted(set(files) - set(places.values())),
-        "labels that look alike, kept apart": alike(classes or labels),
+        "labels that look alike, kept apart": alike(classes),
     }
-    split = write_recordings(out / name, classes or labels, annotated, places, takes, workers, found)
+    split = write_recordings(out / name, classes, annotated, places, takes, workers, found)
     if tests:
         print(f"test recordings, not used: {len(tests)}")
     for subset in SUBSETS:
@@ -153,13 +150,12 @@ def alike(labels: list[str]) -> list[str]:
     return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
     classes = read_actions(args.actions) if args.actions else None
     options = ReadOptions.of(args)
     prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers, args.replace)
     print(next_command("own_actions.yaml", args.out, args.name))
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.options import ROOT, TO_RESUME, add_store_options, check_limits
+from prepare.options import ROOT, TO_RESUME, add_store_options, parse_within_limits
 from utils.command_line import argument_parser, check_first
 
 NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
@@ -28,9 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     numbers = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
     add("--actions", type=Path, default=NUMBERS, metavar="FILE", help=numbers)
     add_store_options(parser)
-    args = parser.parse_args()
-    check_limits(parser, args)
-    return args
+    return parse_within_limits(parser)
 
 
 if __name__ == "__main__":
@@ -89,11 +87,10 @@ def read_people(path: Path, _: Job) -> tuple[float, np.ndarray]:
     return FPS, read_skeletons(path) @ AXIS_ROTATIONS["y"].T.astype(np.float32)
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
     prepare(args.root, args.protocol, args.out, args.actions, args.workers, args.replace)
     print(next_command(f"{PROTOCOLS[args.protocol]}.yaml", args.out))
-    return 0
 
 
 if __name__ == "__main__":

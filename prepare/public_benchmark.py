@@ -201,7 +201,8 @@ def sequences(files: list[Source], seed: str) -> Iterator[Sequence]:
         while sequence.frames < frames and any(left[kind] for kind in kinds):
             kinds = [kind for kind in kinds[1:] + kinds[:1] if left[kind]]  # one kind after the other
             background = left[None] and rng.random() < BACKGROUND
-            file, blend = left[None if background else kinds[0]].pop(), int(rng.integers(*BLEND, endpoint=True))
+            file = left[None if background else kinds[0]].pop()
+            blend = int(rng.integers(*BLEND, endpoint=True))
             if sequence.frames + blend + file.bvh.frames > FPS * SECONDS[1]:
                 break
             sequence.append(file, blend)
@@ -223,13 +224,12 @@ def annotation_rows(name: str, subset: str, sequence: Sequence) -> Iterator[tupl
         yield name, subset, label, *(f"{max(frame - 0.5, 0) / FPS:.4f}" for frame in (first, end))
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
     folder, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
     for split, table in tables.items():
         own_data.prepare(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
     print(next_command("best.yaml", args.out, "public"))
-    return 0
 
 
 if __name__ == "__main__":

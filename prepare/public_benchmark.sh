@@ -3,7 +3,6 @@
 # Motion dataset.
 #   bash prepare/public_benchmark.sh --source CLONE [--help] [options of prepare/public_benchmark.py]
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_python "$root/requirements.txt"
 exec "$PYTHON" -m prepare.public_benchmark "$@"

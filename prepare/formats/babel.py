@@ -147,11 +147,11 @@ def read_actions(path: Path) -> list[str]:
     actions: dict[str, int] = read_json(path, ACTIONS, expected)
     if not 0 < len(actions) <= MAX_CLASSES or sorted(actions.values()) != list(range(len(actions))):
         raise UserError(f"{path}: is {shown(actions)}; expected {expected}")
-    return sorted(actions, key=actions.__getitem__)
+    return sorted(actions, key=actions.get)
 
 
-def check_actions(classes: list[str], known: list[str], origin: str) -> None:
-    """Raise UserError when a class is not among the `known` categories. `origin` begins the message."""
+def check_actions(classes: list[str], known: list[str], problem: str) -> None:
+    """Raise UserError when a class is not among the `known` labels. `problem` begins the message."""
     for name in classes:
         if name not in known:
-            raise UserError(f"{origin}: no clip has the action {name!r}; {nearest(name, known)}")
+            raise UserError(f"{problem} {name!r}; {nearest(name, known)}")

@@ -35,9 +35,6 @@ class Stub:
         stub.args = args
         return stub
 
-    def __init__(self, *_: Any):
-        """Accepts the arguments that `__new__` has recorded."""
-
     def __setstate__(self, state: Any) -> None:
         self.state = state
 

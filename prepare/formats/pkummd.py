@@ -20,10 +20,9 @@ from prepare.formats.frames import check_length, interpolate
 from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.files import read_text, read_yaml, regular_file
-from utils.skeleton import KINECT_ORDER, NUM_JOINTS
+from utils.skeleton import FPS, KINECT_ORDER, NUM_JOINTS
 
 PAGE = "https://struct002.github.io/PKUMMD/"
-FPS = 30.0
 PEOPLE = 2
 NUMBERS = PEOPLE * NUM_JOINTS * 3  # in a row
 TEXT = "a text file of PKU-MMD"  # for messages
@@ -98,7 +97,6 @@ def read_skeletons(path: Path) -> np.ndarray:
     Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong or the recording is
     too long, OSError when the file cannot be read.
     """
-    regular_file(path)
     lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
     check_length(len(lines), FPS)
     expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"

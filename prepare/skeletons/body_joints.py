@@ -6,8 +6,6 @@ and both index fingers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +74,3 @@ def read_joints(
     if not np.isfinite(joints).all():
         raise TakeError("has poses whose joints are not finite: its angles are too large")
     return fps, joints
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread, so that parallel workers do not compete and their number does not change results."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -88,8 +88,8 @@ def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tu
 
 def lifted(between: Motion, before: Motion, after: Motion, nodes: list[Node]) -> Motion:
     """The frames between two pieces, raised where a joint would be lower than in the two frames beside them."""
-    last, first = before.quaternions[[-1]], after.quaternions[[0]]
-    beside = concatenate([Motion(last, before.positions[[-1]]), Motion(first, after.positions[[0]])])
+    quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
+    beside = Motion(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()
     positions[:, HIPS, UP] += np.maximum(_lowest(beside, nodes).min() - _lowest(between, nodes), 0)
     return Motion(between.quaternions, positions)
@@ -102,4 +102,5 @@ def _lowest(motion: Motion, nodes: list[Node]) -> np.ndarray:
 
 def concatenate(parts: list[Motion]) -> Motion:
     """The parts, one after another."""
-    return Motion(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("quaternions", "positions")))
+    quaternions = np.concatenate([part.quaternions for part in parts])
+    return Motion(quaternions, np.concatenate([part.positions for part in parts]))

@@ -46,7 +46,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
             if labels is None:
                 continue
             content["sid"].append(sid)
-            content["X"].append(np.array(split.store.people(sid)[: len(labels)]).transpose(3, 0, 2, 1))
+            content["X"].append(np.array(split.store.people(sid)).transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
         if left_out := len(split.clip_ids(subset)) - len(content["sid"]):
@@ -73,7 +73,7 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
     for sid in split.clip_ids():
         labels = split.labels(sid)
         present = labels.any(axis=0) | split.untimed(sid)
-        joints = split.store.people(sid)[: len(labels)][:, :, list(KINECT_ORDER)]
+        joints = split.store.people(sid)[:, :, KINECT_ORDER]
         about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(present).tolist()}
         annotations.append({**about, "keypoint": joints.transpose(1, 0, 2, 3)})
     out.mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,14 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
         clips = SkeletonClips(split, subset, policy, settings.data.normalization, frame_step=step)
         print(clips.summary())
         for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
-            (sid,) = (clips.clip_ids[index] for index in batch.index.tolist())
+            sid = clips.clip_ids[batch.index.item()]
+            name = quote(sid, safe="")
             batch = batch.to(device)
             with torch.inference_mode():
                 features = network(batch.joints, batch.mask, batch.lengths).features[0]
-            with whole_file(out / "features" / f"{quote(sid, safe='')}.npy") as file:
+            with whole_file(out / "features" / f"{name}.npy") as file:
                 np.save(file, features.float().cpu().numpy())
-            written.append((quote(sid, safe=""), sid, subset))
+            written.append((name, sid, subset))
     stride, width = network.backbone.stride * step, network.backbone.out_channels
     print(f"settings of ActionFormer: feat_stride {stride}, num_frames 1, default_fps {FPS}, input_dim {width}")
     annotations = _write_annotations(split, written, out / f"{split.name}_features.json", untimed=False)
@@ -117,9 +118,10 @@ def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Pa
     database: dict[str, Any] = {}
     for name, sid, subset in clips:
         labels = split.labels(sid)
+        classes, segments = runs_of_classes(labels)
         found = [
             {"label": split.classes[k], "label_id": k, "segment": [start / FPS, end / FPS]}
-            for k, (start, end) in zip(*(part.tolist() for part in runs_of_classes(labels)), strict=True)
+            for k, (start, end) in zip(classes.tolist(), segments.tolist(), strict=True)
         ]
         if untimed:
             known = np.flatnonzero(split.untimed(sid)).tolist()

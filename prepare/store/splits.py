@@ -70,10 +70,11 @@ def write_label_set(
         origin: entries of the manifest that say where the annotations come from.
         unlabelled: number of clips without frame labels, by subset; None: there are none.
     """
-    clips: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {subset: {} for subset in SUBSETS}
+    clips: dict[str, list[tuple[str, int]]] = {subset: [] for subset in SUBSETS}
+    all_labels, all_annotated = [], []
     untimed: dict[str, list[int]] = {}
     left_out = {subset: Counter({"without frame labels": (unlabelled or {}).get(subset, 0)}) for subset in SUBSETS}
-    for clip in annotations:
+    for clip in sorted(annotations, key=lambda clip: SUBSETS.index(clip.subset)):  # train first
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1
             continue
@@ -83,7 +84,9 @@ def write_label_set(
             untimed[clip.sid] = indices
             annotated[:] = True  # the action may be in any frame
         if labels.any() or indices:
-            clips[clip.subset][clip.sid] = labels, annotated
+            clips[clip.subset].append((clip.sid, len(labels)))
+            all_labels.append(labels)
+            all_annotated.append(annotated)
         else:
             left_out[clip.subset]["without a chosen class"] += 1
     facts = {
@@ -95,9 +98,7 @@ def write_label_set(
         "untimed": untimed,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
-    ids = {subset: [(sid, len(labels)) for sid, (labels, _) in clips[subset].items()] for subset in SUBSETS}
-    labels, annotated = ([arrays[i] for s in SUBSETS for arrays in clips[s].values()] for i in range(2))
-    write_split(folder, ids, labels, annotated, facts)
+    write_split(folder, clips, all_labels, all_annotated, facts)
     split = Split.open(folder.parent, folder.name)
     _print(split)
     return split

@@ -52,4 +52,5 @@ def next_command(config: str, root: Path, split: str | None = None) -> str:
     changes = [f"data.split={split}"] if split else []
     if root.resolve() != STORES.resolve():
         changes.append(f"data.root={root}")
-    return " ".join([f"next: python train.py --config config/{config}", *(["--set", *changes] if changes else [])])
+    command = f"next: python train.py --config config/{config}"
+    return f"{command} --set {' '.join(changes)}" if changes else command

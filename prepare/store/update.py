@@ -71,15 +71,14 @@ def update_store(
     computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
-    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places}
-    there = {clip.sid for clip in made}
-    left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
+    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places and clip.sid not in stored}
+    left_out = dict(sorted((missing | failed).items()))
     if not made:
         shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else parts)
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
-    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid in there}
+    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid not in failed}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}

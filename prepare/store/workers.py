@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from prepare.formats.errors import TakeError
-from prepare.skeletons.body_joints import one_thread
 from utils.atomic import naming
 from utils.files import regular_file
 from utils.progress import progress
@@ -62,12 +62,13 @@ def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], work
     joints do not depend on the number of workers. Finished parts stay when the caller stops.
     """
     folder.mkdir(exist_ok=True)
-    pool = ThreadPoolExecutor(workers)
+    pool, threads = ThreadPoolExecutor(workers), torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with one_thread():
-            outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
-            yield from progress(outcomes, "takes", "take", len(jobs))
+        outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
+        yield from progress(outcomes, "takes", "take", len(jobs))
     finally:
+        torch.set_num_threads(threads)
         pool.shutdown(cancel_futures=True)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from prepare.formats.flavours import SMPLH
 from prepare.skeletons.joint_map import ARRAY_NAMES
 
-NUM_VERTICES = 6890
 _RING = 8  # vertices of a ring
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
 
@@ -44,7 +44,7 @@ _FINGERS = {  # offset of the first joint from the wrist, and offset along each 
     "thumb": ((0.024, -0.012, 0.026), (0.024, -0.006, 0.018)),
 }
 # SMPL-H's vertices at the finger tips that the 25 joints use
-_TIPS = {2746: "left_thumb_tip", 2319: "left_index_tip", 6191: "right_thumb_tip", 5782: "right_index_tip"}
+_TIPS = dict(zip(SMPLH.tips, ("left_thumb_tip", "left_index_tip", "right_thumb_tip", "right_index_tip"), strict=True))
 _HAND_MEAN = np.zeros((5, 3, 3))  # the left hand's rest pose, radians: fingers curl lightly towards the palm
 _HAND_MEAN[:4, :, 2] = (-0.30, -0.40, -0.25)  # index, middle, pinky and ring about z
 _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
@@ -83,7 +83,7 @@ def body_structure() -> dict[str, np.ndarray]:
     structure = {
         "v_template": vertices,
         "shapedirs": np.einsum("va,abk->vbk", vertices, rng.normal(0.0, 0.02, (3, 3, 10))),
-        "posedirs": 1e-4 * rng.standard_normal((NUM_VERTICES, 3, 459), dtype=np.float32),
+        "posedirs": 1e-4 * rng.standard_normal(SMPLH.shapes["posedirs"], dtype=np.float32),
         "J_regressor": regressor,
         "weights": weights,
         "hands_componentsl": np.eye(45),
@@ -99,10 +99,10 @@ def body_structure() -> dict[str, np.ndarray]:
 
 def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices (6890,3), skinning weights (6890,52) and J_regressor (52,6890): rings across the bones at the joints."""
-    vertices, weights = np.zeros((NUM_VERTICES, 3)), np.zeros((NUM_VERTICES, len(JOINTS)))
-    regressor = np.zeros((len(JOINTS), NUM_VERTICES))
+    vertices, weights = np.zeros((SMPLH.vertices, 3)), np.zeros((SMPLH.vertices, len(JOINTS)))
+    regressor = np.zeros((len(JOINTS), SMPLH.vertices))
     bones = [name for name in PARENTS if name != "pelvis"]
-    free = np.setdiff1d(np.arange(NUM_VERTICES), list(_TIPS))
+    free = np.setdiff1d(np.arange(SMPLH.vertices), list(_TIPS))
     for end, ids in zip(bones, np.array_split(free, len(bones)), strict=True):
         start, bone = PARENTS[end], REST_POINTS[end] - REST_POINTS[PARENTS[end]]
         aside = 0.2 * np.cross(bone, (0.3, 0.5, 0.8))  # no bone points that way

@@ -15,8 +15,8 @@ from prepare.synthetic.pose import MOVES, to_smplh
 GROUPS = tuple(LABEL_SETS.values())  # each clip has actions of a main group and of a second group
 _OTHER = tuple(name for name in OTHER if name not in ("crouch", "t pose"))
 _CHANCES = (0.48, 0.22, 0.3)  # that the next action is of the main group, of the second group, or another movement
-# Shortest and longest time of an action; "" is the default.
-_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0), "": (1.4, 3.4)}
+_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0)}  # shortest and longest time of an action
+_USUAL_SECONDS = (1.4, 3.4)  # the same for all other actions
 _CATEGORIES = {"wave": ("wave", "greet"), "gesture": ("gesture", "hand movements"), "jump": ("jump", "hop")}
 _OVERLAYS = {"walk": ("turn", "turn", "wave"), "jog": ("wave",), "sit": ("gesture", "gesture", "wave")}
 _OVERLAY_CHANCE = 0.4  # that one of these actions is performed at the same time
@@ -62,7 +62,7 @@ class Plan:
             categories = (*categories, "stand")
         if name in OTHER and self.rng.random() < _NULL:
             categories = None
-        start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _SECONDS[""]))
+        start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _USUAL_SECONDS))
         self.actions.append(
             PlannedAction(motion or self._variant(name), name if annotated else None, categories, start, end)
         )

@@ -276,8 +276,8 @@ def test_a_label_set_is_names_by_index(tmp_path: Path) -> None:
 
 def test_an_action_that_no_clip_has_names_the_nearest_ones() -> None:
     known = sorted({name for names in LABEL_SETS.values() for name in names})
-    check_actions(["walk", "stand up"], known, "split")
+    check_actions(["walk", "stand up"], known, "split: no clip has the action")
     with pytest.raises(UserError, match=r"mine: no clip has the action 'wakl'; did you mean 'walk'"):
-        check_actions(["walk", "wakl"], known, "mine")
+        check_actions(["walk", "wakl"], known, "mine: no clip has the action")
     with pytest.raises(UserError, match="no clip has the action 'qqq'; known are: dance, gesture, jog"):
-        check_actions(["qqq"], known, "mine")
+        check_actions(["qqq"], known, "mine: no clip has the action")
