@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set-up and main job on synthetic data: install, make data, prepare, train, evaluate.
+# The whole pipeline on synthetic data: install, make data, prepare, train, evaluate.
 #   bash prepare/demo.sh          under five minutes on two cores, after installation; takes no options
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

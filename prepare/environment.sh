@@ -3,7 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-help_if_asked() { # help_if_asked SCRIPT [ARGUMENT]: prints the script's own first lines
+# help_if_asked SCRIPT [ARGUMENT]: if ARGUMENT is --help or -h, prints the comment at the top of SCRIPT and exits
+help_if_asked() {
     if [[ "${2:-}" == --help || "${2:-}" == -h ]]; then
         sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
         exit 0

@@ -57,18 +57,15 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ReadOptions` to a command's parser."""
     add_body_options(parser)
     add = parser.add_argument
-    add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
+    fps = "frames per second (default: as in the file, 30 in .skeleton; needed for .npy)"
+    add("--fps", type=float, metavar="N", help=fps)
     up = "axis that points up, such as z, or --up=-y if y points down (default: y in .bvh and .skeleton, z in arrays)"
     add("--up", choices=("x", "y", "z", "-x", "-y", "-z"), metavar="AXIS", help=up)
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
     joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
     add("--joint-map", type=Path, metavar="FILE", help=joint_map)
-    add(
-        "--person",
-        type=int,
-        metavar="N",
-        help="only the Nth person, from 1 (default: all in prediction, else the first)",
-    )
+    person = "only the Nth person, from 1 (default: all in prediction, else the first)"
+    add("--person", type=int, metavar="N", help=person)
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:

@@ -68,7 +68,7 @@ CLASSES = {  # actions in files' names, by class; files of other actions are bac
 AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
 NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
 FEWEST_FILES = 10  # of an actor; others are not used
-VAL_SHARE = 4  # every fourth file is a validation file
+VAL_ONE_IN = 4  # about one file in four is for validation; a hash of its name decides
 SECONDS = (10.0, 30.0)  # of a recording
 KINDS = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
 BACKGROUND = 0.15  # probability that a background file comes next
@@ -130,7 +130,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     """
     pools: dict[str, dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
     for file in find_sources(source, expected):
-        subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_SHARE else "val"
+        subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_ONE_IN else "val"
         pools[file.actor][subset].append(file)
     folder = out / "recordings"
     folder.mkdir(parents=True, exist_ok=True)

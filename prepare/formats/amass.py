@@ -1,4 +1,4 @@
-"""AMASS takes: finds the file that BABEL names, and reads its poses.
+"""AMASS takes: finds those that BABEL names (`AmassIndex`), and reads their poses (`read_poses`).
 
 AMASS (Mahmood et al. 2019) is downloaded as one folder for each data set. BABEL (Punnakkal et al. 2021) uses older
 names for some of these folders.
@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
 
 # Seconds: 6 frames at 30 fps. In 224 clips of real motion in BABEL's layout, takes were at most 0.034 s shorter and
-# 0.0003 s longer than `dur`. A doubled or halved frame rate is more than the tolerance in every clip over 0.4 s.
+# 0.0003 s longer than `dur`. A doubled or halved frame rate changes the duration by more in every clip over 0.4 s.
 DURATION_TOLERANCE = 0.2
 
 RATES = ("mocap_framerate", "mocap_frame_rate")  # names of a take's frame rate

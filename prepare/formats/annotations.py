@@ -103,7 +103,7 @@ class Recording:
 def read_annotations(path: Path) -> tuple[list[Recording], list[Recording]]:
     """The training and validation recordings in the order of the file, and the test recordings.
 
-    Raises UserError, which names the row and the remedy, for anything that is not as the module says.
+    Raises UserError, which names the row and the remedy, when the file differs from the layout above.
     """
     parts = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
     recordings: dict[str, Recording] = {}

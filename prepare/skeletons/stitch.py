@@ -87,7 +87,7 @@ def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tu
 
 
 def lifted(between: Motion, before: Motion, after: Motion, nodes: list[Node]) -> Motion:
-    """The frames between two pieces, raised where a joint would be lower than in the two frames beside them."""
+    """The frames between two pieces, raised where their lowest joint is below that of both frames beside them."""
     quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
     beside = Motion(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()

@@ -1,7 +1,7 @@
 """A split in the layouts of other code: released pickles, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
 
-Every function writes into a folder, which is made if needed, and returns the files. Class names, one a line in the
-order of the class indices, are in `<split>_classes.txt`.
+Every function writes into a folder, which is made if needed, and returns the files. All but `export_released` write
+`<split>_classes.txt`, too: the class names, one a line, in the order of the class indices.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
     content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
     columns = [content.get(key) for key in ("sid", "X", "L")] if isinstance(content, dict) else [None]
     if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
-        raise UserError(f"{path}: expected lists sid, X, Y, L of one entry per clip, as in a released split pickle")
+        raise UserError(f"{path}: expected lists sid, X and L with one entry per clip, as in a released split pickle")
     for number, (sid, x, frame_labels) in enumerate(zip(*columns, strict=True)):
         where = f"{path}: clip {number} ({shown(sid)})"
         x, frame_labels = as_array(x), as_array(frame_labels)
