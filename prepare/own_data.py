@@ -53,7 +53,7 @@ from utils.skeleton import FPS
 from utils.store import SUBSETS, Split
 
 
-def prepare(
+def prepare_recordings(
     folder_of_recordings: Path,
     annotations: Path,
     name: str,
@@ -68,7 +68,7 @@ def prepare(
     Args:
         options: how recordings are read.
         classes: class names by index. None: all labels, in alphabetical order.
-        replace: a split that exists with other classes is replaced.
+        replace: overwrite an existing split that has other classes.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
@@ -80,22 +80,23 @@ def prepare(
     if not folder_of_recordings.is_dir():
         raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
-    files = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
-    places = match([*annotated, *tests], files, annotations)
+    paths = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
+    files = match([*annotated, *tests], paths, annotations)
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
-        still = np.repeat(person.joints[:1], person.first, axis=0)  # until the person appears
-        return FPS, np.concatenate([still, person.joints])[: job.limit]
+        until_first = np.repeat(person.joints[:1], person.first, axis=0)  # no motion until the person appears
+        return FPS, np.concatenate([until_first, person.joints])[: job.limit]
 
+    # The key of the store contains this text, so the names of the fields of ReadOptions and JointMap must not change.
     settings = {"name": name, "options": repr(options), "hands": options.hands}
-    settings["body"] = body_of_takes(places.values(), options)
+    settings["body"] = body_of_takes(files.values(), options)
     takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
-    found = {
-        "recordings without annotation": sorted(set(files) - set(places.values())),
+    problems = {
+        "recordings without annotation": sorted(set(paths) - set(files.values())),
         "labels that look alike, kept apart": alike(classes),
     }
-    split = write_recordings(out / name, classes, annotated, places, takes, workers, found)
+    split = write_recordings(out / name, classes, annotated, files, takes, workers, problems)
     if tests:
         print(f"test recordings, not used: {len(tests)}")
     for subset in SUBSETS:
@@ -106,40 +107,40 @@ def prepare(
 
 
 def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
-    """The hash of the body for AMASS takes, so that another body makes another store. None without takes or body."""
+    """Hash of the body, so that another body makes another store. None without .npz files, or without a usable body."""
     if not any(file.lower().endswith(".npz") for file in files):
         return None
     try:
         return body_digest(load_body(options.body))
-    except UserError:  # arrays of joints need no body; reading a take says what is wrong with it
+    except UserError:  # An array of joints needs no body. If a take needs one, reading the take reports the error.
         return None
 
 
-def match(annotated: list[Recording], files: list[str], annotations: Path) -> dict[str, str]:
+def match(annotated: list[Recording], paths: list[str], annotations: Path) -> dict[str, str]:
     """The file of each annotated recording that has one, by its name.
 
     Raises UserError when a name fits several files, or two names the same file.
     """
     by_name: dict[str, set[str]] = defaultdict(set)
-    paths = set(files)
-    for file in files:
+    whole_paths = set(paths)
+    for file in paths:
         path = PurePosixPath(file)
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
             by_name[name].add(file)
-    places: dict[str, str] = {}
+    files: dict[str, str] = {}
     for name in (recording.name for recording in annotated):
-        fitting = {name} if name in paths else by_name.get(name, set())
+        fitting = {name} if name in whole_paths else by_name.get(name, set())
         if len(fitting) > 1:
             raise UserError(
                 f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"
             )
         if fitting:
-            (places[name],) = fitting
-    for file, count in Counter(places.values()).most_common(1):
+            (files[name],) = fitting
+    for file, count in Counter(files.values()).most_common(1):  # the file with most names, if there is any
         if count > 1:
-            names = ", ".join(shown(name) for name in places if places[name] == file)
+            names = ", ".join(shown(name) for name in files if files[name] == file)
             raise UserError(f"{annotations}: {names} are all the recording {file}; use one name")
-    return places
+    return files
 
 
 def alike(labels: list[str]) -> list[str]:
@@ -153,8 +154,8 @@ def alike(labels: list[str]) -> list[str]:
 def main() -> None:
     args = parse_arguments()
     classes = read_actions(args.actions) if args.actions else None
-    options = ReadOptions.of(args)
-    prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers, args.replace)
+    choices = {"classes": classes, "workers": args.workers, "replace": args.replace}
+    prepare_recordings(args.recordings, args.annotations, args.name, args.out, ReadOptions.of(args), **choices)
     print(next_command("own_actions.yaml", args.out, args.name))
 
 

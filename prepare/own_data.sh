@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Your own recordings and annotations → skeletons and a split in dataset/processed_data.
+# Make skeletons and a split in dataset/processed_data from your own recordings and annotations.
 #   bash prepare/own_data.sh --recordings DIR --annotations FILE --name mine [--help] [options of prepare/own_data.py]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

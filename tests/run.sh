@@ -6,9 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/../prepare/environment.sh"
 help_if_asked "$0" "$@"
 ensure_python "$root/requirements-dev.txt"
 cd "$root"
-chosen=(-m "not slow")
+selection=(-m "not slow")
 if [[ "${1:-}" == --all ]]; then
-    chosen=()
+    selection=()
     shift
 fi
-exec "$PYTHON" -m pytest "${chosen[@]}" "$@"
+exec "$PYTHON" -m pytest "${selection[@]}" "$@"

@@ -89,7 +89,7 @@ class StoreManifest(Manifest):
 
 
 class SplitManifest(Manifest):
-    """split.json: one label set over a store, and its clips in the order of their labels."""
+    """split.json: a set of classes over a store, and its clips in the order of their labels."""
 
     name: str
     classes: list[str] = Field(min_length=1)  # by index

@@ -1,8 +1,8 @@
 """Exchange splits with other code.
 
-    python -m prepare.store.interchange export --split split1 --out there                         # the released pickles
-    python -m prepare.store.interchange export --split split1 --out there --format activitynet    # true segments
-    python -m prepare.store.interchange export --split split1 --out there --format pyskl          # pyskl, MMAction2
+    python -m prepare.store.interchange export --split split1 --out there                        # for the released code
+    python -m prepare.store.interchange export --split split1 --out there --format activitynet   # true segments
+    python -m prepare.store.interchange export --split split1 --out there --format pyskl         # pyskl, MMAction2
     python -m prepare.store.interchange export --split split1 --out there --format features --weights best.pt
     python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from prepare.options import STORES, folder
+from prepare.options import DATA_ROOT, folder
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
@@ -26,14 +26,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.store.interchange")
     texts = {"description": __doc__, "formatter_class": parser.formatter_class, "allow_abbrev": False}
     commands = parser.add_subparsers(dest="command", required=True)
-    splits = {"type": folder, "default": STORES, "help": "folder of splits (default: dataset/processed_data)"}
+    splits = {"type": folder, "default": DATA_ROOT, "help": "folder of splits (default: dataset/processed_data)"}
     add = commands.add_parser("export", help="write a split in the layout of other code", **texts).add_argument
     add("--data", **splits)
     add("--split", required=True, help="name of the split, such as split1")
     add("--out", type=folder, required=True, help="folder for the files")
-    what = "released pickles, ActivityNet's ground truth, pyskl's pickle, or features for ActionFormer and OpenTAD"
-    what = f"{', '.join(FORMATS)}: {what} (default: %(default)s)"
-    add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=what)
+    layouts = "the released code's pickles, ActivityNet's ground truth, pyskl's pickle, or ActionFormer's features"
+    text = f"{', '.join(FORMATS)}: {layouts} (default: %(default)s)"
+    add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=text)
     add("--weights", type=Path, metavar="FILE", help="for --format features: a best.pt or last.pt of train.py")
     add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
     add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
@@ -67,7 +67,7 @@ MAX_FILE_BYTES = 32 << 30
 
 
 def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Split:
-    """Make a split, with a store of its own, from one released pickle per subset.
+    """Make a split, with a store of its own, from one pickle of the released code per subset.
 
     Raises UserError when the split exists, or when another command writes to `out`. Also when a file holds anything but
     plain containers and numpy arrays, or does not have the released layout.
@@ -83,13 +83,12 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
         for subset in SUBSETS:
             for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
                 frames = len(clip_joints)
-                facts = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
-                clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **facts))
+                about = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
+                clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **about))
                 joints.append(clip_joints)
                 labels.append(clip_labels)
                 start += frames
-        repeated = len(clips) - len({clip.sid for clip in clips})
-        if repeated:
+        if repeated := len(clips) - len({clip.sid for clip in clips}):
             raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
         store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
         store.mkdir(parents=True, exist_ok=True)
@@ -121,7 +120,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         if not ((frame_labels >= 0) & (frame_labels <= classes)).all():
             raise UserError(
                 f"{where} has labels from {frame_labels.min()} to {frame_labels.max()}, expected 0 to {classes} "
-                f"with {classes} for background; does --actions name all its classes?"
+                f"with {classes} for background; does --actions name all classes of this file?"
             )
         yield str(sid), x[..., 0].transpose(1, 2, 0).astype(np.float32), frame_labels[:, None] == np.arange(classes)
 

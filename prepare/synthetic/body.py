@@ -15,7 +15,7 @@ from prepare.skeletons.joint_map import ARRAY_NAMES
 _RING = 8  # vertices of a ring
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
 
-# point: (the joint that moves it, x, height above the soles, z) in metres; middle and left side, in SMPL-H's order
+# point: (the joint that moves it, x, height above the soles, z) in metres. `_build_tree` mirrors the left side.
 _BODY = {
     "pelvis": ("", 0.0, 0.985, 0.0),
     "left_hip": ("pelvis", 0.08, 0.92, 0.0),
@@ -52,15 +52,15 @@ _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
 
 def _build_tree() -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """By name of each point: the joint that moves it, and its position (3,) in metres."""
-    left = {name: (joint, np.array(place)) for name, (joint, *place) in _BODY.items()}
+    left = {name: (joint, np.array(position)) for name, (joint, *position) in _BODY.items()}
     for finger, (start, bone) in _FINGERS.items():
-        joint, place = "left_wrist", left["left_wrist"][1] + start
+        joint, position = "left_wrist", left["left_wrist"][1] + start
         for part in ("1", "2", "3", "_tip"):
-            left[f"left_{finger}{part}"] = joint, place
-            joint, place = f"left_{finger}{part}", place + bone
+            left[f"left_{finger}{part}"] = joint, position
+            joint, position = f"left_{finger}{part}", position + bone
     parents, points = {}, {}
-    for name, (joint, place) in left.items():
-        parents[name], points[name] = joint, place - _ORIGIN
+    for name, (joint, position) in left.items():
+        parents[name], points[name] = joint, position - _ORIGIN
         if name.startswith("left"):
             right = name.replace("left", "right")
             parents[right], points[right] = joint.replace("left", "right"), points[name] * (-1.0, 1.0, 1.0)
@@ -110,7 +110,7 @@ def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         angle = 2 * np.pi / _RING * (np.arange(len(ids))[:, None] % _RING)
         vertices[ids] = REST_POINTS[start] + np.cos(angle) * aside + np.sin(angle) * above
         weights[ids, JOINTS.index(start)] = 1.0
-        regressor[JOINTS.index(start)] = 0.0  # of several bones at a joint, the last one counts
+        regressor[JOINTS.index(start)] = 0.0  # the ring of the last bone replaces those of earlier bones
         regressor[JOINTS.index(start), ids[:_RING]] = 1 / _RING
     for vertex, tip in _TIPS.items():
         vertices[vertex], weights[vertex, JOINTS.index(PARENTS[tip])] = REST_POINTS[tip], 1.0

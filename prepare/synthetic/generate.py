@@ -35,7 +35,7 @@ import numpy as np
 
 from prepare.synthetic.body import body_structure
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.take import annotate, perform, plan_clip
+from prepare.synthetic.take import annotate, plan_clip, render
 from utils.atomic import naming, write_json
 from utils.errors import UserError, run_command
 from utils.progress import progress
@@ -62,6 +62,7 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
     """
     if not (1 <= clips <= 10**6 and 0 <= gap_share <= 0.5):
         raise UserError(f"--clips is {clips} and --gaps is {gap_share}: expected 1 to 1000000, and 0 to 0.5")
+    # The marker has a hash of this code, so that data of another version are not taken for those of this one.
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
     settings = {"clips": clips, "gap_share": gap_share, "sources": hashlib.sha256(code).hexdigest()[:16]}
     marker = json.dumps(settings).encode()
@@ -91,12 +92,12 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
 
 def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
     """Write the motion of clip `number`; returns its subset and its entry in BABEL's layout."""
-    vals = number // _VAL_EVERY  # before this clip
+    earlier_vals = number // _VAL_EVERY  # validation clips before this one
     if number % _VAL_EVERY == _VAL_EVERY - 1:
-        subset, turn, subject = "val", vals, _TRAIN_SUBJECTS + vals % _VAL_SUBJECTS
+        subset, turn, subject = "val", earlier_vals, _TRAIN_SUBJECTS + earlier_vals % _VAL_SUBJECTS
     else:
-        subset, turn, subject = "train", number - vals, (number - vals) % _TRAIN_SUBJECTS
-    in_babel, today = _SOURCES[subject % len(_SOURCES)]
+        subset, turn, subject = "train", number - earlier_vals, (number - earlier_vals) % _TRAIN_SUBJECTS
+    in_babel, folder = _SOURCES[subject % len(_SOURCES)]
     body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, number))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
     fps = float(rng.choice(list(_RATES), p=list(_RATES.values())))
@@ -104,10 +105,10 @@ def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[s
     if number % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, turn, gap_share)
-    poses, trans = perform(plan, who, fps)
+    poses, trans = render(plan, who, fps)
     seconds = len(poses) / fps
     take = f"s{subject:02d}/{number:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"
-    file = amass / today / take
+    file = amass / folder / take
     file.parent.mkdir(parents=True, exist_ok=True)
     with naming(file):
         np.savez_compressed(
