@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from prepare.formats.files import SUFFIXES
-from prepare.options import LIMITS, add_read_options, check_limits, folder
+from prepare.options import add_read_options, folder, parse_within_limits
 from utils import config
 from utils.command_line import argument_parser
 from utils.config import Settings
@@ -54,6 +53,4 @@ def predict(doc: str) -> argparse.Namespace:
     precision = "float32, or bfloat16, which is less exact and faster on some hardware (default: float32)"
     add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
-    args = parser.parse_args()
-    check_limits(parser, args, {**LIMITS, "window": (30, math.inf)})
-    return args
+    return parse_within_limits(parser)

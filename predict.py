@@ -79,7 +79,7 @@ def main() -> int:
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
     args.hands = args.hands or skeletons.get("hands", "released")  # older data do not say which; see `command_facts`
     if args.body:
-        recordings.body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
+        recordings.cached_body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
     inputs = recordings.find_inputs(args.inputs, args.out, predictions.PREDICTION)
 

@@ -1,1 +1,1 @@
-import utils as utils  # says what to do if a package is missing, before another import fails
+import utils as utils  # first, because it checks that all packages are installed

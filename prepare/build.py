@@ -13,30 +13,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.formats.flavours import HANDS
-from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, check_limits
+from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, parse_within_limits
 from utils.command_line import argument_parser, check_first
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/generate_dataset.sh")
-    add, data = parser.add_argument, ROOT / "dataset"
-
-    def folder(option: str, default: Path, what: str) -> None:
-        shown = default.relative_to(ROOT)
-        add(option, type=Path, default=default, metavar="DIR", help=f"{what} (default: {shown})")
-
-    folder("--amass", data / "amass", "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz")
-    folder("--babel", data / "babel_v1.0_release", "BABEL's train.json and val.json")
+    add = parser.add_argument
+    amass = "AMASS, as <Folder>/<subject>/<take>_poses.npz or _stageii.npz (default: dataset/amass)"
+    add("--amass", type=Path, default=ROOT / "dataset" / "amass", metavar="DIR", help=amass)
+    babel = "BABEL's train.json and val.json (default: dataset/babel_v1.0_release)"
+    add("--babel", type=Path, default=ROOT / "dataset" / "babel_v1.0_release", metavar="DIR", help=babel)
     add_body_options(parser)
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
     add_store_options(parser)
     add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
-    args = parser.parse_args()
+    args = parse_within_limits(parser)
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name are needed together: the classes and the name of your own split")
-    check_limits(parser, args)
     return args
 
 
@@ -46,10 +41,10 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.amass import AmassIndex
-from prepare.formats.babel import LABEL_SETS, Annotation, check_actions, read_actions, read_babel
+from prepare.formats.babel import PAPER_SPLITS, Annotation, check_actions, read_actions, read_babel
 from prepare.formats.body_model import body_digest, load_body
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.splits import check_split, write_label_set
+from prepare.store.splits import check_split, write_split_over
 from prepare.store.summary import next_command, print_takes
 from prepare.store.update import Takes, update_store
 from prepare.store.workers import Job
@@ -64,11 +59,11 @@ def build(
     babel_folder: Path,
     body_file: str,
     out: Path,
-    label_sets: dict[str, list[str]],
+    splits: dict[str, list[str]],
     workers: int = 1,
     limit: int | None = None,
     replace: bool = False,
-    hands: str = HANDS[0],
+    hands: str = "as-is",
 ) -> list[Split]:
     """Bring the store and the splits in `out` up to date. Returns the splits.
 
@@ -76,25 +71,25 @@ def build(
         amass, babel_folder: the unpacked downloads.
         body_file: a file of SMPL-H or SMPL-X, a folder that holds one, or "synthetic". It decides which flavour of
             AMASS is used.
-        label_sets: class names by index, by the name of the split.
+        splits: class names by index, by the name of the split.
         limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
-        replace: a split that exists with other classes is replaced.
+        replace: overwrite an existing split that has other classes.
         hands: one of HANDS.
 
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)
     known = babel.categories()
-    for name, classes in label_sets.items():
+    for name, classes in splits.items():
         check_split(out, name, classes, replace)
-        check_actions(classes, known, f"label set {name!r}")
+        check_actions(classes, known, f"classes of the split {name!r}: no clip has the action")
     body = load_body(body_file)
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
     index = AmassIndex(amass, flavour)
-    places = {clip.sid: place for clip in babel.clips if (place := index.find(clip.feat_p))}
-    classes = {name for members in label_sets.values() for name in members}
-    wanted = choose(babel.clips, places, classes, limit) if limit else None
+    files = {clip.sid: file for clip in babel.clips if (file := index.find(clip.feat_p))}
+    wanted_classes = {name for classes in splits.values() for name in classes}
+    wanted = choose_clips(babel.clips, files, wanted_classes, limit) if limit else None
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         return read_joints(path, joints_of, job.limit, job.seconds)
@@ -103,37 +98,34 @@ def build(
     with lock_folder(out, "preparation", "choose another --out"):
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
-        store, left_out = update_store(out, takes, babel.clips, places, workers, wanted)
+        store, left_out = update_store(out, takes, babel.clips, files, workers, wanted)
         print_takes(babel.clips, left_out, store, flavour)
-        splits = [
-            write_label_set(out / name, members, babel.clips, store, takes.origin, babel.unlabelled)
-            for name, members in label_sets.items()
+        written = [
+            write_split_over(out / name, classes, babel.clips, store, takes.origin, babel.unlabelled)
+            for name, classes in splits.items()
         ]
     print(f"\nwritten to {out} ({flavour.model}, hands {hands})")
-    return splits
+    return written
 
 
-def choose(clips: list[Annotation], places: dict[str, str], classes: set[str], limit: int) -> set[str]:
-    """Ids of the clips to prepare: `limit` of each subset that have a take, those with a class first."""
+def choose_clips(clips: list[Annotation], files: dict[str, str], classes: set[str], limit: int) -> set[str]:
+    """Ids of the clips to prepare: `limit` of each subset that have a take, those with one of the `classes` first."""
     chosen: set[str] = set()
     for subset in SUBSETS:
-        there = [clip for clip in clips if clip.subset == subset and clip.sid in places]
+        there = [clip for clip in clips if clip.subset == subset and clip.sid in files]
         there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.act_cat or ()))
         chosen |= {clip.sid for clip in there[:limit]}
     return chosen
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
-    label_sets = {args.name: read_actions(args.actions)} if args.actions else LABEL_SETS
-    splits = build(
-        args.amass, args.babel, args.body or str(BODY), args.out, label_sets, args.workers, args.limit,
-        args.replace, args.hands or HANDS[0],
-    )  # fmt: skip
-    for split in splits:
+    splits = {args.name: read_actions(args.actions)} if args.actions else PAPER_SPLITS
+    body, hands = args.body or str(BODY), args.hands or "as-is"
+    options = {"workers": args.workers, "limit": args.limit, "replace": args.replace, "hands": hands}
+    for split in build(args.amass, args.babel, body, args.out, splits, **options):
         print(f"look: {write_card(split)}")
     print(next_command("own_actions.yaml" if args.actions else "train_split1.yaml", args.out, args.name))
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Set-up and main job on synthetic data: install, make data, prepare, train, evaluate.
+# The whole pipeline on synthetic data: install, make data, prepare, train, evaluate.
 #   bash prepare/demo.sh          under five minutes on two cores, after installation; takes no options
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 help_if_asked "$0" "$@"
 if (($#)); then
     echo "error: $1: prepare/demo.sh takes no options" >&2
@@ -14,9 +13,9 @@ cd "$root"
 
 data=dataset/synthetic
 run=work_dir/demo
-for ((number = 2; ; number++)); do # a run is never overwritten
-    [[ -e "$run" ]] || break
-    run=work_dir/demo$number
+number=1
+while [[ -e "$run" ]]; do # a run is never overwritten
+    run=work_dir/demo$((++number))
 done
 
 echo "== 1/4 make synthetic motion, labels and body in the formats of AMASS, BABEL and SMPL-H"
@@ -32,7 +31,7 @@ echo "== 4/4 evaluate the weights of the last epoch once more, from their file"
 cat <<END
 
 Done. Where to look:
-  $data/processed_data/split1/card.html   what the data hold, with pictures
+  $data/processed_data/split1/card.html   the data in figures and pictures
   $run/report.html                  the evaluation on one page
   $run/results.json                 figures, settings, versions
   $run/detections.json              detections in ActivityNet's format

@@ -1,7 +1,10 @@
-# Sourced by the scripts, with `root` set. `ensure_python REQUIREMENTS` sets PYTHON to an interpreter that has them:
-# that of .venv in the project's folder, which it makes or updates if needed. An exported PYTHON is used as it is.
+# Sourced by the scripts. Sets `root` to the project's folder. `ensure_python REQUIREMENTS` sets PYTHON to a Python that
+# has them: that of .venv in `root`, which it makes or updates if needed. An exported PYTHON is used as it is.
 
-help_if_asked() { # help_if_asked SCRIPT [ARGUMENT]: prints the script's own first lines
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# help_if_asked SCRIPT [ARGUMENT]: if ARGUMENT is --help or -h, prints the comment at the top of SCRIPT and exits
+help_if_asked() {
     if [[ "${2:-}" == --help || "${2:-}" == -h ]]; then
         sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
         exit 0

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# AMASS + BABEL + SMPL-H, in the folders that README.md names → skeletons and splits in dataset/processed_data.
+# Make skeletons and splits in dataset/processed_data from AMASS, BABEL and SMPL-H, in the folders that README.md names.
 #   bash prepare/generate_dataset.sh [--help] [options of prepare/build.py]
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_python "$root/requirements.txt"
 exec "$PYTHON" -m prepare.build "$@"

@@ -14,15 +14,16 @@ from prepare.skeletons.joint_map import JointMap, read_map
 
 ROOT = Path(__file__).parents[1]
 BODY = ROOT / "human_model"
-STORES = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
+DATA_ROOT = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
 TO_RESUME = "; run the same command again to resume"
-LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}  # lowest and highest value of an option
-LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf))
+# Lowest and highest value of each option that has a range
+LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}
+LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf)) | {"window": (30, math.inf)}
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The user's options. None means the value in the file, or else the default of its format.
+    """The user's options. None: the value in the file. If the file has none: the usual value of its format.
 
     AMASS takes use only `body`, `hands` and `person`.
     """
@@ -33,13 +34,13 @@ class ReadOptions:
     scale: float | None = None  # metres in a unit of the file
     joint_map: JointMap | None = None  # for BVH files, and arrays of other joints than the 25
     person: int | None = None  # number of the only person to read, from 1
-    hands: str = HANDS[0]  # one of HANDS
+    hands: str = "as-is"  # one of HANDS
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> ReadOptions:
         """The options in a command's arguments. Raises UserError when the joint map has an error."""
         joint_map = read_map(args.joint_map) if args.joint_map else None
-        body, hands = args.body or str(BODY), args.hands or HANDS[0]
+        body, hands = args.body or str(BODY), args.hands or "as-is"
         return cls(body, args.fps, args.up, args.scale, joint_map, args.person, hands)
 
 
@@ -57,18 +58,15 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ReadOptions` to a command's parser."""
     add_body_options(parser)
     add = parser.add_argument
-    add("--fps", type=float, metavar="N", help="frames per second (default: as in the file; an .npy file needs it)")
+    fps = "frames per second (default: as in the file, 30 in .skeleton; needed for .npy)"
+    add("--fps", type=float, metavar="N", help=fps)
     up = "axis that points up, such as z, or --up=-y if y points down (default: y in .bvh and .skeleton, z in arrays)"
     add("--up", choices=("x", "y", "z", "-x", "-y", "-z"), metavar="AXIS", help=up)
     add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
     joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
     add("--joint-map", type=Path, metavar="FILE", help=joint_map)
-    add(
-        "--person",
-        type=int,
-        metavar="N",
-        help="only the Nth person, from 1 (default: all in prediction, else the first)",
-    )
+    person = "only the Nth person, from 1 (default: all in prediction, else the first)"
+    add("--person", type=int, metavar="N", help=person)
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +74,7 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--replace", action="store_true", help="replace a split of this name that has other classes")
     out = "where the store and the splits go (default: dataset/processed_data)"
-    add("--out", type=folder, default=STORES, metavar="DIR", help=out)
+    add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
     add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
 
 
@@ -88,12 +86,12 @@ def folder(text: str) -> Path:
     return path
 
 
-def check_limits(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, limits: dict[str, tuple[float, float]] = LIMITS
-) -> None:
-    """End the command with a message when an option is outside its limits. It need not have all of these options."""
-    for name, (least, most) in limits.items():
-        value = getattr(args, name, None)
+def parse_within_limits(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command's arguments. Ends the command with a message when an option is outside LIMITS."""
+    args = parser.parse_args()
+    for name, (least, most) in LIMITS.items():
+        value = getattr(args, name, None)  # no command has all of these options
         if value is not None and not least <= value <= most:
             expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
             parser.error(f"--{name} is {value:g}: expected {expected}")
+    return args

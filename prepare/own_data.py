@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, check_limits
+from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, parse_within_limits
 from utils.command_line import argument_parser, check_first
 
 
@@ -30,9 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
     add_store_options(parser)
     add_read_options(parser)
-    args = parser.parse_args()
-    check_limits(parser, args)
-    return args
+    return parse_within_limits(parser)
 
 
 if __name__ == "__main__":
@@ -41,7 +39,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.annotations import Recording, read_annotations
-from prepare.formats.babel import read_actions
+from prepare.formats.babel import check_actions, read_actions
 from prepare.formats.body_model import body_digest, load_body
 from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_recordings
@@ -50,12 +48,12 @@ from prepare.store.update import Takes
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
-from utils.errors import UserError, nearest, run_command, shown
+from utils.errors import UserError, run_command, shown
 from utils.skeleton import FPS
 from utils.store import SUBSETS, Split
 
 
-def prepare(
+def prepare_recordings(
     folder_of_recordings: Path,
     annotations: Path,
     name: str,
@@ -70,35 +68,35 @@ def prepare(
     Args:
         options: how recordings are read.
         classes: class names by index. None: all labels, in alphabetical order.
-        replace: a split that exists with other classes is replaced.
+        replace: overwrite an existing split that has other classes.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
     annotated, tests = read_annotations(annotations)
     labels = sorted({label.name for recording in annotated for label in recording.labels})
-    unknown = [name for name in classes or () if name not in labels]
-    if unknown:
-        raise UserError(f"{annotations}: has no label {unknown[0]!r}; {nearest(unknown[0], labels)}")
-    check_split(out, name, classes or labels, replace, ("annotations",))
+    classes = classes or labels
+    check_actions(classes, labels, f"{annotations}: has no label")
+    check_split(out, name, classes, replace, ("annotations",))
     if not folder_of_recordings.is_dir():
         raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
-    files = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
-    places = match([*annotated, *tests], files, annotations)
+    paths = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
+    files = match([*annotated, *tests], paths, annotations)
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
-        still = np.repeat(person.joints[:1], person.first, axis=0)  # until the person appears
-        return FPS, np.concatenate([still, person.joints])[: job.limit]
+        until_first = np.repeat(person.joints[:1], person.first, axis=0)  # no motion until the person appears
+        return FPS, np.concatenate([until_first, person.joints])[: job.limit]
 
+    # The key of the store contains this text, so the names of the fields of ReadOptions and JointMap must not change.
     settings = {"name": name, "options": repr(options), "hands": options.hands}
-    settings["body"] = body_of_takes(places.values(), options)
+    settings["body"] = body_of_takes(files.values(), options)
     takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
-    found = {
-        "recordings without annotation": sorted(set(files) - set(places.values())),
-        "labels that look alike, kept apart": alike(classes or labels),
+    problems = {
+        "recordings without annotation": sorted(set(paths) - set(files.values())),
+        "labels that look alike, kept apart": alike(classes),
     }
-    split = write_recordings(out / name, classes or labels, annotated, places, takes, workers, found)
+    split = write_recordings(out / name, classes, annotated, files, takes, workers, problems)
     if tests:
         print(f"test recordings, not used: {len(tests)}")
     for subset in SUBSETS:
@@ -109,40 +107,40 @@ def prepare(
 
 
 def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
-    """The hash of the body for AMASS takes, so that another body makes another store. None without takes or body."""
+    """Hash of the body, so that another body makes another store. None without .npz files, or without a usable body."""
     if not any(file.lower().endswith(".npz") for file in files):
         return None
     try:
         return body_digest(load_body(options.body))
-    except UserError:  # arrays of joints need no body; reading a take says what is wrong with it
+    except UserError:  # An array of joints needs no body. If a take needs one, reading the take reports the error.
         return None
 
 
-def match(annotated: list[Recording], files: list[str], annotations: Path) -> dict[str, str]:
+def match(annotated: list[Recording], paths: list[str], annotations: Path) -> dict[str, str]:
     """The file of each annotated recording that has one, by its name.
 
     Raises UserError when a name fits several files, or two names the same file.
     """
     by_name: dict[str, set[str]] = defaultdict(set)
-    paths = set(files)
-    for file in files:
+    whole_paths = set(paths)
+    for file in paths:
         path = PurePosixPath(file)
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
             by_name[name].add(file)
-    places: dict[str, str] = {}
+    files: dict[str, str] = {}
     for name in (recording.name for recording in annotated):
-        fitting = {name} if name in paths else by_name.get(name, set())
+        fitting = {name} if name in whole_paths else by_name.get(name, set())
         if len(fitting) > 1:
             raise UserError(
                 f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"
             )
         if fitting:
-            (places[name],) = fitting
-    for file, count in Counter(places.values()).most_common(1):
+            (files[name],) = fitting
+    for file, count in Counter(files.values()).most_common(1):  # the file with most names, if there is any
         if count > 1:
-            names = ", ".join(shown(name) for name in places if places[name] == file)
+            names = ", ".join(shown(name) for name in files if files[name] == file)
             raise UserError(f"{annotations}: {names} are all the recording {file}; use one name")
-    return places
+    return files
 
 
 def alike(labels: list[str]) -> list[str]:
@@ -153,13 +151,12 @@ def alike(labels: list[str]) -> list[str]:
     return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
     classes = read_actions(args.actions) if args.actions else None
-    options = ReadOptions.of(args)
-    prepare(args.recordings, args.annotations, args.name, args.out, options, classes, args.workers, args.replace)
+    choices = {"classes": classes, "workers": args.workers, "replace": args.replace}
+    prepare_recordings(args.recordings, args.annotations, args.name, args.out, ReadOptions.of(args), **choices)
     print(next_command("own_actions.yaml", args.out, args.name))
-    return 0
 
 
 if __name__ == "__main__":

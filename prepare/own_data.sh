@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Your own recordings and annotations → skeletons and a split in dataset/processed_data.
+# Make skeletons and a split in dataset/processed_data from your own recordings and annotations.
 #   bash prepare/own_data.sh --recordings DIR --annotations FILE --name mine [--help] [options of prepare/own_data.py]
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_python "$root/requirements.txt"
 exec "$PYTHON" -m prepare.own_data "$@"

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.options import ROOT, TO_RESUME, add_store_options, check_limits
+from prepare.options import ROOT, TO_RESUME, add_store_options, parse_within_limits
 from utils.command_line import argument_parser, check_first
 
-NUMBERS = ROOT / "config" / "actions" / "pkummd.yaml"
+ACTION_NAMES = ROOT / "config" / "actions" / "pkummd.yaml"
 # Name of the split and of the config file of each protocol
 PROTOCOLS = {"cross-subject": "pkummd_cross_subject", "cross-view": "pkummd_cross_view"}
 
@@ -24,13 +24,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "bash prepare/pkummd.sh")
     add = parser.add_argument
     add("--root", type=Path, required=True, metavar="DIR", help="folder of PKU-MMD")
-    add("--protocol", choices=list(PROTOCOLS), required=True, help="which recordings are for training")
-    numbers = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
-    add("--actions", type=Path, default=NUMBERS, metavar="FILE", help=numbers)
+    add("--protocol", choices=list(PROTOCOLS), required=True, help="how recordings are divided into train and val")
+    names = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
+    add("--actions", type=Path, default=ACTION_NAMES, metavar="FILE", help=names)
     add_store_options(parser)
-    args = parser.parse_args()
-    check_limits(parser, args)
-    return args
+    return parse_within_limits(parser)
 
 
 if __name__ == "__main__":
@@ -39,7 +37,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.annotations import Label, Recording
-from prepare.formats.pkummd import find_recordings, read_actions, read_labels, read_skeletons
+from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
@@ -53,48 +51,46 @@ from utils.store import Split
 ORIGIN = {"imported": {"PKU-MMD": "phase 1"}}
 
 
-def prepare(
+def prepare_protocol(
     root: Path,
     protocol: str,
     out: Path,
-    actions: Path = NUMBERS,
+    actions: Path = ACTION_NAMES,
     workers: int = 1,
     replace: bool = False,
 ) -> Split:
     """Bring the store and the split of a protocol in `out` up to date, and write its card. Returns the split.
 
     Args:
-        actions: names of the actions, as in `read_actions`.
-        replace: a split that exists with other actions is replaced.
+        actions: names of the actions, as in `read_action_names`.
+        replace: overwrite an existing split that has other actions.
 
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
-    name, classes = PROTOCOLS[protocol], read_actions(actions)
+    name, classes = PROTOCOLS[protocol], read_action_names(actions)
     check_split(out, name, classes, replace, tuple(ORIGIN["imported"]))
-    recordings, places = [], {}
-    for sid, files in sorted(find_recordings(root, protocol).items()):  # in one order, so protocols share a store
+    recordings, skeletons = [], {}
+    for sid, files in sorted(find_recordings(root, protocol).items()):  # sorted, so both protocols give the same store
         rows = read_labels(files.labels, classes) if files.labels else []
         labels = [Label(row.action, row.start / FPS, row.end / FPS, f"{files.labels}: row {row.row}") for row in rows]
         recordings.append(Recording(sid, files.subset, labels=labels))
         if files.skeletons and files.labels:
-            places[sid] = str(files.skeletons.relative_to(root))
+            skeletons[sid] = str(files.skeletons.relative_to(root))
     takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
-    split = write_recordings(out / name, classes, recordings, places, takes, workers, {})
+    split = write_recordings(out / name, classes, recordings, skeletons, takes, workers, {})
     print(f"look: {write_card(split)}")
     return split
 
 
-def read_people(path: Path, job: Job) -> tuple[float, np.ndarray]:
-    """Joints (T, M, 25, 3) of a recording, z up."""
-    people = read_skeletons(path)[: job.limit] @ AXIS_ROTATIONS["y"].T.astype(np.float32)
-    return FPS, people
+def read_people(path: Path, _: Job) -> tuple[float, np.ndarray]:
+    """The frame rate and the joints (T, M, 25, 3), z up, of a recording."""
+    return FPS, read_skeletons(path) @ AXIS_ROTATIONS["y"].T.astype(np.float32)
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
-    prepare(args.root, args.protocol, args.out, args.actions, args.workers, args.replace)
+    prepare_protocol(args.root, args.protocol, args.out, args.actions, args.workers, args.replace)
     print(next_command(f"{PROTOCOLS[args.protocol]}.yaml", args.out))
-    return 0
 
 
 if __name__ == "__main__":

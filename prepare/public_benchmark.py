@@ -8,8 +8,7 @@ shows one action. A recording of the benchmark is a sequence of such files of on
 before ends, with a short blend between them. So the times of all actions are known exactly.
 
 Two splits label the same recordings. `public` has all actors in training and validation, and no file in both.
-`public_actors` validates on two actors whom training does not have. The seed is fixed, so every build gives the same
-files.
+In `public_actors`, two actors are for validation only. The seed is fixed, so every build gives the same files.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.options import BODY, ROOT, STORES, ReadOptions
+from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions
 from utils.command_line import argument_parser, check_first
 
 
@@ -32,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
     out = "where the stores and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=STORES, metavar="DIR", help=out)
+    add("--out", type=Path, default=DATA_ROOT, metavar="DIR", help=out)
     return parser.parse_args()
 
 
@@ -56,7 +55,7 @@ from utils.skeleton import FPS
 
 PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
 VERSION = 1  # other versions have other recordings, so their results cannot be compared
-FILES = 991  # number of files that `is_used` chooses from the whole data set
+FILES = 991  # number of files in the whole data set for which `is_used` is true
 FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
 CLASSES = {  # actions in files' names, by class; files of other actions are background
     "walk": ("walk", "walk-back", "walk-left", "walk-right", "walk-turn-left", "walk-turn-right"),
@@ -65,16 +64,16 @@ CLASSES = {  # actions in files' names, by class; files of other actions are bac
     "wave": ("wave-both-hands", "wave-left-hand", "wave-right-hand"),
     "raise arms": ("raise-up-both-hands", "raise-up-left-hand", "raise-up-right-hand"),
 }
-AMBIGUOUS = ("bye", "byebye")  # some actors wave, others do not; not used
-NEW_ACTORS = ("c26294", "21d43e")  # validation of `public_actors`: beginnings of the SHA-256 of their skeletons
+AMBIGUOUS = ("bye", "byebye")  # these files are not used: in some of them the actor waves
+NEW_ACTORS = ("c26294", "21d43e")  # for validation in `public_actors`: first digits of the SHA-256 of their skeletons
 FEWEST_FILES = 10  # of an actor; others are not used
-VAL_SHARE = 4  # every fourth file is a validation file
+VAL_ONE_IN = 4  # about one file in four is for validation; a hash of its name decides
 SECONDS = (10.0, 30.0)  # of a recording
 KINDS = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
 BACKGROUND = 0.15  # probability that a background file comes next
 BLEND = (12, 30)  # fewest and most frames of a blend
 TURNING = (0.1, 0.9)  # part of a file's change of heading that is labelled "turn"
-STRIDE = 31  # frames; the hips swing with each step, and a mean over so many frames shows the heading
+SMOOTHING = 31  # frames of the moving mean of headings, which removes the swing of the hips
 
 
 @dataclass(frozen=True)
@@ -92,34 +91,34 @@ class Source:
 
     @property
     def kind(self) -> str | None:
-        """The last of its classes; None for background."""
+        """The last of its classes, so that a walk with a turn counts as a turn; None for background."""
         return self.classes[-1] if self.classes else None
 
 
 @dataclass
-class Sequence:
-    """Files of one actor that are joined to a recording."""
+class JoinedRecording:
+    """A recording of the benchmark: files of one actor, joined."""
 
     files: list[str] = field(default_factory=list)
-    parts: list[Motion] = field(default_factory=list)
+    pieces: list[Motion] = field(default_factory=list)
     labels: list[tuple[str, int, int]] = field(default_factory=list)  # class, first frame, frame after the last
 
     @property
     def frames(self) -> int:
-        return sum(len(part.positions) for part in self.parts)
+        return sum(len(piece.positions) for piece in self.pieces)
 
     def append(self, file: Source, blend: int) -> None:
         """Add a file behind the others, after `blend` frames."""
         bvh, motion = file.bvh, file.motion
         nodes = {node.name: node for node in bvh.nodes}
         sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
-        if self.parts:
-            between, motion = join(self.parts[-1], motion, blend, sideways)
-            self.parts.append(lifted(between, self.parts[-1], motion, bvh.nodes))
+        if self.pieces:
+            between, motion = join(self.pieces[-1], motion, blend, sideways)
+            self.pieces.append(lifted(between, self.pieces[-1], motion, bvh.nodes))
         for name in file.classes:
             first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
             self.labels.append((name, self.frames + first, self.frames + end))
-        self.parts.append(motion)
+        self.pieces.append(motion)
         self.files.append(bvh.path.name)
 
 
@@ -130,7 +129,8 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     """
     pools: dict[str, dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
     for file in find_sources(source, expected):
-        subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_SHARE else "val"
+        # The last two digits decide whether a file is used, so others decide its subset.
+        subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_ONE_IN else "val"
         pools[file.actor][subset].append(file)
     folder = out / "recordings"
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,13 +140,13 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
         if sum(map(len, subsets.values())) < FEWEST_FILES:
             continue
         for subset, files in sorted(subsets.items()):
-            for number, sequence in enumerate(sequences(files, f"{actor} {subset}"), start=1):
+            for number, recording in enumerate(join_files(files, f"{actor} {subset}"), start=1):
                 name = f"{actor[:4]}_{subset}_{number:03}"
-                write_bvh(folder / f"{name}.bvh", files[0].bvh.path, concatenate(sequence.parts).channels(), FPS)
-                used[name] = sequence.files
-                rows["public"] += annotation_rows(name, subset, sequence)
+                write_bvh(folder / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
+                used[name] = recording.files
+                rows["public"] += annotation_rows(name, subset, recording)
                 other = "val" if actor.startswith(NEW_ACTORS) else "train"
-                rows["public_actors"] += annotation_rows(name, other, sequence)
+                rows["public_actors"] += annotation_rows(name, other, recording)
     write_json(out / "sources.json", {"version": VERSION, "page": PAGE, "files": used})
     tables = {split: out / f"{split}.csv" for split in rows}
     for split, table in tables.items():
@@ -155,7 +155,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
 
 
 def find_sources(folder: Path, expected: int) -> list[Source]:
-    """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build`."""
+    """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build` does."""
     found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_used(path.name)}
     if len(found) != expected:
         raise UserError(
@@ -188,48 +188,48 @@ def is_used(name: str) -> bool:
     return hash_number(name) % 100 < 30
 
 
-def sequences(files: list[Source], seed: str) -> Iterator[Sequence]:
+def join_files(files: list[Source], seed: str) -> Iterator[JoinedRecording]:
     """Recordings made of the files of one actor and subset. No file is used twice, and a few are left over."""
     rng = np.random.default_rng(hash_number(f"{VERSION} {seed}"))
-    left: dict[str | None, list[Source]] = defaultdict(list)
+    unused: dict[str | None, list[Source]] = defaultdict(list)
     for index in rng.permutation(len(files)):
-        left[files[index].kind].append(files[index])
-    while kinds := sorted(kind for kind in left if kind and left[kind]):
+        unused[files[index].kind].append(files[index])
+    while kinds := sorted(kind for kind in unused if kind and unused[kind]):
         kinds = rng.permutation(kinds)[: rng.choice(len(KINDS), p=KINDS) + 1].tolist()
         frames = FPS * rng.uniform(*SECONDS)
-        sequence = Sequence()
-        while sequence.frames < frames and any(left[kind] for kind in kinds):
-            kinds = [kind for kind in kinds[1:] + kinds[:1] if left[kind]]  # one kind after the other
-            background = left[None] and rng.random() < BACKGROUND
-            file, blend = left[None if background else kinds[0]].pop(), int(rng.integers(*BLEND, endpoint=True))
-            if sequence.frames + blend + file.bvh.frames > FPS * SECONDS[1]:
+        recording = JoinedRecording()
+        while recording.frames < frames and any(unused[kind] for kind in kinds):
+            kinds = [kind for kind in kinds[1:] + kinds[:1] if unused[kind]]  # rotated, so that the kinds take turns
+            background = unused[None] and rng.random() < BACKGROUND
+            file = unused[None if background else kinds[0]].pop()
+            blend = int(rng.integers(*BLEND, endpoint=True))
+            if recording.frames + blend + file.bvh.frames > FPS * SECONDS[1]:
                 break
-            sequence.append(file, blend)
-        if sequence.frames >= FPS * SECONDS[0]:
-            yield sequence
+            recording.append(file, blend)
+        if recording.frames >= FPS * SECONDS[0]:
+            yield recording
 
 
 def turning(headings: np.ndarray) -> tuple[int, int]:
     """First frame of a turn and the frame after its last, from the headings (T,) in radians of a file with one turn."""
-    smooth = uniform_filter1d(headings, STRIDE, mode="nearest")
-    share = (smooth - smooth[0]) / (smooth[-1] - smooth[0])
-    first, last = (int(np.argmax(share > bound)) for bound in TURNING)
+    smooth = uniform_filter1d(headings, SMOOTHING, mode="nearest")
+    turned = (smooth - smooth[0]) / (smooth[-1] - smooth[0])  # fraction of the change of heading
+    first, last = (int(np.argmax(turned > bound)) for bound in TURNING)
     return first, last + 1
 
 
-def annotation_rows(name: str, subset: str, sequence: Sequence) -> Iterator[tuple[str, ...]]:
-    """Rows of a table of annotations. Times lie half a frame before the frame, so no rounding moves a label."""
-    for label, first, end in sequence.labels:
+def annotation_rows(name: str, subset: str, recording: JoinedRecording) -> Iterator[tuple[str, ...]]:
+    """Rows of a table of annotations. Times are half a frame early, so rounding cannot move a label."""
+    for label, first, end in recording.labels:
         yield name, subset, label, *(f"{max(frame - 0.5, 0) / FPS:.4f}" for frame in (first, end))
 
 
-def main() -> int:
+def main() -> None:
     args = parse_arguments()
     folder, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
     for split, table in tables.items():
-        own_data.prepare(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
+        own_data.prepare_recordings(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
     print(next_command("best.yaml", args.out, "public"))
-    return 0
 
 
 if __name__ == "__main__":

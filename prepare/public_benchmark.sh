@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# The public benchmark: recordings, annotations, skeletons and two splits, from a clone of the Bandai-Namco Research
-# Motion dataset.
+# Make the public benchmark from a clone of the Bandai-Namco Research Motion dataset: recordings, annotations, skeletons
+# and two splits.
 #   bash prepare/public_benchmark.sh --source CLONE [--help] [options of prepare/public_benchmark.py]
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_python "$root/requirements.txt"
 exec "$PYTHON" -m prepare.public_benchmark "$@"

@@ -16,7 +16,7 @@ import pytest
 from predictions import checkpoint
 
 from prepare.build import build
-from prepare.formats.babel import LABEL_SETS
+from prepare.formats.babel import PAPER_SPLITS
 from prepare.synthetic.generate import write_synthetic
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store
@@ -61,7 +61,7 @@ def data(synthetic: Path, tmp_path: Path) -> Path:
 def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store and the three splits of these data; not to be written to."""
     out = tmp_path_factory.mktemp("prepared")
-    build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, LABEL_SETS)
+    build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, PAPER_SPLITS)
     return out
 
 

@@ -13,7 +13,7 @@ from prepare.formats.flavours import SMPLH, SMPLX
 from prepare.skeletons.body_joints import BodyJoints
 from prepare.synthetic.body import JOINTS, REST_POINTS, body_structure
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.take import perform, plan_clip
+from prepare.synthetic.take import plan_clip, render
 
 BODY = check_body(body_structure(), "the synthetic body")
 SMPLH_NAMES = {  # of the 25 joints, those that are joints of SMPL-H's chain
@@ -29,7 +29,7 @@ def poses(seconds: float = 3.0, fps: float = 30.0, seed: int = 0) -> np.ndarray:
     """Synthetic motion as SMPL-H poses (T, 156) radians, z up."""
     rng = np.random.default_rng(seed)
     plan = plan_clip(rng, seconds, seed, 0.0)
-    return perform(plan, Performer(rng), fps)[0][: round(seconds * fps)].astype(np.float32)
+    return render(plan, Performer(rng), fps)[0][: round(seconds * fps)].astype(np.float32)
 
 
 def joints_of(some_poses: np.ndarray) -> np.ndarray:

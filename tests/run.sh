@@ -2,14 +2,13 @@
 # Install what is missing and run the tests.
 #   bash tests/run.sh [--all] [pytest arguments]      --all: also the tests that take minutes
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$root/prepare/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../prepare/environment.sh"
 help_if_asked "$0" "$@"
 ensure_python "$root/requirements-dev.txt"
 cd "$root"
-chosen=(-m "not slow")
+selection=(-m "not slow")
 if [[ "${1:-}" == --all ]]; then
-    chosen=()
+    selection=()
     shift
 fi
-exec "$PYTHON" -m pytest "${chosen[@]}" "$@"
+exec "$PYTHON" -m pytest "${selection[@]}" "$@"

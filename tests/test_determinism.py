@@ -15,7 +15,7 @@ import pytest
 from runs import ROOT, assert_same_end, command, finish, rows, run, small
 
 from prepare.build import build
-from prepare.formats.babel import LABEL_SETS
+from prepare.formats.babel import PAPER_SPLITS
 from utils.errors import UserError
 from utils.store import Split, list_splits, write_split
 
@@ -88,7 +88,7 @@ def test_the_order_in_which_folders_are_listed_changes_no_byte_of_a_store(
     with folders_listed_backwards(monkeypatch):
         names = [path.name for path in synthetic.iterdir()]
         assert names == sorted(names, reverse=True)
-        build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", tmp_path, LABEL_SETS)
+        build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", tmp_path, PAPER_SPLITS)
         assert list_splits(tmp_path) == ["split1", "split2", "split3"]
     assert content(tmp_path) == content(prepared)
 

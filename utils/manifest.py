@@ -89,7 +89,7 @@ class StoreManifest(Manifest):
 
 
 class SplitManifest(Manifest):
-    """split.json: one label set over a store, and its clips in the order of their labels."""
+    """split.json: a set of classes over a store, and its clips in the order of their labels."""
 
     name: str
     classes: list[str] = Field(min_length=1)  # by index
@@ -164,6 +164,11 @@ def unusable(path: Path, why: str) -> UserError:
     """The error for a file of prepared data that is damaged or of another format."""
     again = f"Delete {path.parent} and make it again with `{PREPARE_COMMAND}`, or the command that made it"
     return UserError(f"{path} cannot be used: {why}. {again}")
+
+
+def written_again(error: UserError) -> str:
+    """A warning that the damaged file in the error of `read_manifest` is written again. It leaves out the remedy."""
+    return f"warning: {str(error).partition('. Delete ')[0]}; it is written again"
 
 
 def _checksum(content: dict[str, Any]) -> str:

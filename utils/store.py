@@ -1,7 +1,7 @@
 """Prepared data on disk. Only this module reads and writes the arrays.
 
     <root>/skeletons-<key>/   store.json, joints-<digest>.npy                             every annotated clip
-    <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     one label set over a store
+    <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     a set of classes over a store
 
 A .npy file has a digest of its content in its name. The JSON file is written last and names the .npy files. So a reader
 never mixes the files of two preparations, even if one of them was killed.
@@ -72,7 +72,7 @@ class SkeletonStore:
 
 
 class Split:
-    """One label set over a store: the clips that have any of its classes, and their frame labels."""
+    """A set of classes over a store: the clips that have any of its classes, and their frame labels."""
 
     def __init__(self, folder: Path, manifest: SplitManifest, store: SkeletonStore):
         """Memory-map the labels. Raises UserError when one of their files is damaged."""

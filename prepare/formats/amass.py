@@ -1,4 +1,4 @@
-"""AMASS takes: finds the file that BABEL names, and reads its poses.
+"""AMASS takes: finds those that BABEL names (`AmassIndex`), and reads their poses (`read_poses`).
 
 AMASS (Mahmood et al. 2019) is downloaded as one folder for each data set. BABEL (Punnakkal et al. 2021) uses older
 names for some of these folders.
@@ -12,14 +12,14 @@ import numpy as np
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import walk
-from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, SMPLH, Flavour
+from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, Flavour
 from prepare.formats.frames import check_length, resample_indices
 from prepare.formats.npz import finite_float32, read_npz, single_number
 from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
 
 # Seconds: 6 frames at 30 fps. In 224 clips of real motion in BABEL's layout, takes were at most 0.034 s shorter and
-# 0.0003 s longer than `dur`. A doubled or halved frame rate is more than the tolerance in every clip over 0.4 s.
+# 0.0003 s longer than `dur`. A doubled or halved frame rate changes the duration by more in every clip over 0.4 s.
 DURATION_TOLERANCE = 0.2
 
 RATES = ("mocap_framerate", "mocap_frame_rate")  # names of a take's frame rate
@@ -37,6 +37,7 @@ FOLDER_ALIASES = {
     "Transitions_mocap": ("Transitions", "Transitionsmocap"),
     **{name: (name,) for name in ("ACCAD", "BMLmovi", "CMU", "EKUT", "HumanEva", "KIT", "SFU", "TotalCapture")},
 }
+# Name on the download page by folder name, old or new, in lower case
 _CURRENT_NAMES = {old.lower(): names[0] for name, names in FOLDER_ALIASES.items() for old in (name, *names)}
 
 
@@ -47,14 +48,14 @@ class AmassIndex:
     set's folder may be nested in other folders.
     """
 
-    def __init__(self, root: Path, flavour: Flavour = SMPLH):
+    def __init__(self, root: Path, flavour: Flavour):
         """Index the takes below `root`. Raises UserError when it holds no .npz file."""
         self._ending = flavour.ending
         self._files: dict[tuple[str, ...], list[str]] = {}
         takes = [file for file in walk(root) if file.name.lower().endswith(".npz")] if root.is_dir() else []
         if not takes:
             raise UserError(
-                f"{root} holds no AMASS take (.npz): download {flavour.release!r} of each data set from {AMASS_PAGE} "
+                f"{root} holds no AMASS take (.npz): download {flavour.download!r} of each data set from {AMASS_PAGE} "
                 f"and unpack it as {root}/<Folder>/<subject>/<take>{flavour.ending}, or name your folder by --amass"
             )
         for take in takes:
@@ -82,12 +83,12 @@ def download_name(folder: str) -> str | None:
 
 
 def read_poses(
-    path: Path, limit: int | None = None, flavour: Flavour = SMPLH, seconds: float | None = None
+    path: Path, flavour: Flavour, limit: int | None = None, seconds: float | None = None
 ) -> tuple[float, np.ndarray]:
     """A take's own frame rate, and its first `limit` poses at 30 fps, (T, pose_width) float32 radians.
 
     Every pose in the file is checked, also those that are not returned. Raises TakeError. A take that does not last for
-    the `seconds` that BABEL says is refused, because its labels would be misplaced.
+    the `seconds` that BABEL says is refused, because its labels would be misplaced. None: all frames, no check.
     """
     arrays, names = read_npz(path, ("poses", *RATES))
     rate = next((name for name in RATES if name in arrays), None)
@@ -100,7 +101,7 @@ def read_poses(
         others = [f", or give an {f.model} body by --body" for f in FLAVOURS if poses.shape[1:] == (f.pose_width,)]
         raise TakeError(
             f"has poses ({shape}) of type {poses.dtype}, those of {flavour.model} are (T, {flavour.pose_width}) "
-            f"floats: download {flavour.release!r} from {AMASS_PAGE}{''.join(others)}"
+            f"floats: download {flavour.download!r} from {AMASS_PAGE}{''.join(others)}"
         )
     frames = len(poses)
     check_length(frames, fps)

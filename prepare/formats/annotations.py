@@ -87,7 +87,7 @@ class Label:
     name: str
     start: float | None
     end: float | None
-    place: str  # where the file says so, such as "row 7"
+    where: str  # position of this label in the file, such as "row 7"
 
 
 @dataclass(frozen=True)
@@ -103,24 +103,24 @@ class Recording:
 def read_annotations(path: Path) -> tuple[list[Recording], list[Recording]]:
     """The training and validation recordings in the order of the file, and the test recordings.
 
-    Raises UserError, which names the row and the remedy, for anything that is not as the module says.
+    Raises UserError, which names the row and the remedy, when the file differs from the layout above.
     """
-    parts = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
+    rows = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
     recordings: dict[str, Recording] = {}
-    for part in parts:
-        recording = recordings.setdefault(part.name, Recording(part.name, part.subset, part.duration))
-        for label in part.labels:
-            where, of_recording = f"{path}: {label.place}", f"the recording {shown(part.name)}"
-            if part.subset != recording.subset:
-                raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {part.subset}; choose one")
-            if label.start is None and part.subset == "val":
+    for row in rows:  # several rows may have labels of one recording
+        recording = recordings.setdefault(row.name, Recording(row.name, row.subset, row.duration))
+        for label in row.labels:
+            where, of_recording = f"{path}: {label.where}", f"the recording {shown(row.name)}"
+            if row.subset != recording.subset:
+                raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {row.subset}; choose one")
+            if label.start is None and row.subset == "val":
                 raise UserError(
                     f"{where}: the label {shown(label.name)} of {of_recording} has no times. "
                     "Validation compares times: add them, or move the recording to train"
                 )
             if label.start is not None and label.end <= label.start:
                 raise UserError(f"{where}: the segment ends at {label.end:g} s, before its start {label.start:g} s")
-        recording.labels.extend(part.labels)
+        recording.labels.extend(row.labels)
     used = [recording for recording in recordings.values() if recording.subset != "test"]
     if not used:
         raise UserError(f"{path}: holds no training or validation recording")
@@ -137,12 +137,12 @@ def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
 def _read_json(path: Path) -> Iterator[Recording]:
     """The recordings of an ActivityNet file."""
     content: GroundTruth = read_json(path, TypeAdapter(GroundTruth), ACTIVITYNET)
-    for name, entry in content.database.items():
+    for name, recording in content.database.items():
         labels = [
-            Label(found.label, *(found.segment or (None, None)), f"annotation {number} of {shown(name)}")
-            for number, found in enumerate(entry.annotations, start=1)
+            Label(entry.label, *(entry.segment or (None, None)), f"annotation {number} of {shown(name)}")
+            for number, entry in enumerate(recording.annotations, start=1)
         ]
-        yield Recording(name, entry.subset, entry.duration, labels)
+        yield Recording(name, recording.subset, recording.duration, labels)
 
 
 def _read_table(path: Path) -> Iterator[Recording]:

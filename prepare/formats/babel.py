@@ -1,6 +1,6 @@
 """BABEL's frame labels: reads its JSON files, and converts segments in seconds to labels of 30 fps frames.
 
-In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds with one or more categories of action, or none.
+In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds. It has any number of action categories.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from utils.skeleton import FPS
 from utils.store import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
-# The three label sets of the paper; a class's index is its place in the list
-LABEL_SETS: dict[str, list[str]] = {
+# The three splits of the paper; a class's index is its place in the list
+PAPER_SPLITS: dict[str, list[str]] = {
     "split1": ["walk", "stand", "turn", "jump"],
     "split2": ["sit", "run", "stand up", "kick"],
     "split3": ["jog", "wave", "dance", "gesture"],
 }
 MAX_CLASSES = 10_000
-Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # no clip lasts 30 years
+Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # 1e9 s are 30 years
 Text = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
 
 
@@ -39,7 +39,7 @@ class Entries(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Segment(Entries):
+class BabelSegment(Entries):
     """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
@@ -50,10 +50,10 @@ class Segment(Entries):
 class FrameLabels(Entries):
     """`frame_ann` of a clip."""
 
-    labels: list[Segment]
+    labels: list[BabelSegment]
 
 
-class Clip(Entries):
+class BabelClip(Entries):
     """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str
@@ -61,19 +61,19 @@ class Clip(Entries):
     frame_ann: FrameLabels | None
 
 
-CLIPS = TypeAdapter(dict[Text, Clip])
-ACTIONS = TypeAdapter(dict[Text, int], config=ConfigDict(strict=True))  # a label set
+CLIPS = TypeAdapter(dict[Text, BabelClip])
+ACTIONS = TypeAdapter(dict[Text, int], config=ConfigDict(strict=True))  # names with indices
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One annotated clip: its id, take (`feat_p`), seconds if they are known, and segments in the file's order."""
+    """One annotated clip: its id, its take (`feat_p`), and its segments in the file's order."""
 
     sid: str
     subset: str | None  # None: each split decides
     feat_p: str
-    duration: float | None
-    segments: list[Segment]
+    duration: float | None  # seconds; None if unknown
+    segments: list[BabelSegment]
     untimed: tuple[str, ...] = ()  # video-level labels: actions of the clip whose times are not known
 
     def frame_limit(self) -> int:
@@ -85,8 +85,8 @@ class Annotation:
 class Babel:
     """Content of train.json and val.json.
 
-    test.json is not read because it has no labels. The extra_ files are not read because their annotations of one clip
-    are not merged.
+    test.json is not read because it has no labels. The extra_ files are not read because they hold several annotations
+    of a clip, which BABEL has not merged.
     """
 
     clips: list[Annotation]  # with frame labels: those of train first, then val, in the files' order
@@ -108,7 +108,7 @@ def read_babel(folder: Path) -> Babel:
     unlabelled, hashes = {}, {}
     for subset in SUBSETS:
         path = folder / f"{subset}.json"
-        entries: dict[str, Clip] = read_json(path, CLIPS, expected)
+        entries: dict[str, BabelClip] = read_json(path, CLIPS, expected)
         hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         unlabelled[subset] = sum(entry.frame_ann is None for entry in entries.values())
         for sid, entry in entries.items():
@@ -122,7 +122,7 @@ def read_babel(folder: Path) -> Babel:
     return Babel(list(clips.values()), unlabelled, hashes)
 
 
-def dense_labels(segments: Iterable[Segment], classes: list[str], frames: int) -> tuple[np.ndarray, np.ndarray]:
+def dense_labels(segments: Iterable[BabelSegment], classes: list[str], frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels (T, K) and annotated frames (T,), both bool, of a clip of T frames.
 
     Frame n is at n / 30 s. A segment covers the frames with start_t <= n / 30 < end_t. Where segments overlap, a frame
@@ -131,7 +131,7 @@ def dense_labels(segments: Iterable[Segment], classes: list[str], frames: int) -
     labels = np.zeros((frames, len(classes)), bool)
     annotated = np.zeros(frames, bool)
     index = {name: number for number, name in enumerate(classes)}
-    times = np.arange(frames) / FPS  # comparing n with 30 * seconds would make 16.4 s frame 491
+    times = np.arange(frames) / FPS  # times are compared, not frames, because 30 * 16.4 is 491.99999999999994
     for segment in segments:
         first, last = np.searchsorted(times, (segment.start_t, segment.end_t))
         annotated[first:last] = True
@@ -147,11 +147,11 @@ def read_actions(path: Path) -> list[str]:
     actions: dict[str, int] = read_json(path, ACTIONS, expected)
     if not 0 < len(actions) <= MAX_CLASSES or sorted(actions.values()) != list(range(len(actions))):
         raise UserError(f"{path}: is {shown(actions)}; expected {expected}")
-    return sorted(actions, key=actions.__getitem__)
+    return sorted(actions, key=actions.get)
 
 
-def check_actions(classes: list[str], known: list[str], origin: str) -> None:
-    """Raise UserError when a class is not among the `known` categories. `origin` begins the message."""
+def check_actions(classes: list[str], known: list[str], problem: str) -> None:
+    """Raise UserError when a class is not among the `known` labels. `problem` begins the message."""
     for name in classes:
         if name not in known:
-            raise UserError(f"{origin}: no clip has the action {name!r}; {nearest(name, known)}")
+            raise UserError(f"{problem} {name!r}; {nearest(name, known)}")

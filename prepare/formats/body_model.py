@@ -1,7 +1,7 @@
 """Body models, SMPL-H and SMPL-X: reads the arrays from which joints are computed.
 
 A model is a pickle, such as `SMPLH_male.pkl`, or an .npz file, such as `SMPLX_MALE.npz` or AMASS's "extended SMPL+H",
-`model.npz`. No code in a pickle is run (`prepare.formats.pickles`). Old pickles hold arrays of chumpy; they are read
+`model.npz`. No code in a pickle is run (`prepare.formats.pickles`). Old pickles hold chumpy arrays, which are read
 without chumpy.
 """
 
@@ -22,7 +22,7 @@ from utils.errors import UserError
 
 MAX_FILE_BYTES = 2 << 30
 # Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
-_PARTS = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
+_ALLOWED = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 _EXPECTED = f"a body model: download it from {SMPLH.page}; see human_model/README.md"
 
 Body = dict[str, np.ndarray]
@@ -56,7 +56,7 @@ def read_body(path: Path) -> Body:
         except TakeError as error:
             raise UserError(f"{path}: {error}; expected {_EXPECTED}") from error
     elif path.suffix == ".pkl":
-        content = read_pickle(path, _EXPECTED, MAX_FILE_BYTES, _PARTS)
+        content = read_pickle(path, _EXPECTED, MAX_FILE_BYTES, _ALLOWED)
     else:
         raise UserError(f"{path}: is neither .pkl nor .npz; expected {_EXPECTED}")
     return check_body(content, str(path))
@@ -123,15 +123,16 @@ def _unpickled(value: Any) -> np.ndarray | None:
 
 def _dense(state: dict[str, Any], form: type[csc_array | csr_array]) -> np.ndarray | None:
     """A sparse J_regressor as an array; None when its parts do not fit together."""
-    data, indices, indptr = parts = [as_array(state.get(name)) for name in ("data", "indices", "indptr")]
+    arrays = [as_array(state.get(name)) for name in ("data", "indices", "indptr")]
     shape = state.get("_shape")
-    if shape not in [flavour.shapes["J_regressor"] for flavour in FLAVOURS] or any(part is None for part in parts):
+    if shape not in [flavour.shapes["J_regressor"] for flavour in FLAVOURS] or any(array is None for array in arrays):
         return None
+    data, indices, indptr = arrays
     if not indices.dtype.kind == indptr.dtype.kind == "i":
         return None
     try:
         sparse = form((data.astype(np.float64), indices, indptr), shape=shape)
-        sparse.check_format(full_check=True)  # false indices would crash toarray; an empty array is not checked
-        return sparse.toarray() if 0 < sparse.nnz == data.size else None
+        sparse.check_format(full_check=True)  # invalid indices would crash toarray
+        return sparse.toarray() if 0 < sparse.nnz == data.size else None  # check_format does not check empty arrays
     except ValueError:
         return None

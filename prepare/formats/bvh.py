@@ -21,7 +21,7 @@ from utils.atomic import whole_file
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
 MOST_FRAMES = 10**9  # a larger number means that the file is damaged
-CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
+CHANNEL_NAMES = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
 END = ".end"  # an end site is named after its joint, such as Head.end
 RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
 Lines = Iterator[tuple[int, str]]  # number, from 1, and text of each line that is not blank
@@ -52,7 +52,7 @@ class Bvh:
         return [node.name for node in self.nodes]
 
     def values(self, wanted: np.ndarray) -> np.ndarray:
-        """Values (T, channels) of all channels in the `wanted` frames (T,), which are rising indices.
+        """Values (T, channels) of all channels in the frames `wanted`: (T,) indices in rising order.
 
         Raises TakeError when a frame is missing or damaged.
         """
@@ -122,6 +122,7 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
 
 def _lines(path: Path) -> Lines:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
+        # Like `for line in file`, but no line is longer than MAX_LINE.
         for number, text in enumerate(iter(lambda: file.readline(MAX_LINE), ""), start=1):
             if len(text) == MAX_LINE:
                 raise TakeError(f"has a line {number} of more than {MAX_LINE} characters: it is no BVH file")
@@ -138,7 +139,7 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
         word = first.upper()
         if word == "MOTION":
             break
-        if word == "ROOT" and not open_nodes or word in ("JOINT", "END") and open_nodes:
+        if (word == "ROOT" and not open_nodes) or (word in ("JOINT", "END") and open_nodes):
             parent = nodes.index(open_nodes[-1]) if open_nodes else -1
             name = f"{nodes[parent].name}{END}" if word == "END" else " ".join(part for part in rest if part != "{")
             nodes.append(Node(name, parent, channels=[] if word == "END" else None))
@@ -147,7 +148,7 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
             open_nodes[-1].offset = parse_numbers(rest, 3, "three after OFFSET", f"line {line}")
         elif word == "CHANNELS" and open_nodes:
             names = [name.lower() for name in rest[1:]]
-            if rest[:1] != [str(len(names))] or len(names) > 6 or not CHANNELS.issuperset(names):
+            if rest[:1] != [str(len(names))] or len(names) > 6 or not CHANNEL_NAMES.issuperset(names):
                 raise TakeError(f"has CHANNELS in line {line}, expected a number up to 6 and names like Xrotation")
             open_nodes[-1].channels = names
         elif word == "}" and open_nodes:
@@ -167,7 +168,7 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
 
 
 def _value_after(words: str, lines: Lines) -> tuple[int, float]:
-    """Number of the next line, and the value that follows `words` in it."""
+    """Read the next line, which must be `words` and a number. Returns its line number and the number."""
     line, text = next(lines, (0, ""))
     if not text:
         raise TakeError("ends before its motion: it is cut off")

@@ -26,23 +26,23 @@ def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> 
 
     entered = {os.path.realpath(leave_out)} if leave_out else set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        place = os.path.realpath(folder)  # unlike resolve, it accepts a loop of links
-        if place in entered or mark in files:
+        real = os.path.realpath(folder)  # unlike resolve, it accepts a loop of links
+        if real in entered or mark in files:
             folders.clear()
             continue
-        entered.add(place)
+        entered.add(real)
         folders.sort()
         yield from (Path(folder, name) for name in sorted(files))
 
 
-def parse_numbers(words: list[str], count: int, expected: str, place: str) -> np.ndarray:
-    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which names the `place`."""
+def parse_numbers(words: list[str], count: int, expected: str, where: str) -> np.ndarray:
+    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which says `where`."""
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
-        raise TakeError(f"has something that is no number in {place}, expected {expected}") from None
+        raise TakeError(f"has something that is no number in {where}, expected {expected}") from None
     if len(values) != count:
-        raise TakeError(f"has {len(values)} numbers in {place}, expected {expected}")
+        raise TakeError(f"has {len(values)} numbers in {where}, expected {expected}")
     if not np.isfinite(values).all():
-        raise TakeError(f"has a number that is not finite in {place}")
+        raise TakeError(f"has a number that is not finite in {where}")
     return values

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 AMASS_PAGE = "https://amass.is.tue.mpg.de"
-# Hand poses of takes: used as they are | the mean hand pose of the body is added, as in the released code
+# Hand poses of takes. as-is: used as they are. released: the body's mean hand pose is added, as in the released code.
 HANDS = ("as-is", "released")
 
 
@@ -20,11 +20,11 @@ class Flavour:
     model: str
     joints: int  # of the kinematic chain
     vertices: int
-    index_fingers: tuple[int, int]  # joints: the first ones of the left and right index finger
+    index_fingers: tuple[int, int]  # first joint of the left and of the right index finger
     tips: tuple[int, ...]  # vertices: tips of left thumb, left index, right thumb and right index (smplx's vertex ids)
     files: tuple[str, ...]  # names of body models; in a folder, the first one that is there is used
     page: str  # where to get the body model
-    release: str  # name on AMASS's download page
+    download: str  # name on AMASS's download page
     ending: str  # of the takes
 
     @property
@@ -60,7 +60,7 @@ SMPLH = Flavour(
     tips=(2746, 2319, 6191, 5782),
     files=("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz"),
     page=f"https://mano.is.tue.mpg.de (SMPL-H) or {AMASS_PAGE} (extended SMPL+H)",
-    release="SMPL+H G",
+    download="SMPL+H G",
     ending="_poses.npz",
 )
 SMPLX = Flavour(
@@ -71,7 +71,7 @@ SMPLX = Flavour(
     tips=(5361, 4933, 8079, 7669),
     files=("SMPLX_MALE.npz", "SMPLX_NEUTRAL.npz"),
     page="https://smpl-x.is.tue.mpg.de",
-    release="SMPL-X G",
+    download="SMPL-X G",
     ending="_stageii.npz",
 )
 FLAVOURS = (SMPLH, SMPLX)

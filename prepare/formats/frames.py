@@ -1,4 +1,4 @@
-"""Frames of a recording: how many there may be, which ones make 30 a second, and interpolation between them."""
+"""Frames of a recording: limits of length and rate, resampling to 30 fps, and interpolation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_FRAMES = 1_000_000  # of one recording at 30 fps: nine hours, 300 MB of join
 
 
 def check_length(frames: int, fps: float) -> None:
-    """Raise TakeError when a recording has no frame, more than MAX_FRAMES at 30 fps, or a rate that none has."""
+    """Raise TakeError when a recording has no frame, more than MAX_FRAMES at 30 fps, or an impossible frame rate."""
     if frames == 0:
         raise TakeError("has no frame")
     if not MIN_RATE <= fps <= MAX_RATE:
@@ -37,7 +37,7 @@ def resample_indices(frames: int, fps: float) -> np.ndarray:
 def interpolate(joints: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Joints (n, 25, 3) float32 at the times `wanted` (n,), linear between those (T, 25, 3) at the times `known` (T,).
 
-    Both times rise.
+    `known` and `wanted` are in rising order.
     """
     columns = joints.reshape(len(known), -1).T
     filled = np.stack([np.interp(wanted, known, column) for column in columns], axis=1)

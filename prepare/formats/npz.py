@@ -19,12 +19,12 @@ from utils.files import regular_file
 from utils.text import printable
 
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
-MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers, but reads them first
+MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers only after it has read them
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The `wanted` arrays that an .npz file has, by name, read-only, and the names of all. Raises TakeError."""
+    """The `wanted` arrays of an .npz file by name (read-only), and the sorted names of all. Raises TakeError."""
     try:
         size = regular_file(path).st_size
         with zipfile.ZipFile(path) as archive:

@@ -16,13 +16,12 @@ from prepare.formats.frames import MAX_FRAMES, interpolate
 from prepare.formats.npz import finite_float32
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
 
-FPS = 30.0
-MAX_BODIES = 100  # in a frame; Kinect tracks six
+MAX_COUNT = 100  # of bodies in a frame, and of joints in a body; Kinect has 6 and 25
 MAX_LINE = 1 << 12
 
 
 def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
-    """First frame and joints (T, 25, 3) float32, in the file's axes, of every body in order of appearance.
+    """For each body, in order of appearance: its first frame, and its joints (T, 25, 3) float32 in the file's axes.
 
     A body's missing frames are interpolated linearly. Raises TakeError when the file is damaged or no .skeleton file,
     OSError when it cannot be read.
@@ -31,7 +30,7 @@ def read_ntu(path: Path) -> list[tuple[int, np.ndarray]]:
     with path.open(encoding="ascii", errors="replace") as file:
         frames = _count(file, "frames", MAX_FRAMES)
         for frame in range(frames):
-            for _ in range(_count(file, f"bodies in frame {frame} of {frames}", MAX_BODIES)):
+            for _ in range(_count(file, f"bodies in frame {frame} of {frames}", MAX_COUNT)):
                 name, joints = _body(file, frame)
                 if frame in bodies.setdefault(name, {}):
                     raise TakeError(f"has body {name[:40]} twice in frame {frame}")
@@ -51,7 +50,7 @@ def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
     words = _line(file, f"a body in frame {frame}").split()
     if not words:
         raise TakeError(f"has a blank line in frame {frame}, expected a body")
-    joints = _count(file, f"joints in frame {frame}", MAX_LINE)
+    joints = _count(file, f"joints in frame {frame}", MAX_COUNT)
     if joints != NUM_JOINTS:
         raise TakeError(f"has a body of {joints} joints in frame {frame}, expected {NUM_JOINTS}")
     rows = [_line(file, f"joint {joint} in frame {frame}").split()[:3] for joint in range(NUM_JOINTS)]

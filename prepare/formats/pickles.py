@@ -1,8 +1,8 @@
 """Pickles of unknown origin: reads containers, numbers, text and numpy arrays without running any code of a pickle.
 
 A pickle can name any function and have it called. Here every allowed name becomes a `Stub`, which only records its
-arguments, and any other name is an error. Functions of numpy and scipy are not called either, because a false state can
-crash them.
+arguments, and any other name is an error. Functions of numpy and scipy are not called either, because an invalid state
+can crash them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.files import read_bytes
 
-# Names in pickles of numpy's arrays, numbers and types. At protocol 2 Python itself uses _codecs.encode for bytes.
+# Pattern of the names in pickles of numpy's arrays, numbers and types. Protocol 2 uses _codecs.encode for bytes.
 _NUMPY = r"numpy\.(dtype|ndarray|core\.multiarray\.(_reconstruct|scalar)|core\.numeric\._frombuffer)|_codecs\.encode"
 _MOVED = {"copy_reg": "copyreg", "__builtin__": "builtins"}  # names of Python 2
 
@@ -34,9 +34,6 @@ class Stub:
         stub = super().__new__(cls)
         stub.args = args
         return stub
-
-    def __init__(self, *_: Any):
-        """Accepts the arguments that `__new__` has recorded."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

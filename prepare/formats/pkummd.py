@@ -2,8 +2,8 @@
 
 A recording such as 0002-L has two text files of its name. The file of skeletons has a row for each frame: 150 numbers,
 which are 2 people × 25 joints × (x, y, z) in metres, y up. The second person is zeros when absent. The file of labels
-has a row for each segment: action,start frame,end frame,confidence. A protocol is a text file with a line that says
-which videos follow, training or validation, and their names on the next lines, separated by commas.
+has a row for each segment: action,start frame,end frame,confidence. A protocol is a text file. Each of its headings,
+"Training videos" and "Validation videos", is followed by lines of names, separated by commas.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, walk
-from prepare.formats.frames import interpolate
+from prepare.formats.frames import check_length, interpolate
 from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.files import read_text, read_yaml, regular_file
-from utils.skeleton import KINECT_ORDER, NUM_JOINTS
+from utils.skeleton import FPS, KINECT_ORDER, NUM_JOINTS
 
 PAGE = "https://struct002.github.io/PKUMMD/"
-FPS = 30.0
 PEOPLE = 2
-NUMBERS = PEOPLE * NUM_JOINTS * 3  # in a row
+ROW_LENGTH = PEOPLE * NUM_JOINTS * 3  # numbers
 TEXT = "a text file of PKU-MMD"  # for messages
 ACTIONS = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
 
@@ -47,7 +46,7 @@ class Files(NamedTuple):
     labels: Path | None
 
 
-def read_actions(path: Path) -> list[str]:
+def read_action_names(path: Path) -> list[str]:
     """Names of the actions 1, 2, 3, … from a YAML or JSON file {number: name}. Raises UserError."""
     expected = "the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
     try:
@@ -76,7 +75,8 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
     subsets = _read_protocol(wanted[0])
     skeletons: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    for path in (path for path in texts if path.stem in subsets):
+    named = [path for path in texts if path.stem in subsets]
+    for path in named:
         regular_file(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             found = labels if "," in file.readline(1 << 14) else skeletons
@@ -95,14 +95,14 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
 def read_skeletons(path: Path) -> np.ndarray:
     """Joints (T, M, 25, 3) float32 of a recording, in the file's axes. M is 2 if the second person ever appears.
 
-    Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong, OSError when the
-    file cannot be read.
+    Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong or the recording is
+    too long, OSError when the file cannot be read.
     """
-    regular_file(path)
     lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
-    expected = f"{NUMBERS}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
+    check_length(len(lines), FPS)
+    expected = f"{ROW_LENGTH}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
     try:
-        rows = [parse_numbers(line.split(), NUMBERS, expected, f"row {row}") for row, line in enumerate(lines, start=1)]
+        rows = [parse_numbers(line.split(), ROW_LENGTH, expected, f"row {row}") for row, line in enumerate(lines, 1)]
         numbers = finite_float32(np.stack(rows), "joints")
     except TakeError as error:
         raise TakeError(f"{error}; download it again ({PAGE})") from None
@@ -141,7 +141,7 @@ def _read_protocol(path: Path) -> dict[str, str]:
         words = line.replace(",", " ").split()
         heading = line.strip().lower()
         if "video" in heading or heading.startswith(("train", "val")):  # the download has "Validataion videos"
-            subset = "train" if "train" in heading else "val" if "val" in heading else None
+            subset = next((name for name in ("train", "val") if name in heading), None)
         elif words and subset is None:
             raise UserError(f"{path}: row {number} is {shown(line)}, expected the words training or validation videos")
         else:

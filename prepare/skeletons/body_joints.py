@@ -6,8 +6,6 @@ and both index fingers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,30 +16,30 @@ from torch import Tensor
 from prepare.formats.amass import read_poses
 from prepare.formats.body_model import Body
 from prepare.formats.errors import TakeError
-from prepare.formats.flavours import BY_JOINTS, HANDS
+from prepare.formats.flavours import BY_JOINTS
 from utils.errors import UserError
 
 BATCH_FRAMES = 2048
 
 
 class BodyJoints:
-    """Computes the 25 joints on a body of zero shape. Of the body it keeps only the arrays that these joints need."""
+    """Computes the 25 joints on a body of zero shape. It keeps only what these joints need of the body."""
 
-    def __init__(self, body: Body, hands: str = HANDS[0], device: torch.device | str = "cpu"):
-        """`hands`: one of HANDS. Raises UserError when it needs mean hand poses and the body has none."""
+    def __init__(self, body: Body, hands: str = "as-is", device: torch.device | str = "cpu"):
+        """`hands`: one of flavours.HANDS. Raises UserError when it needs mean hand poses and the body has none."""
         self.flavour = BY_JOINTS[len(body["parents"])]
-        tips = list(self.flavour.tips)
-        added = np.zeros(self.flavour.pose_width, np.float32)  # to every pose
+        tip_vertices = list(self.flavour.tips)
+        mean_pose = np.zeros(self.flavour.pose_width, np.float32)  # to every pose
         if hands == "released":
             if "hands_meanl" not in body or "hands_meanr" not in body:
                 raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
-            added[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the hands are the last 30 joints
+            mean_pose[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the last 30 joints
         template = torch.from_numpy(body["v_template"])[None]
         self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template).to(device)  # (1, J, 3)
-        self._rest_tips = template[:, tips].to(device)  # (1, 4, 3)
-        self._blend = torch.from_numpy(body["posedirs"][tips]).to(device)  # (4, 3, 9(J-1))
-        self._weights = torch.from_numpy(body["weights"][tips]).to(device)  # (4, J)
-        self._added = torch.from_numpy(added).to(device)  # (3J,)
+        self._rest_tips = template[:, tip_vertices].to(device)  # (1, 4, 3)
+        self._posedirs = torch.from_numpy(body["posedirs"][tip_vertices]).to(device)  # (4, 3, 9(J-1))
+        self._weights = torch.from_numpy(body["weights"][tip_vertices]).to(device)  # (4, J)
+        self._mean_pose = torch.from_numpy(mean_pose).to(device)  # (3J,)
         self._chain = torch.tensor(self.flavour.chain, device=device)  # (21,)
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
@@ -49,16 +47,16 @@ class BodyJoints:
         """Poses (T, 3J) of a body with J joints, axis-angle radians → joints (T, 25, 3) float32 metres."""
         batches = torch.from_numpy(np.ascontiguousarray(poses, np.float32)).split(BATCH_FRAMES)
         with torch.inference_mode():
-            return np.concatenate([self._batch(batch.to(self._added.device)).cpu().numpy() for batch in batches])
+            return np.concatenate([self._batch(batch.to(self._mean_pose.device)).cpu().numpy() for batch in batches])
 
     def _batch(self, poses: Tensor) -> Tensor:
         frames = len(poses)
-        rotations = batch_rodrigues((poses + self._added).view(-1, 3)).view(frames, self.flavour.joints, 3, 3)
+        rotations = batch_rodrigues((poses + self._mean_pose).view(-1, 3)).view(frames, self.flavour.joints, 3, 3)
         joints, transforms = batch_rigid_transform(
             rotations, self._rest_joints.expand(frames, -1, -1), self._parents, dtype=torch.float32
         )
-        bent = (rotations[:, 1:] - torch.eye(3, device=poses.device)).flatten(1)  # (T, 9(J-1))
-        tips = self._rest_tips + blend_shapes(bent, self._blend)  # (T, 4, 3)
+        pose_feature = (rotations[:, 1:] - torch.eye(3, device=poses.device)).flatten(1)  # (T, 9(J-1))
+        tips = self._rest_tips + blend_shapes(pose_feature, self._posedirs)  # (T, 4, 3)
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
         return torch.cat([joints[:, self._chain], tips], dim=1)
@@ -69,21 +67,10 @@ def read_joints(
 ) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
-    Raises TakeError as `read_poses`, and when the take gives joints that are not finite.
+    `seconds`: as in `read_poses`. Raises TakeError as it does, and when the take gives joints that are not finite.
     """
-    fps, poses = read_poses(path, limit, joints_of.flavour, seconds)
+    fps, poses = read_poses(path, joints_of.flavour, limit, seconds)
     joints = joints_of(poses)
     if not np.isfinite(joints).all():
         raise TakeError("has poses whose joints are not finite: its angles are too large")
     return fps, joints
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread, so that parallel workers do not compete and their number does not change results."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

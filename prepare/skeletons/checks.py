@@ -10,9 +10,9 @@ from prepare.formats.errors import TakeError
 from utils.skeleton import HEAD, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
-STANDING = 0.8  # a body stands along an axis if its mean pelvis-to-head direction has more than this component there
+STANDING = 0.8  # least component of the mean unit vector from pelvis to head, along the axis of a standing body
 MAX_CHECKED = 1000  # frames
-# Bones from head to ankles, weighted for the mean of both legs. Stature is about _STATURE_RATIO times their sum.
+# Bones from head to ankles. A leg's bones count half, as there are two legs. Stature is about _STATURE_RATIO · sum.
 _BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
 _WEIGHTS = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
 _STATURE_RATIO = 1.22
@@ -23,7 +23,7 @@ _UNITS = {
 
 
 def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) -> None:
-    """Raise TakeError, with the option that corrects it, if joints (T, 25, 3) in metres cannot be a person's.
+    """Raise TakeError if joints (T, 25, 3) in metres cannot be a person's. The message names the option to give.
 
     The joints have the axes of their file. `scale` and `up` are the unit in metres and the upward axis that were
     assumed for it. If the user gave the axis (`axis_given`), a lying body is accepted.
@@ -68,4 +68,5 @@ def _fitting_scale(height: float, scale: float) -> str:
     """The scale that gives a usual height. If a common unit is near, its scale and its name."""
     wanted = scale * USUAL / height
     unit = min(_UNITS, key=lambda candidate: abs(math.log(candidate / wanted)))
-    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{float(f'{wanted:.3g}'):g}"
+    rounded = float(f"{wanted:.3g}")  # to three digits; written by `.3g` alone, 1230 would be 1.23e+03
+    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{rounded:g}"

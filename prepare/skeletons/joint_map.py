@@ -5,7 +5,7 @@ tried by default. A line gives the joint's place:
 
     head: Head                                                     at the joint Head
     chest: [Spine1, Spine2]                                        at the mean of these joints
-    left_thumb_tip: {from: LeftHand, to: LeftHandThumb, share: 1.5}    at from + 1.5 * (to - from)
+    left_thumb_tip: {from: LeftHand, to: LeftHandThumb, share: 1.5}    1.5 times the way from LeftHand to LeftHandThumb
 
 Namespaces are ignored: `mixamorig:Hips` is Hips.
 """
@@ -24,7 +24,7 @@ from utils.errors import UserError, nearest, shown
 from utils.files import read_yaml
 from utils.skeleton import JOINT_NAMES
 
-READY = Path(__file__).parents[2] / "config" / "joint_maps"
+SHIPPED_MAPS = Path(__file__).parents[2] / "config" / "joint_maps"
 MAX_SHARE = 10.0  # largest `share` of a line, in either direction
 NAMES_SHOWN = 60
 _SMPL_BODY = (
@@ -50,10 +50,13 @@ class JointMap:
 
     @property
     def names(self) -> set[str]:
-        return {name for part in self.parts.values() for name, _ in part}
+        return {name for terms in self.parts.values() for name, _ in terms}
 
     def matrix(self, names: list[str]) -> np.ndarray:
-        """Weights (25, J) of J joints with these `names`. Raises TakeError when a name is missing or occurs twice."""
+        """Matrix (25, J): row i has the weights of joint i. `names` are those of the J joints of a file.
+
+        Raises TakeError when a name is missing or occurs twice.
+        """
         plain = [_without_namespace(name) for name in names]
         if missing := sorted(self.names - set(plain)):
             raise TakeError(f"has no joint {', '.join(missing[:10])}, which the joint map {self.name} names")
@@ -77,13 +80,13 @@ def read_map(path: Path) -> JointMap:
             raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(str(key)[:100], list(JOINT_NAMES))}")
     if missing := [name for name in JOINT_NAMES if name not in content]:
         raise UserError(f"{path}: has no line for {', '.join(missing)}")
-    return JointMap(path.stem, {name: _part(content[name], f"{path}: {name}") for name in JOINT_NAMES})
+    return JointMap(path.stem, {name: _terms(content[name], f"{path}: {name}") for name in JOINT_NAMES})
 
 
 @functools.cache
 def ready_maps() -> list[JointMap]:
     """The maps in config/joint_maps."""
-    return [read_map(path) for path in sorted(READY.glob("*.yaml"))]
+    return [read_map(path) for path in sorted(SHIPPED_MAPS.glob("*.yaml"))]
 
 
 def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
@@ -121,7 +124,7 @@ def _without_namespace(name: str) -> str:
     return name.rpartition(":")[2] or name
 
 
-def _part(value: Any, where: str) -> list[tuple[str, float]]:
+def _terms(value: Any, where: str) -> list[tuple[str, float]]:
     """Joints and weights of one line. Raises UserError, which begins with `where`, for any other value."""
     if isinstance(value, str) and value:
         return [(_without_namespace(value), 1.0)]

@@ -19,7 +19,6 @@ from prepare.formats.errors import TakeError
 from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.frames import MAX_RATE, MIN_RATE, check_length, interpolate, resample_indices
 from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
-from prepare.formats.ntu import FPS as NTU_FPS
 from prepare.formats.ntu import read_ntu
 from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints, read_joints
@@ -45,11 +44,11 @@ AXIS_ROTATIONS = {
 
 @dataclass(frozen=True)
 class Person:
-    """A person in a recording: number from 1, joints (T, 25, 3) float32 metres, index of the first frame at 30 fps."""
+    """A person in a recording."""
 
-    number: int
-    joints: np.ndarray
-    first: int = 0
+    number: int  # from 1
+    joints: np.ndarray  # (T, 25, 3) float32 metres
+    first: int = 0  # frame at 30 fps in which the person appears
 
 
 def find_inputs(given: list[Path], out: Path, mark: str) -> list[tuple[str, Path]]:
@@ -78,13 +77,13 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
         return people
     chosen = [person for person in people if person.number == options.person]
     if not chosen:
-        raise TakeError(f"has no --person {options.person}, only {len(people)}")
+        raise TakeError(f"has no person {options.person}: the highest --person is {len(people)}")
     return chosen
 
 
 @functools.cache
-def body_joints(body: str, hands: str) -> BodyJoints:
-    """Computes joints on the body that `load_body` reads. Raises UserError as it and BodyJoints do."""
+def cached_body_joints(body: str, hands: str) -> BodyJoints:
+    """Computes joints on the body that `load_body` reads. Raises UserError as `load_body` and BodyJoints do."""
     return BodyJoints(load_body(body), hands)
 
 
@@ -110,9 +109,9 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
         fps = single_number(arrays["fps"], "fps") if "fps" in arrays else None
         return [Person(1, _of_array(arrays["joints"], options.fps or fps, options))]
     try:
-        joints_of = body_joints(options.body, options.hands)
+        joints_of = cached_body_joints(options.body, options.hands)
     except UserError as error:
-        raise TakeError(f"is an AMASS take, and needs a body (--body FILE, or --body synthetic): {error}") from error
+        raise TakeError(f"is an AMASS take, which needs a body ({error}): give --body FILE, or synthetic") from error
     return [Person(1, read_joints(path, joints_of)[1])]
 
 
@@ -148,7 +147,7 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
 
 
 def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
-    fps = options.fps or NTU_FPS
+    fps = options.fps or FPS  # the file has no rate; Kinect records 30 frames per second
     people = []
     for number, (first, joints) in enumerate(read_ntu(path), start=1):
         joints = _of_person(joints[_wanted_frames(len(joints), fps)], fps, options, up="y")

@@ -15,7 +15,7 @@ from prepare.formats.bvh import Node, forward
 
 ORDER = "ZXY"  # of the rotation channels
 CHANNELS = ["xposition", "yposition", "zposition", *(f"{axis.lower()}rotation" for axis in ORDER)]  # of each joint
-HIPS = 1  # the joint that moves through the room; its parent stays at the origin
+HIPS = 1  # the joint that moves through the room; joint 0, its parent, stays at the origin and is no part of the body
 UP, GROUND = 1, [0, 2]  # the vertical axis, and the axes of the floor
 
 
@@ -56,7 +56,7 @@ class Motion:
 
 
 def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tuple[Motion, Motion]:
-    """The `frames` between two pieces, and the second piece, moved to its place behind them.
+    """Returns `frames` frames that lead from `before` to `after`, and `after` at its new place.
 
     before, after: of two frames or more.
     sideways: as in `Motion.headings`.
@@ -69,37 +69,39 @@ def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tu
     after = after.placed(0.0, (start + travelled - end)[HIPS, GROUND])
     end = after.positions[0]
 
-    share = np.arange(1, steps)[:, None, None] / steps  # of the way
-    # The cubic Hermite basis: weights of the end and of the two velocities; that of the start is 1 - weight
-    weight = share**2 * (3 - 2 * share)
-    start_weight, end_weight = steps * share * (1 - share) ** 2, -steps * share**2 * (1 - share)
-    positions = (1 - weight) * start + weight * end + start_weight * start_velocity + end_weight * end_velocity
+    s = np.arange(1, steps)[:, None, None] / steps  # from 0 at the start to 1 at the end
+    # The cubic Hermite basis: weights of the end and of the two velocities; that of the start is 1 - end_weight
+    end_weight = s**2 * (3 - 2 * s)
+    start_velocity_weight, end_velocity_weight = steps * s * (1 - s) ** 2, -steps * s**2 * (1 - s)
+    positions = (1 - end_weight) * start + end_weight * end
+    positions = positions + start_velocity_weight * start_velocity + end_velocity_weight * end_velocity
 
     second_last, last = (Rotation.from_quat(q) for q in before.quaternions[-2:])
     first, second = (Rotation.from_quat(q) for q in after.quaternions[:2])
     turns = (  # rotation vectors of the start's velocity, of the way from start to end, and of the end's velocity
-        start_weight * (second_last.inv() * last).as_rotvec(),
-        weight * (last.inv() * first).as_rotvec(),
-        end_weight * (first.inv() * second).as_rotvec(),
+        start_velocity_weight * (second_last.inv() * last).as_rotvec(),
+        end_weight * (last.inv() * first).as_rotvec(),
+        end_velocity_weight * (first.inv() * second).as_rotvec(),
     )
     rotations = last * Rotation.from_rotvec(turns[0]) * Rotation.from_rotvec(turns[1]) * Rotation.from_rotvec(turns[2])
     return Motion(rotations.as_quat(), positions), after
 
 
 def lifted(between: Motion, before: Motion, after: Motion, nodes: list[Node]) -> Motion:
-    """The frames between two pieces, raised where a joint would be lower than in the two frames beside them."""
-    last, first = before.quaternions[[-1]], after.quaternions[[0]]
-    beside = concatenate([Motion(last, before.positions[[-1]]), Motion(first, after.positions[[0]])])
+    """The frames between two pieces, raised where their lowest joint is below that of both frames beside them."""
+    quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
+    beside = Motion(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()
     positions[:, HIPS, UP] += np.maximum(_lowest(beside, nodes).min() - _lowest(between, nodes), 0)
     return Motion(between.quaternions, positions)
 
 
 def _lowest(motion: Motion, nodes: list[Node]) -> np.ndarray:
-    """Height of the lowest joint in each frame, (T,)."""
+    """Height of the lowest joint in each frame, (T,), without the parent of the hips."""
     return forward(nodes, motion.channels())[:, HIPS:, UP].min(axis=1)
 
 
-def concatenate(parts: list[Motion]) -> Motion:
-    """The parts, one after another."""
-    return Motion(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("quaternions", "positions")))
+def concatenate(pieces: list[Motion]) -> Motion:
+    """The pieces, one after another."""
+    quaternions = np.concatenate([piece.quaternions for piece in pieces])
+    return Motion(quaternions, np.concatenate([piece.positions for piece in pieces]))

@@ -1,7 +1,7 @@
-"""A split in the layouts of other code: released pickles, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
+"""A split in the layouts of other code: the released code, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
 
-Every function writes into a folder, which is made if needed, and returns the files. Class names, one a line in the
-order of the class indices, are in `<split>_classes.txt`.
+Every function writes into a folder, which is made if needed, and returns the files. All but `export_released` write
+`<split>_classes.txt`, too: the class names, one a line, in the order of the class indices.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from feeders.dataset import SkeletonClips
 from feeders.label_policy import LabelPolicy
 from model.checkpoint import load_localizer
 from model.inference import for_inference
+from prepare.formats.annotations import LONG_NAMES
 from utils import config
 from utils.atomic import whole_file, write_json, write_whole
 from utils.device import choose_device
@@ -27,7 +28,7 @@ from utils.progress import progress
 from utils.skeleton import FPS, KINECT_ORDER
 from utils.store import SUBSETS, Split
 
-SUBSET_NAMES = {"train": "training", "val": "validation"}  # ActivityNet's
+SUBSET_NAMES = {short: long for long, short in LONG_NAMES.items()}  # ActivityNet's
 
 
 def export_released(split: Split, out: Path) -> list[Path]:
@@ -46,21 +47,22 @@ def export_released(split: Split, out: Path) -> list[Path]:
             if labels is None:
                 continue
             content["sid"].append(sid)
-            content["X"].append(np.array(split.store.people(sid)[: len(labels)]).transpose(3, 0, 2, 1))
+            content["X"].append(np.array(split.store.people(sid)).transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
         if left_out := len(split.clip_ids(subset)) - len(content["sid"]):
             print(f"{left_out} {subset} clips are left out: longer than 1,000 frames, or no label has times")
-        written.append(out / f"{split.name}_{subset}.pkl")
-        with whole_file(written[-1]) as file:
+        path = out / f"{split.name}_{subset}.pkl"
+        with whole_file(path) as file:
             pickle.dump(content, file, protocol=4)
+        written.append(path)
     return written
 
 
 def export_ground_truth(split: Split, out: Path) -> list[Path]:
     """Write ActivityNet's ground truth, as `prepare.own_data` reads it. Labels without times have no segment."""
     clips = [(sid, sid, subset) for subset in SUBSETS for sid in split.clip_ids(subset)]
-    return [_write_annotations(split, clips, out / f"{split.name}.json", untimed=True), _write_classes(split, out)]
+    return [_write_annotations(split, clips, out / f"{split.name}.json", with_untimed=True), _write_classes(split, out)]
 
 
 def export_pyskl(split: Split, out: Path) -> list[Path]:
@@ -73,7 +75,7 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
     for sid in split.clip_ids():
         labels = split.labels(sid)
         present = labels.any(axis=0) | split.untimed(sid)
-        joints = split.store.people(sid)[: len(labels)][:, :, list(KINECT_ORDER)]
+        joints = split.store.people(sid)[:, :, KINECT_ORDER]
         about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(present).tolist()}
         annotations.append({**about, "keypoint": joints.transpose(1, 0, 2, 3)})
     out.mkdir(parents=True, exist_ok=True)
@@ -94,34 +96,36 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     device, step = choose_device(None), settings.data.frame_step
     network, policy = for_inference(model).to(device), LabelPolicy.of(settings.data).corrected()
     (out / "features").mkdir(parents=True, exist_ok=True)
-    written = []
+    exported = []  # name in the files, id and subset of each clip
     for subset in SUBSETS:
         clips = SkeletonClips(split, subset, policy, settings.data.normalization, frame_step=step)
         print(clips.summary())
         for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
-            (sid,) = (clips.clip_ids[index] for index in batch.index.tolist())
+            sid = clips.clip_ids[batch.index.item()]
+            name = quote(sid, safe="")
             batch = batch.to(device)
             with torch.inference_mode():
                 features = network(batch.joints, batch.mask, batch.lengths).features[0]
-            with whole_file(out / "features" / f"{quote(sid, safe='')}.npy") as file:
+            with whole_file(out / "features" / f"{name}.npy") as file:
                 np.save(file, features.float().cpu().numpy())
-            written.append((quote(sid, safe=""), sid, subset))
+            exported.append((name, sid, subset))
     stride, width = network.backbone.stride * step, network.backbone.out_channels
     print(f"settings of ActionFormer: feat_stride {stride}, num_frames 1, default_fps {FPS}, input_dim {width}")
-    annotations = _write_annotations(split, written, out / f"{split.name}_features.json", untimed=False)
+    annotations = _write_annotations(split, exported, out / f"{split.name}_features.json", with_untimed=False)
     return [annotations, _write_classes(split, out), out / "features"]
 
 
-def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Path, *, untimed: bool) -> Path:
+def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Path, *, with_untimed: bool) -> Path:
     """Write the annotations of clips, each given by its name in the file, its id and its subset, as JSON."""
     database: dict[str, Any] = {}
     for name, sid, subset in clips:
         labels = split.labels(sid)
+        classes, segments = runs_of_classes(labels)
         found = [
             {"label": split.classes[k], "label_id": k, "segment": [start / FPS, end / FPS]}
-            for k, (start, end) in zip(*(part.tolist() for part in runs_of_classes(labels)), strict=True)
+            for k, (start, end) in zip(classes.tolist(), segments.tolist(), strict=True)
         ]
-        if untimed:
+        if with_untimed:
             known = np.flatnonzero(split.untimed(sid)).tolist()
             found += [{"label": split.classes[k], "label_id": k} for k in known]
         about = {"subset": SUBSET_NAMES[subset], "duration": len(labels) / FPS, "fps": FPS, "frame": len(labels)}

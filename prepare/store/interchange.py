@@ -1,8 +1,8 @@
 """Exchange splits with other code.
 
-    python -m prepare.store.interchange export --split split1 --out there                         # the released pickles
-    python -m prepare.store.interchange export --split split1 --out there --format activitynet    # true segments
-    python -m prepare.store.interchange export --split split1 --out there --format pyskl          # pyskl, MMAction2
+    python -m prepare.store.interchange export --split split1 --out there                        # for the released code
+    python -m prepare.store.interchange export --split split1 --out there --format activitynet   # true segments
+    python -m prepare.store.interchange export --split split1 --out there --format pyskl         # pyskl, MMAction2
     python -m prepare.store.interchange export --split split1 --out there --format features --weights best.pt
     python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from prepare.options import STORES, folder
+from prepare.options import DATA_ROOT, folder
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
@@ -26,14 +26,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.store.interchange")
     texts = {"description": __doc__, "formatter_class": parser.formatter_class, "allow_abbrev": False}
     commands = parser.add_subparsers(dest="command", required=True)
-    splits = {"type": folder, "default": STORES, "help": "folder of splits (default: dataset/processed_data)"}
+    splits = {"type": folder, "default": DATA_ROOT, "help": "folder of splits (default: dataset/processed_data)"}
     add = commands.add_parser("export", help="write a split in the layout of other code", **texts).add_argument
     add("--data", **splits)
     add("--split", required=True, help="name of the split, such as split1")
     add("--out", type=folder, required=True, help="folder for the files")
-    what = "released pickles, ActivityNet's ground truth, pyskl's pickle, or features for ActionFormer and OpenTAD"
-    what = f"{', '.join(FORMATS)}: {what} (default: %(default)s)"
-    add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=what)
+    layouts = "the released code's pickles, ActivityNet's ground truth, pyskl's pickle, or ActionFormer's features"
+    text = f"{', '.join(FORMATS)}: {layouts} (default: %(default)s)"
+    add("--format", metavar="NAME", choices=FORMATS, default=FORMATS[0], help=text)
     add("--weights", type=Path, metavar="FILE", help="for --format features: a best.pt or last.pt of train.py")
     add = commands.add_parser("import", help="make a split from one pickle per subset", **texts).add_argument
     add("--train", type=Path, required=True, metavar="FILE", help="pickle of the training clips")
@@ -59,6 +59,7 @@ from prepare.store.splits import check_split
 from prepare.store.summary import next_command
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command, shown
+from utils.lock import lock_folder
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
@@ -66,36 +67,37 @@ MAX_FILE_BYTES = 32 << 30
 
 
 def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Split:
-    """Make a split, with a store of its own, from one released pickle per subset.
+    """Make a split, with a store of its own, from one pickle of the released code per subset.
 
-    Raises UserError when the split exists, or when a file holds anything but plain containers and numpy arrays or does
-    not have the released layout.
+    Raises UserError when the split exists, or when another command writes to `out`. Also when a file holds anything but
+    plain containers and numpy arrays, or does not have the released layout.
     """
     check_split(out, name, classes, replace=True)
-    if (out / name).exists():
-        raise UserError(f"{out / name}: is there already; choose another --name")
-    clips: list[Clip] = []
-    joints, labels = [], []
-    start = 0
-    for subset in SUBSETS:
-        for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
-            frames = len(clip_joints)
-            facts = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
-            clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **facts))
-            joints.append(clip_joints)
-            labels.append(clip_labels)
-            start += frames
-    repeated = len(clips) - len({clip.sid for clip in clips})
-    if repeated:
-        raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
-    store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
-    store.mkdir(parents=True, exist_ok=True)
-    origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
-    write_store(store, clips, joints, origin)
-    of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
-    annotated = [np.ones(len(part), bool) for part in labels]
-    facts = {"name": name, "classes": classes, "skeletons": store.name, **origin}
-    write_split(out / name, of_subset, labels, annotated, facts)
+    out.mkdir(parents=True, exist_ok=True)
+    with lock_folder(out, "preparation", "choose another --out"):
+        if (out / name).exists():
+            raise UserError(f"{out / name}: is there already; choose another --name")
+        clips: list[Clip] = []
+        joints, labels = [], []
+        start = 0
+        for subset in SUBSETS:
+            for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
+                frames = len(clip_joints)
+                about = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
+                clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **about))
+                joints.append(clip_joints)
+                labels.append(clip_labels)
+                start += frames
+        if repeated := len(clips) - len({clip.sid for clip in clips}):
+            raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
+        store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
+        store.mkdir(parents=True, exist_ok=True)
+        origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
+        write_store(store, clips, joints, origin)
+        of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
+        annotated = [np.ones(len(part), bool) for part in labels]
+        facts = {"name": name, "classes": classes, "skeletons": store.name, **origin}
+        write_split(out / name, of_subset, labels, annotated, facts)
     return Split.open(out, name)
 
 
@@ -104,7 +106,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
     content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
     columns = [content.get(key) for key in ("sid", "X", "L")] if isinstance(content, dict) else [None]
     if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
-        raise UserError(f"{path}: expected lists sid, X, Y, L of one entry per clip, as in a released split pickle")
+        raise UserError(f"{path}: expected lists sid, X and L with one entry per clip, as in a released split pickle")
     for number, (sid, x, frame_labels) in enumerate(zip(*columns, strict=True)):
         where = f"{path}: clip {number} ({shown(sid)})"
         x, frame_labels = as_array(x), as_array(frame_labels)
@@ -118,7 +120,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         if not ((frame_labels >= 0) & (frame_labels <= classes)).all():
             raise UserError(
                 f"{where} has labels from {frame_labels.min()} to {frame_labels.max()}, expected 0 to {classes} "
-                f"with {classes} for background; does --actions name all its classes?"
+                f"with {classes} for background; does --actions name all classes of this file?"
             )
         yield str(sid), x[..., 0].transpose(1, 2, 0).astype(np.float32), frame_labels[:, None] == np.arange(classes)
 

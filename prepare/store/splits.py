@@ -1,6 +1,6 @@
-"""A split: the clips of a store that have a class of one label set, and their frame labels.
+"""A split: the clips of a store that have one of its classes, and their frame labels.
 
-`write_label_set` makes it over a store. `write_recordings` makes the store too, and reports what did not fit.
+`write_split_over` makes it over a store. `write_recordings` makes the store too, and reports what did not fit.
 """
 
 from __future__ import annotations
@@ -10,44 +10,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from prepare.formats.annotations import Recording
-from prepare.formats.babel import LABEL_SETS, Annotation, Segment, dense_labels
+from prepare.formats.babel import PAPER_SPLITS, Annotation, BabelSegment, dense_labels
+from prepare.store.summary import print_counts
 from prepare.store.update import Takes, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, shown
 from utils.lock import lock_folder
-from utils.manifest import SplitManifest, plain_name, read_manifest
+from utils.manifest import SplitManifest, plain_name, read_manifest, written_again
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
 from utils.text import printable
 
-Findings = dict[str, list[str]]  # what was found: entries by heading
-FEW = 5  # entries of a finding that are printed; the report has all
-SHORTEST = 3  # frames; the default of eval.min_length: shorter proposals are dropped
+Problems = dict[str, list[str]]  # messages by heading
+PROBLEMS_SHOWN = 5  # messages of a heading that are printed; the report has all
+SHORTEST_SEGMENT = 3  # frames; the default of eval.min_length: shorter proposals are dropped
 TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
 
 
 def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
     """Raise UserError unless the split `name` below `root` may be written with these classes.
 
-    It may not have the name of a store or, with other classes, that of a split of the paper. A split that exists with
-    other classes, or with labels from elsewhere, may be written only with `replace`.
+    The name must not be that of a store. The names of the paper's splits are for the paper's classes only. A split that
+    exists with other classes, or with labels from elsewhere, may be written only with `replace`.
 
     origin: the keys of the manifest's `imported`; empty for BABEL's labels.
     """
     folder = root / plain_name(name, "--name")
     if name.lower().startswith(STORE_PREFIX):
         raise UserError(f"--name {name}: names that begin with {STORE_PREFIX!r} are those of stores; choose another")
-    if LABEL_SETS.get(name, classes) != classes:
-        raise UserError(f"--name {name}: is the split of the paper with {_listed(LABEL_SETS[name])}; choose another")
+    if PAPER_SPLITS.get(name, classes) != classes:
+        raise UserError(f"--name {name}: is the split of the paper with {_listed(PAPER_SPLITS[name])}; choose another")
     if replace or not (folder / "split.json").exists():
         return
     try:
         old = read_manifest(folder / "split.json", SplitManifest)
     except UserError as error:
-        print(f"made anew: {error}")
+        print(written_again(error))
         return
     if tuple(old.imported) != origin or old.classes != classes:
         found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"
@@ -56,7 +55,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
         raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
 
-def write_label_set(
+def write_split_over(
     folder: Path,
     classes: list[str],
     annotations: list[Annotation],
@@ -70,10 +69,11 @@ def write_label_set(
         origin: entries of the manifest that say where the annotations come from.
         unlabelled: number of clips without frame labels, by subset; None: there are none.
     """
-    clips: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {subset: {} for subset in SUBSETS}
+    clips: dict[str, list[tuple[str, int]]] = {subset: [] for subset in SUBSETS}
+    all_labels, all_annotated = [], []
     untimed: dict[str, list[int]] = {}
     left_out = {subset: Counter({"without frame labels": (unlabelled or {}).get(subset, 0)}) for subset in SUBSETS}
-    for clip in annotations:
+    for clip in sorted(annotations, key=lambda clip: SUBSETS.index(clip.subset)):  # train first
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1
             continue
@@ -83,7 +83,9 @@ def write_label_set(
             untimed[clip.sid] = indices
             annotated[:] = True  # the action may be in any frame
         if labels.any() or indices:
-            clips[clip.subset][clip.sid] = labels, annotated
+            clips[clip.subset].append((clip.sid, len(labels)))
+            all_labels.append(labels)
+            all_annotated.append(annotated)
         else:
             left_out[clip.subset]["without a chosen class"] += 1
     facts = {
@@ -95,11 +97,9 @@ def write_label_set(
         "untimed": untimed,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
-    ids = {subset: [(sid, len(labels)) for sid, (labels, _) in clips[subset].items()] for subset in SUBSETS}
-    labels, annotated = ([arrays[i] for s in SUBSETS for arrays in clips[s].values()] for i in range(2))
-    write_split(folder, ids, labels, annotated, facts)
+    write_split(folder, clips, all_labels, all_annotated, facts)
     split = Split.open(folder.parent, folder.name)
-    _print(split)
+    print_counts(split)
     return split
 
 
@@ -107,16 +107,16 @@ def write_recordings(
     folder: Path,
     classes: list[str],
     recordings: list[Recording],
-    places: dict[str, str],
+    files: dict[str, str],
     takes: Takes,
     workers: int,
-    found: Findings,
+    problems: Problems,
 ) -> Split:
     """Bring the split `folder`, and its store beside it, up to date. Write and print a report of what did not fit.
 
     Args:
-        places: file below `takes.folder` of each recording that has one, by its name.
-        found: what the caller has found; it becomes part of the report.
+        files: file below `takes.folder` of each recording that has one, by its name.
+        problems: those that the caller has found; they become part of the report.
 
     Raises UserError when no recording could be used, or when most segments begin after the end of their recording.
     """
@@ -125,33 +125,35 @@ def write_recordings(
     clips = [_as_clip(recording) for recording in recordings]
     with lock_folder(out, "preparation", "choose another --out"):
         shared = [replace(clip, subset=None) for clip in clips]  # the split decides the subset, not the store
-        store, left_out = update_store(out, takes, shared, places, workers)
-        found |= _check_times(recordings, store, takes.folder)
-        split = write_label_set(folder, classes, clips, store, takes.origin)
-        found["recordings without a file"] = [name for name, why in left_out.items() if why == "missing"]
-        found["recordings whose file is gone, the stored joints are used"] = sorted(store.clips.keys() - places.keys())
-        unusable = [f"{places[name]} {why}" for name, why in left_out.items() if why != "missing"]
-        found["recordings that cannot be used"] = unusable
+        store, left_out = update_store(out, takes, shared, files, workers)
+        problems |= _check_times(recordings, store, takes.folder)
+        split = write_split_over(folder, classes, clips, store, takes.origin)
+        problems |= {
+            "recordings without a file": [name for name, why in left_out.items() if why == "missing"],
+            "recordings whose file is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
+            "recordings that cannot be used": [f"{files[n]} {why}" for n, why in left_out.items() if why != "missing"],
+        }
         two = sum(clip.people > 1 for clip in store.clips.values())
         people = f", {two} of them with two people" if two else ""
         print(f"\n{len(store.clips)} of {len(recordings)} recordings are stored{people}")
-        _write_report(folder / "report.txt", found)
+        _write_report(folder / "report.txt", problems)
     return split
 
 
 def _as_clip(recording: Recording) -> Annotation:
     """A recording's annotations as those of a BABEL clip."""
-    timed = [Segment(start_t=x.start, end_t=x.end, act_cat=[x.name]) for x in recording.labels if x.start is not None]
-    untimed = tuple({label.name for label in recording.labels if label.start is None})
-    return Annotation(recording.name, recording.subset, recording.name, None, timed, untimed)
+    timed = [label for label in recording.labels if label.start is not None]
+    segments = [BabelSegment(start_t=label.start, end_t=label.end, act_cat=[label.name]) for label in timed]
+    untimed = tuple(sorted({label.name for label in recording.labels if label.start is None}))
+    return Annotation(recording.name, recording.subset, recording.name, None, segments, untimed)
 
 
-def _check_times(recordings: list[Recording], store: SkeletonStore, folder: Path) -> Findings:
+def _check_times(recordings: list[Recording], store: SkeletonStore, folder: Path) -> Problems:
     """Segments that are outside their recording or too short, as lists of where they are.
 
     Raises UserError when most segments begin after the end of their recording.
     """
-    found: Findings = defaultdict(list)
+    problems: Problems = defaultdict(list)
     segments = 0
     for recording in recordings:
         if recording.name not in store.clips:
@@ -159,60 +161,38 @@ def _check_times(recordings: list[Recording], store: SkeletonStore, folder: Path
         seconds = store.clips[recording.name].frames / FPS
         if recording.duration and abs(recording.duration - seconds) > TOLERANCE:
             text = f"{shown(recording.name)}: {seconds:.2f} s, not {recording.duration:g}"
-            found["recordings that do not last as long as annotated"].append(text)
+            problems["recordings that do not last as long as annotated"].append(text)
         timed = [label for label in recording.labels if label.start is not None]
         segments += len(timed)
         for label in timed:
-            text = f"{label.place} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
+            text = f"{label.where} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
             if label.start >= seconds:
-                found["segments after the end of their recording, not used"].append(text)
+                problems["segments after the end of their recording, not used"].append(text)
                 continue
             if label.end > seconds + TOLERANCE:
-                found["segments that end after their recording, cut off there"].append(text)
-            if (min(label.end, seconds) - label.start) * FPS < SHORTEST:
-                found[f"segments of less than {SHORTEST} frames, too short to be detected"].append(text)
-    outside = found["segments after the end of their recording, not used"]
+                problems["segments that end after their recording, cut off there"].append(text)
+            if (min(label.end, seconds) - label.start) * FPS < SHORTEST_SEGMENT:
+                problems[f"segments of less than {SHORTEST_SEGMENT} frames, too short to be detected"].append(text)
+    outside = problems["segments after the end of their recording, not used"]
     if 2 * len(outside) > segments:
         raise UserError(
             f"{folder}: most segments begin after the end of their recording, such as {outside[0]}. If the times are "
             "frames, divide them by the frame rate; if recordings are cut off, get them again"
         )
-    return found
+    return problems
 
 
-def _write_report(path: Path, found: Findings) -> None:
-    """Write all that was found to `path`, and print the beginning of each list."""
+def _write_report(path: Path, problems: Problems) -> None:
+    """Write all problems to `path`, and print the beginning of each list."""
     lines = []
-    for what, entries in sorted(found.items()):
-        entries = [printable(entry) for entry in entries]
-        lines += [f"{what} ({len(entries)}): {entry}\n" for entry in entries]
-        more = f"; and {len(entries) - FEW} more in {path}" if len(entries) > FEW else ""
-        if entries:
-            print(f"{what} ({len(entries)}): {'; '.join(entries[:FEW])}{more}")
+    for heading, messages in sorted(problems.items()):
+        messages = [printable(message) for message in messages]
+        lines += [f"{heading} ({len(messages)}): {message}\n" for message in messages]
+        more = f"; and {len(messages) - PROBLEMS_SHOWN} more in {path}" if len(messages) > PROBLEMS_SHOWN else ""
+        if messages:
+            print(f"{heading} ({len(messages)}): {'; '.join(messages[:PROBLEMS_SHOWN])}{more}")
     write_whole(path, "".join(lines).encode())
 
 
 def _listed(classes: list[str]) -> str:
     return shown(", ".join(classes))[1:-1]
-
-
-def _print(split: Split) -> None:
-    counts = {subset: _counts(split, subset) for subset in SUBSETS}
-    names = [*split.classes, "all"]
-    width = max(18, *(len(name) + 2 for name in names))
-    print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
-    for row, name in enumerate(names):
-        cells = [counts[subset][row] for subset in SUBSETS]
-        print(f"  {name:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
-    for subset in SUBSETS:
-        for name, (clips, _) in zip(split.classes, counts[subset], strict=False):
-            if not clips:
-                print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
-
-
-def _counts(split: Split, subset: str) -> list[tuple[int, int]]:
-    """Clips and frames of each class in a subset, and of all."""
-    ids, none = split.clip_ids(subset), np.zeros(len(split.classes), int)
-    clips = sum((split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids), none)
-    frames = sum((split.labels(sid).sum(axis=0) for sid in ids), none)
-    return [*zip(clips, frames, strict=True), (len(ids), sum(len(split.labels(sid)) for sid in ids))]

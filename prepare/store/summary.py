@@ -1,18 +1,20 @@
-"""What a preparation prints: how many takes are stored, and what to do next."""
+"""What a preparation prints: how many takes are stored, what is in a split, and what to do next."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from prepare.formats.amass import download_name
 from prepare.formats.babel import Annotation
 from prepare.formats.flavours import AMASS_PAGE, Flavour
-from prepare.options import STORES
-from utils.store import SkeletonStore
+from prepare.options import DATA_ROOT
+from utils.store import SUBSETS, SkeletonStore, Split
 from utils.text import printable
 
-SHOWN = 10  # takes that cannot be used; the store's manifest names all
+TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
 def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour) -> None:
@@ -37,19 +39,43 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
         wanted = f"  {name or 'unknown to this project'}" if counts["missing"] + counts["unusable"] else ""
         print(f"{folder:<{width}}" + "".join(f"{counts[column]:>12,}" for column in columns) + wanted)
     failed = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
-    for clip in failed[:SHOWN]:
+    for clip in failed[:TAKES_SHOWN]:
         print(f"unusable: {printable(clip.feat_p)} {left_out[clip.sid]}")
-    if len(failed) > SHOWN:
-        print(f"… and {len(failed) - SHOWN} more; {store.folder / 'store.json'} names all")
+    if len(failed) > TAKES_SHOWN:
+        print(f"… and {len(failed) - TAKES_SHOWN} more; {store.folder / 'store.json'} names all")
     if left_out:
         print(
-            f"missing or unusable: download {flavour.release!r} of the data sets named on the right from {AMASS_PAGE}"
+            f"missing or unusable: download {flavour.download!r} of the data sets in the last column from {AMASS_PAGE}"
         )
+
+
+def print_counts(split: Split) -> None:
+    """Print the clips and frames of each class in each subset, and warn of classes without clips."""
+    counts = {subset: _counts(split, subset) for subset in SUBSETS}
+    names = [*split.classes, "all"]
+    width = max(18, *(len(name) + 2 for name in names))
+    print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
+    for row, name in enumerate(names):
+        cells = [counts[subset][row] for subset in SUBSETS]
+        print(f"  {name:<{width - 2}}" + "".join(f"{clips:>13,}{frames:>12,}" for clips, frames in cells))
+    for subset in SUBSETS:
+        for name, (clips, _) in zip(split.classes, counts[subset][:-1], strict=True):
+            if not clips:
+                print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
 
 
 def next_command(config: str, root: Path, split: str | None = None) -> str:
     """A message with the command that trains on prepared data. split: None if `config` names it."""
     changes = [f"data.split={split}"] if split else []
-    if root.resolve() != STORES.resolve():
+    if root.resolve() != DATA_ROOT.resolve():
         changes.append(f"data.root={root}")
-    return " ".join([f"next: python train.py --config config/{config}", *(["--set", *changes] if changes else [])])
+    command = f"next: python train.py --config config/{config}"
+    return f"{command} --set {' '.join(changes)}" if changes else command
+
+
+def _counts(split: Split, subset: str) -> list[tuple[int, int]]:
+    """Clips and frames of each class in a subset, and of all."""
+    ids, none = split.clip_ids(subset), np.zeros(len(split.classes), int)
+    clips = sum((split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids), none)
+    frames = sum((split.labels(sid).sum(axis=0) for sid in ids), none)
+    return [*zip(clips, frames, strict=True), (len(ids), sum(len(split.labels(sid)) for sid in ids))]

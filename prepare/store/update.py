@@ -17,7 +17,7 @@ from prepare.formats.babel import Annotation
 from prepare.formats.errors import TakeError
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
 from utils.errors import UserError
-from utils.manifest import FORMAT
+from utils.manifest import FORMAT, written_again
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 from utils.text import printable
@@ -32,7 +32,7 @@ class Takes:
 
     folder: Path
     read: Reader
-    settings: dict[str, Any]  # all that decides the joints besides the takes
+    settings: dict[str, Any]  # everything else that the joints depend on
     origin: dict[str, Any]  # entries of the manifest that say where the annotations come from
 
 
@@ -40,17 +40,17 @@ def update_store(
     out: Path,
     takes: Takes,
     clips: list[Annotation],
-    places: dict[str, str],
+    files: dict[str, str],
     workers: int,
     wanted: set[str] | None = None,
 ) -> tuple[SkeletonStore, dict[str, str]]:
-    """Bring a store in the folder `out` up to date. Clips in the store stay in it.
+    """Bring a store in the folder `out` up to date. Clips that are already stored are kept.
 
-    Other settings, or other labels of BABEL, make another store.
+    With other settings or other BABEL files, a new store is made.
 
     Args:
         clips: all that are annotated; the store keeps their order.
-        places: file below `takes.folder` of each clip's take, by clip id.
+        files: file below `takes.folder` of each clip's take, by clip id.
         wanted: ids of clips; None: all that have a take.
 
     Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
@@ -61,25 +61,25 @@ def update_store(
     folder.mkdir(exist_ok=True)
     before, parts = _store_before(folder), folder / PARTS
     stored = before.clips if before else {}
-    wanted = places.keys() if wanted is None else wanted
+    wanted = files.keys() if wanted is None else wanted
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
     jobs: dict[str, Job] = {}
     for clip in chosen:
-        if file := places.get(clip.sid):
+        if file := files.get(clip.sid):
             source = stored[clip.sid].source if clip.sid in stored else {}
             jobs[clip.sid] = Job(file, clip.frame_limit(), clip.duration, source)
     computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
-    missing = {clip.sid: "missing" for clip in clips if clip.sid not in places}
-    there = {clip.sid for clip in made}
-    left_out = {sid: why for sid, why in sorted((missing | failed).items()) if sid not in there}
+    missing = {clip.sid: "missing" for clip in clips if clip.sid not in files and clip.sid not in stored}
+    left_out = dict(sorted((missing | failed).items()))
     if not made:
         shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else parts)
-        first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}  # a clip for each reason
+        # The first clip with each reason; later ones are overwritten.
+        first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
-    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid in there}
+    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid not in failed}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
@@ -95,7 +95,7 @@ def _store_before(folder: Path) -> SkeletonStore | None:
     try:
         return SkeletonStore.open(folder)
     except UserError as error:
-        print(f"made anew: {error}")
+        print(written_again(error))
         return None
 
 
@@ -118,7 +118,7 @@ def _clips(
                 seconds = clip.duration or frames / FPS
                 facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
                 made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, people=people, **facts)
-            case _:  # the take is unchanged, or it is gone and its joints stay
+            case _:  # unchanged, or its file is gone: the stored joints are kept
                 made = stored[clip.sid].model_copy(update={"start": start, "subset": clip.subset})
         clips.append(made)
         start += made.rows

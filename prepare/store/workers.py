@@ -1,4 +1,4 @@
-"""From takes to joints, several at a time. The result of each take is a file, a part, which a later run finds.
+"""Computes the joints of several takes at a time. Each result is a file, a *part*, which the next run uses again.
 
 A part is an .npz file: the joints, and what they were computed from. Parts are not synced to the disk. One that was cut
 off does not match the checksums of its format and is computed again.
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from prepare.formats.errors import TakeError
-from prepare.skeletons.body_joints import one_thread
 from utils.atomic import naming
 from utils.files import regular_file
 from utils.progress import progress
@@ -36,7 +36,7 @@ class Job:
     file: str  # path below the folder of takes
     limit: int  # frames at 30 fps that are needed
     seconds: float | None  # annotated duration
-    stored: Source = field(default_factory=dict)  # of the joints in the store; empty if there are none
+    stored: Source = field(default_factory=dict)  # source of the stored joints of this clip; empty if none are stored
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Part:
 # Reads the motion file of a job: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
 # people, (T, M, 25, 3). Raises TakeError.
 Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
-Outcome = Part | None | TakeError  # computed; unchanged since it was stored; why it cannot be used
+# Part: computed. None: unchanged since it was stored. TakeError: why it cannot be used.
+Outcome = Part | None | TakeError
 
 
 def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
@@ -62,12 +63,13 @@ def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], work
     joints do not depend on the number of workers. Finished parts stay when the caller stops.
     """
     folder.mkdir(exist_ok=True)
-    pool = ThreadPoolExecutor(workers)
+    pool, threads = ThreadPoolExecutor(workers), torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with one_thread():
-            outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
-            yield from progress(outcomes, "takes", "take", len(jobs))
+        outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
+        yield from progress(outcomes, "takes", "take", len(jobs))
     finally:
+        torch.set_num_threads(threads)
         pool.shutdown(cancel_futures=True)
 
 
@@ -94,7 +96,7 @@ def _part_path(folder: Path, job: Job) -> Path:
 
 
 def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
-    """Compute one part, unless its take is unchanged since it was stored or since the part was computed.
+    """Compute one part. A take that is unchanged since it was stored, or since its part was computed, is not read.
 
     A take is unchanged if its size and modification time are the same.
     """

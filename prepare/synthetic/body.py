@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from prepare.formats.flavours import SMPLH
 from prepare.skeletons.joint_map import ARRAY_NAMES
 
-NUM_VERTICES = 6890
 _RING = 8  # vertices of a ring
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
 
-# point: (the joint that moves it, x, height above the soles, z) in metres; middle and left side, in SMPL-H's order
+# point: (the joint that moves it, x, height above the soles, z) in metres. `_build_tree` mirrors the left side.
 _BODY = {
     "pelvis": ("", 0.0, 0.985, 0.0),
     "left_hip": ("pelvis", 0.08, 0.92, 0.0),
@@ -44,7 +44,7 @@ _FINGERS = {  # offset of the first joint from the wrist, and offset along each 
     "thumb": ((0.024, -0.012, 0.026), (0.024, -0.006, 0.018)),
 }
 # SMPL-H's vertices at the finger tips that the 25 joints use
-_TIPS = {2746: "left_thumb_tip", 2319: "left_index_tip", 6191: "right_thumb_tip", 5782: "right_index_tip"}
+_TIPS = dict(zip(SMPLH.tips, ("left_thumb_tip", "left_index_tip", "right_thumb_tip", "right_index_tip"), strict=True))
 _HAND_MEAN = np.zeros((5, 3, 3))  # the left hand's rest pose, radians: fingers curl lightly towards the palm
 _HAND_MEAN[:4, :, 2] = (-0.30, -0.40, -0.25)  # index, middle, pinky and ring about z
 _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
@@ -52,15 +52,15 @@ _HAND_MEAN[4, :, 1] = (0.10, 0.15, 0.20)  # the thumb towards the index
 
 def _build_tree() -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """By name of each point: the joint that moves it, and its position (3,) in metres."""
-    left = {name: (joint, np.array(place)) for name, (joint, *place) in _BODY.items()}
+    left = {name: (joint, np.array(position)) for name, (joint, *position) in _BODY.items()}
     for finger, (start, bone) in _FINGERS.items():
-        joint, place = "left_wrist", left["left_wrist"][1] + start
+        joint, position = "left_wrist", left["left_wrist"][1] + start
         for part in ("1", "2", "3", "_tip"):
-            left[f"left_{finger}{part}"] = joint, place
-            joint, place = f"left_{finger}{part}", place + bone
+            left[f"left_{finger}{part}"] = joint, position
+            joint, position = f"left_{finger}{part}", position + bone
     parents, points = {}, {}
-    for name, (joint, place) in left.items():
-        parents[name], points[name] = joint, place - _ORIGIN
+    for name, (joint, position) in left.items():
+        parents[name], points[name] = joint, position - _ORIGIN
         if name.startswith("left"):
             right = name.replace("left", "right")
             parents[right], points[right] = joint.replace("left", "right"), points[name] * (-1.0, 1.0, 1.0)
@@ -83,7 +83,7 @@ def body_structure() -> dict[str, np.ndarray]:
     structure = {
         "v_template": vertices,
         "shapedirs": np.einsum("va,abk->vbk", vertices, rng.normal(0.0, 0.02, (3, 3, 10))),
-        "posedirs": 1e-4 * rng.standard_normal((NUM_VERTICES, 3, 459), dtype=np.float32),
+        "posedirs": 1e-4 * rng.standard_normal(SMPLH.shapes["posedirs"], dtype=np.float32),
         "J_regressor": regressor,
         "weights": weights,
         "hands_componentsl": np.eye(45),
@@ -99,10 +99,10 @@ def body_structure() -> dict[str, np.ndarray]:
 
 def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices (6890,3), skinning weights (6890,52) and J_regressor (52,6890): rings across the bones at the joints."""
-    vertices, weights = np.zeros((NUM_VERTICES, 3)), np.zeros((NUM_VERTICES, len(JOINTS)))
-    regressor = np.zeros((len(JOINTS), NUM_VERTICES))
+    vertices, weights = np.zeros((SMPLH.vertices, 3)), np.zeros((SMPLH.vertices, len(JOINTS)))
+    regressor = np.zeros((len(JOINTS), SMPLH.vertices))
     bones = [name for name in PARENTS if name != "pelvis"]
-    free = np.setdiff1d(np.arange(NUM_VERTICES), list(_TIPS))
+    free = np.setdiff1d(np.arange(SMPLH.vertices), list(_TIPS))
     for end, ids in zip(bones, np.array_split(free, len(bones)), strict=True):
         start, bone = PARENTS[end], REST_POINTS[end] - REST_POINTS[PARENTS[end]]
         aside = 0.2 * np.cross(bone, (0.3, 0.5, 0.8))  # no bone points that way
@@ -110,7 +110,7 @@ def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         angle = 2 * np.pi / _RING * (np.arange(len(ids))[:, None] % _RING)
         vertices[ids] = REST_POINTS[start] + np.cos(angle) * aside + np.sin(angle) * above
         weights[ids, JOINTS.index(start)] = 1.0
-        regressor[JOINTS.index(start)] = 0.0  # of several bones at a joint, the last one counts
+        regressor[JOINTS.index(start)] = 0.0  # the ring of the last bone replaces those of earlier bones
         regressor[JOINTS.index(start), ids[:_RING]] = 1 / _RING
     for vertex, tip in _TIPS.items():
         vertices[vertex], weights[vertex, JOINTS.index(PARENTS[tip])] = REST_POINTS[tip], 1.0

@@ -35,7 +35,7 @@ import numpy as np
 
 from prepare.synthetic.body import body_structure
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.take import annotate, perform, plan_clip
+from prepare.synthetic.take import annotate, plan_clip, render
 from utils.atomic import naming, write_json
 from utils.errors import UserError, run_command
 from utils.progress import progress
@@ -46,7 +46,7 @@ _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.0
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
 _LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the benchmark's 1,000 frames
 _VAL_EVERY, _OVERLONG_EVERY, _NO_LABELS_EVERY = 4, 40, 25  # one clip in this many
-_SOURCES = (  # data sets: first two components of BABEL's path, and folder name of current downloads
+_SOURCES = (  # data sets: first two components of BABEL's path, and a folder name of AMASS downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
     ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),
 )  # fmt: skip
@@ -62,13 +62,17 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
     """
     if not (1 <= clips <= 10**6 and 0 <= gap_share <= 0.5):
         raise UserError(f"--clips is {clips} and --gaps is {gap_share}: expected 1 to 1000000, and 0 to 0.5")
+    # The marker has a hash of this code, so that data of another version are not taken for those of this one.
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
     settings = {"clips": clips, "gap_share": gap_share, "sources": hashlib.sha256(code).hexdigest()[:16]}
     marker = json.dumps(settings).encode()
-    if out.exists():
-        if (out / MARKER).is_file() and (out / MARKER).read_bytes() == marker:
+    if (out / MARKER).is_file():
+        if (out / MARKER).read_bytes() == marker:
             return False
-        raise UserError(f"{out} does not hold these synthetic data (see its {MARKER}): name a new folder by --out")
+        found = f"holds synthetic data of another version or with other settings (see its {MARKER})"
+        raise UserError(f"{out}: {found}; delete it, or name a new folder by --out")
+    if out.exists():
+        raise UserError(f"{out}: exists and holds no synthetic data; name a new folder by --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
         folder = Path(scratch) / "data"
@@ -88,12 +92,12 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
 
 def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
     """Write the motion of clip `number`; returns its subset and its entry in BABEL's layout."""
-    vals = number // _VAL_EVERY  # before this clip
+    earlier_vals = number // _VAL_EVERY  # validation clips before this one
     if number % _VAL_EVERY == _VAL_EVERY - 1:
-        subset, turn, subject = "val", vals, _TRAIN_SUBJECTS + vals % _VAL_SUBJECTS
+        subset, turn, subject = "val", earlier_vals, _TRAIN_SUBJECTS + earlier_vals % _VAL_SUBJECTS
     else:
-        subset, turn, subject = "train", number - vals, (number - vals) % _TRAIN_SUBJECTS
-    in_babel, today = _SOURCES[subject % len(_SOURCES)]
+        subset, turn, subject = "train", number - earlier_vals, (number - earlier_vals) % _TRAIN_SUBJECTS
+    in_babel, folder = _SOURCES[subject % len(_SOURCES)]
     body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, number))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
     fps = float(rng.choice(list(_RATES), p=list(_RATES.values())))
@@ -101,10 +105,10 @@ def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[s
     if number % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, turn, gap_share)
-    poses, trans = perform(plan, who, fps)
+    poses, trans = render(plan, who, fps)
     seconds = len(poses) / fps
     take = f"s{subject:02d}/{number:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"
-    file = amass / today / take
+    file = amass / folder / take
     file.parent.mkdir(parents=True, exist_ok=True)
     with naming(file):
         np.savez_compressed(

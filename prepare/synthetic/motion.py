@@ -11,7 +11,7 @@ from prepare.synthetic.pose import ARMS, CHANNELS, LEFTWARD, LIMBS, RATES
 
 Rows = dict[str, float | tuple[float, ...]]
 Channels = dict[str, np.ndarray]
-OTHER_SIDE = {"_l": "_r", "_r": "_l"}
+OPPOSITE = {f"{limb}_{side}": f"{limb}_{other}" for limb in LIMBS for side, other in ("lr", "rl")}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Motion:
     alternating: bool = False
     vary: float = 0.2
 
-    def course(self, values: float | tuple[float, ...], phase: np.ndarray) -> np.ndarray:
+    def values_at(self, values: float | tuple[float, ...], phase: np.ndarray) -> np.ndarray:
         """Values (T,) of one row at the phases (T,)."""
         if not isinstance(values, tuple):
             return np.full(len(phase), float(values))
@@ -65,7 +65,8 @@ class Performer:
         if motion.kind == "repeat":
             period = duration / max(1, round(duration / period))
             t = np.minimum(t, duration)
-        phase = t / period + (rng.uniform() if motion.kind == "cycle" else period < 0)
+        # Cycles start at any phase, reversed motions at phase 1, others at phase 0.
+        phase = t / period + (rng.uniform() if motion.kind == "cycle" else float(period < 0))
         sizes = 1 + motion.vary * (self.energy + rng.uniform(-1, 1, len(motion.rows) + 1))
         channels = {}
         for (name, values), size in zip(motion.rows.items(), sizes[1:], strict=True):
@@ -74,7 +75,7 @@ class Performer:
             size = size / period if name in RATES else size
             for channel in (f"{name}_r", f"{name}_l") if name in LIMBS else (name,):
                 shift = 0.5 * (motion.alternating and channel != name and channel.endswith("_l"))
-                driven = channel[:-2] + OTHER_SIDE.get(channel[-2:], channel[-2:]) if mirrored else channel
+                driven = OPPOSITE.get(channel, channel) if mirrored else channel
                 sign = -1 if mirrored and name in LEFTWARD else 1
-                channels[driven] = self.stance[driven] + sign * size * motion.course(values, phase + shift)
+                channels[driven] = self.stance[driven] + sign * size * motion.values_at(values, phase + shift)
         return channels

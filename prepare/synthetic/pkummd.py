@@ -30,13 +30,13 @@ from prepare.formats.body_model import load_body
 from prepare.skeletons.body_joints import BodyJoints
 from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.take import Plan, perform, plan_clip
+from prepare.synthetic.take import Plan, plan_clip, render
 from utils.errors import UserError, run_command
 from utils.progress import progress
 from utils.skeleton import FPS, KINECT_ORDER
 
 CAMERAS = {"L": -45.0, "M": 0.0, "R": 45.0}  # degrees about the vertical axis
-# PKU-MMD's number of each action that is labelled, in a take of one person and of two
+# Numbers in PKU-MMD of the labelled actions: of one person, of two people
 ALONE = {"wave": 13, "jump": 17, "kick": 19, "gesture": 25, "sit": 33, "stand up": 34, "clap": 6, "bend": 1}
 TOGETHER = ALONE | {"kick": 18, "wave": 24, "punch": 26}
 DISTANCE = np.array([1.2, 0.4, 0.0])  # metres from the first person to the second one
@@ -79,7 +79,7 @@ def _take(joints_of: BodyJoints, number: int, seconds: float) -> tuple[np.ndarra
 
     def play(turn: int) -> tuple[Plan, np.ndarray]:
         plan = plan_clip(rng, seconds, turn, gap_share=0.08)
-        return plan, joints_of(perform(plan, Performer(rng), FPS)[0])
+        return plan, joints_of(render(plan, Performer(rng), FPS)[0])
 
     plan, first = play(number)
     second, numbers = np.zeros_like(first), ALONE

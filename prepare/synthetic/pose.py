@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from prepare.synthetic.body import JOINTS, REST_POINTS
 
-# Positive: flexed, forward, outward, turned outward, up. Trunk and head: forward, or towards the left.
+# Positive angles: limbs flex, move forward or outward, turn outward, or rise. Trunk and head lean forward or left.
 MIDDLE = ("pitch", "roll", "yaw", "bend", "side", "twist", "nod", "tilt", "look")  # three each of pelvis, spine, head
 LEGS = ("hip", "hip_out", "hip_turn", "knee", "ankle")
 ARMS = ("shrug", "arm", "arm_out", "arm_turn", "elbow", "forearm_turn", "wrist")
@@ -25,36 +25,36 @@ _Y_UP_TO_Z_UP = Rotation.from_euler("x", 90.0, degrees=True)  # SMPL-H's rest po
 _KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres from the joints of knee and pelvis to the skin
 
 
-def to_smplh(value: dict[str, np.ndarray], fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
+def to_smplh(channels: dict[str, np.ndarray], fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
     """AMASS's `poses` (T,156) axis-angle radians and `trans` (T,3) metres, z up, from channels (T,) by name.
 
     `heading` is the initial direction in radians about z. The fingers are at rest. The lowest of heels, toes, knees and
     seat is at the height `lift` above the ground.
     """
-    turned = _body_rotations(value)
-    facing = heading + np.cumsum(np.radians(value["turn_rate"])) / fps
+    turned = _body_rotations(channels)
+    facing = heading + np.cumsum(np.radians(channels["turn_rate"])) / fps
     about_z = Rotation.from_rotvec(facing[:, None] * (0.0, 0.0, 1.0))
     poses = np.zeros((len(facing), len(JOINTS), 3))
     for joint, rotation in (turned | {"pelvis": about_z * _Y_UP_TO_Z_UP * turned["pelvis"]}).items():
         poses[:, JOINTS.index(joint)] = rotation.as_rotvec()
     sin, cos = np.sin(facing), np.cos(facing)
-    velocity = np.stack([sin, -cos]) * value["speed"] + np.stack([cos, sin]) * value["sideways"]
-    place = np.column_stack([*np.cumsum(velocity, axis=1) / fps, value["lift"] - _lowest(turned)])
-    return poses.reshape(len(poses), -1), place - REST_POINTS["pelvis"]
+    velocity = np.stack([sin, -cos]) * channels["speed"] + np.stack([cos, sin]) * channels["sideways"]
+    position = np.column_stack([*np.cumsum(velocity, axis=1) / fps, channels["lift"] - _lowest(turned)])
+    return poses.reshape(len(poses), -1), position - REST_POINTS["pelvis"]
 
 
 def _turn(order: str, *degrees: np.ndarray) -> Rotation:
     return Rotation.from_euler(order, np.stack(degrees, axis=-1), degrees=True)
 
 
-def _body_rotations(value: dict[str, np.ndarray]) -> dict[str, Rotation]:
+def _body_rotations(channels: dict[str, np.ndarray]) -> dict[str, Rotation]:
     """Rotations of the joints that move, each relative to its parent; the pelvis faces +z."""
-    turned = {"pelvis": _turn("YXZ", value["yaw"], value["pitch"], -value["roll"])}
-    spine = _turn("YXZ", value["twist"] / 3, value["bend"] / 3, -value["side"] / 3)
-    head = _turn("YXZ", value["look"] / 2, value["nod"] / 2, -value["tilt"] / 2)
+    turned = {"pelvis": _turn("YXZ", channels["yaw"], channels["pitch"], -channels["roll"])}
+    spine = _turn("YXZ", channels["twist"] / 3, channels["bend"] / 3, -channels["side"] / 3)
+    head = _turn("YXZ", channels["look"] / 2, channels["nod"] / 2, -channels["tilt"] / 2)
     turned |= dict.fromkeys(("spine1", "spine2", "spine3"), spine) | dict.fromkeys(("neck", "head"), head)
     for side in ("left", "right"):
-        limb = {name: value[f"{name}_{side[0]}"] for name in LIMBS}
+        limb = {name: channels[f"{name}_{side[0]}"] for name in LIMBS}
         raised = -np.cos(np.radians(limb["arm_out"])) * np.cos(np.radians(limb["arm"]))
         joints = {
             "hip": _turn("XZY", -limb["hip"], limb["hip_out"], limb["hip_turn"]),
@@ -74,12 +74,12 @@ def _lowest(turned: dict[str, Rotation]) -> np.ndarray:
     """Height (T,) of the lowest point of legs and seat, relative to the pelvis joint."""
     heights = [np.full(len(turned["pelvis"]), -_SEAT_RADIUS)]
     for side in ("left", "right"):
-        rotation, place, parent = turned["pelvis"], 0.0, "pelvis"
+        rotation, position, parent = turned["pelvis"], 0.0, "pelvis"
         for joint in (f"{side}_hip", f"{side}_knee", f"{side}_ankle"):
-            place = place + rotation.apply(REST_POINTS[joint] - REST_POINTS[parent])
+            position = position + rotation.apply(REST_POINTS[joint] - REST_POINTS[parent])
             rotation, parent = rotation * turned[joint], joint
             if joint.endswith("knee"):
-                heights.append(place[:, 1] - _KNEE_RADIUS)
+                heights.append(position[:, 1] - _KNEE_RADIUS)
         for sole in (f"{side}_heel", f"{side}_toe"):
-            heights.append((place + rotation.apply(REST_POINTS[sole] - REST_POINTS[parent]))[:, 1])
+            heights.append((position + rotation.apply(REST_POINTS[sole] - REST_POINTS[parent]))[:, 1])
     return np.min(heights, axis=0)

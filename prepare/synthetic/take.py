@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import LABEL_SETS
+from prepare.formats.babel import PAPER_SPLITS
 from prepare.synthetic.actions import ACTIONS, CURVE, OTHER, RISE, SEATS
 from prepare.synthetic.motion import Motion, Performer
 from prepare.synthetic.pose import MOVES, to_smplh
 
-GROUPS = tuple(LABEL_SETS.values())  # each clip has actions of a main group and of a second group
+GROUPS = tuple(PAPER_SPLITS.values())  # each clip has actions of a main group and of a second group
 _OTHER = tuple(name for name in OTHER if name not in ("crouch", "t pose"))
 _CHANCES = (0.48, 0.22, 0.3)  # that the next action is of the main group, of the second group, or another movement
-# Shortest and longest time of an action; "" is the default.
-_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0), "": (1.4, 3.4)}
+_SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0)}  # shortest and longest time of an action
+_USUAL_SECONDS = (1.4, 3.4)  # the same for all other actions
 _CATEGORIES = {"wave": ("wave", "greet"), "gesture": ("gesture", "hand movements"), "jump": ("jump", "hop")}
+# Actions at the same time as another one; one that is repeated is drawn more often
 _OVERLAYS = {"walk": ("turn", "turn", "wave"), "jog": ("wave",), "sit": ("gesture", "gesture", "wave")}
-_OVERLAY_CHANCE = 0.4  # that one of these actions is performed at the same time
+_OVERLAY_CHANCE = 0.4  # that one of them is added
 _ALSO_STAND = 0.15  # chance that a wave or a gesture is also labelled stand
 _NULL = 0.15  # chance that other movement is annotated without category
 _BLEND = 0.45  # seconds in which one action changes into the next
@@ -62,7 +63,7 @@ class Plan:
             categories = (*categories, "stand")
         if name in OTHER and self.rng.random() < _NULL:
             categories = None
-        start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _SECONDS[""]))
+        start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _USUAL_SECONDS))
         self.actions.append(
             PlannedAction(motion or self._variant(name), name if annotated else None, categories, start, end)
         )
@@ -89,7 +90,7 @@ def plan_clip(rng: np.random.Generator, seconds: float, turn: int, gap_share: fl
     plan = Plan(rng, rng.integers(len(SEATS)))
     if rng.random() < 0.08:
         plan.add("t pose")
-    while steps_before >= 0 or plan.duration < seconds:
+    while steps_before >= 0 or plan.duration < seconds:  # until the required action has been added, and the time is up
         names = [n for n in groups[rng.choice(3, p=_CHANCES)] if not plan.actions or n != plan.actions[-1].label]
         name = due if steps_before == 0 else names[rng.integers(len(names))]
         steps_before -= 1
@@ -110,14 +111,14 @@ def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
     """BABEL's `labels` of a clip. Some are out of order, and some end milliseconds after `duration` (seconds)."""
     rng, start, spans = plan.rng, 0.0, []
     for action, after in zip(plan.actions, [*plan.actions[1:], None], strict=True):
-        named = after and None not in (action.label, after.label) and rng.random() < _BLEND_IS_NAMED
-        end = action.end - _BLEND / 2 if named else action.end + rng.normal(0, _TIMING)
+        is_named = after is not None and None not in (action.label, after.label) and rng.random() < _BLEND_IS_NAMED
+        end = action.end - _BLEND / 2 if is_named else action.end + rng.normal(0, _TIMING)
         if after is None:
             end = duration + rng.uniform(0.001, 0.03) * (rng.random() < 0.3)
         if action.label is not None:
             spans.append((action.label, action.categories, start, end))
         start = action.end + rng.normal(0, _TIMING)
-        if named:
+        if is_named:
             start = end + _BLEND
             spans.append(("transition", ("transition",), end, start))
     for action in plan.overlays:
@@ -131,7 +132,7 @@ def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def perform(plan: Plan, who: Performer, fps: float) -> tuple[np.ndarray, np.ndarray]:
+def render(plan: Plan, who: Performer, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """Poses (T,156) radians and root positions (T,3) metres, z up, of a plan. T is its duration x fps."""
     rng, t = plan.rng, np.arange(round(plan.duration * fps)) / fps
     channels = {name: np.full(len(t), value) for name, value in who.stance.items()}

@@ -54,7 +54,7 @@ def prepare(folder: Path, rows: list[str], **more) -> Split:
     table = folder.parent / "labels.csv"
     table.write_text("\n".join([HEADER, *rows]) + "\n")
     out = folder.parent / "out"
-    own_data.prepare(folder, table, "mine", out, OPTIONS, **more)
+    own_data.prepare_recordings(folder, table, "mine", out, OPTIONS, **more)
     return Split.open(out, "mine")
 
 

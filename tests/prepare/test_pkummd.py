@@ -27,10 +27,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_both_protocols_share_a_store(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    view = Split.open(tmp_path, pkummd.prepare(root, "cross-view", tmp_path).name)
+    view = Split.open(tmp_path, pkummd.prepare_protocol(root, "cross-view", tmp_path).name)
     assert "12 of 12 recordings are stored, 3 of them with two people" in capsys.readouterr().out
     written = (view.store.folder / "store.json").stat().st_mtime_ns
-    subject = Split.open(tmp_path, pkummd.prepare(root, "cross-subject", tmp_path).name)
+    subject = Split.open(tmp_path, pkummd.prepare_protocol(root, "cross-subject", tmp_path).name)
     assert (view.store.folder / "store.json").stat().st_mtime_ns == written
     assert subject.store.folder == view.store.folder
     assert view.clip_ids("val") == ["0002-L", "0003-L", "0004-L", "0005-L"]
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
     (skeletons / "0003-M.txt").write_text("1 2 3\n")
     frames = len((skeletons / "0005-R.txt").read_text().splitlines())
     (labels / "0005-R.txt").write_text(f"1,0,{frames + 9},2\n6,{frames},{frames + 5},2\n")
-    split = Split.open(tmp_path, pkummd.prepare(data, "cross-view", tmp_path).name)
+    split = Split.open(tmp_path, pkummd.prepare_protocol(data, "cross-view", tmp_path).name)
     printed = capsys.readouterr().out
     assert "10 of 12 recordings are stored" in printed
     assert "recordings without a file (1): 0002-M" in printed
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
     assert split.labels("0005-R").any(axis=0).nonzero()[0].tolist() == [0]
     with pytest.raises(UserError, match="has labels of bow"):
         (tmp_path / "own.yaml").write_text("".join(f"{number}: a{number}\n" for number in range(1, 52)))
-        pkummd.prepare(data, "cross-view", tmp_path, actions=tmp_path / "own.yaml")
+        pkummd.prepare_protocol(data, "cross-view", tmp_path, actions=tmp_path / "own.yaml")
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
 def test_training_and_evaluation_run_on_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    name = pkummd.prepare(root, protocol, tmp_path / "out").name
+    name = pkummd.prepare_protocol(root, protocol, tmp_path / "out").name
     file = str(config.BASE.parent / f"{name}.yaml")
     changes = ["model.width=8", "train.epochs=3", "refine.start=1", "train.batch_size=4", "eval.every=3"]
     run = tmp_path / "run"

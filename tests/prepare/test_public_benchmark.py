@@ -82,7 +82,7 @@ def test_every_build_gives_the_same_recordings(source: tuple[Path, int], tmp_pat
 def test_labels_lie_on_the_frames_of_their_files(source: tuple[Path, int], tmp_path: Path) -> None:
     folder, tables = public_benchmark.build(*(source[0], tmp_path / "a"), source[1])
     rows = list(csv.DictReader(tables["public"].open()))
-    own_data.prepare(folder, tables["public"], "public", tmp_path / "out", OPTIONS)
+    own_data.prepare_recordings(folder, tables["public"], "public", tmp_path / "out", OPTIONS)
     split = Split.open(tmp_path / "out", "public")
     used = json.loads((tmp_path / "a" / "sources.json").read_text())["files"]
     flat = [file for files in used.values() for file in files]
@@ -117,7 +117,7 @@ def test_the_real_files(tmp_path: Path) -> None:
     folder, tables = public_benchmark.build(tmp_path / "clone", tmp_path / "a")
     assert len(list(folder.iterdir())) == 211
     for split in ("public", "public_actors"):
-        own_data.prepare(folder, tables[split], split, tmp_path / "out", OPTIONS, workers=2)
+        own_data.prepare_recordings(folder, tables[split], split, tmp_path / "out", OPTIONS, workers=2)
     split = Split.open(tmp_path / "out", "public_actors")
     actors = [{sid[:4] for sid in split.clip_ids(subset)} for subset in ("train", "val")]
     assert not actors[0] & actors[1]

@@ -174,7 +174,7 @@ def test_preparation_ends_with_the_cards_and_names_them(
     shutil.copytree(prepared, out)
     inputs = ["--amass", str(synthetic / "amass"), "--babel", str(synthetic / "babel_v1.0_release")]
     monkeypatch.setattr(sys, "argv", ["build", *inputs, "--body", "synthetic", "--out", str(out), "--workers", "1"])
-    assert build.main() == 0
+    build.main()
     printed = capsys.readouterr().out
     for name in ("split1", "split2", "split3"):
         path = out / name / "card.html"

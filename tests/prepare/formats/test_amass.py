@@ -19,6 +19,7 @@ from prepare.formats.amass import (
     read_poses,
 )
 from prepare.formats.errors import TakeError
+from prepare.formats.flavours import SMPLH
 from prepare.formats.frames import resample_indices
 from utils.errors import UserError
 from utils.manifest import OTHER_DURATION
@@ -47,7 +48,7 @@ def place(root: Path, *files: str) -> None:
 
 
 def found(root: Path, feat_p: str) -> str | None:
-    return AmassIndex(root).find(feat_p)
+    return AmassIndex(root, SMPLH).find(feat_p)
 
 
 @pytest.mark.parametrize(("name", "other"), PAIRS)
@@ -84,7 +85,7 @@ def test_of_several_files_the_exact_name_wins_then_the_older_ending_then_the_sho
 
 def test_other_takes_are_not_found(tmp_path: Path) -> None:
     place(tmp_path, "CMU/01/a_poses.npz", "CMU/01/a_poses.txt", "KIT/01/b_poses.npz")
-    index = AmassIndex(tmp_path)
+    index = AmassIndex(tmp_path, SMPLH)
     assert index.find("CMU/CMU/01/b_poses.npz") is None
     assert index.find("CMU/CMU/02/a_poses.npz") is None
     assert index.find("CMU/CMU/a_poses.npz") is None
@@ -118,10 +119,10 @@ def test_a_path_that_leaves_the_folder_is_not_found(tmp_path: Path, feat_p: str)
 
 def test_a_missing_or_empty_amass_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere holds no AMASS take .* or name your folder by --amass"):
-        AmassIndex(tmp_path / "nowhere")
+        AmassIndex(tmp_path / "nowhere", SMPLH)
     (tmp_path / "CMU").mkdir()
     with pytest.raises(UserError, match=r"holds no AMASS take \(.npz\): download 'SMPL\+H G' .* from https://amass"):
-        AmassIndex(tmp_path)
+        AmassIndex(tmp_path, SMPLH)
 
 
 def test_the_name_on_the_download_page_is_the_current_one() -> None:
@@ -145,7 +146,7 @@ def take(tmp_path: Path, **changes: Any) -> Path:
 
 
 def read(path: Path, limit: int | None = None) -> np.ndarray:
-    return read_poses(path, limit)[1]
+    return read_poses(path, SMPLH, limit)[1]
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -156,7 +157,7 @@ def test_poses_equal_those_that_numpy_reads(tmp_path: Path, rate: float, layout:
     path = take(tmp_path, poses=poses, mocap_framerate=np.array(rate))
     with np.load(path) as plain:
         expected = plain["poses"][[n * RATES[rate] // 30 for n in range(100) if n * RATES[rate] // 30 < 100]]
-    fps, found = read_poses(path)
+    fps, found = read_poses(path, SMPLH)
     assert (fps, found.dtype) == (rate, np.float32)
     assert np.array_equal(found, expected.astype(np.float32))
     for limit in (0, 1, 9, 1000):
@@ -181,17 +182,17 @@ def test_a_take_that_lasts_another_time_than_babel_says_is_refused(
 ) -> None:
     path = take(tmp_path, poses=np.zeros((frames, 156)), mocap_framerate=np.array(rate))
     if accepted:
-        read_poses(path, seconds=10.0)
+        read_poses(path, SMPLH, seconds=10.0)
         return
     seconds = f"{frames / rate:.2f}"
     with pytest.raises(TakeError, match=rf"{OTHER_DURATION} \({frames} frames at .* are {seconds} s, BABEL has 10"):
-        read_poses(path, seconds=10.0)
+        read_poses(path, SMPLH, seconds=10.0)
 
 
 def test_the_rate_is_read_under_both_names_and_in_any_form(tmp_path: Path) -> None:
     for name in ("mocap_framerate", "mocap_frame_rate"):
         for rate in (np.array(60), np.array([60.0]), np.array([[60]], np.uint8), np.float32(60)):
-            fps, _ = read_poses(take(tmp_path, **{"mocap_framerate": None, name: rate}))
+            fps, _ = read_poses(take(tmp_path, **{"mocap_framerate": None, name: rate}), SMPLH)
             assert fps == 60.0
 
 
@@ -225,7 +226,7 @@ def test_arrays_that_are_not_needed_do_not_matter(tmp_path: Path) -> None:
 )
 def test_the_error_names_what_is_wrong_with_a_take(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(TakeError, match=said):
-        read_poses(take(tmp_path, **changes))
+        read_poses(take(tmp_path, **changes), SMPLH)
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
@@ -241,10 +242,10 @@ def test_a_damaged_or_missing_file_is_refused(tmp_path: Path) -> None:
     path = take(tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(TakeError, match=r"is not a whole \.npz file"):
-        read_poses(path)
+        read_poses(path, SMPLH)
     path.unlink()
     with pytest.raises(TakeError, match="cannot be read"):
-        read_poses(path)
+        read_poses(path, SMPLH)
 
 
 @pytest.mark.parametrize("rate", RATES)

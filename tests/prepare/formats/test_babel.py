@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from prepare.formats.babel import (
-    LABEL_SETS,
+    PAPER_SPLITS,
     Annotation,
     Babel,
-    Segment,
+    BabelSegment,
     check_actions,
     dense_labels,
     read_actions,
@@ -27,8 +27,8 @@ from utils.errors import UserError
 CLASSES = ["walk", "wave", "turn"]
 
 
-def segment(start: float, end: float, *categories: str) -> Segment:
-    return Segment(start_t=start, end_t=end, act_cat=list(categories) or None)
+def segment(start: float, end: float, *categories: str) -> BabelSegment:
+    return BabelSegment(start_t=start, end_t=end, act_cat=list(categories) or None)
 
 
 def label(start: Any = 0.0, end: Any = 1.0, categories: Any = None) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def babel(folder: Path, train: Any, val: Any = None, **others: Any) -> Babel:
     return read_babel(folder)
 
 
-def oracle(segments: list[Segment], frames: int) -> tuple[list[list[bool]], list[bool]]:
+def oracle(segments: list[BabelSegment], frames: int) -> tuple[list[list[bool]], list[bool]]:
     inside = [[segment.start_t <= n / 30 < segment.end_t for segment in segments] for n in range(frames)]
     labels = [
         [any(here and name in (s.act_cat or ()) for here, s in zip(row, segments, strict=True)) for name in CLASSES]
@@ -78,7 +78,7 @@ SEGMENTS = st.lists(
 @settings(deadline=None)
 @given(segments=SEGMENTS, frames=st.integers(0, 60))
 @example(segments=[segment(0.5, 0.2, "walk"), segment(-1.0, 0.1, "wave"), segment(1.9, 9.0)], frames=60)
-def test_a_segment_covers_the_frames_from_its_start_up_to_its_end(segments: list[Segment], frames: int) -> None:
+def test_a_segment_covers_the_frames_from_its_start_up_to_its_end(segments: list[BabelSegment], frames: int) -> None:
     labels, annotated = dense_labels(segments, CLASSES, frames)
     assert labels.shape == (frames, 3)
     assert labels.dtype == annotated.dtype == bool
@@ -121,7 +121,7 @@ def test_clips_come_in_the_files_order_with_their_segments(tmp_path: Path) -> No
         ("9", "train", 2.0), ("10", "train", 3.0), ("1", "val", 2.0),
     ]  # fmt: skip
     assert found.clips[0].segments == [
-        segment(1.5, 2.1, "walk", "turn"), segment(0.0, 1.0), Segment(start_t=-0.1, end_t=1.6, act_cat=[]),
+        segment(1.5, 2.1, "walk", "turn"), segment(0.0, 1.0), BabelSegment(start_t=-0.1, end_t=1.6, act_cat=[]),
     ]  # fmt: skip
     assert found.clips[0].feat_p == "CMU/CMU/01/01_01_poses.npz"
     assert found.unlabelled == {"train": 2, "val": 1}
@@ -263,7 +263,7 @@ def test_any_json_is_read_or_refused_in_one_message(folder: Path, content: Any) 
             dense_labels(entry.segments, CLASSES, min(entry.frame_limit(), 100))
 
 
-def test_a_label_set_is_names_by_index(tmp_path: Path) -> None:
+def test_actions_are_names_by_index(tmp_path: Path) -> None:
     (tmp_path / "actions.json").write_text('{"wave": 1, "walk": 0, "größe": 2}', encoding="utf-8")
     assert read_actions(tmp_path / "actions.json") == ["walk", "wave", "größe"]
     with pytest.raises(UserError, match=r"missing\.json: cannot be read"):
@@ -275,9 +275,9 @@ def test_a_label_set_is_names_by_index(tmp_path: Path) -> None:
 
 
 def test_an_action_that_no_clip_has_names_the_nearest_ones() -> None:
-    known = sorted({name for names in LABEL_SETS.values() for name in names})
-    check_actions(["walk", "stand up"], known, "split")
+    known = sorted({name for names in PAPER_SPLITS.values() for name in names})
+    check_actions(["walk", "stand up"], known, "split: no clip has the action")
     with pytest.raises(UserError, match=r"mine: no clip has the action 'wakl'; did you mean 'walk'"):
-        check_actions(["walk", "wakl"], known, "mine")
+        check_actions(["walk", "wakl"], known, "mine: no clip has the action")
     with pytest.raises(UserError, match="no clip has the action 'qqq'; known are: dance, gesture, jog"):
-        check_actions(["qqq"], known, "mine")
+        check_actions(["qqq"], known, "mine: no clip has the action")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from prepare.formats.errors import TakeError
-from prepare.formats.pkummd import LabelRow, find_recordings, read_actions, read_labels, read_skeletons
-from prepare.pkummd import NUMBERS
+from prepare.formats.pkummd import LabelRow, find_recordings, read_action_names, read_labels, read_skeletons
+from prepare.pkummd import ACTION_NAMES
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
 
@@ -81,6 +81,13 @@ def test_a_wrong_row_of_skeletons_is_named(tmp_path: Path, change, said: str) ->
         read_skeletons(path)
 
 
+def test_a_recording_over_the_limit_is_refused_and_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prepare.formats.frames.MAX_FRAMES", 4)
+    assert len(read_skeletons(write_rows(tmp_path / "a.txt", numbers(frames=4)))) == 4
+    with pytest.raises(TakeError, match="has more than 4 frames at 30 fps: cut it into shorter ones"):
+        read_skeletons(write_rows(tmp_path / "a.txt", numbers(frames=5)))
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -133,15 +140,15 @@ def test_what_is_missing_or_there_twice_is_named(root: Path) -> None:
 
 
 def test_the_list_of_actions_has_51_names_and_may_be_replaced(tmp_path: Path) -> None:
-    names = read_actions(NUMBERS)
+    names = read_action_names(ACTION_NAMES)
     assert len(names) == 51
     two = [number for number, name in enumerate(names, start=1) if "other" in name or name == "handshaking"]
     assert two == [12, 14, 16, 18, 21, 24, 26, 27]
     own = tmp_path / "own.json"
     for text in ('{2: "b", 1: "a"}', '{"2": "b", "1": "a"}'):  # YAML and JSON
         own.write_text(text)
-        assert read_actions(own) == ["a", "b"]
+        assert read_action_names(own) == ["a", "b"]
     for text in ("{1: a, 3: b}", "{1: a, 2: a}", "[a, b]", "{1: 2}", "{}"):
         own.write_text(text)
         with pytest.raises(UserError, match=r"own\.json: .*expected the names of the actions 1, 2, 3"):
-            read_actions(own)
+            read_action_names(own)

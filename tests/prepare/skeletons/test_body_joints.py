@@ -15,7 +15,7 @@ from smplx.vertex_ids import vertex_ids
 from prepare.formats.body_model import check_body, read_body
 from prepare.formats.flavours import FLAVOURS, HANDS
 from prepare.skeletons import body_joints
-from prepare.skeletons.body_joints import BodyJoints, one_thread
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.synthetic.body import body_structure
 from utils.errors import UserError
 
@@ -136,12 +136,3 @@ def test_the_pelvis_stays_in_place_and_bones_keep_their_length(joints_of: BodyJo
 def test_the_tips_are_the_vertices_that_smplx_appends() -> None:
     for flavour, ids in zip(FLAVOURS, (vertex_ids["smplh"], vertex_ids["smplx"]), strict=True):
         assert flavour.tips == tuple(ids[name] for name in ("lthumb", "lindex", "rthumb", "rindex"))
-
-
-def test_the_number_of_threads_is_restored() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)

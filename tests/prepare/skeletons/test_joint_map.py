@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from prepare.formats.errors import TakeError
-from prepare.skeletons.joint_map import READY, choose_map, read_map
+from prepare.skeletons.joint_map import SHIPPED_MAPS, choose_map, read_map
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
 
-MAPS = sorted(READY.glob("*.yaml"))
+MAPS = sorted(SHIPPED_MAPS.glob("*.yaml"))
 # Joint names in files of these sources, more than the maps need
 
 

@@ -59,7 +59,7 @@ def test_people_are_numbered_by_appearance_and_have_a_first_frame(tmp_path: Path
     assert (chosen.number, chosen.first) == (2, 6)
     (faster,) = read_recording(tmp_path / "a.skeleton", ReadOptions("x", person=2, fps=60))
     assert (faster.first, len(faster.joints)) == (3, 6)
-    assert "has no --person 3, only 2" in refusal(tmp_path / "a.skeleton", ReadOptions("x", person=3))
+    assert "has no person 3: the highest --person is 2" in refusal(tmp_path / "a.skeleton", ReadOptions("x", person=3))
 
 
 def test_a_slower_recording_is_interpolated_linearly_to_30_fps(tmp_path: Path) -> None:
@@ -137,7 +137,8 @@ def test_a_bvh_is_read_in_centimetres(tmp_path: Path) -> None:
 def test_an_amass_take_without_a_body_is_refused_with_the_option_for_one(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", poses=POSES, mocap_framerate=60)
     message = refusal(tmp_path / "a.npz", ReadOptions(str(tmp_path / "nowhere.pkl")))
-    assert "needs a body (--body FILE, or --body synthetic)" in message
+    assert "is an AMASS take, which needs a body (" in message
+    assert message.endswith("give --body FILE, or synthetic")
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".bvh", ".skeleton"])

@@ -30,7 +30,7 @@ CLASSES = ("walk", "wave")
 
 
 def own_split(folder: Path, name: str, annotations: Path) -> Split:
-    own_data.prepare(folder / "motion", annotations, name, folder / "out", ReadOptions("synthetic"))
+    own_data.prepare_recordings(folder / "motion", annotations, name, folder / "out", ReadOptions("synthetic"))
     return Split.open(folder / "out", name)
 
 

@@ -13,6 +13,7 @@ from feeders.label_policy import LabelPolicy
 from prepare.store.exports import export_released
 from prepare.store.interchange import import_split
 from utils.errors import UserError
+from utils.lock import lock_folder
 from utils.store import Split
 
 POLICY = LabelPolicy("lowest", "background", 1000, "clip")
@@ -70,7 +71,7 @@ def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
         (clip(X=np.full((3, 7, 25, 1), np.nan)), "expected .* finite floats"),
         (clip(L=np.zeros(6, int)), r"L of shape \(6,\)"),
         (clip(L=np.full(7, 3)), "labels from 3 to 3, expected 0 to 2"),
-        ({"sid": "a"}, "expected lists sid, X, Y, L"),
+        ({"sid": "a"}, "expected lists sid, X and L"),
     ],
 )
 def test_what_is_no_clip_is_named(tmp_path: Path, entry: dict, said: str) -> None:
@@ -114,8 +115,16 @@ def test_a_damaged_pickle_is_one_message(tmp_path: Path, content: bytes) -> None
 
 
 def test_lists_of_other_lengths_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="of one entry per clip"):
+    with pytest.raises(UserError, match="with one entry per clip"):
         imported(tmp_path, {**released(clip()), "L": []})
+
+
+def test_an_import_writes_nothing_while_another_command_writes_there(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with lock_folder(tmp_path / "out", "preparation", ""), pytest.raises(UserError, match="another preparation"):
+        imported(tmp_path, released(clip()))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert imported(tmp_path, released(clip())).clip_ids("train") == ["a"]
 
 
 def test_clip_ids_may_not_repeat(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import prepare.skeletons.body_joints
 from prepare.formats.body_model import load_body
@@ -72,3 +73,17 @@ def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tm
     outcomes = list(compute_parts(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2))
     assert str(outcomes[0]) == "cannot be read (No such file or directory)"
     assert isinstance(outcomes[1], Part)
+
+
+def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(tmp_path: Path) -> None:
+    (tmp_path / "take.npz").write_bytes(b"a")
+
+    def read(*_: Any) -> tuple[float, np.ndarray]:
+        return torch.get_num_threads(), np.zeros((1, 25, 3))  # in place of the frame rate
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    (part,) = compute_parts(tmp_path, tmp_path / "parts", read, [Job("take.npz", 1, None)], workers=1)
+    assert part.fps == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

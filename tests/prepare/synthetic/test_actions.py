@@ -10,7 +10,7 @@ from motions import joints_of
 
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.motion import Motion, Performer
-from prepare.synthetic.take import Plan, PlannedAction, perform
+from prepare.synthetic.take import Plan, PlannedAction, render
 from utils.skeleton import JOINT_NAMES
 
 PERFORMERS = 4
@@ -26,7 +26,7 @@ def performed(name: str) -> Iterator[Joints]:
 def play(motion: Motion, seed: int) -> Joints:
     rng = np.random.default_rng(seed)
     plan = Plan(rng, seat=0, actions=[PlannedAction(motion, "", (), 0.0, 3.0)])
-    poses, trans = perform(plan, Performer(rng), 30.0)
+    poses, trans = render(plan, Performer(rng), 30.0)
     joints = joints_of(poses.astype(np.float32)) + trans[:, None]
     return dict(zip(JOINT_NAMES, joints.transpose(1, 0, 2), strict=True))
 

@@ -44,7 +44,7 @@ def test_a_second_run_redoes_nothing_and_other_settings_are_refused(tmp_path: Pa
     assert write_synthetic(out, 4)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
     assert not write_synthetic(out, 4)
-    with pytest.raises(UserError, match="does not hold these synthetic data"):
+    with pytest.raises(UserError, match=r"other settings \(see its SYNTHETIC.json\); delete it, or name a new .*--out"):
         write_synthetic(out, 5)
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -53,7 +53,7 @@ def test_a_second_run_redoes_nothing_and_other_settings_are_refused(tmp_path: Pa
 def test_a_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "amass").mkdir()
     (tmp_path / "amass" / "real.npz").write_bytes(b"licensed")
-    with pytest.raises(UserError, match=r"does not hold these synthetic data.*--out"):
+    with pytest.raises(UserError, match=r"holds no synthetic data; name a new folder by --out"):
         write_synthetic(tmp_path, 4)
     assert files(tmp_path) == {"amass/real.npz": b"licensed"}
 

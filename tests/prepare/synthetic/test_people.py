@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.amass import AmassIndex, read_poses
 from prepare.formats.body_model import read_body
+from prepare.formats.flavours import SMPLH
 from prepare.synthetic.actions import ACTIONS
 from prepare.synthetic.body import JOINTS, REST_POINTS
 
@@ -30,12 +31,12 @@ class Take:
 @pytest.fixture(scope="module")
 def takes(folder: Path, entries: dict[str, dict[str, Any]]) -> list[Take]:
     """Every take, through the reader that licensed data go through."""
-    index = AmassIndex(folder / "amass")
+    index = AmassIndex(folder / "amass", SMPLH)
     found = []
     for entry in entries.values():
         file = index.find(entry["feat_p"])
         assert file is not None, entry["feat_p"]
-        fps, blocks = read_poses(folder / "amass" / file)
+        fps, blocks = read_poses(folder / "amass" / file, SMPLH)
         poses = np.concatenate(list(blocks)).reshape(-1, len(JOINTS), 3)
         with np.load(folder / "amass" / file, allow_pickle=False) as arrays:
             frames = len(arrays["poses"])
