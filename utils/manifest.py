@@ -166,11 +166,6 @@ def unusable(path: Path, why: str) -> UserError:
     return UserError(f"{path} cannot be used: {why}. {again}")
 
 
-def written_again(error: UserError) -> str:
-    """A warning that the damaged file in the error of `read_manifest` is written again. It leaves out the remedy."""
-    return f"warning: {str(error).partition('. Delete ')[0]}; it is written again"
-
-
 def _checksum(content: dict[str, Any]) -> str:
     entries = {key: value for key, value in content.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode("ascii")).hexdigest()

@@ -5,7 +5,6 @@ In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds. It has any
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from prepare.formats.frames import MAX_FRAMES
 from utils.errors import UserError, nearest, shown
-from utils.files import read_json
+from utils.files import read_json, sha256
 from utils.skeleton import FPS
 from utils.store import SUBSETS
 
@@ -109,7 +108,7 @@ def read_babel(folder: Path) -> Babel:
     for subset in SUBSETS:
         path = folder / f"{subset}.json"
         entries: dict[str, BabelClip] = read_json(path, CLIPS, expected)
-        hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        hashes[path.name] = sha256(path)
         unlabelled[subset] = sum(entry.frame_ann is None for entry in entries.values())
         for sid, entry in entries.items():
             if entry.frame_ann is None:

@@ -17,7 +17,7 @@ from prepare.store.update import Takes, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, shown
 from utils.lock import lock_folder
-from utils.manifest import SplitManifest, plain_name, read_manifest, written_again
+from utils.manifest import SplitManifest, plain_name, read_manifest
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
 from utils.text import printable
@@ -45,8 +45,8 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
         return
     try:
         old = read_manifest(folder / "split.json", SplitManifest)
-    except UserError as error:
-        print(written_again(error))
+    except UserError:
+        print(f"warning: {folder} is damaged, or of another version, and is written again")
         return
     if tuple(old.imported) != origin or old.classes != classes:
         found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"

@@ -17,7 +17,7 @@ from prepare.formats.babel import Annotation
 from prepare.formats.errors import TakeError
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
 from utils.errors import UserError
-from utils.manifest import FORMAT, written_again
+from utils.manifest import FORMAT
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 from utils.text import printable
@@ -94,8 +94,8 @@ def _store_before(folder: Path) -> SkeletonStore | None:
         return None
     try:
         return SkeletonStore.open(folder)
-    except UserError as error:
-        print(written_again(error))
+    except UserError:
+        print(f"warning: {folder} is damaged, or of another version, and is written again")
         return None
 
 

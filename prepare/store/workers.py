@@ -21,7 +21,7 @@ import torch
 
 from prepare.formats.errors import TakeError
 from utils.atomic import naming
-from utils.files import regular_file
+from utils.files import regular_file, sha256
 from utils.progress import progress
 from utils.skeleton import NUM_JOINTS
 
@@ -109,8 +109,7 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
         if found and state.items() <= found[0].source.items():
             return found[0]
         fps, made = read(take, job)
-        with take.open("rb") as file:
-            source = {**state, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        source = {**state, "sha256": sha256(take)}
         if _state(take, job.file) != state:
             raise TakeError("was changed while it was read")
     except TakeError as error:
