@@ -106,13 +106,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     validate.warn_of_empty_classes(clips, validation.corrected)
     run = resumed = None
     if distributed.is_main():  # only the main rank uses the run's folder
-        identity = {"classes": list(split.classes), "store": split.store.digest, "clips": len(clips)}
-        identity["labels"] = split.manifest.labels_file
-        preparation = split.store.manifest.settings
-        identity["skeletons"] = {name: preparation[name] for name in ("model", "hands") if name in preparation}
         held.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
-        run = Run(folder, settings, identity, resume, resumed)
+        run = Run(folder, settings, data_identity(split, clips), resume, resumed)
     resumed = distributed.broadcast(resumed)
 
     # 2. Model, optimizer and pseudo-labels
@@ -165,6 +161,18 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         facts = {"oracle_epoch": oracle, "schedules": schedules(history)}
         validation.report(folder, evaluations, facts, run_folder=folder)
     return 0
+
+
+def data_identity(split: Split, clips: SkeletonClips) -> dict[str, Any]:
+    """What identifies the data of a run in its checkpoints (`model.checkpoint.Training`)."""
+    preparation = split.store.manifest.settings
+    return {
+        "classes": list(split.classes),
+        "store": split.store.digest,
+        "labels": split.manifest.labels_file,
+        "clips": len(clips),
+        "skeletons": {name: preparation[name] for name in ("model", "hands") if name in preparation},
+    }
 
 
 def train_epoch(
