@@ -120,7 +120,10 @@ def predict_all(
     failed = len(prediction_set.failed)
     print(summary(len(inputs), done_before, failed, prediction_set.write_summary_files(), out))
     if predictor.page:
-        clips = [path for name in prediction_set.complete() for path in sorted((out / name).glob("*player.json"))]
+        complete = prediction_set.complete()
+        clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
+        if without := len(complete) - len({path.parent for path in clips}):
+            print(f"recordings made without --page, not on the page: {without}; repeat them with --page")
         page, thresholds = out / "player.html", predictor.settings.eval.thresholds
         shown = player.write_predictions(page, clips, predictor.classes, thresholds)
         print(f"watch: {page}, which shows {shown} of {len(clips)} clips")

@@ -99,6 +99,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     clips = SkeletonClips(split, "train", LabelPolicy.of(data), data.normalization, frame_step=data.frame_step)
     print(clips.summary())
     clips, held_out = hold_out(clips, data.holdout, settings.train.seed)
+    if held_out:
+        print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
     graphs = uses_cuda_graphs(settings, device)
     batches = train_loader(clips, settings, few_shapes=graphs or settings.train.compile)
     validation = validate.Validation(split, settings, device)
@@ -252,6 +254,8 @@ def epoch_line(row: dict[str, Any], settings: Settings) -> str:
         scores = row["corrected"]
         at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""
         line += f"  mAP {scores['mAP']:.2f}{at_half}  classification mAP {scores['classification_mAP']:.2f}"
+    if "held_out_classification_mAP" in row:
+        line += f"  held-out classification mAP {row['held_out_classification_mAP']:.2f}"
     return f"{line}  {row['frames_per_second']:.0f} frames/s"
 
 

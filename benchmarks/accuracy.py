@@ -81,6 +81,8 @@ class Run(NamedTuple):
             return []
         found, wanted = json.loads(results.read_bytes()), self.row.settings(self.seed)
         if self.trained:
+            if not (self.trained.folder / "results.json").exists():
+                return [f"the run of its weights in {self.trained.folder} is not finished"]
             weights = self.trained.folder / "last.pt"
             wanted = of_weights(wanted, self.trained.row.settings(self.seed))
             digest = sha256(weights) if weights.exists() else None
@@ -191,7 +193,7 @@ def figures(folder: Path) -> dict[str, float | None] | None:
 def table(rows: dict[str, Row], runs: list[Run]) -> str:
     """The Markdown table of the finished runs."""
     found = {name: [row for run in runs if run.name == name and (row := figures(run.folder))] for name in rows}
-    columns = next((list(done[0]) for done in found.values() if done), [])
+    columns = next((list(done[0]) for done in found.values() if done), ["mAP"])
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, done in found.items():
         cells = [_cell([row[column] for row in done]) for column in columns]
@@ -234,14 +236,15 @@ def main() -> int:
     wanted = runs_of(rows, args.seeds, args.out / args.list.stem)
     if args.task:
         wanted = of_task(args.task, wanted)
-    runs = up_to_date(wanted)
-    failed = len(runs) < len(wanted)
-    for scored_again in (False, True) if not args.table_only else ():  # weights first
-        now = [run for run in runs if bool(run.trained) == scored_again]
+    runs, failed = [], False
+    for scored_again in (False, True):  # weights first
+        now = up_to_date([run for run in wanted if bool(run.trained) == scored_again])
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
-            for line in pool.map(lambda run: execute(run, args.script, args.threads), now):
+            for line in pool.map(lambda run: execute(run, args.script, args.threads), () if args.table_only else now):
                 failed |= "FAILED" in line
                 print(line, file=sys.stderr, flush=True)
+        runs += now
+    failed |= len(runs) < len(wanted)
     if not args.task:  # other tasks may still be running; --table-only prints the table afterwards
         print(table(rows, runs))
     return int(failed)

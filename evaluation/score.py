@@ -58,26 +58,33 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
 
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
-    ids, val = split.clip_ids(), set(split.clip_ids("val"))
+    val = split.clip_ids("val")
     policy = LabelPolicy("all", "background", max_frames, "clip")
-    labels = [policy.apply(split.labels(sid), split.annotated(sid)) for sid in ids]
-    kept = [index for index, sid in enumerate(ids) if sid in val and labels[index] is not None]
+    labels = {sid: policy.apply(split.labels(sid), split.annotated(sid)) for sid in val}
+    ids = [
+        *val,
+        *(sid for sid in split.store.clips if sid not in labels),
+    ]  # those of training and of other classes, too
+    kept = [index for index, sid in enumerate(val) if labels[sid] is not None]
     if not kept:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
     found = read(path, ids, split.classes)
     scored = found.where(np.isin(found.clip, kept))
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
-    frames = np.array([len(split.labels(sid)) for sid in ids])
-    if late := int((scored.segments[:, 0] >= frames[scored.clip]).sum()):
+    frames = np.array([len(split.labels(sid)) for sid in val])[scored.clip]
+    outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
+    if outside.any():
         remedy = "times are seconds; divide frames by the frame rate"
-        print(f"warning: {late} of {len(scored)} detections begin after the end of their clip; {remedy}")
+        print(f"warning: {outside.sum()} of {len(scored)} detections lie far outside their clip; {remedy}")
     scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
-    names, labels = [ids[index] for index in kept], [labels[index] for index in kept]
+    names = [val[index] for index in kept]
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])
-        evaluations.append(score_detections(as_read, names, labels, split.classes, tious, protocol))
+        evaluations.append(
+            score_detections(as_read, names, [labels[sid] for sid in names], split.classes, tious, protocol)
+        )
     return tuple(evaluations)
 
 

@@ -47,7 +47,7 @@ class SkeletonClips:
             limit = f"within data.max_frames = {self.policy.max_frames} frames"
             raise UserError(
                 f"{split.folder}: no {self.subset} clip has a label of {', '.join(self.classes)} {limit}; "
-                "look at its split.json for what was left out and why"
+                "raise data.max_frames, or look at its split.json for what was left out and why"
             )
         self.clip_ids = list(labels)  # N ids; the index of a clip is its place here
         self.lengths = np.array([math.ceil(len(found) / self.frame_step) for found in labels.values()])  # (N,)

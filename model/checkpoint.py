@@ -129,7 +129,7 @@ def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> 
     if own_classes != tuple(classes):
         raise UserError(
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(classes)}; "
-            f"choose its data by --config or --set data.split={trained.data.split}"
+            f"choose its split, {trained.data.split}"
         )
     return model, stored_settings.of_weights(settings, trained)
 

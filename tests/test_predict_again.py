@@ -65,6 +65,11 @@ def test_a_page_shows_all_recordings_also_those_that_were_done_before(
     assert "2 of them before" in said
     assert "player.html, which shows 1 of 3 clips" in said
     assert len(player_of((tmp_path / "player.html").read_text(encoding="utf-8"))["clips"]) == 1
+    (tmp_path / "b" / "player.json").unlink()
+    (tmp_path / "b" / "prediction.json").unlink()
+    assert run(*given[:1], *given[2:-1]) == 0  # one recording again, without --page
+    assert run(*given[1:]) == 0
+    assert "recordings made without --page, not on the page: 1; repeat them" in capsys.readouterr().out
 
 
 def test_ctrl_c_keeps_finished_recordings_and_ends_with_130(

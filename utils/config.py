@@ -210,7 +210,7 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
         if layer in (*parents, path):
             raise UserError(f"{path}: its layers lead back to {layer}; remove one of them")
         if not layer.is_file():
-            raise UserError(f"{path}: its layers name {name}, but there is no file {layer}")
+            raise UserError(f"{path}: its layers name {name}, but there is no file {layer}; layers lie beside the file")
         yield from _layers(layer, (*parents, path))
     yield path, groups
 

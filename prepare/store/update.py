@@ -78,7 +78,8 @@ def update_store(
         # The first clip with each reason; later ones are overwritten.
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}
         some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
-        raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}")
+        hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
+        raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")
     fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid not in failed}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}

@@ -76,6 +76,8 @@ def test_runs_whose_row_has_changed_are_reported(tmp_path: Path, capsys: pytest.
 
     (runs[0].folder / "last.pt").write_bytes(b"other weights")
     assert runs[2].changes() == [f"{runs[0].folder / 'last.pt'} was trained again"]
+    (runs[0].folder / "results.json").unlink()  # its folder was renamed, to repeat it
+    assert runs[2].changes() == [f"the run of its weights in {runs[0].folder} is not finished"]
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 4, 9])

@@ -120,9 +120,20 @@ def test_detections_in_training_clips_are_dropped_and_late_ones_are_told(
     corrected, _ = score(written(split, late, ["train0", "val0", "val1"]), split, 1000, TIOUS)
     said = capsys.readouterr().out
     assert "1 of 3 detections are in clips that the benchmark leaves out: dropped" in said
-    assert "warning: 1 of 2 detections begin after the end of their clip; times are seconds" in said
+    assert "warning: 1 of 2 detections lie far outside their clip; times are seconds" in said
     assert corrected.names == ["val0", "val1"]
     assert corrected.detections.clip.tolist() == [0, 1]
+
+
+def test_detections_in_clips_of_other_classes_are_dropped(
+    make_split: Callable[..., Split], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    split = make_split(train=[30], val=[30, 60])
+    monkeypatch.setitem(split.store.clips, "another", split.store.clips["val0"])  # stored, but not in this split
+    path = written(split, Detections.of([0, 1], 0, [[0, 9], [0, 9]], 1.0), ["val0", "another"])
+    corrected, _ = score(path, split, 1000, TIOUS)
+    assert "1 of 2 detections are in clips that the benchmark leaves out: dropped" in capsys.readouterr().out
+    assert len(corrected.detections) == 1
 
 
 def test_detections_stay_with_their_clip_when_earlier_clips_are_left_out(make_split: Callable[..., Split]) -> None:

@@ -73,7 +73,7 @@ def test_good_data_get_no_warning(make_split: Callable[..., Split]) -> None:
     said = text(with_bodies(make_split(**ALL), star()))
     assert "Nothing looks wrong." in said
     assert "100% of bodies upright" in said
-    assert "clips over 1,000 frames, which are not loaded by default 1 0" in said
+    assert "clips over 1,000 frames, left out unless data.max_frames is larger 1 0" in said
 
 
 @pytest.mark.parametrize(
