@@ -5,6 +5,7 @@ Another block: tests/docs/test_network.py.
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +50,7 @@ def test_a_network_for_inference_gives_the_same_scores_without_batch_norms() -> 
         torch.testing.assert_close(ours.video_logits, expected.video_logits, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_network_for_inference_is_exported_for_any_number_of_clips_and_multiple_of_64_frames() -> None:
     torch.manual_seed(0)
     model = for_inference(Localizer(3, SMALL))
