@@ -61,10 +61,8 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     val = split.clip_ids("val")
     policy = LabelPolicy("all", "background", max_frames, "clip")
     labels = {sid: policy.apply(split.labels(sid), split.annotated(sid)) for sid in val}
-    ids = [
-        *val,
-        *(sid for sid in split.store.clips if sid not in labels),
-    ]  # those of training and of other classes, too
+    others = (sid for sid in split.store.clips if sid not in labels)  # of training, or without a class of the split
+    ids = [*val, *others]
     kept = [index for index, sid in enumerate(val) if labels[sid] is not None]
     if not kept:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
@@ -79,12 +77,11 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
         print(f"warning: {outside.sum()} of {len(scored)} detections lie far outside their clip; {remedy}")
     scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
     names = [val[index] for index in kept]
+    kept_labels = [labels[sid] for sid in names]
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])
-        evaluations.append(
-            score_detections(as_read, names, [labels[sid] for sid in names], split.classes, tious, protocol)
-        )
+        evaluations.append(score_detections(as_read, names, kept_labels, split.classes, tious, protocol))
     return tuple(evaluations)
 
 

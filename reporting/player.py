@@ -1,8 +1,8 @@
 """The player: a page where the motion, true segments and detections of clips play together.
 
 The page needs no other file and no network. report.html, card.html, compare.html and the player.html of prediction
-contain the same player. Its
-clips are JSON: joints and frame probabilities as compressed text, segments with their kinds of errors.
+contain the same player. Its clips are JSON: joints and frame probabilities as compressed text, segments with their
+kinds of errors.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
-    """Run a command's `main` and exit with its status, or as `one_message` does. SIGTERM acts like Ctrl-C."""
+    """Run `main`; exit with its status, or as `one_message(after_stop)` does. SIGTERM acts as Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -29,7 +29,7 @@ class BodyJoints:
         """`hands`: one of flavours.HANDS. Raises UserError when it needs mean hand poses and the body has none."""
         self.flavour = BY_JOINTS[len(body["parents"])]
         tip_vertices = list(self.flavour.tips)
-        mean_pose = np.zeros(self.flavour.pose_width, np.float32)  # to every pose
+        mean_pose = np.zeros(self.flavour.pose_width, np.float32)  # added to every pose
         if hands == "released":
             if "hands_meanl" not in body or "hands_meanr" not in body:
                 raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
