@@ -17,8 +17,8 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     """Parse and check the arguments of train.py. Returns them with the settings. `doc` is the text of its --help."""
     parser = argument_parser(doc)
     add = parser.add_argument
-    add("--config", nargs="+", default=[], metavar="FILE", help="change config/base.yaml; later files win")
-    change = "change any setting, as in --set train.epochs=20 model.width=16; wins over all files"
+    add("--config", nargs="+", default=[], metavar="FILE", help="files that override config/base.yaml; later files win")
+    change = "override any setting, as in --set train.epochs=20 model.width=16; wins over all files"
     add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
     work_dir = "folder of the run (default: work_dir/<split>; with --phase test: eval/ beside the weights)"
     add("--work-dir", metavar="FOLDER", help=work_dir)

@@ -77,7 +77,7 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    args.hands = args.hands or skeletons.get("hands", "released")  # older data do not say which; see `command_facts`
+    args.hands = args.hands or skeletons.get("hands", "released")  # data of earlier versions do not say which
     if args.body:
         recordings.cached_body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
@@ -93,14 +93,14 @@ def main() -> int:
 def predict_all(
     predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, prediction_set: predictions.PredictionSet
 ) -> int:
-    """Process recordings, given by name, one after another, and write the files for all. Returns the exit status.
+    """Process recordings, given by name, one after another. Then write the tables of all recordings in --out.
 
-    A recording that fails is reported, and the others continue.
+    A recording that fails is reported, and the others continue. Returns the exit status.
     """
     out, done_before = prediction_set.out, 0
     try:
         for name, path in progress(inputs.items(), "predict", "recording"):
-            status = path.stat() if path.exists() else None  # reading a broken link fails below
+            status = path.stat() if path.exists() else None  # None: a broken link; `read_recording` reports it below
             state = [status.st_size, status.st_mtime_ns] if status else None
             facts = {**prediction_set.made_with, "file": predictions.file_of(path), "recording": state}
             if predictions.finished(out / name, facts) is not None:
@@ -117,8 +117,8 @@ def predict_all(
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
-    failed = len(prediction_set.failed)
-    print(summary(len(inputs), done_before, failed, prediction_set.write_summary_files(), out))
+    results, failed = prediction_set.write_summary_files(), len(prediction_set.failed)
+    print(summary(len(inputs), done_before, failed, results, out))
     if predictor.page:
         complete = prediction_set.complete()
         clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
@@ -194,10 +194,11 @@ def score(predictor: Predictor, joints: np.ndarray) -> tuple[np.ndarray, np.ndar
         predictor.device,
         data.frame_step,
     )
+    # Windows come one by one. Features that the user does not want are released with their window
     parts = [(w.frame_probs, w.gated, w.features if predictor.features else None, w.video_probs) for w in scored]
     frame_probs, gated, features, video_probs = zip(*parts, strict=True)
     if not all(np.isfinite(probs).all() for probs in (*frame_probs, *video_probs)):
-        raise TakeError("the network gave probabilities that are not finite; look at its joints, or train again")
+        raise TakeError("the network gave probabilities that are not finite; look at the joints of this recording")
     whole = np.concatenate(features) if predictor.features else None
     return np.concatenate(frame_probs), np.concatenate(gated), whole, np.max(video_probs, axis=0)
 

@@ -62,8 +62,8 @@ def main() -> int:
         return validate.test(args.weights, args.work_dir, settings, device)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
     resume = args.resume or (args.resume_or_start and holds_run(folder))
-    with ExitStack() as held:  # `train` adds the lock of the run's folder. It is released after the last message
-        return run_until_stopped(lambda: train(folder, resume, settings, device, held), folder, settings.train.timeout)
+    with ExitStack() as locks:  # `train` adds the lock of the run's folder. It is released after the last message
+        return run_until_stopped(lambda: train(folder, resume, settings, device, locks), folder, settings.train.timeout)
 
 
 @dataclass
@@ -91,7 +91,7 @@ class TrainingState:
         self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
 
 
-def train(folder: Path, resume: bool, settings: Settings, device: torch.device, held: ExitStack) -> int:
+def train(folder: Path, resume: bool, settings: Settings, device: torch.device, locks: ExitStack) -> int:
     """Train a new or resumed run, write its results and return the exit status."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
@@ -108,7 +108,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     validate.warn_of_empty_classes(clips, validation.corrected)
     run = resumed = None
     if distributed.is_main():  # only the main rank uses the run's folder
-        held.enter_context(lock_run(folder, resume))
+        locks.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
         run = Run(folder, settings, data_identity(split, clips), resume, resumed)
     resumed = distributed.broadcast(resumed)
@@ -187,7 +187,7 @@ def train_epoch(
 
     Args:
         network: the model, or a wrapper around it.
-        batches: loads this rank's micro-batches.
+        batches: loads this rank's micro-batches, and with each the weights of its losses.
 
     Raises:
         UserError: a loss is not finite; then nothing of this epoch is saved.
@@ -196,7 +196,7 @@ def train_epoch(
     for group in adam.param_groups:
         group["lr"] = learning_rate(settings.train, epoch)
     network.train()
-    batches.sampler.start_epoch(epoch, pseudo_labels.labelled().numpy())
+    batches.sampler.start_epoch(epoch, pseudo_labels.labelled().numpy())  # labelled clips decide the loss weights
     refining = settings.train.supervised or epoch >= settings.refine.start
     losses, steps, frames = EpochLosses(epoch, batches.clips.clip_ids), 0, 0
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
@@ -204,7 +204,7 @@ def train_epoch(
         if refining:
             batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded))
         batch = batch.to(device)
-        with distributed.gradients(network, exchange=micro.last):
+        with distributed.gradient_exchange(network, enabled=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.loss_normalization)
             (distributed.size() * terms["total"]).backward()  # the ranks average gradients, but their sum is needed
@@ -233,7 +233,8 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
         untimed = [sid for sid in clips.clip_ids if clips.split.untimed(sid).any()]
         if untimed:
             raise UserError(
-                f"train.supervised=true: {len(untimed)} clips have labels without times, such as {untimed[0]}"
+                f"train.supervised=true needs the times of all labels; {len(untimed)} clips have labels without times, "
+                f"such as {untimed[0]}: add the times, or set train.supervised=false"
             )
         labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)

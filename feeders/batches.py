@@ -91,8 +91,9 @@ class TrainBatches:
     """Random batches for every epoch. Seed and epoch alone decide them.
 
     With bucketing, a batch has clips of similar length. Clips are sorted by length, and each place in this order gets a
-    random shift of at most max(mix × number of clips, batch_size) places. The clips are sorted by the shifted places
-    and cut into batches. Then the batches are shuffled. So the batches of a small dataset also differ between epochs.
+    random shift of at most max(mix × number of clips, batch_size) places. Because of the second number, batches of a
+    small dataset differ between epochs, too. The clips are sorted by the shifted places and cut into batches. Then the
+    batches are shuffled.
 
     Raises UserError if `drop_last` leaves no batch, because there are fewer clips than one batch needs.
     """

@@ -44,9 +44,9 @@ class SkeletonClips:
         wanted = split.clip_ids(self.subset) if self.clip_ids is None else self.clip_ids
         labels = {sid: found for sid in wanted if (found := self._labels(sid)) is not None}
         if not labels:
-            limit = f"within data.max_frames = {self.policy.max_frames} frames"
+            limit = f"data.max_frames = {self.policy.max_frames} frames"
             raise UserError(
-                f"{split.folder}: no {self.subset} clip has a label of {', '.join(self.classes)} {limit}; "
+                f"{split.folder}: no {self.subset} clip of at most {limit} has a label of {', '.join(self.classes)}; "
                 "raise data.max_frames, or look at its split.json for what was left out and why"
             )
         self.clip_ids = list(labels)  # N ids; the index of a clip is its place here

@@ -47,6 +47,6 @@ class LabelPolicy:
         if self.gaps == "removed":
             labels = labels[annotated]
         if self.overlaps == "lowest":
-            labels = labels & (labels.cumsum(axis=1) == 1)
+            labels = labels & (labels.cumsum(axis=1) == 1)  # the first class of each frame
         has_class = labels.any() or (untimed is not None and untimed.any())
         return labels if has_class else None

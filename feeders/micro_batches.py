@@ -85,7 +85,7 @@ class MicroBatches:
             label_weight=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
             multi_view_weight=float(counted[together].sum() / counted[step].sum()),
             frames_of_ranks=int(counted[together].sum()),
-            padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
+            max_padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(self.lengths[together].sum())
         return MicroBatch(self.epoch, local, padded[self.rank], normalization, frames, last)
@@ -94,7 +94,8 @@ class MicroBatches:
 def train_loader(clips: SkeletonClips, settings: Settings, few_shapes: bool = False) -> Loader:
     """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` has set.
 
-    Yields pairs (Batch, MicroBatch). With `few_shapes`, masked padding ends at a multiple of FRAME_MULTIPLE frames.
+    Yields pairs (Batch, MicroBatch). With `few_shapes`, T is rounded up to a multiple of FRAME_MULTIPLE, if padding is
+    masked.
     """
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)

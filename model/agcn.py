@@ -1,8 +1,8 @@
 """Adaptive graph convolutions over skeleton sequences (2s-AGCN, Shi et al. 2019).
 
-Letters: N clips (times persons), C channels, T frames, V joints. Features are (N, C, T, V), channels-last in memory.
-The mask (N, T) says which frames are real. It is None if all frames count as real. Padding holds zeros at the input of
-every block and every convolution along time, so padding a clip does not change its output.
+Letters: N clips (times persons), C channels, T frames, V joints. Features are (N, C, T, V). After the first layer they
+are channels-last in memory. The mask (N, T) says which frames are real. It is None if all frames count as real. Padding
+holds zeros at the input of every block and every convolution along time, so padding a clip does not change its output.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Pointwise(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
 
-    def reset_parameters(self) -> None:
+    def reset_parameters(self) -> None:  # nn.Conv2d's constructor calls it
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
         nn.init.zeros_(self.bias)
 
@@ -41,7 +41,7 @@ class Pointwise(nn.Conv2d):
 class Shortcut(nn.Module):
     """The residual connection where the shape changes: strided 1×1 convolution and batch norm."""
 
-    bn_follows = "conv"  # for_inference merges the batch norm into this layer
+    bn_follows = "conv"  # `for_inference` merges `bn` into `conv`
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class JointMixing(nn.Module):
 class GraphConv(nn.Module):
     """Adaptive graph convolution: fixed + learned + clip-dependent adjacency (2s-AGCN, equation 3)."""
 
-    bn_follows = "mix"  # for_inference merges the batch norm into this layer
+    bn_follows = "mix"  # `for_inference` merges `bn` into `mix`
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class TemporalConv(nn.Conv2d):
 class Block(nn.Module):
     """Graph convolution, temporal convolution, and a residual connection around both."""
 
-    bn_follows = "tcn"  # for_inference merges the batch norm into this layer
+    bn_follows = "tcn"  # `for_inference` merges `bn` into `tcn`
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, residual: bool = True) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
-        # With stride 1, the mask itself and no view of it, because `mask_constants` finds a mask by identity
+        # With stride 1, the same mask object is passed on: `mask_constants` finds what it knows of a mask by identity
         mask_out = mask if mask is None or self.stride == 1 else mask[:, :: self.stride]
         y = self.bn(self.tcn(self.gcn(x, mask), mask), mask_out)
         if self.residual:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.streams import people_there
 
-REST = 1e-3  # metres per frame, and per frame squared: far below this, speeds and accelerations hardly count
+STILL = 1e-3  # metres per frame, and per frame squared: far below this, speeds and accelerations hardly count
 
 
 def piece_numbers(joints: Tensor, penalty: float) -> Tensor:
@@ -36,7 +36,7 @@ def motion_features(joints: Tensor) -> np.ndarray:
     acceleration = np.pad(np.linalg.norm(np.diff(x, 2, axis=1), axis=0), ((1, 1), (0, 0), (0, 0)), mode="edge")
     there = np.pad(people_there(joints)[0].numpy(), ((1, 1), (0, 0), (0, 0)), mode="edge")
     moving = np.stack([speed, acceleration], axis=1) * (there[:-2] & there[1:-1] & there[2:])[:, None]
-    return np.log1p(moving / REST).reshape(T, -1)
+    return np.log1p(moving / STILL).reshape(T, -1)
 
 
 def mean_over_pieces(probs: Tensor, numbers: Tensor) -> Tensor:
@@ -69,14 +69,16 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
     squares = np.pad((features**2).sum(1).cumsum(), (1, 0))
     least = np.full(frames + 1, np.inf)  # least[t] is the lowest cost of frames 0 .. t-1
     previous = np.zeros(frames + 1, np.int64)  # previous[t] is where the last piece of these frames starts
-    least[0] = -constant
+    least[0] = -constant  # the first piece costs no constant; this moves no cut
     starts = np.empty(0, np.int64)  # where the last piece may start
     for end in range(1, frames + 1):
         starts = np.append(starts, end - 1)
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        starts = starts[total <= least[end]]  # the others: also for later ends, a piece that starts at `end` costs less
+        # Pruning: at all later ends, a last piece that starts at `end` costs less than one that starts at a place that
+        # is dropped here
+        starts = starts[total <= least[end]]
     cuts, cut = [], int(previous[frames])
     while cut:
         cuts.append(cut)

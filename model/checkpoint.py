@@ -36,7 +36,7 @@ class Weights(BaseModel):
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
-    skeletons: dict[str, str] = {}  # how the training data was prepared: `model` and `hands` of AMASS takes
+    skeletons: dict[str, str] = {}  # of AMASS takes: "model", the body model, and "hands", how hand poses were treated
 
 
 class Training(Weights):
@@ -46,7 +46,7 @@ class Training(Weights):
     best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf if there is none; NaN is refused
     store: str  # digest of the store of joints
     clips: int  # number of training clips
-    labels: str | None = None  # name of the labels file, in which a digest of the file stands
+    labels: str | None = None  # name of the labels file, which contains a digest of its content
     optimizer: dict  # Adam's state_dict
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
@@ -79,9 +79,10 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run, with settings under their present names. None if none was written yet.
+    """The newest undamaged checkpoint of a run, with settings under their present names. It becomes last.pt.
 
-    Raises UserError when all checkpoints of the run are damaged or missing.
+    None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
+    missing after it had finished epochs.
     """
     problems = []
     for path in filter(Path.exists, (folder / name for name in CHECKPOINTS)):
@@ -97,14 +98,13 @@ def last_good(folder: Path) -> dict[str, Any] | None:
             continue
         if problems:
             print(f"warning: {problems[0]}; resuming from {path}, one epoch earlier", file=sys.stderr)
-        path.replace(folder / CHECKPOINTS[0])  # now last.pt is good again
+        path.replace(folder / CHECKPOINTS[0])
         return checkpoint
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    if (
-        finished > 1 or (folder / "results.json").exists()
-    ):  # after one epoch, it may have been killed before it wrote last.pt
+    # A run that was killed while it saved its first epoch has finished one epoch and has no last.pt
+    if finished > 1 or (folder / "results.json").exists():
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
     print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")

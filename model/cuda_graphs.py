@@ -16,7 +16,7 @@ from utils import distributed
 from utils.config import Settings
 from utils.errors import UserError
 
-MOST_RECORDINGS = 64  # further shapes are computed without one
+MAX_RECORDINGS = 64  # more shapes than this are not recorded
 
 
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
@@ -36,7 +36,8 @@ class CUDAGraphs(nn.Module):
     """A network on a GPU that is recorded at the first batch of each shape, and replayed from then on.
 
     To record takes about as long as five steps. The recordings share the memory of their intermediate results, so the
-    output of a batch is valid only until the next batch. Each has its own gradients (14 MB at the paper's width).
+    output of a batch is valid only until the next batch. Each recording has its own gradients (14 MB at the paper's
+    width).
 
     Batches with several people are not recorded: the network leaves absent people out, so shapes inside it depend on
     the data. Hooks of layers are called while the network is recorded, but not in a replay.
@@ -54,7 +55,7 @@ class CUDAGraphs(nn.Module):
         shape, people = joints.shape, joints.shape[4]
         if not self.training or people > 1:
             return self.network(joints, mask, lengths)
-        if shape not in self.recordings and len(self.recordings) < MOST_RECORDINGS:
+        if shape not in self.recordings and len(self.recordings) < MAX_RECORDINGS:
             self.recordings[shape] = self._record(joints.clone(), mask.clone(), lengths.clone())
         return self.recordings.get(shape, self.network)(joints, mask, lengths)
 
@@ -73,5 +74,5 @@ class CUDAGraphs(nn.Module):
                 "change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
-            buffer.copy_(kept)  # undoes what the trial runs before a recording changed in the batch-norm statistics
+            buffer.copy_(kept)  # restores the batch-norm statistics, which the trial runs before the recording changed
         return recorded

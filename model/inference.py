@@ -121,9 +121,9 @@ def score_windows(
         *rows, video_probs = _score(model, window(start, end), settings, device, frame_step)
         if overlap:
             rows = [_crossfade(before, now) for before, now in zip(overlap, rows, strict=True)]
-        final = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # rows before the next window are final
-        overlap = [part[final:] for part in rows]
-        yield ScoredWindow(*(part[:final] for part in rows), video_probs)
+        count = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # rows before the next window are final
+        overlap = [part[count:] for part in rows]
+        yield ScoredWindow(*(part[:count] for part in rows), video_probs)
 
 
 def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:

@@ -27,7 +27,7 @@ class Localizer(nn.Module):
 
     Args:
         num_classes: K.
-        settings: the network's shape.
+        settings: the group `model` of config/base.yaml.
     """
 
     def __init__(self, num_classes: int, settings: ModelSettings) -> None:
@@ -57,18 +57,17 @@ class Localizer(nn.Module):
         joints = joints.to(self.heads[0].prototypes.dtype).masked_fill(~mask.view(N, 1, T, 1, 1), 0)
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
-        x = self.streams(joints).permute(0, 4, 2, 3, 1).flatten(0, 1)  # (N·M, T, V, C)
+        x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
         real = mask.repeat_interleave(M, 0)
-        if M > 1:  # people who appear in no frame are left out
-            there = people_in_mean(joints)  # (N·M, T)
-            rows = there.any(1).nonzero().squeeze(1)  # (R,) indices of the people who stay
-            x, real, there = x[rows], real[rows], there[rows]
-        x = x.permute(0, 3, 1, 2)  # channels-last in memory
+        if M > 1:  # second people who appear in no frame are left out
+            in_mean = people_in_mean(joints)  # (N·M, T)
+            rows = in_mean.any(1).nonzero().squeeze(1)  # (R,) indices of the people who stay
+            x, real, in_mean = x[rows], real[rows], in_mean[rows]
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             x, _ = self.backbone(x, real if self.settings.mask_padding else None)
         features = x.to(joints.dtype).mean(dim=3).transpose(1, 2)  # (N, T', C), or (R, T', C) with several people
         if M > 1:
-            features = mean_over_people(features, there[:, :: self.backbone.stride], rows // M, N)
+            features = mean_over_people(features, in_mean[:, :: self.backbone.stride], rows // M, N)
         second = features.detach() if self.settings.detach_second_view else features
         mask = mask[:, :: self.backbone.stride]  # of the features
         views = tuple(head(seen, mask, lengths, T) for head, seen in zip(self.heads, (features, second), strict=True))
@@ -86,11 +85,11 @@ def people_in_mean(joints: Tensor) -> Tensor:
     return (there | first).flatten(0, 1)
 
 
-def mean_over_people(features: Tensor, there: Tensor, clip: Tensor, clips: int) -> Tensor:
+def mean_over_people(features: Tensor, in_mean: Tensor, clip: Tensor, clips: int) -> Tensor:
     """The mean over the people of each clip in each frame: features (R, T', C) of R people → (clips, T', C).
 
-    there: (R, T') bool, who enters the mean. clip: (R,) the clip of each person.
+    in_mean: (R, T') bool, who enters the mean. clip: (R,) the clip of each person.
     """
-    weight = there.unsqueeze(-1).to(features.dtype)
+    weight = in_mean.unsqueeze(-1).to(features.dtype)
     total = features.new_zeros(clips, *features.shape[1:]).index_add(0, clip, features * weight)
     return total / weight.new_zeros(clips, *weight.shape[1:]).index_add(0, clip, weight)

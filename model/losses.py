@@ -36,13 +36,14 @@ def objective(
         video_labels: (N, K) the classes in each clip.
         mask: (N, T) real frames.
         pseudo: pseudo-labels (N, T, K+1) and which clips have any (N,), or None before refinement starts.
-        normalization: of a micro-batch. The terms of all micro-batches on all ranks add up to the terms of the step.
+        normalization: weights of the terms of this micro-batch. With them, the terms of all micro-batches on all ranks
+            add up to the terms of the step.
     """
     first, second = (view.frame_scores for view in output.views)
     mil = normalization.clip_weight * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
     counted = mask if settings.model.mask_padding else torch.ones_like(mask)
-    frames, padded = normalization.frames_of_ranks, normalization.padded_frames
-    multi_view = multi_view_loss(first, second, counted, settings.loss.multi_view_share, frames, padded)
+    share, frames = settings.loss.multi_view_share, normalization.frames_of_ranks
+    multi_view = multi_view_loss(first, second, counted, share, frames, normalization.max_padded_frames)
     multi_view = normalization.multi_view_weight * multi_view
     if settings.loss.detach_multi_view:
         multi_view = multi_view.detach()
@@ -70,25 +71,26 @@ def multi_view_loss(
     mask: Tensor,
     share: float,
     frames_of_ranks: int | None = None,
-    padded_frames: int | None = None,
+    max_padded_frames: int | None = None,
 ) -> Tensor:
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
-    The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is over the `share` of the
-    frames in the mask with the smallest disagreement, at least one frame. Several ranks choose among the frames of all
-    ranks, and each rank returns the contribution of its own frames to the mean.
+    The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is taken over
+    the frames with the smallest disagreement: a fraction `share` of the frames in the mask, and at least one frame.
+    Several ranks choose among the frames of all ranks, and each rank returns the contribution of its own frames to the
+    mean.
 
     Args:
         mask: (N, T) the frames to choose from.
         frames_of_ranks: number of frames in the masks of all ranks. If None, the frames of `mask` are counted, so the
             CPU waits for a GPU.
-        padded_frames: the largest N·T among all ranks (default: N·T of this rank).
+        max_padded_frames: the largest N·T among all ranks (default: N·T of this rank).
     """
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
-    missing = 0 if padded_frames is None else padded_frames - len(divergence)
+    missing = 0 if max_padded_frames is None else max_padded_frames - len(divergence)
     padded = F.pad(divergence.detach(), (0, missing), value=torch.inf)
-    everyone = distributed.all_gather(padded)  # (ranks, padded_frames)
+    everyone = distributed.all_gather(padded)  # (ranks, max_padded_frames)
     count = max(1, int(share * (int(mask.sum()) if frames_of_ranks is None else frames_of_ranks)))
     smallest = everyone.flatten().topk(count, largest=False).indices
     chosen = mask.new_zeros(everyone.numel()).index_fill(0, smallest, True).view_as(everyone)

@@ -79,7 +79,8 @@ def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> 
 
     Args:
         scores: (N, T', K).
-        source, target: (N,) int64, real frames of each clip before and after.
+        source: (N,) int64, number of real frames of each clip in `scores`.
+        target: (N,) int64, the same in the result.
         frames: T.
 
     Returns:

@@ -27,7 +27,7 @@ class PseudoLabels:
         lengths: (N,) frames of each training clip, in the order of the clips' indices.
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
-            within a clip: without it, background gets the highest probability where actions are short. With
+            within a clip. Without it, background often has the highest probability, even inside short actions. With
             `zero_start`, as in the released code, the mean is taken over the whole history, also in the first epochs,
             when most of it is zeros. An epoch that dropped a clip leaves the clip's older probabilities in place.
         pieces: all frames of a piece get the mean over the piece, so that labels change only between pieces. A piece
@@ -61,9 +61,10 @@ class PseudoLabels:
                 current[self._frames(clip)] = probs[: int(self.lengths[clip])]
             seen[index] = True
         self.recorded.clear()
-        distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
+        current = distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
         seen = distributed.all_reduce(seen.int()).bool()
         slot = self.epochs % len(self.history)
+        # With `zero_start`, clips that this epoch dropped keep their older values. Otherwise `self.seen` excludes them
         replaced = seen.repeat_interleave(self.lengths) if self.settings.zero_start else slice(None)
         self.history[slot, replaced] = current[replaced]
         self.seen[slot] = seen
@@ -133,7 +134,7 @@ class PseudoLabels:
 class FrameLabels(PseudoLabels):
     """True frame labels in place of pseudo-labels: the fully-supervised upper bound.
 
-    The history is recorded too, but not used, so that the checkpoint has the same entries.
+    The history is not used. It is recorded so that the checkpoint has the same entries.
 
     Args:
         labels: (T, K) bool of each training clip. The classes of a frame get equal probabilities.

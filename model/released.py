@@ -80,7 +80,7 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
             place.of(own).zero_()
         for name, place in table.items():
             target = place.of(own)
-            target += state[name].reshape(target.shape)
+            target += state[name].reshape(target.shape)  # three released biases have the same place
 
 
 def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

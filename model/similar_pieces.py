@@ -1,8 +1,8 @@
 """Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
 
-People also stand in clips that have no *wave*. So standing is no evidence of *wave*. But the network sees many frames
-at once, and may take the standing next to a wave for *wave*, too. Here, pieces of steady motion are compared one by one
-(`model.change_points` cuts them).
+The network sees many frames at once. So it may also give the class *wave* to the frames before or after a wave, in
+which the person only stands. But people also stand in clips that have no *wave*, so standing is no evidence of *wave*.
+To use this, pieces of steady motion (`model.change_points` cuts them) are compared with those of other clips.
 
 The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
 al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.

@@ -1,4 +1,4 @@
-"""What the network sees of a skeleton: positions of joints, bones and motion."""
+"""What the network sees of a skeleton: joints (their positions), bones and motion."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class LossNormalization(NamedTuple):
     label_weight: float = 1.0  # frames with pseudo-labels in the micro-batch / in the step
     multi_view_weight: float = 1.0  # frames of all ranks in this pass / frames of the step
     frames_of_ranks: int | None = None  # frames of all ranks in this pass; None: the frames in the mask
-    padded_frames: int | None = None  # largest N·T of a rank in this pass; None: N·T of this rank
+    max_padded_frames: int | None = None  # largest N·T of a rank in this pass; None: N·T of this rank
 
 
 def rank() -> int:
@@ -139,9 +139,9 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
     return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
 
 
-def gradients(network: nn.Module, exchange: bool) -> AbstractContextManager:
-    """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `exchange`."""
-    return nullcontext() if exchange or size() == 1 else network.no_sync()
+def gradient_exchange(network: nn.Module, enabled: bool) -> AbstractContextManager:
+    """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `enabled`."""
+    return nullcontext() if enabled or size() == 1 else network.no_sync()
 
 
 def all_reduce(x: Tensor) -> Tensor:

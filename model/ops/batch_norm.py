@@ -23,7 +23,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
     over_ranks = False
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(N, C, T, V) and its real frames (N, T), or None where all are → (N, C, T, V)."""
+        """(N, C, T, V) and its mask (N, T), or None if all frames are real → (N, C, T, V)."""
         if not self.training or (mask is None and not self.over_ranks):
             return super().forward(x)
         if not len(x) and not self.over_ranks:  # a rank without clips has no statistics, but takes part in the step
@@ -89,7 +89,7 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979). Let m and v be
     # the moments of all frames, r = all frames / real frames, and d = m - filler. Then the mean of the real frames is
     # filler + r·d, and their variance r·(v + (1 - r)·d²). The result is precise because the filler is near the mean.
-    filler = x[:, :, 0].mean((0, 2))
+    filler = x[:, :, 0].mean((0, 2))  # over the first frame of each clip, which is always real
     constant = mask_constants(mask, x.dtype)
     filled = torch.where(constant.padding, filler[:, None, None], x)
     var, mean = torch.var_mean(filled.to(exact), (0, 2, 3), correction=0)
@@ -114,17 +114,24 @@ def pooled(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Te
 class _Normalize(torch.autograd.Function):
     """(x − mean)/√(var + eps)·weight + bias.
 
-    The gradient takes into account that mean and var depend on the real frames of x: of all ranks if `ranks` is true,
-    otherwise of this rank.
+    The gradient takes into account that mean and var depend on the real frames of x, with `over_ranks` on those of all
+    ranks.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: tuple, mask: Tensor | None, eps: float, ranks: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        moments: tuple[Tensor, Tensor, Tensor],
+        mask: Tensor | None,
+        eps: float,
+        over_ranks: bool,
     ) -> Tensor:
         count, mean, var = moments
         ctx.save_for_backward(x, weight, count, mean, var, mask)
-        ctx.eps, ctx.over_ranks = eps, ranks
+        ctx.eps, ctx.over_ranks = eps, over_ranks
         return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
 
     @staticmethod

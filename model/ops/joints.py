@@ -4,9 +4,9 @@ Features are (N, C, T, V), channels-last in memory. Both functions have a refere
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
 cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-In bfloat16, each matrix product gives bfloat16: on a CPU one product for each chunk of frames, on a GPU one for each
-channel. The products are added in float32. A long sum of bfloat16 numbers stops growing, because they have only 8 bits
-of precision.
+In bfloat16, long sums are split: on a CPU there is one matrix product for each chunk of frames, and in the affinity on
+a GPU one for each channel. The products are in bfloat16 and are added in float32. A long sum of bfloat16 numbers would
+stop growing, because they have only 8 bits of precision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK, FEWEST = 4096, 32  # channels × frames in a chunk, and the minimum numbe
 
 
 def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor | None) -> Tensor:
-    """How similarly joints v and w of a clip move: softmax over v of Σ_t θ(v)·φ(w) / (C'·T) (2s-AGCN).
+    """How similar joints v and w of a clip are: softmax over v of Σ_t θ(v)·φ(w) / (C'·real frames) (2s-AGCN).
 
     Args:
         x: (N, C, T, V), zeros in the padding.
@@ -37,7 +37,7 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
     """
     size = len(weight) // (2 * graphs)  # C'
     if use_cpu_kernels(x):
-        scores = _ScoreByClip.apply(_operand(x), weight, bias, graphs, real_lengths(x, mask))
+        scores = _ScoreByClip.apply(_frames_first(x), weight, bias, graphs, real_lengths(x, mask))
     else:
         N, _, T, V = x.shape
         channels = x.permute(0, 2, 3, 1).flatten(0, 2).T  # (C, N·T·V)
@@ -63,15 +63,15 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
     """
     graph_rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); row w·S + s is column w of graph s
     if use_cpu_kernels(x):
-        y = _MixByClip.apply(_operand(x), graph_rows, weight, bias, real_lengths(x, mask))
+        y = _MixByClip.apply(_frames_first(x), graph_rows, weight, bias, real_lengths(x, mask))
     else:
         mixed = graph_rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
         y = F.linear(mixed.view(*mixed.shape[:2], x.shape[3], weight.shape[1]), weight, bias)
     return y.permute(0, 3, 1, 2)
 
 
-def _operand(x: Tensor) -> Tensor:
-    """(N, C, T, V) → (N, T, V, C), in bfloat16 under torch.autocast, which does not convert a kernel's operands."""
+def _frames_first(x: Tensor) -> Tensor:
+    """(N, C, T, V) → (N, T, V, C), in bfloat16 under autocast, which does not convert the inputs of our kernels."""
     cast = torch.is_autocast_enabled("cpu") and x.dtype == torch.float32
     return x.permute(0, 2, 3, 1).to(torch.get_autocast_dtype("cpu") if cast else x.dtype)
 
@@ -106,12 +106,12 @@ class _ScoreByClip(torch.autograd.Function):
         grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
         grad, weight, bias = grad.to(x.dtype), weight.to(x.dtype), bias.to(x.dtype)
         for n, frames, chunk in _chunks(x, ctx.lengths):
-            theta, phi = embedded = _embed(frames, weight, bias, ctx.graphs)
-            grad_embedded = torch.empty_like(embedded)
+            theta, phi = _embed(frames, weight, bias, ctx.graphs)
+            grad_embedded = theta.new_empty(2, *theta.shape)
             torch.bmm(phi, grad[n].mT, out=grad_embedded[0])
             torch.bmm(theta, grad[n], out=grad_embedded[1])
             grad_channels = grad_embedded.view(len(weight), -1)  # (2·S·C', t·V)
-            torch.mm(grad_channels.T, weight, out=grad_x[n, chunk].flatten(0, 1))
+            torch.mm(grad_channels.T, weight, out=grad_x[n, chunk].flatten(0, 1))  # a view, so grad_x is written
             _add_product(grad_weight, grad_channels, frames.flatten(0, 1))
             grad_bias += grad_channels.sum(1)
         return zero_beyond(grad_x, ctx.lengths), grad_weight, grad_bias, None, None

@@ -9,10 +9,10 @@ neighbouring tiles overlap by taps − 1 frames. By the convolution theorem,
 where ⊙ multiplies element by element, A is the discrete Fourier transform of the input frames, G that of the weights w,
 and B the inverse transform. A complex product is computed as three real products (Gauss), so A, G and B are real
 matrices. P is the number of real products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies.
-With 9 taps, P = 37, so a frame takes 37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over the
-input channels: for each of the P products, one matrix multiplication does this for all tiles and output channels. The
-Fourier transform is orthogonal up to a factor, and Gauss's form is nearly so. So float32 is as exact as in a direct
-convolution (tests/model/ops/test_temporal.py).
+With 9 taps, P = 37, so a frame takes 37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over
+input channels. So each of the P products becomes one matrix multiplication for all tiles and output channels. The
+Fourier transform is orthogonal up to a factor, and Gauss's form is nearly orthogonal, too. So float32 is as exact as in
+a direct convolution (tests/model/ops/test_temporal.py).
 
 With stride s, the input is split into s sequences of every s-th frame, and so are the weights. The transform of each
 sequence is multiplied by that of its weights, and B is applied to the sum of the products.
@@ -35,8 +35,8 @@ from torch.autograd.function import once_differentiable
 from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
-FEWEST_CHANNELS = 32  # with fewer, the transforms cost more than they save
-FEWEST_TO_INFER = 6000  # channels × frames of a clip; without gradients, direct convolution is faster with fewer
+MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
+MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
 # The transforms of a group of tiles have at most this many values (2 MB in float32), so that they fit in the cache. If
 # the transformed weights have more values, their number is the limit.
 CACHED = 2**19
@@ -56,11 +56,11 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     """
     taps = weight.shape[2]
     N, C, T, _ = x.shape
-    small = C < FEWEST_CHANNELS or (C * T < FEWEST_TO_INFER and not torch.is_grad_enabled())
+    small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
     if not use_cpu_kernels(x) or small or not N:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
-        to_products = transforms(math.ceil(taps / stride), weight.dtype).weights
+        to_products = transforms(math.ceil(taps / stride), weight.dtype).of_weights
         sequences = [weight.squeeze(-1).permute(2, 1, 0)[s::stride] for s in range(stride)]  # (taps of s, C, C_out)
         kernels = [(to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]  # (P, C, C_out)
         y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *kernels)
@@ -68,11 +68,11 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
 
 
 class Transforms(NamedTuple):
-    """The three matrices: A (P, L) for the input frames, G (P, taps) for the weights, B (TILE, P) for the output."""
+    """The three matrices of the convolution."""
 
-    tile: Tensor
-    weights: Tensor
-    back: Tensor
+    of_input: Tensor  # A (P, L)
+    of_weights: Tensor  # G (P, taps)
+    inverse: Tensor  # B (TILE, P)
 
 
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
@@ -93,10 +93,10 @@ def _matrices(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     angle = 2 * np.pi / length * (frequency * np.arange(length) % length)
     c, s = np.cos(angle), np.sin(angle)  # (pairs, L)
     one = np.ones((1, length))
-    tile = np.concatenate([one, c - s, c, -s])
-    weights = np.concatenate([one, c, s - c, c + s])[:, :taps]
-    back = np.concatenate([one, 2 * (c - s), -2 * s, -2 * c])[:, :TILE].T / length
-    return tile, weights, back
+    of_input = np.concatenate([one, c - s, c, -s])
+    of_weights = np.concatenate([one, c, s - c, c + s])[:, :taps]
+    inverse = np.concatenate([one, 2 * (c - s), -2 * s, -2 * c])[:, :TILE].T / length
+    return of_input, of_weights, inverse
 
 
 @lru_cache(maxsize=64)
@@ -118,8 +118,8 @@ def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> 
     for n, length in enumerate(lengths):
         length_out = math.ceil(length / stride)
         first = np.arange(0, length_out, TILE)[:, None]
-        read = stride * (first + frame) + phase - taps // 2
-        write = first + np.arange(TILE)
+        read = stride * (first + frame) + phase - taps // 2  # (stride, tiles, L)
+        write = first + np.arange(TILE)  # (tiles, TILE)
         reads.append(np.where((read >= 0) & (read < length), n * frames + read, -1))
         writes.append(np.where(write < length_out, n * math.ceil(frames / stride) + write, -1))
     return torch.from_numpy(np.concatenate(reads, 1)), torch.from_numpy(np.concatenate(writes))
@@ -136,15 +136,15 @@ class _TiledConvolution(torch.autograd.Function):
         ctx.save_for_backward(x, *kernels)
         ctx.taps, ctx.lengths = taps, lengths
         stride = len(kernels)
-        tile, _, back = transforms(math.ceil(taps / stride), x.dtype)
+        of_input, _, inverse = transforms(math.ceil(taps / stride), x.dtype)
         kernels = [kernel.to(x.dtype) for kernel in kernels]
         y = x.new_empty(len(x), math.ceil(x.shape[1] / stride), x.shape[2], len(bias))
         for reads, writes in _groups(x, kernels, taps, lengths):
-            products = torch.bmm(_transform(x, reads[0], tile), kernels[0])  # (P, m·V, C_out)
+            products = torch.bmm(_transform(x, reads[0], of_input), kernels[0])  # (P, m·V, C_out)
             for read, kernel in zip(reads[1:], kernels[1:], strict=True):
-                products.baddbmm_(_transform(x, read, tile), kernel)
-            products[0] += tile.shape[1] * bias  # B divides it by L, so every output frame gets the bias
-            rows = (back @ products.flatten(1)).view(len(writes), *y.shape[2:])
+                products.baddbmm_(_transform(x, read, of_input), kernel)
+            products[0] += of_input.shape[1] * bias  # B divides it by L, so every output frame gets the bias
+            rows = (inverse @ products.flatten(1)).view(len(writes), *y.shape[2:])
             real = (writes >= 0).nonzero().squeeze(1)
             y.flatten(0, 1).index_copy_(0, writes[real], rows.index_select(0, real))
         return zero_beyond(y, [math.ceil(length / stride) for length in lengths])
@@ -154,17 +154,17 @@ class _TiledConvolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Multiplies by the transposed matrices in reverse order: B, the kernels, A."""
         x, *kernels = ctx.saved_tensors
-        tile, _, back = transforms(math.ceil(ctx.taps / len(kernels)), x.dtype)
+        of_input, _, inverse = transforms(math.ceil(ctx.taps / len(kernels)), x.dtype)
         grad_kernels = [torch.zeros_like(kernel) for kernel in kernels]
         grad_x, grad_bias = torch.zeros_like(x), kernels[0].new_zeros(grad.shape[3])
         grad, kernels = grad.contiguous(), [kernel.to(x.dtype) for kernel in kernels]
         for reads, writes in _groups(x, kernels, ctx.taps, ctx.lengths):
             rows = _read(grad, writes)
             grad_bias += rows.sum((0, 1))
-            products = (back.T @ rows.view(TILE, -1)).view(len(back.T), -1, grad.shape[3])
+            products = (inverse.T @ rows.view(TILE, -1)).view(len(inverse.T), -1, grad.shape[3])
             for read, kernel, grad_kernel in zip(reads, kernels, grad_kernels, strict=True):
-                grad_kernel += torch.bmm(_transform(x, read, tile).mT, products)
-                grad_read = (tile.T @ torch.bmm(products, kernel.mT).flatten(1)).view(len(read), *x.shape[2:])
+                grad_kernel += torch.bmm(_transform(x, read, of_input).mT, products)
+                grad_read = (of_input.T @ torch.bmm(products, kernel.mT).flatten(1)).view(len(read), *x.shape[2:])
                 grad_read[(read < 0).nonzero().squeeze(1)] = 0
                 grad_x.flatten(0, 1).index_add_(0, read.clamp(min=0), grad_read)
         return grad_x, grad_bias, None, None, *grad_kernels
@@ -173,12 +173,12 @@ class _TiledConvolution(torch.autograd.Function):
 def _groups(x: Tensor, kernels: list[Tensor], taps: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
     """Split the tiles into groups whose transforms fit in the cache.
 
-    Yields the frames that a group of m tiles reads, (L·m,) for each sequence, and those that it writes, (TILE·m,), as
-    indices (see `lay_tiles`).
+    Yields the frame indices (see `lay_tiles`) of m tiles: a list of the frames read, (L·m,) for each sequence, and the
+    frames written, (TILE·m,).
     """
     reads, writes = lay_tiles(tuple(lengths), x.shape[1], taps, len(kernels))
     (P, C, C_out), V = kernels[0].shape, x.shape[2]
-    most = max(1, CACHED // (P * C * V), C_out // V)
+    most = max(1, CACHED // (P * C * V), C_out // V)  # m tiles have m·P·C·V values, the weights P·C·C_out
     cuts = np.linspace(0, len(writes), math.ceil(len(writes) / most) + 1).astype(int).tolist()
     for begin, end in pairwise(cuts):
         yield [read[begin:end].T.flatten() for read in reads], writes[begin:end].T.flatten()
@@ -191,6 +191,6 @@ def _read(x: Tensor, indices: Tensor) -> Tensor:
     return frames
 
 
-def _transform(x: Tensor, read: Tensor, tile: Tensor) -> Tensor:
+def _transform(x: Tensor, read: Tensor, of_input: Tensor) -> Tensor:
     """Transform m tiles → (P, m·V, C). `read` (L·m,) has the indices of their input frames in x (N, T, V, C)."""
-    return (tile @ _read(x, read).view(tile.shape[1], -1)).view(len(tile), -1, x.shape[3])
+    return (of_input @ _read(x, read).view(of_input.shape[1], -1)).view(len(of_input), -1, x.shape[3])

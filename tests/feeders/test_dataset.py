@@ -28,7 +28,9 @@ def test_video_labels_are_the_classes_of_the_frames(make_split) -> None:
 
 
 def test_no_clip_within_the_limit_says_which_setting_it_was(make_split) -> None:
-    with pytest.raises(UserError, match=r"no train clip has a label of walk, wave within data\.max_frames = 3"):
+    with pytest.raises(
+        UserError, match=r"no train clip of at most data\.max_frames = 3 frames has a label of walk, wave"
+    ):
         SkeletonClips(make_split(train=[40]), "train", LabelPolicy("all", "background", 3, "clip"), "upright")
 
 

@@ -48,7 +48,7 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
         assert {(micro.last, micro.frames) for micro in world} == {(world[0].last, LENGTHS[together].sum())}
         padded = max(len(micro.local) * micro.padded for micro in world)
         assert {micro.loss_normalization.frames_of_ranks for micro in world} == {LENGTHS[together].sum()}
-        assert {micro.loss_normalization.padded_frames for micro in world} == {padded}
+        assert {micro.loss_normalization.max_padded_frames for micro in world} == {padded}
         steps[-1] += together
         if world[0].last:
             steps.append([])

@@ -47,7 +47,7 @@ def test_what_cannot_be_recorded_is_computed_as_usual(recorded, monkeypatch: pyt
     assert network(*clips(64, people=2)).features.requires_grad
     network.eval()(*clips(64))
     assert not shapes
-    monkeypatch.setattr(cuda_graphs, "MOST_RECORDINGS", 1)
+    monkeypatch.setattr(cuda_graphs, "MAX_RECORDINGS", 1)
     network.train()(*clips(64))
     assert network(*clips(128)).features.requires_grad
     assert network.eval()(*clips(64)).features.requires_grad
