@@ -34,7 +34,7 @@ from evaluation.detections import Results
 from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
 from model.checkpoint import load_trained
-from model.inference import for_inference, score_windows
+from model.inference import Scores, for_inference, score_recording
 from model.localizer import Localizer
 from prepare.formats.errors import TakeError
 from prepare.options import ReadOptions
@@ -44,7 +44,7 @@ from reporting.style import save_figure
 from reporting.time_lines import time_line
 from utils.atomic import whole_file, write_whole
 from utils.config import Settings
-from utils.device import choose_device, is_out_of_memory
+from utils.device import choose_device, is_out_of_memory, set_matrix_precision
 from utils.errors import run_command
 from utils.files import sha256
 from utils.lock import lock_folder
@@ -74,6 +74,7 @@ def main() -> int:
     # 1. The network and the recordings
     model, settings, classes, skeletons = load_trained(args.weights)
     device = choose_device(args.device)
+    set_matrix_precision(settings.train.matrix_precision)
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
@@ -158,34 +159,29 @@ def predict_person(
         files.append(prefix + file)
         return folder / (prefix + file)
 
-    frame_probs, gated, features, video_probs = score(predictor, person.joints)
-    own = localize([gated], [video_probs], settings)  # frame 0 is the person's first
+    scores = score(predictor, person.joints)
+    own = localize([scores.gated], [scores.video_probs], settings)  # frame 0 is the person's first
     found = replace(own, segments=own.segments + person.first)  # frame 0 is the recording's first
-    whole = np.pad(frame_probs, ((person.first, 0), (0, 0)), constant_values=np.nan)  # NaN before the person appears
+    before = ((person.first, 0), (0, 0))
+    whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears
     save_figure(path("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
     if predictor.features:
         with whole_file(path("features.npy")) as file:
-            np.save(file, features)
-        predictions.write_scores(path("scores.npz"), frame_probs, video_probs, classes)
+            np.save(file, scores.features)
+        predictions.write_scores(path("scores.npz"), scores.frame_probs, scores.video_probs, classes)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
         animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name)
     if predictor.page:
-        clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=frame_probs, first=person.first)
+        clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=scores.frame_probs, first=person.first)
         write_whole(path("player.json"), json.dumps(player.pack(clip, classes)).encode())
     return found
 
 
-def score(predictor: Predictor, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-    """Scores of one person.
-
-    Returns:
-        Frame probabilities (T, K+1); the same with zeros where the video probabilities say that a class is
-        absent; features (T, C), or None if the user does not want them; video probabilities (K+1,). Each window of a
-        long recording has its own video probabilities; the maximum over the windows is returned.
-    """
+def score(predictor: Predictor, joints: np.ndarray) -> Scores:
+    """Scores of one person's joints (T, V, C). Raises TakeError when they are not finite."""
     data = predictor.settings.data
-    scored = score_windows(
+    scores = score_recording(
         predictor.model,
         lambda start, end: network_input(joints[start:end], data.normalization),
         len(joints),
@@ -193,14 +189,11 @@ def score(predictor: Predictor, joints: np.ndarray) -> tuple[np.ndarray, np.ndar
         predictor.settings.eval,
         predictor.device,
         data.frame_step,
+        predictor.features,
     )
-    # Windows come one by one. Features that the user does not want are released with their window
-    parts = [(w.frame_probs, w.gated, w.features if predictor.features else None, w.video_probs) for w in scored]
-    frame_probs, gated, features, video_probs = zip(*parts, strict=True)
-    if not all(np.isfinite(probs).all() for probs in (*frame_probs, *video_probs)):
+    if not (np.isfinite(scores.frame_probs).all() and np.isfinite(scores.video_probs).all()):
         raise TakeError("the network gave probabilities that are not finite; look at the joints of this recording")
-    whole = np.concatenate(features) if predictor.features else None
-    return np.concatenate(frame_probs), np.concatenate(gated), whole, np.max(video_probs, axis=0)
+    return scores
 
 
 def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:

@@ -69,16 +69,13 @@ def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
     return mean_over_pieces(probs, piece_numbers(joints, change_penalty)) if change_penalty else probs
 
 
-class ScoredWindow(NamedTuple):
-    """Final scores of the frames from the start of one window to the start of the next.
-
-    Where two windows overlap, the scores are already cross-faded.
-    """
+class Scores(NamedTuple):
+    """Scores of a recording."""
 
     frame_probs: np.ndarray  # (T, K+1), background last
     gated: np.ndarray  # the same, but each window contributes zeros for classes whose video probability is too low
-    features: np.ndarray  # (T, C) of the backbone, interpolated to every frame
-    video_probs: np.ndarray  # (K+1,) of the window that starts with these frames
+    video_probs: np.ndarray  # (K+1,), the maximum over the windows
+    features: np.ndarray | None  # (T, C) of the backbone, interpolated to every frame
 
 
 def windows(frames: int, longest: int) -> list[tuple[int, int]]:
@@ -93,7 +90,7 @@ def windows(frames: int, longest: int) -> list[tuple[int, int]]:
 
 
 @torch.inference_mode()
-def score_windows(
+def score_recording(
     model: Localizer,
     window: Callable[[int, int], Tensor],
     frames: int,
@@ -101,7 +98,8 @@ def score_windows(
     settings: EvalSettings,
     device: torch.device,
     frame_step: int = 1,
-) -> Iterator[ScoredWindow]:
+    features: bool = True,
+) -> Scores:
     """Score a recording of any length, window by window. Sets evaluation mode.
 
     A recording of at most `longest` frames is one window and gets the scores that evaluation gives a clip. A longer one
@@ -113,17 +111,23 @@ def score_windows(
         settings: `min_video_score` is the lowest video probability of a class that may have detections in a window.
             `change_penalty` as in `score_clips`.
         frame_step: the network sees every frame_step-th frame.
+        features: whether to return features.
     """
     model.eval()
-    spans = windows(frames, longest)
-    overlap: list[np.ndarray] = []  # the previous window's scores of the frames that this window scores as well
-    for i, (start, end) in enumerate(spans):
-        *rows, video_probs = _score(model, window(start, end), settings, device, frame_step)
-        if overlap:
-            rows = [_crossfade(before, now) for before, now in zip(overlap, rows, strict=True)]
-        count = (spans[i + 1][0] if i + 1 < len(spans) else end) - start  # rows before the next window are final
-        overlap = [part[count:] for part in rows]
-        yield ScoredWindow(*(part[:count] for part in rows), video_probs)
+    whole: list[np.ndarray] = []  # the scores of all frames
+    video_probs, scored = [], 0  # scored: number of frames that have scores so far
+    for start, end in windows(frames, longest):
+        video, *parts = _score(model, window(start, end), settings, device, frame_step)
+        parts = parts if features else parts[:2]
+        whole = whole or [np.empty((frames, part.shape[1]), part.dtype) for part in parts]
+        overlap = scored - start  # number of frames that the window before has scored, too
+        weight = ((np.arange(overlap, dtype=np.float32) + 0.5) / max(overlap, 1))[:, None]
+        for rows, part in zip(whole, parts, strict=True):
+            rows[start:scored] = (1 - weight) * rows[start:scored] + weight * part[:overlap]
+            rows[scored:end] = part[overlap:]
+        video_probs.append(video)
+        scored = end
+    return Scores(whole[0], whole[1], np.max(video_probs, axis=0), whole[2] if features else None)
 
 
 def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
@@ -139,7 +143,7 @@ def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
 def _score(
     model: Localizer, joints: Tensor, settings: EvalSettings, device: torch.device, step: int
 ) -> tuple[np.ndarray, ...]:
-    """frame_probs, gated, features and video_probs of one window (C, T, V, M)."""
+    """video_probs, frame_probs, gated and features of one window (C, T, V, M)."""
     frames = joints.shape[1]
     joints = joints[:, ::step]
     T = joints.shape[1]
@@ -150,11 +154,5 @@ def _score(
     frame_probs = averaged(frame_probs, joints, settings.change_penalty)
     features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
     gated = frame_probs * (video_probs >= settings.min_video_score)
-    rows = [every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features)]
-    return *rows, video_probs.numpy()
-
-
-def _crossfade(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """Fade the last rows (o, K) of one window into the first o rows of the next one (T, K)."""
-    weight = ((np.arange(len(before), dtype=np.float32) + 0.5) / max(len(before), 1))[:, None]
-    return np.concatenate([(1 - weight) * before + weight * now[: len(before)], now[len(before) :]])
+    rows = (every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features))
+    return video_probs.numpy(), *rows

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeders.dataset import network_input
-from model.inference import OVERLAP, ScoredWindow, every_frame, score_windows, windows
+from model.inference import OVERLAP, Scores, every_frame, score_recording, windows
 from model.localizer import Localizer
 from utils import config
 from utils.skeleton import NUM_JOINTS
@@ -32,16 +32,12 @@ def network(*settings: str) -> tuple[Localizer, config.Settings]:
     return model, chosen
 
 
-def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0) -> list[ScoredWindow]:
+def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0) -> Scores:
     def window(start: int, end: int) -> torch.Tensor:
         return network_input(joints[start:end], "upright")
 
     chosen = config.load().eval.model_copy(update={"min_video_score": least})
-    return list(score_windows(model, window, len(joints), longest, chosen, CPU))
-
-
-def joined(scored: list[ScoredWindow], part: str) -> np.ndarray:
-    return np.concatenate([getattr(window, part) for window in scored])
+    return score_recording(model, window, len(joints), longest, chosen, CPU)
 
 
 @given(st.integers(1, 5000), st.integers(8, 1000))
@@ -67,7 +63,7 @@ def test_a_clip_has_the_scores_that_evaluation_gives_it(make_split: Callable[...
     validation = Validation(split, settings, CPU)
     evaluated = clip_scores(model, validation.corrected, settings, CPU)
     for index, sid in enumerate(validation.corrected.clip_ids):
-        (whole,) = score(model, split.store.joints(sid), longest=61)
+        whole = score(model, split.store.joints(sid), longest=61)
         frame_probs, video_probs = evaluated[index]
         np.testing.assert_allclose(whole.frame_probs, frame_probs, atol=1e-6)
         np.testing.assert_allclose(whole.video_probs, video_probs, atol=1e-6)
@@ -77,11 +73,12 @@ def test_the_windows_of_a_long_recording_are_cross_faded() -> None:
     model, _ = network()
     joints = np.random.default_rng(1).normal(size=(200, NUM_JOINTS, 3)).astype(np.float32)
     spans = windows(200, 64)
-    alone = [score(model, joints[start:end], longest=64)[0] for start, end in spans]
+    alone = [score(model, joints[start:end], longest=64) for start, end in spans]
     scored = score(model, joints, longest=64)
-    assert len(scored) == len(spans) > 2
+    assert len(spans) > 2
+    np.testing.assert_allclose(scored.video_probs, np.max([window.video_probs for window in alone], axis=0))
     for part in ("frame_probs", "features"):
-        found = joined(scored, part)
+        found = getattr(scored, part)
         assert len(found) == 200
         for frame in range(200):
             inside = [i for i, (start, end) in enumerate(spans) if start <= frame < end]
@@ -92,7 +89,7 @@ def test_the_windows_of_a_long_recording_are_cross_faded() -> None:
                 share = (frame + 0.5 - start) / (end - start)
                 expected = (1 - share) * rows[0] + share * rows[1]
             np.testing.assert_allclose(found[frame], expected, atol=1e-5)
-    np.testing.assert_allclose(joined(scored, "frame_probs").sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(scored.frame_probs.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_window_is_gated_by_its_own_video_probabilities() -> None:
@@ -100,14 +97,14 @@ def test_a_window_is_gated_by_its_own_video_probabilities() -> None:
     joints = np.random.default_rng(2).normal(size=(120, NUM_JOINTS, 3)).astype(np.float32)
     joints[60:] *= 3
     spans = windows(120, 64)
-    alone = [score(model, joints[start:end], longest=64)[0].video_probs for start, end in spans]
+    alone = [score(model, joints[start:end], longest=64).video_probs for start, end in spans]
     least = float(np.mean([alone[0][0], alone[-1][0]]))
     scored = score(model, joints, 64, least)
     for frame, window in ((0, 0), (119, -1)):  # in one window alone
-        here = joined(scored, "gated")[frame]
+        here = scored.gated[frame]
         np.testing.assert_array_equal(here > 0, alone[window] >= least)
-        np.testing.assert_array_equal(here[here > 0], joined(scored, "frame_probs")[frame][here > 0])
-    assert (joined(scored, "gated")[0, 0] > 0) != (joined(scored, "gated")[119, 0] > 0)
+        np.testing.assert_array_equal(here[here > 0], scored.frame_probs[frame][here > 0])
+    assert (scored.gated[0, 0] > 0) != (scored.gated[119, 0] > 0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9, 10, 11])
@@ -127,7 +124,7 @@ def test_a_recording_has_the_scores_of_evaluation_when_the_network_sees_every_th
     validation.evaluate(model)
     for clip in validation.results:
         joints = split.store.joints(clip.name)
-        (whole,) = score_windows(
+        whole = score_recording(
             model, lambda *_, x=joints: network_input(x, "upright"), len(joints), 99, settings.eval, CPU, 3
         )
         np.testing.assert_allclose(whole.frame_probs, clip.frame_probs, atol=1e-6)
