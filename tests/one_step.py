@@ -1,8 +1,9 @@
 """One training step of a network, for the tool that counts what a GPU would do.
 
-    python pretend_gpu.py tests/one_step.py ours|plain
+    python pretend_gpu.py tests/one_step.py plain|all-frames|default
 
-Both networks get the same padded batch and count all frames (config/original.yaml).
+All networks get the same padded batch. "plain" is the plain network. "all-frames" is this project's network when it
+counts all frames, as the plain one does (config/original.yaml). "default" masks the padding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from benchmarks.plain import PlainLocalizer
 from model.localizer import Localizer
 from utils import config
 
-device = torch.device("cuda")
-settings = config.load([ROOT / "config" / "original.yaml"])
-network = PlainLocalizer(CLASSES) if sys.argv[1] == "plain" else Localizer(CLASSES, settings.model)
+name, device = sys.argv[1], torch.device("cuda")
+settings = config.load([] if name == "default" else [ROOT / "config" / "original.yaml"])
+network = PlainLocalizer(CLASSES) if name == "plain" else Localizer(CLASSES, settings.model)
 epoch(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()

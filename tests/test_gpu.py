@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,13 +109,18 @@ def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) 
 
 
 @needs_tool
-def test_a_step_takes_no_more_operations_and_less_memory_traffic_than_the_plain_network() -> None:
-    """On the same padded batch at full width, where all frames count. In both, Adam is part of the step."""
-    lines = [[sys.executable, TOOL, "tests/one_step.py", name] for name in ("ours", "plain")]
-    running = [subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) for line in lines]
-    outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
-    found = [re.search(r"a step has .* ([\d,]+) operations, ([\d.]+) GB moved", output).groups() for output in outputs]
-    (operations, plain_operations), (moved, plain_moved) = zip(*found, strict=True)
-    assert int(operations.replace(",", "")) <= int(plain_operations.replace(",", ""))
-    assert float(moved) <= 0.85 * float(plain_moved)
+def test_a_step_takes_about_as_many_operations_and_less_memory_traffic_than_the_plain_network() -> None:
+    """On the same padded batch at full width. Adam is part of the step. Masking the padding costs memory traffic."""
+
+    def count(network: str) -> tuple[int, float]:
+        line = [sys.executable, TOOL, "tests/one_step.py", network]
+        printed = subprocess.run(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+        operations, moved = re.search(r"a step has .* ([\d,]+) operations, ([\d.]+) GB moved", printed).groups()
+        return int(operations.replace(",", "")), float(moved)
+
+    with ThreadPoolExecutor() as pool:
+        (operations, moved), all_frames, default = pool.map(count, ("plain", "all-frames", "default"))
+    assert all_frames[0] <= operations
+    assert all_frames[1] <= 0.85 * moved
+    assert default[0] <= 1.01 * operations
+    assert default[1] <= 0.95 * moved

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import mask_constants, real_lengths, use_cpu_kernels, zero_padding
+from model.ops.padding import mask_constants, real_lengths, use_cpu_kernels, zero_beyond
 from utils import distributed
 
 
@@ -90,12 +90,12 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     # the moments of all frames, r = all frames / real frames, and d = m - filler. Then the mean of the real frames is
     # filler + r·d, and their variance r·(v + (1 - r)·d²). The result is precise because the filler is near the mean.
     filler = x[:, :, 0].mean((0, 2))  # over the first frame of each clip, which is always real
-    constant = mask_constants(mask, x.dtype)
+    constant = mask_constants(mask, V, x.dtype)
     filled = torch.where(constant.padding, filler[:, None, None], x)
     var, mean = torch.var_mean(filled.to(exact), (0, 2, 3), correction=0)
     distance = mean - filler
     var = var.addcmul_(distance.square(), constant.one_minus_ratio).mul_(constant.ratio).clamp_(min=0)
-    return constant.real * V, torch.addcmul(filler, distance, constant.ratio), var
+    return constant.count, torch.addcmul(filler, distance, constant.ratio), var
 
 
 def pooled(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,6 +153,12 @@ class _Normalize(torch.autograd.Function):
         scale = weight * inverse
         slope = scale * inverse * mean_grad_normalized
         shift = torch.addcmul(mean * slope, scale, mean_grad, value=-1)
-        scale, slope, shift = (c[:, None, None] for c in (scale, slope, shift))
-        grad_x = torch.addcmul(shift, x, slope, value=-1).addcmul_(grad, scale).to(x.dtype)
-        return zero_padding(grad_x, mask), grad_weight, grad_bias, None, None, None, None
+        if mask is None or use_cpu_kernels(x):
+            slope, shift = slope[:, None, None], shift[:, None, None]
+        else:  # zeros in the padding, without another pass over x
+            real = mask_constants(mask, x.shape[3], x.dtype).real
+            slope, shift = ((real * c).permute(0, 3, 1, 2) for c in (slope, shift))  # (N, C, T, 1), channels-last
+        grad_x = torch.addcmul(shift, x, slope, value=-1).addcmul_(grad, scale[:, None, None]).to(x.dtype)
+        if mask is not None and use_cpu_kernels(x):
+            zero_beyond(grad_x.transpose(1, 2), real_lengths(x, mask))
+        return grad_x, grad_weight, grad_bias, None, None, None, None

@@ -27,40 +27,33 @@ class MaskConstants(NamedTuple):
     """What the layers on a GPU compute from a mask (N, T).
 
     padding: (N, 1, T, 1) bool.
+    real: (N, T, 1, 1) 1 in real frames and 0 in the padding.
     bounds: `masked_relu` clamps to these limits. The lower one is the scalar 0. The upper one (N, 1, T, 1) is ∞ in real
         frames and 0 in the padding.
-    real: () number of real frames.
+    count: () number of real values of a channel: real frames × joints.
     ratio, one_minus_ratio: () all frames / real frames, and 1 minus this.
     """
 
     padding: Tensor
-    bounds: tuple[Tensor, Tensor]
     real: Tensor
+    bounds: tuple[Tensor, Tensor]
+    count: Tensor
     ratio: Tensor
     one_minus_ratio: Tensor
 
 
 @lru_cache(maxsize=16)  # layers at the same frame rate share a mask. Tensors are found by identity, not by value
-def mask_constants(mask: Tensor, dtype: torch.dtype) -> MaskConstants:
-    """The constants of `mask` for features of this dtype, cached. Do not modify `mask` afterwards.
+def mask_constants(mask: Tensor, joints: int, dtype: torch.dtype) -> MaskConstants:
+    """The constants of `mask` for features (N, C, T, `joints`) of this dtype, cached. Do not modify `mask` afterwards.
 
     The cache saves GPU operations. With small features, a GPU needs more time to start an operation than to compute it.
     """
     padding = ~mask[:, None, :, None]
+    real = mask[:, :, None, None].to(torch.promote_types(dtype, torch.float32))
     bound = torch.where(padding, 0.0, torch.inf).to(dtype)
-    real = mask.sum().to(torch.promote_types(dtype, torch.float32))
-    ratio = mask.numel() / real
-    return MaskConstants(padding, (bound.new_zeros(()), bound), real, ratio, 1 - ratio)
-
-
-def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Set the padding of (N, C, T, V) to zero, in place."""
-    if mask is None:
-        return x
-    if not use_cpu_kernels(x):
-        return x.masked_fill_(mask_constants(mask, x.dtype).padding, 0)
-    zero_beyond(x.permute(0, 2, 3, 1), real_lengths(x, mask))
-    return x
+    frames = real.sum()
+    ratio = mask.numel() / frames
+    return MaskConstants(padding, real, (bound.new_zeros(()), bound), frames * joints, ratio, 1 - ratio)
 
 
 def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
@@ -86,9 +79,9 @@ class _MaskedReLU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         if use_cpu_kernels(x):
-            zero_padding(x.relu_(), mask)
+            zero_beyond(x.relu_().transpose(1, 2), real_lengths(x, mask))
         else:
-            x.clamp_(*mask_constants(mask, x.dtype).bounds)
+            x.clamp_(*mask_constants(mask, x.shape[3], x.dtype).bounds)
         ctx.save_for_backward(x)
         return x
 
