@@ -44,7 +44,7 @@ from utils import distributed
 from utils.config import Settings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
-from utils.progress import progress
+from utils.progress import epoch_line, progress
 from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
 from utils.schedule import learning_rate, warn_of_new_schedule
 from utils.stops import run_until_stopped
@@ -102,7 +102,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     if held_out:
         print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
     graphs = uses_cuda_graphs(settings, device)
-    batches = train_loader(clips, settings, few_shapes=graphs or settings.train.compile)
+    load_epoch = train_loader(clips, settings, few_shapes=graphs or settings.train.compile)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
@@ -110,7 +110,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     if distributed.is_main():  # only the main rank uses the run's folder
         locks.enter_context(lock_run(folder, resume))
         resumed = last_good(folder) if resume else None
-        run = Run(folder, settings, data_identity(split, clips), resume, resumed)
+        run = Run(folder, settings, clips.identity(), resume, resumed)
     resumed = distributed.broadcast(resumed)
 
     # 2. Model, optimizer and pseudo-labels
@@ -136,7 +136,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
 
     # 3. Epochs
     for epoch in range(first_epoch, settings.train.epochs):
-        row = train_epoch(network, batches, state, settings, epoch, device)
+        loader = load_epoch(epoch, state.pseudo_labels.labelled().numpy())
+        row = train_epoch(network, loader, state, settings, epoch, device)
         selection_score = -math.inf  # best.pt keeps the epoch with the highest score; -inf: not evaluated
         if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
             evaluations = validation.evaluate(model)
@@ -165,20 +166,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     return 0
 
 
-def data_identity(split: Split, clips: SkeletonClips) -> dict[str, Any]:
-    """What identifies the data of a run in its checkpoints (`model.checkpoint.Training`)."""
-    preparation = split.store.manifest.settings
-    return {
-        "classes": list(split.classes),
-        "store": split.store.digest,
-        "labels": split.manifest.labels_file,
-        "clips": len(clips),
-        "skeletons": {name: preparation[name] for name in ("model", "hands") if name in preparation},
-    }
-
-
 def train_epoch(
-    network: nn.Module, batches: Loader, state: TrainingState, settings: Settings, epoch: int, device: torch.device
+    network: nn.Module, loader: Loader, state: TrainingState, settings: Settings, epoch: int, device: torch.device
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
@@ -187,7 +176,7 @@ def train_epoch(
 
     Args:
         network: the model, or a wrapper around it.
-        batches: loads this rank's micro-batches, and with each the weights of its losses.
+        loader: yields this rank's micro-batches, and with each the weights of its losses.
 
     Raises:
         UserError: a loss is not finite; then nothing of this epoch is saved.
@@ -196,11 +185,11 @@ def train_epoch(
     for group in adam.param_groups:
         group["lr"] = learning_rate(settings.train, epoch)
     network.train()
-    batches.sampler.start_epoch(epoch, pseudo_labels.labelled().numpy())  # labelled clips decide the loss weights
+
     refining = settings.train.supervised or epoch >= settings.refine.start
-    losses, steps, frames = EpochLosses(epoch, batches.clips.clip_ids), 0, 0
+    losses, steps, frames = EpochLosses(epoch, loader.clips.clip_ids), 0, 0
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
-    for batch, micro in progress(batches, title, "batch", silent=not distributed.is_main()):
+    for batch, micro in progress(loader, title, "batch", silent=not distributed.is_main()):
         if refining:
             batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded))
         batch = batch.to(device)
@@ -244,20 +233,6 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
         joints = (clips[i].joints for i in indices)
         pieces = find_pieces(joints, refine.change_penalty, refine.neighbours, mirrored=settings.data.mirror > 0)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), refine, pieces)
-
-
-def epoch_line(row: dict[str, Any], settings: Settings) -> str:
-    """The line that the terminal shows after an epoch."""
-    line = f"epoch {row['epoch']}/{settings.train.epochs}  loss {row['loss']['total']:.4f}"
-    if row["epoch"] == settings.refine.start + 1 and not settings.train.supervised:
-        line += " (from here on with pseudo-labels: not comparable with the epochs before)"
-    if "corrected" in row:
-        scores = row["corrected"]
-        at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""
-        line += f"  mAP {scores['mAP']:.2f}{at_half}  classification mAP {scores['classification_mAP']:.2f}"
-    if "held_out_classification_mAP" in row:
-        line += f"  held-out classification mAP {row['held_out_classification_mAP']:.2f}"
-    return f"{line}  {row['frames_per_second']:.0f} frames/s"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -68,16 +68,16 @@ class Loader:
     """
 
     clips: SkeletonClips
-    sampler: Collection[Any]  # an item for each batch of a pass over the clips
+    items: Sequence[Any]  # one for each batch
     load: Callable[[Any], Any]  # makes the batch of an item
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.items)
 
     def __iter__(self) -> Iterator[Any]:
         ready: Future | None = None
         with ThreadPoolExecutor(max_workers=1) as thread:
-            for item in self.sampler:
+            for item in self.items:
                 following = thread.submit(self.load, item)
                 if ready:
                     yield ready.result()

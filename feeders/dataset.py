@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,17 @@ class SkeletonClips:
         reasons["without a chosen class"] += len(ids) - long - len(self)
         left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
         return f"{len(self)} {self.subset} clips; left out: {left_out or 'none'}"
+
+    def identity(self) -> dict[str, Any]:
+        """What identifies the data of a run in its checkpoints (`model.checkpoint.Training`)."""
+        preparation = self.split.store.manifest.settings
+        return {
+            "classes": list(self.classes),
+            "store": self.split.store.digest,
+            "labels": self.split.manifest.labels_file,
+            "clips": len(self),
+            "skeletons": {name: preparation[name] for name in ("model", "hands") if name in preparation},
+        }
 
     def frame_labels(self, index: int) -> np.ndarray:
         """Labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only.

@@ -7,7 +7,7 @@ passes. A micro-batch is what one rank computes in one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,38 +48,32 @@ class MicroBatches:
     rank: int = 0
     ranks: int = 1
 
-    def __post_init__(self) -> None:
-        self.lengths = self.batches.lengths
-        self.start_epoch(0, np.ones(len(self.lengths), bool))
-
-    def start_epoch(self, epoch: int, labelled: np.ndarray) -> None:
-        """Choose the epoch to load next. `labelled` (N,) bool: which clips have pseudo-labels."""
-        self.epoch, self.labelled = epoch, labelled
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __iter__(self) -> Iterator[MicroBatch]:
-        for step in self.batches.of_epoch(self.epoch):
-            groups = balance(self.lengths[step].tolist(), self.accumulate * self.ranks)
+    def of_epoch(self, epoch: int, labelled: np.ndarray) -> list[MicroBatch]:
+        """This rank's micro-batches of an epoch. `labelled` (N,) bool: which clips have pseudo-labels."""
+        found = []
+        for step in self.batches.of_epoch(epoch):
+            groups = balance(self.batches.lengths[step].tolist(), self.accumulate * self.ranks)
             groups = [[step[i] for i in group] for group in groups]
             passes = [groups[i : i + self.ranks] for i in range(0, len(groups), self.ranks)]
             passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
-            for i, by_rank in enumerate(passes):
-                yield self._micro_batch(by_rank, step, last=i == len(passes) - 1)
+            for by_rank in passes:
+                found.append(self._micro_batch(epoch, by_rank, step, labelled, last=by_rank is passes[-1]))
+        return found
 
-    def _micro_batch(self, by_rank: list[list[int]], step: list[int], last: bool) -> MicroBatch:
+    def _micro_batch(
+        self, epoch: int, by_rank: list[list[int]], step: list[int], labelled: np.ndarray, last: bool
+    ) -> MicroBatch:
         """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `step`: the clips of the batch."""
-        local, together = by_rank[self.rank], sum(by_rank, [])
+        lengths, local, together = self.batches.lengths, by_rank[self.rank], sum(by_rank, [])
         if self.mask_padding:
-            longest = [int(self.lengths[clips].max(initial=1)) for clips in by_rank]
+            longest = [int(lengths[clips].max(initial=1)) for clips in by_rank]
             padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
-            counted = self.lengths
+            counted = lengths
         else:  # padding counts, and all clips of a step have the same T
-            longest = int(self.lengths[step].max())
+            longest = int(lengths[step].max())
             padded = [longest] * self.ranks
-            counted = np.full_like(self.lengths, longest)
-        with_labels = self.lengths * self.labelled
+            counted = np.full_like(lengths, longest)
+        with_labels = lengths * labelled
         normalization = LossNormalization(
             clip_weight=len(local) / len(step),
             label_weight=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
@@ -87,20 +81,22 @@ class MicroBatches:
             frames_of_ranks=int(counted[together].sum()),
             max_padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
-        frames = int(self.lengths[together].sum())
-        return MicroBatch(self.epoch, local, padded[self.rank], normalization, frames, last)
+        frames = int(lengths[together].sum())
+        return MicroBatch(epoch, local, padded[self.rank], normalization, frames, last)
 
 
-def train_loader(clips: SkeletonClips, settings: Settings, few_shapes: bool = False) -> Loader:
-    """Loads this rank's micro-batches of the epoch that `loader.sampler.start_epoch` has set.
+def train_loader(
+    clips: SkeletonClips, settings: Settings, few_shapes: bool = False
+) -> Callable[[int, np.ndarray], Loader]:
+    """A function that loads an epoch: its number and the clips that have pseudo-labels (N,) → a Loader.
 
-    Yields pairs (Batch, MicroBatch). With `few_shapes`, T is rounded up to a multiple of FRAME_MULTIPLE, if padding is
-    masked.
+    The Loader yields this rank's micro-batches as pairs (Batch, MicroBatch). With `few_shapes`, T is rounded up to a
+    multiple of FRAME_MULTIPLE, if padding is masked.
     """
     data, train = settings.data, settings.train
     batches = TrainBatches(clips.lengths, train.batch_size, train.seed, data.bucketing, data.bucket_mix, data.drop_last)
     multiple = FRAME_MULTIPLE if few_shapes else 1
-    sampler = MicroBatches(
+    micro_batches = MicroBatches(
         batches, train.accumulate, settings.model.mask_padding, multiple, distributed.rank(), distributed.size()
     )
 
@@ -108,4 +104,4 @@ def train_loader(clips: SkeletonClips, settings: Settings, few_shapes: bool = Fa
         batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
         return augment(batch, data.mirror, data.scale, train.seed, micro.epoch), micro
 
-    return Loader(clips, sampler, load)
+    return lambda epoch, labelled: Loader(clips, micro_batches.of_epoch(epoch, labelled), load)

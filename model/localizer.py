@@ -60,7 +60,9 @@ class Localizer(nn.Module):
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # second people who appear in no frame are left out
-            in_mean = people_in_mean(joints)  # (N·M, T)
+            in_mean = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
+            in_mean[:, 0] = True  # the first person always enters the mean over people, so that no mean is empty
+            in_mean = in_mean.flatten(0, 1)
             rows = in_mean.any(1).nonzero().squeeze(1)  # (R,) indices of the people who stay
             x, real, in_mean = x[rows], real[rows], in_mean[rows]
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
@@ -72,17 +74,6 @@ class Localizer(nn.Module):
         mask = mask[:, :: self.backbone.stride]  # of the features
         views = tuple(head(seen, mask, lengths, T) for head, seen in zip(self.heads, (features, second), strict=True))
         return Output(views, features)
-
-
-def people_in_mean(joints: Tensor) -> Tensor:
-    """The frames in which a person enters the mean over people: (N, C, T, V, M) → (N·M, T) bool.
-
-    These are the frames in which the person is present. The first person of a clip enters the mean in all frames, so
-    that no mean is empty.
-    """
-    there = people_there(joints).flatten(1, 3).transpose(1, 2)  # (N, M, T)
-    first = torch.arange(there.shape[1], device=joints.device).view(1, -1, 1) == 0
-    return (there | first).flatten(0, 1)
 
 
 def mean_over_people(features: Tensor, in_mean: Tensor, clip: Tensor, clips: int) -> Tensor:

@@ -20,6 +20,7 @@ import train
 from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
+from utils.progress import epoch_line
 from utils.store import Split
 from validate import SHOWN
 
@@ -246,7 +247,7 @@ def test_weights_that_do_not_fit_are_listed(
             "was trained for walk, stand, turn, jump",
         ),
         (["--set", "data.split=split9"], "holds no split 'split9' .did you mean 'split"),
-        (["--set", "data.max_frames=2"], r"within data\.max_frames = 2 frames"),
+        (["--set", "data.max_frames=2"], r"at most data\.max_frames = 2 frames"),
         (["--device", "cuda:99"], "expected cpu, cuda or cuda:N"),
         (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),
     ],
@@ -274,8 +275,7 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
 def test_the_line_of_the_first_epoch_with_pseudo_labels_says_that_the_loss_is_another_one() -> None:
     settings = config.load([], ["refine.start=2"])
     lines = [
-        train.epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings)
-        for epoch in (2, 3, 4)
+        epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings) for epoch in (2, 3, 4)
     ]
     assert [("with pseudo-labels" in line) for line in lines] == [False, True, False]
     assert lines[1].startswith("epoch 3/100  loss 1.0000 (from here on with pseudo-labels")

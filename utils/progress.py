@@ -1,13 +1,15 @@
-"""Progress of a long loop: a bar in a terminal; elsewhere, such as in a log file, a line now and then."""
+"""Progress on the terminal: of a long loop, and of a training after each epoch."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from utils.config import Settings
 
 FIRST, EVERY = 10, 30  # seconds until the first line, and between the next ones
 Item = TypeVar("Item")
@@ -16,7 +18,7 @@ Item = TypeVar("Item")
 def progress(
     items: Iterable[Item], title: str, unit: str, total: int | None = None, silent: bool = False
 ) -> Iterator[Item]:
-    """The `items`, with progress shown on stderr unless `silent`. A line tells how long the whole loop will take.
+    """The `items`, with progress shown on stderr unless `silent`: a bar in a terminal, elsewhere a line now and then.
 
     `unit` is what one item is, such as "batch". Items without a len() need their number `total`.
     """
@@ -41,3 +43,17 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def epoch_line(row: dict[str, Any], settings: Settings) -> str:
+    """The line that the terminal shows after an epoch."""
+    line = f"epoch {row['epoch']}/{settings.train.epochs}  loss {row['loss']['total']:.4f}"
+    if row["epoch"] == settings.refine.start + 1 and not settings.train.supervised:
+        line += " (from here on with pseudo-labels: not comparable with the epochs before)"
+    if "corrected" in row:
+        scores = row["corrected"]
+        at_half = f" (at tIoU 0.5: {scores['mAP@0.5']:.2f})" if "mAP@0.5" in scores else ""
+        line += f"  mAP {scores['mAP']:.2f}{at_half}  classification mAP {scores['classification_mAP']:.2f}"
+    if "held_out_classification_mAP" in row:
+        line += f"  held-out classification mAP {row['held_out_classification_mAP']:.2f}"
+    return f"{line}  {row['frames_per_second']:.0f} frames/s"

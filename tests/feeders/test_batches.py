@@ -100,14 +100,11 @@ def test_evaluation_sees_every_clip_longest_first() -> None:
 
 def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_split) -> None:
     clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", POLICY, "upright")
-    loaders = (
-        train_loader(clips, config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])),
-        eval_loader(clips, 2),
-    )
-    for loader in loaders:
+    settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
+    for loader in (train_loader(clips, settings)(0, np.ones(5, bool)), eval_loader(clips, 2)):
         begun, load = [], loader.load
         loader.load = lambda item, begun=begun, load=load: begun.append(threading.get_ident()) or load(item)
-        for count, (found, item) in enumerate(zip(loader, loader.sampler, strict=True), start=1):
+        for count, (found, item) in enumerate(zip(loader, loader.items, strict=True), start=1):
             expected = load(item)
             (ours, *_), (theirs, *_) = [part if isinstance(part, tuple) else (part,) for part in (found, expected)]
             assert torch.equal(ours.joints, theirs.joints)

@@ -27,11 +27,9 @@ def of_ranks(
     batches: TrainBatches, passes: int, ranks: int, mask_padding: bool = True, labelled: np.ndarray | None = None
 ) -> list[tuple[MicroBatch, ...]]:
     """The micro-batches of all ranks, pass by pass."""
-    samplers = [MicroBatches(batches, passes, mask_padding, 1, rank, ranks) for rank in range(ranks)]
-    for sampler in samplers:
-        sampler.start_epoch(0, np.ones(len(batches.lengths), bool) if labelled is None else labelled)
-        assert len(list(sampler)) == len(sampler)
-    return list(zip(*samplers, strict=True))
+    labelled = np.ones(len(batches.lengths), bool) if labelled is None else labelled
+    of_rank = [MicroBatches(batches, passes, mask_padding, 1, rank, ranks) for rank in range(ranks)]
+    return list(zip(*(micro_batches.of_epoch(0, labelled) for micro_batches in of_rank), strict=True))
 
 
 @pytest.mark.parametrize(("passes", "ranks"), [(1, 1), (1, 3), (4, 1), (3, 7)])
@@ -56,7 +54,7 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
 
 
 def test_one_pass_on_one_rank_is_the_batch_as_it_is() -> None:
-    assert [micro.local for micro in MicroBatches(order(), 1, mask_padding=True, multiple=1)] == order().of_epoch(0)
+    assert [micro.local for (micro,) in of_ranks(order(), 1, 1)] == order().of_epoch(0)
 
 
 def test_ranks_have_about_as_many_frames() -> None:
@@ -66,9 +64,10 @@ def test_ranks_have_about_as_many_frames() -> None:
 
 
 def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made_for() -> None:
-    padded = {micro.padded for micro in MicroBatches(order(), 1, True, multiple=64)}
-    assert all(T % 64 == 0 for T in padded)
-    plain = MicroBatches(order(), 1, False, multiple=64)  # here padding would change results
+    labelled = np.ones(len(LENGTHS), bool)
+    masked = MicroBatches(order(), 1, True, multiple=64).of_epoch(0, labelled)
+    assert all(micro.padded % 64 == 0 for micro in masked)
+    plain = MicroBatches(order(), 1, False, multiple=64).of_epoch(0, labelled)  # here padding would change results
     assert all(micro.padded == LENGTHS[micro.local].max() for micro in plain)
 
 
@@ -76,7 +75,8 @@ def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
     clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", POLICY, "upright")
     micros = of_ranks(order(clips.lengths, 2), 1, 3)
     assert [len(world[2].local) for world in micros] == [0, 0]
-    loader = train_loader(clips, config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"]))
+    settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
+    loader = train_loader(clips, settings)(0, np.ones(3, bool))
     batch, micro = loader.load(micros[0][2])
     assert batch.joints.shape == (0, 3, micro.padded, 25, 1)
     assert batch.mask.shape == (0, micro.padded)
