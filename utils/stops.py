@@ -58,7 +58,7 @@ def _ended_by_signals(folder: Path) -> Iterator[None]:
     """End the process on Ctrl-C and on SIGTERM, by which clusters stop a job. Only the main rank prints a message.
 
     The process ends at once, without an exception. A KeyboardInterrupt can arrive inside any library, and some of them
-    then crash. Nothing is lost, because a run survives even SIGKILL (`utils.atomic`).
+    then crash. Only the epoch that has not ended is lost: all finished epochs survive even SIGKILL (`utils.atomic`).
     """
 
     def stop(*_: Any) -> None:

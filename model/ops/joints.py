@@ -96,7 +96,7 @@ class _ScoreByClip(torch.autograd.Function):
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
         for n, frames, _ in _chunks(x, lengths):
             theta, phi = _embed(frames, weight, bias, graphs)
-            _add_product(scores[n], theta.mT, phi)
+            scores[n] += theta.mT @ phi
         return scores
 
     @staticmethod
@@ -112,7 +112,7 @@ class _ScoreByClip(torch.autograd.Function):
             torch.bmm(theta, grad[n], out=grad_embedded[1])
             grad_channels = grad_embedded.view(len(weight), -1)  # (2·S·C', t·V)
             torch.mm(grad_channels.T, weight, out=grad_x[n, chunk].flatten(0, 1))  # a view, so grad_x is written
-            _add_product(grad_weight, grad_channels, frames.flatten(0, 1))
+            grad_weight += grad_channels @ frames.flatten(0, 1)
             grad_bias += grad_channels.sum(1)
         return zero_beyond(grad_x, ctx.lengths), grad_weight, grad_bias, None, None
 
@@ -145,7 +145,7 @@ class _MixByClip(torch.autograd.Function):
         graph_rows, weight = graph_rows.to(x.dtype), weight.to(x.dtype)
         for n, frames, chunk in _chunks(x, ctx.lengths):
             grad_y, mixed = grad[n, chunk].flatten(0, 1), _mix(graph_rows[n], frames)
-            _add_product(grad_weight, grad_y.T, mixed)
+            grad_weight += grad_y.T @ mixed
             torch.mm(grad_y, weight, out=mixed)  # the gradient of `mixed`, in its memory
             grad_mixed = mixed.view(len(frames), -1, x.shape[3])
             torch.bmm(graph_rows[n].T.expand(len(frames), -1, -1), grad_mixed, out=grad_x[n, chunk])
@@ -158,13 +158,3 @@ def _mix(graph_rows: Tensor, frames: Tensor) -> Tensor:
     """graph_rows (V·S, V) @ each of the frames (t, V, C) → (t·V, S·C). Unlike `@`, bmm copies nothing."""
     graphs = len(graph_rows) // frames.shape[1]
     return torch.bmm(graph_rows.expand(len(frames), -1, -1), frames).view(-1, graphs * frames.shape[2])
-
-
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b, for matrices or batches of them, summed in the type of `total`, which may be more precise."""
-    if total.dtype != a.dtype:
-        total += a @ b
-    elif total.ndim == 2:
-        total.addmm_(a, b)
-    else:
-        total.baddbmm_(a, b)

@@ -83,11 +83,6 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     u + iv = Σ w·(c + is), because neural networks convolve with reversed weights. Gauss: (a + ib)(u + iv) =
     k1 − k3 + i(k1 + k2), where k1 = (a + b)·u, k2 = a·(v − u), k3 = b·(u + v).
     """
-    return Transforms(*(torch.tensor(matrix, dtype=dtype) for matrix in _matrices(taps)))
-
-
-@lru_cache
-def _matrices(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     length = TILE + taps - 1
     frequency = np.arange(1, length // 2 + 1)[:, None]
     angle = 2 * np.pi / length * (frequency * np.arange(length) % length)
@@ -96,7 +91,7 @@ def _matrices(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     of_input = np.concatenate([one, c - s, c, -s])
     of_weights = np.concatenate([one, c, s - c, c + s])[:, :taps]
     inverse = np.concatenate([one, 2 * (c - s), -2 * s, -2 * c])[:, :TILE].T / length
-    return of_input, of_weights, inverse
+    return Transforms(*(torch.tensor(matrix, dtype=dtype) for matrix in (of_input, of_weights, inverse)))
 
 
 @lru_cache(maxsize=64)
