@@ -41,8 +41,9 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.amass import AmassIndex
-from prepare.formats.babel import PAPER_SPLITS, Annotation, check_actions, read_actions, read_babel
+from prepare.formats.babel import PAPER_SPLITS, check_actions, read_actions, read_babel
 from prepare.formats.body_model import body_digest, load_body
+from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_split_over
 from prepare.store.summary import next_command, print_takes
@@ -87,7 +88,7 @@ def build(
     joints_of = BodyJoints(body, hands)
     flavour = joints_of.flavour
     index = AmassIndex(amass, flavour)
-    files = {clip.sid: file for clip in babel.clips if (file := index.find(clip.feat_p))}
+    files = {clip.sid: file for clip in babel.clips if (file := index.find(clip.take))}
     wanted_classes = {name for classes in splits.values() for name in classes}
     wanted = choose_clips(babel.clips, files, wanted_classes, limit) if limit else None
 
@@ -108,12 +109,12 @@ def build(
     return written
 
 
-def choose_clips(clips: list[Annotation], files: dict[str, str], classes: set[str], limit: int) -> set[str]:
+def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set[str], limit: int) -> set[str]:
     """Ids of the clips to prepare: `limit` of each subset that have a take, those with one of the `classes` first."""
     chosen: set[str] = set()
     for subset in SUBSETS:
         there = [clip for clip in clips if clip.subset == subset and clip.sid in files]
-        there.sort(key=lambda clip: classes.isdisjoint(name for s in clip.segments for name in s.act_cat or ()))
+        there.sort(key=lambda clip: classes.isdisjoint(clip.names))
         chosen |= {clip.sid for clip in there[:limit]}
     return chosen
 

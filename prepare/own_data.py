@@ -38,9 +38,10 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.annotations import Recording, read_annotations
+from prepare.formats.annotations import read_annotations
 from prepare.formats.babel import check_actions, read_actions
 from prepare.formats.body_model import body_digest, load_body
+from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
@@ -73,7 +74,7 @@ def prepare_recordings(
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
     annotated, tests = read_annotations(annotations)
-    labels = sorted({label.name for recording in annotated for label in recording.labels})
+    labels = sorted({label for recording in annotated for label in recording.names})
     classes = classes or labels
     check_actions(classes, labels, f"{annotations}: has no label")
     check_split(out, name, classes, replace, ("annotations",))
@@ -116,7 +117,7 @@ def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
         return None
 
 
-def match(annotated: list[Recording], paths: list[str], annotations: Path) -> dict[str, str]:
+def match(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -> dict[str, str]:
     """The file of each annotated recording that has one, by its name.
 
     Raises UserError when a name fits several files, or two names the same file.
@@ -128,7 +129,7 @@ def match(annotated: list[Recording], paths: list[str], annotations: Path) -> di
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
             by_name[name].add(file)
     files: dict[str, str] = {}
-    for name in (recording.name for recording in annotated):
+    for name in (recording.sid for recording in annotated):
         fitting = {name} if name in whole_paths else by_name.get(name, set())
         if len(fitting) > 1:
             raise UserError(

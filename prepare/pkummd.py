@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.annotations import Label, Recording
+from prepare.formats.labels import AnnotatedClip
 from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.store.splits import check_split, write_recordings
@@ -71,9 +71,8 @@ def prepare_protocol(
     check_split(out, name, classes, replace, tuple(ORIGIN["imported"]))
     recordings, skeletons = [], {}
     for sid, files in sorted(find_recordings(root, protocol).items()):  # sorted, so both protocols give the same store
-        rows = read_labels(files.labels, classes) if files.labels else []
-        labels = [Label(row.action, row.start / FPS, row.end / FPS, f"{files.labels}: row {row.row}") for row in rows]
-        recordings.append(Recording(sid, files.subset, labels=labels))
+        labels = read_labels(files.labels, classes) if files.labels else []
+        recordings.append(AnnotatedClip(sid, files.subset, sid, labels))
         if files.skeletons and files.labels:
             skeletons[sid] = str(files.skeletons.relative_to(root))
     takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)

@@ -17,12 +17,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from prepare.formats.labels import AnnotatedClip, Label
 from utils.atomic import write_whole
 from utils.errors import UserError, first_problem, shown
 from utils.files import read_json, read_text
@@ -80,42 +81,22 @@ class GroundTruth(Entries):
     database: dict[Text, Entry]
 
 
-@dataclass(frozen=True)
-class Label:
-    """An action in a recording, from `start` to `end` in seconds; both are None for a video-level label."""
-
-    name: str
-    start: float | None
-    end: float | None
-    where: str  # position of this label in the file, such as "row 7"
-
-
-@dataclass(frozen=True)
-class Recording:
-    """The annotations of one recording. duration: seconds, if the file gives it."""
-
-    name: str
-    subset: str  # train, val or test
-    duration: float | None = None
-    labels: list[Label] = field(default_factory=list)
-
-
-def read_annotations(path: Path) -> tuple[list[Recording], list[Recording]]:
+def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedClip]]:
     """The training and validation recordings in the order of the file, and the test recordings.
 
     Raises UserError, which names the row and the remedy, when the file differs from the layout above.
     """
     rows = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
-    recordings: dict[str, Recording] = {}
+    recordings: dict[str, AnnotatedClip] = {}
     for row in rows:  # several rows may have labels of one recording
-        recording = recordings.setdefault(row.name, Recording(row.name, row.subset, row.duration))
+        recording = recordings.setdefault(row.sid, replace(row, labels=[]))
         for label in row.labels:
-            where, of_recording = f"{path}: {label.where}", f"the recording {shown(row.name)}"
+            where, of_recording = f"{path}: {label.where}", f"the recording {shown(row.sid)}"
             if row.subset != recording.subset:
                 raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {row.subset}; choose one")
             if label.start is None and row.subset == "val":
                 raise UserError(
-                    f"{where}: the label {shown(label.name)} of {of_recording} has no times. "
+                    f"{where}: the label {shown(label.names[0])} of {of_recording} has no times. "
                     "Validation compares times: add them, or move the recording to train"
                 )
             if label.start is not None and label.end <= label.start:
@@ -134,18 +115,18 @@ def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
     write_whole(path, text.getvalue().encode())
 
 
-def _read_json(path: Path) -> Iterator[Recording]:
+def _read_json(path: Path) -> Iterator[AnnotatedClip]:
     """The recordings of an ActivityNet file."""
     content: GroundTruth = read_json(path, TypeAdapter(GroundTruth), ACTIVITYNET)
     for name, recording in content.database.items():
         labels = [
-            Label(entry.label, *(entry.segment or (None, None)), f"annotation {number} of {shown(name)}")
+            Label((entry.label,), *(entry.segment or (None, None)), f"annotation {number} of {shown(name)}")
             for number, entry in enumerate(recording.annotations, start=1)
         ]
-        yield Recording(name, recording.subset, recording.duration, labels)
+        yield AnnotatedClip(name, recording.subset, name, labels, recording.duration)
 
 
-def _read_table(path: Path) -> Iterator[Recording]:
+def _read_table(path: Path) -> Iterator[AnnotatedClip]:
     """A recording with one label from each row of a table."""
     text = read_text(path, "annotations as .csv in UTF-8 or as .json")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -166,7 +147,7 @@ def _read_table(path: Path) -> Iterator[Recording]:
                 raise UserError(f"{path}: row {number}: {first_problem(error)}") from None
             if (row.start is None) != (row.end is None):
                 raise UserError(f"{path}: row {number}: has only one of start and end; give both, or none")
-            label = Label(row.label, row.start, row.end, f"row {number}")
-            yield Recording(row.recording, row.subset, labels=[label])
+            label = Label((row.label,), row.start, row.end, f"row {number}")
+            yield AnnotatedClip(row.recording, row.subset, row.recording, [label])
     except csv.Error as error:
         raise UserError(f"{path}: row {rows.line_num} is no row of a CSV table ({error})") from None

@@ -1,23 +1,19 @@
-"""BABEL's frame labels: reads its JSON files, and converts segments in seconds to labels of 30 fps frames.
+"""BABEL's frame labels and the classes of the paper's splits.
 
 In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds. It has any number of action categories.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from prepare.formats.frames import MAX_FRAMES
+from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, nearest, shown
 from utils.files import read_json, sha256
-from utils.skeleton import FPS
 from utils.store import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
@@ -65,22 +61,6 @@ ACTIONS = TypeAdapter(dict[Text, int], config=ConfigDict(strict=True))  # names 
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """One annotated clip: its id, its take (`feat_p`), and its segments in the file's order."""
-
-    sid: str
-    subset: str | None  # None: each split decides
-    feat_p: str
-    duration: float | None  # seconds; None if unknown
-    segments: list[BabelSegment]
-    untimed: tuple[str, ...] = ()  # video-level labels: actions of the clip whose times are not known
-
-    def frame_limit(self) -> int:
-        """Frames at 30 fps within the duration. 1e-6 is added because 30 * 16.4 gives 491.99999999999994."""
-        return MAX_FRAMES if self.duration is None else math.floor(FPS * self.duration + 1e-6)
-
-
-@dataclass(frozen=True)
 class Babel:
     """Content of train.json and val.json.
 
@@ -88,13 +68,13 @@ class Babel:
     of a clip, which BABEL has not merged.
     """
 
-    clips: list[Annotation]  # with frame labels: those of train first, then val, in the files' order
+    clips: list[AnnotatedClip]  # with frame labels: those of train first, then val, in the files' order
     unlabelled: dict[str, int]  # clips without frame labels, by subset
     hashes: dict[str, str]  # SHA-256 by file name
 
     def categories(self) -> list[str]:
         """All categories that occur, sorted."""
-        return sorted({name for clip in self.clips for segment in clip.segments for name in segment.act_cat or ()})
+        return sorted({name for clip in self.clips for name in clip.names})
 
 
 def read_babel(folder: Path) -> Babel:
@@ -103,7 +83,7 @@ def read_babel(folder: Path) -> Babel:
     Raises UserError when a file is missing or has another layout, or when no clip has frame labels.
     """
     expected = f"BABEL's labels: download them from {BABEL_PAGE}, unpack them and name the folder by --babel"
-    clips: dict[str, Annotation] = {}
+    clips: dict[str, AnnotatedClip] = {}
     unlabelled, hashes = {}, {}
     for subset in SUBSETS:
         path = folder / f"{subset}.json"
@@ -115,29 +95,11 @@ def read_babel(folder: Path) -> Babel:
                 continue
             if sid in clips:
                 raise UserError(f"{path}: clip {shown(sid)} is in {clips[sid].subset}.json too; expected {expected}")
-            clips[sid] = Annotation(sid, subset, entry.feat_p, entry.dur, entry.frame_ann.labels)
+            labels = [Label(tuple(label.act_cat or ()), label.start_t, label.end_t) for label in entry.frame_ann.labels]
+            clips[sid] = AnnotatedClip(sid, subset, entry.feat_p, labels, entry.dur)
     if not clips:
         raise UserError(f"{folder}: no clip of train.json and val.json has frame labels (frame_ann); are they BABEL's?")
     return Babel(list(clips.values()), unlabelled, hashes)
-
-
-def dense_labels(segments: Iterable[BabelSegment], classes: list[str], frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (T, K) and annotated frames (T,), both bool, of a clip of T frames.
-
-    Frame n is at n / 30 s. A segment covers the frames with start_t <= n / 30 < end_t. Where segments overlap, a frame
-    has several labels. The frames of a segment without a category are annotated and have no label.
-    """
-    labels = np.zeros((frames, len(classes)), bool)
-    annotated = np.zeros(frames, bool)
-    index = {name: number for number, name in enumerate(classes)}
-    times = np.arange(frames) / FPS  # times are compared, not frames, because 30 * 16.4 is 491.99999999999994
-    for segment in segments:
-        first, last = np.searchsorted(times, (segment.start_t, segment.end_t))
-        annotated[first:last] = True
-        for name in segment.act_cat or ():
-            if name in index:
-                labels[first:last, index[name]] = True
-    return labels, annotated
 
 
 def read_actions(path: Path) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, walk
 from prepare.formats.frames import check_length, interpolate
+from prepare.formats.labels import Label
 from prepare.formats.npz import finite_float32
 from utils.errors import UserError, first_problem, shown
 from utils.files import read_text, read_yaml, regular_file
@@ -27,15 +28,6 @@ PEOPLE = 2
 ROW_LENGTH = PEOPLE * NUM_JOINTS * 3  # numbers
 TEXT = "a text file of PKU-MMD"  # for messages
 ACTIONS = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
-
-
-class LabelRow(NamedTuple):
-    """A segment: its action, frames [start, end), and the row of the file, from 1."""
-
-    action: str
-    start: int
-    end: int
-    row: int
 
 
 class Files(NamedTuple):
@@ -115,9 +107,9 @@ def read_skeletons(path: Path) -> np.ndarray:
     return people if there[:, 1].any() else people[:, :1]
 
 
-def read_labels(path: Path, actions: list[str]) -> list[LabelRow]:
-    """The segments of a recording. Raises UserError, which names the row and the remedy."""
-    segments = []
+def read_labels(path: Path, actions: list[str]) -> list[Label]:
+    """The labels of a recording. Raises UserError, which names the row and the remedy."""
+    labels = []
     for number, line in enumerate(read_text(path, TEXT).splitlines(), start=1):
         if not line.strip():
             continue
@@ -130,8 +122,8 @@ def read_labels(path: Path, actions: list[str]) -> list[LabelRow]:
             raise UserError(f"{where} has the action {action}, {known}")
         if end <= start:
             raise UserError(f"{where} has a segment from frame {start} to {end}; correct the row, or remove it")
-        segments.append(LabelRow(actions[action - 1], start, end, number))
-    return segments
+        labels.append(Label((actions[action - 1],), start / FPS, end / FPS, where))
+    return labels
 
 
 def _read_protocol(path: Path) -> dict[str, str]:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prepare.formats.annotations import Recording
-from prepare.formats.babel import PAPER_SPLITS, Annotation, BabelSegment, dense_labels
+from prepare.formats.babel import PAPER_SPLITS
+from prepare.formats.labels import AnnotatedClip, dense_labels
 from prepare.store.summary import print_counts
 from prepare.store.update import Takes, update_store
 from utils.atomic import write_whole
@@ -58,7 +58,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
 def write_split_over(
     folder: Path,
     classes: list[str],
-    annotations: list[Annotation],
+    annotations: list[AnnotatedClip],
     store: SkeletonStore,
     origin: dict[str, Any],
     unlabelled: dict[str, int] | None = None,
@@ -77,8 +77,9 @@ def write_split_over(
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1
             continue
-        labels, annotated = dense_labels(clip.segments, classes, store.clips[clip.sid].frames)
-        indices = [index for index, name in enumerate(classes) if name in clip.untimed]
+        labels, annotated = dense_labels(clip.labels, classes, store.clips[clip.sid].frames)
+        video_level = {name for label in clip.labels if label.start is None for name in label.names}
+        indices = [index for index, name in enumerate(classes) if name in video_level]
         if indices:
             untimed[clip.sid] = indices
             annotated[:] = True  # the action may be in any frame
@@ -106,7 +107,7 @@ def write_split_over(
 def write_recordings(
     folder: Path,
     classes: list[str],
-    recordings: list[Recording],
+    recordings: list[AnnotatedClip],
     files: dict[str, str],
     takes: Takes,
     workers: int,
@@ -122,12 +123,12 @@ def write_recordings(
     """
     out = folder.parent
     out.mkdir(parents=True, exist_ok=True)
-    clips = [_as_clip(recording) for recording in recordings]
     with lock_folder(out, "preparation", "choose another --out"):
-        shared = [replace(clip, subset=None) for clip in clips]  # the split decides the subset, not the store
+        # The split decides the subset, not the store. Annotated durations are only reported: they cut nothing off.
+        shared = [replace(recording, subset=None, duration=None) for recording in recordings]
         store, left_out = update_store(out, takes, shared, files, workers)
         problems |= _check_times(recordings, store, takes.folder)
-        split = write_split_over(folder, classes, clips, store, takes.origin)
+        split = write_split_over(folder, classes, recordings, store, takes.origin)
         problems |= {
             "recordings without a file": [name for name, why in left_out.items() if why == "missing"],
             "recordings whose file is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
@@ -140,15 +141,7 @@ def write_recordings(
     return split
 
 
-def _as_clip(recording: Recording) -> Annotation:
-    """A recording's annotations as those of a BABEL clip."""
-    timed = [label for label in recording.labels if label.start is not None]
-    segments = [BabelSegment(start_t=label.start, end_t=label.end, act_cat=[label.name]) for label in timed]
-    untimed = tuple(sorted({label.name for label in recording.labels if label.start is None}))
-    return Annotation(recording.name, recording.subset, recording.name, None, segments, untimed)
-
-
-def _check_times(recordings: list[Recording], store: SkeletonStore, folder: Path) -> Problems:
+def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:
     """Segments that are outside their recording or too short, as lists of where they are.
 
     Raises UserError when most segments begin after the end of their recording.
@@ -156,16 +149,16 @@ def _check_times(recordings: list[Recording], store: SkeletonStore, folder: Path
     problems: Problems = defaultdict(list)
     segments = 0
     for recording in recordings:
-        if recording.name not in store.clips:
+        if recording.sid not in store.clips:
             continue
-        seconds = store.clips[recording.name].frames / FPS
+        seconds = store.clips[recording.sid].frames / FPS
         if recording.duration and abs(recording.duration - seconds) > TOLERANCE:
-            text = f"{shown(recording.name)}: {seconds:.2f} s, not {recording.duration:g}"
+            text = f"{shown(recording.sid)}: {seconds:.2f} s, not {recording.duration:g}"
             problems["recordings that do not last as long as annotated"].append(text)
         timed = [label for label in recording.labels if label.start is not None]
         segments += len(timed)
         for label in timed:
-            text = f"{label.where} ({shown(label.name)}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
+            text = f"{label.where} ({shown(label.names[0])}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
             if label.start >= seconds:
                 problems["segments after the end of their recording, not used"].append(text)
                 continue

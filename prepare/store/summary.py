@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.amass import download_name
-from prepare.formats.babel import Annotation
 from prepare.formats.flavours import AMASS_PAGE, Flavour
+from prepare.formats.labels import AnnotatedClip
 from prepare.options import DATA_ROOT
 from utils.store import SUBSETS, SkeletonStore, Split
 from utils.text import printable
@@ -17,7 +17,7 @@ from utils.text import printable
 TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
-def print_takes(clips: list[Annotation], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour) -> None:
+def print_takes(clips: list[AnnotatedClip], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour) -> None:
     """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
 
     Args:
@@ -29,7 +29,7 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
     for clip in clips:
         if clip.sid in store.clips or clip.sid in left_out:  # other clips were left for a run without --limit
             state = left_out.get(clip.sid, "stored")
-            parts = clip.feat_p.split("/")
+            parts = clip.take.split("/")
             folder = printable(parts[1], 60) if len(parts) > 2 else "(no folder)"
             table.setdefault(folder, Counter())[state if state in columns else "unusable"] += 1
     width = max(22, *(len(folder) for folder in table))
@@ -40,7 +40,7 @@ def print_takes(clips: list[Annotation], left_out: dict[str, str], store: Skelet
         print(f"{folder:<{width}}" + "".join(f"{counts[column]:>12,}" for column in columns) + wanted)
     failed = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
     for clip in failed[:TAKES_SHOWN]:
-        print(f"unusable: {printable(clip.feat_p)} {left_out[clip.sid]}")
+        print(f"unusable: {printable(clip.take)} {left_out[clip.sid]}")
     if len(failed) > TAKES_SHOWN:
         print(f"… and {len(failed) - TAKES_SHOWN} more; {store.folder / 'store.json'} names all")
     if left_out:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import Annotation
 from prepare.formats.errors import TakeError
+from prepare.formats.labels import AnnotatedClip
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
 from utils.errors import UserError
 from utils.manifest import FORMAT
@@ -39,7 +39,7 @@ class Takes:
 def update_store(
     out: Path,
     takes: Takes,
-    clips: list[Annotation],
+    clips: list[AnnotatedClip],
     files: dict[str, str],
     workers: int,
     wanted: set[str] | None = None,
@@ -77,7 +77,7 @@ def update_store(
         shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else parts)
         # The first clip with each reason; later ones are overwritten.
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}
-        some = "; ".join(f"{printable(clip.feat_p)} {reason}" for reason, clip in list(first.items())[:5])
+        some = "; ".join(f"{printable(clip.take)} {reason}" for reason, clip in list(first.items())[:5])
         hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")
     fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid not in failed}
@@ -101,7 +101,7 @@ def _store_before(folder: Path) -> SkeletonStore | None:
 
 
 def _clips(
-    chosen: list[Annotation], stored: dict[str, Clip], outcomes: dict[str, Outcome]
+    chosen: list[AnnotatedClip], stored: dict[str, Clip], outcomes: dict[str, Outcome]
 ) -> tuple[list[Clip], dict[str, str]]:
     """The store's clips in the order of the annotations, and why others are left out."""
     clips: list[Clip] = []
@@ -117,7 +117,7 @@ def _clips(
                 continue
             case Part(source, fps, frames, people):
                 seconds = clip.duration or frames / FPS
-                facts = {"feat_p": clip.feat_p, "fps": fps, "duration": seconds, "source": source}
+                facts = {"feat_p": clip.take, "fps": fps, "duration": seconds, "source": source}
                 made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, people=people, **facts)
             case _:  # unchanged, or its file is gone: the stored joints are kept
                 made = stored[clip.sid].model_copy(update={"start": start, "subset": clip.subset})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import motions
@@ -81,6 +82,15 @@ def test_recordings_of_every_format_become_a_split(folder: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert "4 of 6 recordings are stored" in printed
     assert (split.folder / "card.html").is_file()
+
+
+def test_an_annotated_duration_is_only_reported(folder: Path) -> None:
+    content = {"subset": "training", "duration": 2.0, "annotations": [{"label": "walk", "segment": [0, 3]}]}
+    table, out = folder.parent / "labels.json", folder.parent / "out"
+    table.write_text(json.dumps({"database": {"two": content}}))
+    split = own_data.prepare_recordings(folder, table, "mine", out, OPTIONS)
+    assert len(split.labels("two")) == split.labels("two").sum() == 90
+    assert "not last as long as annotated (1): 'two': 3.00 s, not 2" in (split.folder / "report.txt").read_text()
 
 
 def test_a_repeated_run_reads_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

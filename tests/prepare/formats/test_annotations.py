@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from prepare.formats.annotations import COLUMNS, Recording, read_annotations, write_csv
+from prepare.formats.annotations import COLUMNS, read_annotations, write_csv
+from prepare.formats.labels import AnnotatedClip
 from utils.errors import UserError
 
 HEADER = ",".join(COLUMNS)
 
 
-def read(path: Path, text: str) -> list[Recording]:
+def read(path: Path, text: str) -> list[AnnotatedClip]:
     path.write_text(text, encoding="utf-8")
     return read_annotations(path)[0]
 
 
-def facts(recordings: list[Recording]) -> list[tuple]:
-    return [(r.name, r.subset, [(x.name, x.start, x.end) for x in r.labels]) for r in recordings]
+def facts(recordings: list[AnnotatedClip]) -> list[tuple]:
+    return [(r.sid, r.subset, [(*x.names, x.start, x.end) for x in r.labels]) for r in recordings]
 
 
 def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
@@ -42,14 +43,14 @@ def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
     assert facts(found) == facts(read(tmp_path / "a.json", json.dumps({"version": "1", "database": entries})))
     assert facts(found)[1] == ("b", "train", [("wave", None, None)])
     for file in ("a.csv", "a.json"):
-        assert [recording.name for recording in read_annotations(tmp_path / file)[1]] == ["d"]  # of the test set
+        assert [recording.sid for recording in read_annotations(tmp_path / file)[1]] == ["d"]  # of the test set
     assert read_annotations(tmp_path / "a.json")[0][1].duration == 9.5
 
 
 def test_a_written_table_is_read_again(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [("x", "train", 'says "hi", waves', "0.0000", "1.5000")])
     (recording,) = read_annotations(tmp_path / "a.csv")[0]
-    assert (recording.labels[0].name, recording.labels[0].end) == ('says "hi", waves', 1.5)
+    assert (recording.labels[0].names, recording.labels[0].end) == (('says "hi", waves',), 1.5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""BABEL's labels: frames against a plain oracle, and what is not BABEL's refused by what is wrong with it."""
+"""BABEL's labels: what is not BABEL's is refused by what is wrong with it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepare.formats.babel import (
-    PAPER_SPLITS,
-    Annotation,
-    Babel,
-    BabelSegment,
-    check_actions,
-    dense_labels,
-    read_actions,
-    read_babel,
-)
+from prepare.formats.babel import PAPER_SPLITS, Babel, check_actions, read_actions, read_babel
+from prepare.formats.labels import Label, dense_labels
 from utils.errors import UserError
-
-CLASSES = ["walk", "wave", "turn"]
-
-
-def segment(start: float, end: float, *categories: str) -> BabelSegment:
-    return BabelSegment(start_t=start, end_t=end, act_cat=list(categories) or None)
 
 
 def label(start: Any = 0.0, end: Any = 1.0, categories: Any = None) -> dict[str, Any]:
@@ -54,65 +39,6 @@ def babel(folder: Path, train: Any, val: Any = None, **others: Any) -> Babel:
     return read_babel(folder)
 
 
-def oracle(segments: list[BabelSegment], frames: int) -> tuple[list[list[bool]], list[bool]]:
-    inside = [[segment.start_t <= n / 30 < segment.end_t for segment in segments] for n in range(frames)]
-    labels = [
-        [any(here and name in (s.act_cat or ()) for here, s in zip(row, segments, strict=True)) for name in CLASSES]
-        for row in inside
-    ]
-    return labels, [any(row) for row in inside]
-
-
-SECONDS = st.one_of(st.floats(-1e9, 1e9), st.floats(-1, 3), st.integers(-10, 80).map(lambda n: n / 30))
-SEGMENTS = st.lists(
-    st.builds(
-        lambda start, end, names: segment(start, end, *names),
-        SECONDS,
-        SECONDS,
-        st.lists(st.sampled_from([*CLASSES, "other"]), max_size=3),
-    ),
-    max_size=5,
-)
-
-
-@settings(deadline=None)
-@given(segments=SEGMENTS, frames=st.integers(0, 60))
-@example(segments=[segment(0.5, 0.2, "walk"), segment(-1.0, 0.1, "wave"), segment(1.9, 9.0)], frames=60)
-def test_a_segment_covers_the_frames_from_its_start_up_to_its_end(segments: list[BabelSegment], frames: int) -> None:
-    labels, annotated = dense_labels(segments, CLASSES, frames)
-    assert labels.shape == (frames, 3)
-    assert labels.dtype == annotated.dtype == bool
-    expected, seen = oracle(segments, frames)
-    assert labels.tolist() == expected
-    assert annotated.tolist() == seen
-
-
-def test_frames_at_the_border_belong_to_one_side() -> None:
-    for n in range(1000):
-        labels, _ = dense_labels([segment(0.0, n / 30, "walk"), segment(n / 30, 40.0, "wave")], CLASSES, 1000)
-        assert labels[:, :2].sum() == 1000
-        assert labels[:n, 0].all()
-        assert labels[n:, 1].all()
-
-
-def test_gaps_stay_in_place_as_background_and_null_is_annotated() -> None:
-    segments = [segment(1.0, 1.5, "walk", "turn"), segment(0.0, 0.5), segment(1.4, 9.0, "wave")]
-    labels, annotated = dense_labels(segments, CLASSES, 60)
-    assert np.flatnonzero(~annotated).tolist() == list(range(15, 30))
-    assert not labels[:30].any()
-    assert labels[30:42].tolist() == [[True, False, True]] * 12
-    assert labels[42:45].all()
-    assert labels[45:].tolist() == [[False, True, False]] * 15
-
-
-@pytest.mark.parametrize(("seconds", "frames"), [(16.4, 492), (2.0, 60), (1.99, 59), (0.01, 0), (33.334, 1000)])
-def test_a_clip_is_as_long_as_babel_says(seconds: float, frames: int) -> None:
-    annotation = Annotation("1", "train", "a/b/c", seconds, [])
-    assert annotation.frame_limit() == frames
-    whole, _ = dense_labels([segment(0.0, seconds, "walk")], CLASSES, frames)
-    assert whole[:, 0].all()
-
-
 def test_clips_come_in_the_files_order_with_their_segments(tmp_path: Path) -> None:
     labels = (label(1.5, 2.1, ["walk", "turn"]), label(0, 1, None), label(-0.1, 1.6, []))
     content = {"9": clip(*labels), "10": clip(dur=3), "8": clip(frame_ann=None), "7": clip(frame_ann=None)}
@@ -120,10 +46,8 @@ def test_clips_come_in_the_files_order_with_their_segments(tmp_path: Path) -> No
     assert [(entry.sid, entry.subset, entry.duration) for entry in found.clips] == [
         ("9", "train", 2.0), ("10", "train", 3.0), ("1", "val", 2.0),
     ]  # fmt: skip
-    assert found.clips[0].segments == [
-        segment(1.5, 2.1, "walk", "turn"), segment(0.0, 1.0), BabelSegment(start_t=-0.1, end_t=1.6, act_cat=[]),
-    ]  # fmt: skip
-    assert found.clips[0].feat_p == "CMU/CMU/01/01_01_poses.npz"
+    assert found.clips[0].labels == [Label(("walk", "turn"), 1.5, 2.1), Label((), 0.0, 1.0), Label((), -0.1, 1.6)]
+    assert found.clips[0].take == "CMU/CMU/01/01_01_poses.npz"
     assert found.unlabelled == {"train": 2, "val": 1}
     assert found.categories() == ["turn", "walk", "wave"]
 
@@ -260,7 +184,7 @@ def test_any_json_is_read_or_refused_in_one_message(folder: Path, content: Any) 
         assert str(error)
     else:
         for entry in clips:
-            dense_labels(entry.segments, CLASSES, min(entry.frame_limit(), 100))
+            dense_labels(entry.labels, ["walk"], min(entry.frame_limit(), 100))
 
 
 def test_actions_are_names_by_index(tmp_path: Path) -> None:

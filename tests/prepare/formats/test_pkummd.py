@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from prepare.formats.errors import TakeError
-from prepare.formats.pkummd import LabelRow, find_recordings, read_action_names, read_labels, read_skeletons
+from prepare.formats.labels import Label
+from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.pkummd import ACTION_NAMES
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
@@ -114,7 +115,9 @@ def test_recordings_are_found_whatever_the_folders_are_called(root: Path) -> Non
     }
     labels = found["0003-L"].labels
     assert (labels.parent.name, found["0003-L"].skeletons.parent.name) == ("truth", "bodies")
-    assert read_labels(labels, ACTIONS) == [LabelRow("bow", 0, 2, 1), LabelRow("clapping", 2, 4, 2)]
+    first, second = read_labels(labels, ACTIONS)
+    assert first == Label(("bow",), 0, 2 / 30, f"{labels}: row 1")
+    assert second == Label(("clapping",), 2 / 30, 4 / 30, f"{labels}: row 2")
     labels.unlink()
     assert find_recordings(root, "cross-view")["0003-L"].labels is None
 
