@@ -36,7 +36,6 @@ from feeders.dataset import network_input
 from model.checkpoint import load_trained
 from model.inference import Scores, for_inference, score_recording
 from model.localizer import Localizer
-from prepare.formats.errors import TakeError
 from prepare.options import ReadOptions
 from prepare.skeletons import recordings
 from reporting import animation, player, predictions
@@ -45,7 +44,7 @@ from reporting.time_lines import time_line
 from utils.atomic import whole_file, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory, set_matrix_precision
-from utils.errors import run_command
+from utils.errors import TakeError, run_command
 from utils.files import sha256
 from utils.lock import lock_folder
 from utils.progress import progress

@@ -44,12 +44,11 @@ from scipy.ndimage import uniform_filter1d
 from prepare import own_data
 from prepare.formats.annotations import write_csv
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
-from prepare.formats.errors import TakeError
 from prepare.formats.files import walk
 from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
 from prepare.store.summary import next_command
 from utils.atomic import write_json
-from utils.errors import UserError, run_command
+from utils.errors import TakeError, UserError, run_command
 from utils.progress import progress
 from utils.skeleton import FPS
 

@@ -8,8 +8,8 @@ import motions
 import numpy as np
 import pytest
 
-from prepare.formats.errors import TakeError
 from prepare.skeletons.recordings import ReadOptions, read_recording
+from utils.errors import TakeError
 
 POSES = motions.poses(2.0, 60.0)
 JOINTS = motions.joints_of(POSES[::2])  # what every file of these poses has to give

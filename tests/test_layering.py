@@ -10,7 +10,7 @@ PROJECT = {path.stem for path in ROOT.iterdir()}
 MIDDLE = {"feeders", "model", "evaluation", "utils"}
 MAY_IMPORT = {"utils": set(), "feeders": {"utils"}, "model": {"utils"}, "evaluation": {"utils"}}
 MAY_IMPORT |= {"reporting": MIDDLE, "prepare": MIDDLE}
-SHARED = {"errors", "files", "flavours", "frames", "labels", "npz", "pickles"}  # by the formats
+SHARED = {"files", "flavours", "frames", "labels", "npz", "pickles"}  # by the formats
 
 
 def imports(path: Path) -> set[str]:

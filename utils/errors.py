@@ -1,4 +1,4 @@
-"""The exception for mistakes that the user can correct, and helpers for its messages."""
+"""The exceptions for what the user can correct, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class UserError(Exception):
     """A mistake in the user's files, settings or paths.
 
     The message says all that the user needs: the file, what was found, what was expected and what to do.
+    """
+
+
+class TakeError(Exception):
+    """Why one motion file cannot be used. The message is a sentence without its subject, which is the file's name.
+
+    Callers report it and continue with the next file.
     """
 
 

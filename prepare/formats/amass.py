@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
 from prepare.formats.files import walk
 from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, Flavour
 from prepare.formats.frames import check_length, resample_indices
 from prepare.formats.npz import finite_float32, read_npz, single_number
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 from utils.manifest import OTHER_DURATION
 
 # Seconds: 6 frames at 30 fps. In 224 clips of real motion in BABEL's layout, takes were at most 0.034 s shorter and

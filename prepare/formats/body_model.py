@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from prepare.formats.errors import TakeError
 from prepare.formats.flavours import FLAVOURS, SMPLH
 from prepare.formats.npz import finite_float32, read_npz
 from prepare.formats.pickles import Stub, as_array, read_pickle
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 
 MAX_FILE_BYTES = 2 << 30
 # Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers
 from utils.atomic import whole_file
+from utils.errors import TakeError
 
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 
 SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")  # of recordings
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
+from utils.errors import TakeError
 from utils.skeleton import FPS
 
 MIN_RATE, MAX_RATE = 1.0, 2000.0  # frames per second; AMASS has 59.99 to 250

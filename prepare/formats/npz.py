@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
+from utils.errors import TakeError
 from utils.files import regular_file
 from utils.text import printable
 

@@ -11,9 +11,9 @@ from typing import TextIO
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
 from prepare.formats.frames import MAX_FRAMES, interpolate
 from prepare.formats.npz import finite_float32
+from utils.errors import TakeError
 from utils.skeleton import KINECT_ORDER, NUM_JOINTS
 
 MAX_COUNT = 100  # of bodies in a frame, and of joints in a body; Kinect has 6 and 25

@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from prepare.formats.errors import TakeError
 from prepare.formats.files import parse_numbers, walk
 from prepare.formats.frames import check_length, interpolate
 from prepare.formats.labels import Label
 from prepare.formats.npz import finite_float32
-from utils.errors import UserError, first_problem, shown
+from utils.errors import TakeError, UserError, first_problem, shown
 from utils.files import read_text, read_yaml, regular_file
 from utils.skeleton import FPS, KINECT_ORDER, NUM_JOINTS
 

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from prepare.formats.amass import read_poses
 from prepare.formats.body_model import Body
-from prepare.formats.errors import TakeError
 from prepare.formats.flavours import BY_JOINTS
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 
 BATCH_FRAMES = 2048
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
+from utils.errors import TakeError
 from utils.skeleton import HEAD, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres

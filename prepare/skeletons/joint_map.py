@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
-from utils.errors import UserError, nearest, shown
+from utils.errors import TakeError, UserError, nearest, shown
 from utils.files import read_yaml
 from utils.skeleton import JOINT_NAMES
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from prepare.formats.body_model import load_body
 from prepare.formats.bvh import forward, read_bvh
-from prepare.formats.errors import TakeError
 from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.frames import MAX_RATE, MIN_RATE, check_length, interpolate, resample_indices
 from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
@@ -24,7 +23,7 @@ from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 from utils.files import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.text import printable_bytes

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.errors import TakeError
 from prepare.formats.labels import AnnotatedClip
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 from utils.manifest import FORMAT
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from prepare.formats.errors import TakeError
 from utils.atomic import naming
+from utils.errors import TakeError
 from utils.files import regular_file, sha256
 from utils.progress import progress
 from utils.skeleton import NUM_JOINTS

@@ -18,10 +18,9 @@ from prepare.formats.amass import (
     download_name,
     read_poses,
 )
-from prepare.formats.errors import TakeError
 from prepare.formats.flavours import SMPLH
 from prepare.formats.frames import resample_indices
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 from utils.manifest import OTHER_DURATION
 
 # BABEL's name: other names of the same folder, today's first

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from prepare.formats.bvh import forward, read_bvh
-from prepare.formats.errors import TakeError
+from utils.errors import TakeError
 from utils.skeleton import JOINT_NAMES
 
 PLAIN = [

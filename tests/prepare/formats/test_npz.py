@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prepare.formats import npz
-from prepare.formats.errors import TakeError
 from prepare.formats.npz import read_npz
+from utils.errors import TakeError
 
 MIB = 1 << 20
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prepare.formats.errors import TakeError
 from prepare.formats.ntu import read_ntu
+from utils.errors import TakeError
 from utils.skeleton import JOINT_NAMES
 
 # The 25 joints as NTU RGB+D's paper lists them, 1 to 25

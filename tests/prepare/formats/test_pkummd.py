@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prepare.formats.errors import TakeError
 from prepare.formats.labels import Label
 from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.pkummd import ACTION_NAMES
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 from utils.skeleton import JOINT_NAMES
 
 ACTIONS = ["bow", "clapping"]

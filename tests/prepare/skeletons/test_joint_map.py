@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prepare.formats.errors import TakeError
 from prepare.skeletons.joint_map import SHIPPED_MAPS, choose_map, read_map
-from utils.errors import UserError
+from utils.errors import TakeError, UserError
 from utils.skeleton import JOINT_NAMES
 
 MAPS = sorted(SHIPPED_MAPS.glob("*.yaml"))

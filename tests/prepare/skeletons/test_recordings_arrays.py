@@ -14,11 +14,11 @@ from readings import JOINTS, POSES, THIRTY, read, refusal, saved
 from smplx.body_models import SMPLH
 from smplx.utils import Struct
 
-from prepare.formats.errors import TakeError
 from prepare.formats.frames import MAX_FRAMES
 from prepare.skeletons.joint_map import ARRAY_NAMES, read_map
 from prepare.skeletons.recordings import ReadOptions
 from prepare.synthetic.body import body_structure
+from utils.errors import TakeError
 from utils.skeleton import JOINT_NAMES
 
 

@@ -11,9 +11,9 @@ import torch
 
 import prepare.skeletons.body_joints
 from prepare.formats.body_model import load_body
-from prepare.formats.errors import TakeError
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
+from utils.errors import TakeError
 
 
 def read_on(body: str) -> Reader:
