@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from prepare.formats.files import SUFFIXES
-from prepare.options import add_read_options, folder, parse_within_limits
+from prepare.options import add_read_options, folder, number
 from utils import config
 from utils.command_line import argument_parser
 from utils.config import Settings
@@ -46,11 +46,11 @@ def predict(doc: str) -> argparse.Namespace:
     add("--out", type=folder, required=True, metavar="DIR", help="folder of results; nothing is written elsewhere")
     add_read_options(parser)
     longest = "frames at 30 fps that are scored at once; longer recordings are scored in overlapping windows"
-    add("--window", type=int, metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
+    add("--window", type=number(30), metavar="FRAMES", help=f"{longest} (default: the training's data.max_frames)")
     add("--features", action="store_true", help="also write features.npy and scores.npz (default: no)")
     add("--page", action="store_true", help="also write player.html, where motion and detections play (default: no)")
     add("--animate", choices=("gif", "mp4"), help="also write the moving skeleton (default: no)")
     precision = "float32, or bfloat16, which is less exact and faster on some hardware (default: float32)"
     add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
-    return parse_within_limits(parser)
+    return parser.parse_args()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, parse_within_limits
+from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, number
 from utils.command_line import argument_parser, check_first
 
 
@@ -28,8 +28,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--actions", type=Path, metavar="FILE", help="JSON {name: index}: the classes of your own split")
     add("--name", help="name of your own split")
     add_store_options(parser)
-    add("--limit", type=int, metavar="N", help="only N clips of train and N of val")
-    args = parse_within_limits(parser)
+    add("--limit", type=number(1), metavar="N", help="only N clips of train and N of val")
+    args = parser.parse_args()
     if (args.actions is None) != (args.name is None):
         parser.error("--actions and --name are needed together: the classes and the name of your own split")
     return args

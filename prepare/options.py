@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,6 @@ ROOT = Path(__file__).parents[1]
 BODY = ROOT / "human_model"
 DATA_ROOT = ROOT / "dataset" / "processed_data"  # data.root of config/base.yaml
 TO_RESUME = "; run the same command again to resume"
-# Lowest and highest value of each option that has a range
-LIMITS = {"fps": (MIN_RATE, MAX_RATE), "scale": (1e-6, 1e6)}
-LIMITS |= dict.fromkeys(("person", "workers", "limit"), (1, math.inf)) | {"window": (30, math.inf)}
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,14 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     add_body_options(parser)
     add = parser.add_argument
     fps = "frames per second (default: as in the file, 30 in .skeleton; needed for .npy)"
-    add("--fps", type=float, metavar="N", help=fps)
+    add("--fps", type=number(MIN_RATE, MAX_RATE), metavar="N", help=fps)
     up = "axis that points up, such as z, or --up=-y if y points down (default: y in .bvh and .skeleton, z in arrays)"
     add("--up", choices=("x", "y", "z", "-x", "-y", "-z"), metavar="AXIS", help=up)
-    add("--scale", type=float, metavar="S", help="metres per unit of the file (default: 0.01 in .bvh, 1 elsewhere)")
+    add("--scale", type=number(1e-6, 1e6), metavar="S", help="metres per unit (default: 0.01 in .bvh, 1 elsewhere)")
     joint_map = "for .bvh and arrays (default: the one in config/joint_maps that fits)"
     add("--joint-map", type=Path, metavar="FILE", help=joint_map)
     person = "only the Nth person, from 1 (default: all in prediction, else the first)"
-    add("--person", type=int, metavar="N", help=person)
+    add("--person", type=number(1), metavar="N", help=person)
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +73,7 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     add("--replace", action="store_true", help="replace a split of this name that has other classes")
     out = "where the store and the splits go (default: dataset/processed_data)"
     add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
-    add("--workers", type=int, default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    add("--workers", type=number(1), default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
 
 
 def folder(text: str) -> Path:
@@ -86,12 +84,15 @@ def folder(text: str) -> Path:
     return path
 
 
-def parse_within_limits(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command's arguments. Ends the command with a message when an option is outside LIMITS."""
-    args = parser.parse_args()
-    for name, (least, most) in LIMITS.items():
-        value = getattr(args, name, None)  # no command has all of these options
-        if value is not None and not least <= value <= most:
-            expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
-            parser.error(f"--{name} is {value:g}: expected {expected}")
-    return args
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """The type of an option: numbers from `least` to `most`, only whole ones if `least` is an int."""
+
+    def parse(text: str) -> float:
+        value = type(least)(text)
+        if least <= value <= most:
+            return value
+        expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:.7g}"
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+
+    parse.__name__ = type(least).__name__  # for argparse's message about text that is no such number
+    return parse

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, parse_within_limits
+from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options
 from utils.command_line import argument_parser, check_first
 
 
@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--actions", type=Path, metavar="FILE", help="JSON {label: index}: the classes (default: all labels, sorted)")
     add_store_options(parser)
     add_read_options(parser)
-    return parse_within_limits(parser)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prepare.options import ROOT, TO_RESUME, add_store_options, parse_within_limits
+from prepare.options import ROOT, TO_RESUME, add_store_options
 from utils.command_line import argument_parser, check_first
 
 ACTION_NAMES = ROOT / "config" / "actions" / "pkummd.yaml"
@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     names = "YAML or JSON {number: name} of the actions (default: config/actions/pkummd.yaml)"
     add("--actions", type=Path, default=ACTION_NAMES, metavar="FILE", help=names)
     add_store_options(parser)
-    return parse_within_limits(parser)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

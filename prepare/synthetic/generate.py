@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from prepare.options import number
 from utils.command_line import argument_parser, check_first
 
 GAP_SHARE = 0.08
@@ -23,8 +24,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.synthetic.generate")
     add = parser.add_argument
     add("--out", type=Path, required=True, help="new folder for the data")
-    add("--clips", type=int, default=240, help="number of takes (default: %(default)s)")
-    add("--gaps", type=float, default=GAP_SHARE, help="share of time without annotation (default: %(default)s)")
+    add("--clips", type=number(1, 10**6), default=240, help="number of takes (default: %(default)s)")
+    add("--gaps", type=number(0.0, 0.5), default=GAP_SHARE, help="share of unannotated time (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -57,11 +58,8 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
 
     Every fourth clip is for validation, with other performers. `gap_share` is the approximate share of time without
     annotation. Clip n does not depend on the number of clips. `out` is renamed into place when it is complete. Returns
-    False, and changes nothing, when `out` already holds these data. Raises UserError when `out` holds anything else, or
-    when a setting is out of range.
+    False, and changes nothing, when `out` already holds these data. Raises UserError when `out` holds anything else.
     """
-    if not (1 <= clips <= 10**6 and 0 <= gap_share <= 0.5):
-        raise UserError(f"--clips is {clips} and --gaps is {gap_share}: expected 1 to 1000000, and 0 to 0.5")
     # The marker has a hash of this code, so that data of another version are not taken for those of this one.
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
     settings = {"clips": clips, "gap_share": gap_share, "sources": hashlib.sha256(code).hexdigest()[:16]}

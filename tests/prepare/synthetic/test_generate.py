@@ -58,10 +58,18 @@ def test_a_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -
     assert files(tmp_path) == {"amass/real.npz": b"licensed"}
 
 
-@pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 3, "gap_share": -0.1}])
-def test_impossible_settings_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="--"):
-        write_synthetic(tmp_path / "data", **wrong)
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--clips", 0), "argument --clips: 0: expected 1 to 1000000"),
+        (("--gaps", "-0.1"), "argument --gaps: -0.1: expected 0 to 0.5"),
+    ],
+)
+def test_impossible_settings_are_refused(
+    tmp_path: Path, option: tuple[str, object], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert exit_status(generate.main, "generate", "--out", tmp_path / "data", *option) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 
