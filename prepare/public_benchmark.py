@@ -42,12 +42,12 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from prepare import own_data
-from prepare.formats.annotations import write_csv
+from prepare.formats.annotations import COLUMNS
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
 from prepare.formats.files import walk
 from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
 from prepare.store.summary import next_command
-from utils.atomic import write_json
+from utils.atomic import write_csv, write_json
 from utils.errors import TakeError, UserError, run_command
 from utils.progress import progress
 from utils.skeleton import FPS
@@ -149,7 +149,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     write_json(out / "sources.json", {"version": VERSION, "page": PAGE, "files": used})
     tables = {split: out / f"{split}.csv" for split in rows}
     for split, table in tables.items():
-        write_csv(table, rows[split])
+        write_csv(table, COLUMNS, rows[split])
     return folder, tables
 
 

@@ -6,8 +6,6 @@ made from, and which file the recording is. So a recording keeps its name from o
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from evaluation import detections
 from evaluation.detections import Results, write_results
 from evaluation.localization import Detections
-from utils.atomic import whole_file, write_json, write_whole
+from utils.atomic import whole_file, write_csv, write_json
 from utils.errors import UserError
 from utils.skeleton import FPS
 from utils.text import printable_bytes
@@ -100,14 +98,7 @@ def write_table(path: Path, results: Results) -> None:
         for name, segments in results.items()
         for s in segments
     ]
-    write_rows(path, COLUMNS, rows)
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a CSV file, whole or not at all."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    write_whole(path, text.getvalue().encode("utf-8"))
+    write_csv(path, COLUMNS, rows)
 
 
 def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, classes: Sequence[str]) -> None:
@@ -168,7 +159,7 @@ class PredictionSet:
             results |= found
         write_results(self.out / "segments.json", results)
         write_table(self.out / "segments.csv", results)
-        write_rows(self.out / "failed.csv", FAILED_COLUMNS, self.failed)
+        write_csv(self.out / "failed.csv", FAILED_COLUMNS, self.failed)
         return results
 
     def _stored(self) -> dict[str, PredictionFile]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +47,13 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` as JSON. Raises ValueError on NaN or infinity, which JSON lacks."""
     write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV in UTF-8."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_whole(path, text.getvalue().encode())
 
 
 def append(path: Path, content: bytes) -> None:

@@ -24,7 +24,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from prepare.formats.labels import AnnotatedClip, Label
-from utils.atomic import write_whole
 from utils.errors import UserError, first_problem, shown
 from utils.files import read_json, read_text
 
@@ -106,13 +105,6 @@ def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedCli
     if not used:
         raise UserError(f"{path}: holds no training or validation recording")
     return used, [recording for recording in recordings.values() if recording.subset == "test"]
-
-
-def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
-    """Write a table of annotations; each row has the values of COLUMNS."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    write_whole(path, text.getvalue().encode())
 
 
 def _read_json(path: Path) -> Iterator[AnnotatedClip]:

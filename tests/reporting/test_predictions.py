@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from evaluation.localization import Detections
-from reporting.predictions import PREDICTION, finished, recording_folder, write_rows, write_segments
+from reporting.predictions import PREDICTION, finished, recording_folder, write_segments
+from utils.atomic import write_csv
 
 CLASSES = ("walk", "wave")
 FACTS = {"weights": "abc", "window": 1000, "fps": None}
@@ -94,5 +95,5 @@ def test_a_false_prediction_file_deletes_nothing_outside_its_folder(tmp_path: Pa
 
 
 def test_a_table_keeps_commas_and_quotes(tmp_path: Path) -> None:
-    write_rows(tmp_path / "t.csv", ("recording", "reason"), [("a.npy", 'has "x", not y')])
+    write_csv(tmp_path / "t.csv", ("recording", "reason"), [("a.npy", 'has "x", not y')])
     assert (tmp_path / "t.csv").read_text() == 'recording,reason\na.npy,"has ""x"", not y"\n'

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from prepare.formats.annotations import COLUMNS, read_annotations, write_csv
+from prepare.formats.annotations import COLUMNS, read_annotations
 from prepare.formats.labels import AnnotatedClip
+from utils.atomic import write_csv
 from utils.errors import UserError
 
 HEADER = ",".join(COLUMNS)
@@ -48,7 +49,7 @@ def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
 
 
 def test_a_written_table_is_read_again(tmp_path: Path) -> None:
-    write_csv(tmp_path / "a.csv", [("x", "train", 'says "hi", waves', "0.0000", "1.5000")])
+    write_csv(tmp_path / "a.csv", COLUMNS, [("x", "train", 'says "hi", waves', "0.0000", "1.5000")])
     (recording,) = read_annotations(tmp_path / "a.csv")[0]
     assert (recording.labels[0].names, recording.labels[0].end) == (('says "hi", waves',), 1.5)
 
