@@ -17,13 +17,13 @@ from reporting.templates import render
 from utils import config
 from utils.atomic import write_whole
 from utils.manifest import OTHER_DURATION
-from utils.skeleton import FPS, HEAD, JOINT_NAMES, NUM_JOINTS, PELVIS
+from utils.skeleton import FPS, HEAD, JOINT_NAMES, PELVIS
 from utils.store import SUBSETS, Split
 
 EXAMPLES, MAX_CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
 PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
 LISTED = 20  # rows shown of a long table
-MAX_NAMED = 8  # classes or clips named in one warning
+MAX_NAMED = 8  # classes named in one warning
 LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, but less often
 HEIGHTS = (0.8, 2.2)  # metres; expected range of the median distance from foot to head
 FOOT = JOINT_NAMES.index("left_foot")
@@ -47,11 +47,10 @@ class SubsetStats:
 
 @dataclass(frozen=True)
 class PoseStats:
-    """Statistics of the bodies in the middle frames of all clips. NaN if no clip has finite joints."""
+    """Statistics of the bodies in the middle frames of all clips. NaN if there is no clip."""
 
     upright: float  # fraction of clips with the head above the pelvis
     height: float  # metres; median distance from foot to head
-    broken: list[str]  # clips with joints that are not finite
 
 
 def write_card(split: Split) -> Path:
@@ -105,16 +104,12 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
 
 def pose_stats(split: Split) -> PoseStats:
     """Examine the middle frame of every clip."""
-    ids = split.clip_ids()
-    middle = [split.store.joints(sid)[split.store.clips[sid].frames // 2] for sid in ids]
-    poses = np.array(middle, np.float64).reshape(-1, NUM_JOINTS, 3)
-    finite = np.isfinite(poses).all(axis=(1, 2))
-    broken = [ids[index] for index in np.flatnonzero(~finite)]
-    if not finite.any():
-        return PoseStats(np.nan, np.nan, broken)
-    head, pelvis, foot = poses[finite][:, [HEAD, PELVIS, FOOT]].swapaxes(0, 1)
+    middle = [split.store.joints(sid)[split.store.clips[sid].frames // 2] for sid in split.clip_ids()]
+    if not middle:
+        return PoseStats(np.nan, np.nan)
+    head, pelvis, foot = np.array(middle, np.float64)[:, [HEAD, PELVIS, FOOT]].swapaxes(0, 1)
     height = float(np.median(np.linalg.norm(head - foot, axis=1)))
-    return PoseStats(float((head[:, 2] > pelvis[:, 2]).mean()), height, broken)
+    return PoseStats(float((head[:, 2] > pelvis[:, 2]).mean()), height)
 
 
 def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> list[str]:
@@ -128,8 +123,6 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
         found.append(f"Only {poses.upright:.0%} of the bodies are upright: is z the vertical axis of the motion?")
     if poses.height < HEIGHTS[0] or poses.height > HEIGHTS[1]:
         found.append(f"Bodies are {poses.height:.2f} m from foot to head: are the joints in metres?")
-    if poses.broken:
-        found.append(f"Joints that are not finite are in the clips {_listed(poses.broken)}.")
     unusable = sum(reason != "missing" for reason in split.store.manifest.left_out.values())
     if unusable:
         found.append(f"{unusable:,} clips are left out because their takes cannot be used. The reasons are below.")
