@@ -68,15 +68,8 @@ def build(
 ) -> list[Split]:
     """Bring the store and the splits in `out` up to date. Returns the splits.
 
-    Args:
-        amass, babel_folder: the unpacked downloads.
-        body_file: a file of SMPL-H or SMPL-X, a folder that holds one, or "synthetic". It decides which flavour of
-            AMASS is used.
-        splits: class names by index, by the name of the split.
-        limit: clips of each subset to prepare; clips with a chosen class come first. Clips in the store stay in it.
-        replace: overwrite an existing split that has other classes.
-        hands: one of HANDS.
-
+    `body_file`: as in `load_body`; it decides which flavour of AMASS is used. `splits`: class names by index, by the
+    name of the split. `limit`: as in `choose_clips`; None: all. `replace`: as in `check_split`. `hands`: one of HANDS.
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)

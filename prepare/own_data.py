@@ -66,11 +66,7 @@ def prepare_recordings(
 ) -> Split:
     """Bring the store and the split `name` in `out` up to date, and write the split's card. Returns the split.
 
-    Args:
-        options: how recordings are read.
-        classes: class names by index. None: all labels, in alphabetical order.
-        replace: overwrite an existing split that has other classes.
-
+    `classes`: class names by index; None: all labels, sorted. `replace`: as in `check_split`.
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
     annotated, tests = read_annotations(annotations)

@@ -61,10 +61,7 @@ def prepare_protocol(
 ) -> Split:
     """Bring the store and the split of a protocol in `out` up to date, and write its card. Returns the split.
 
-    Args:
-        actions: names of the actions, as in `read_action_names`.
-        replace: overwrite an existing split that has other actions.
-
+    `actions`: as in `read_action_names`. `replace`: as in `check_split`.
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
     name, classes = PROTOCOLS[protocol], read_action_names(actions)

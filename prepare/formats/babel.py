@@ -1,7 +1,4 @@
-"""BABEL's frame labels and the classes of the paper's splits.
-
-In BABEL (Punnakkal et al. 2021) a segment is an interval in seconds. It has any number of action categories.
-"""
+"""BABEL's frame labels (Punnakkal et al. 2021), and the classes of the paper's splits."""
 
 from __future__ import annotations
 

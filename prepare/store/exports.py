@@ -1,7 +1,6 @@
 """A split in the layouts of other code: the released code, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
 
-Every function writes into a folder, which is made if needed, and returns the files. All but `export_released` write
-`<split>_classes.txt`, too: the class names, one a line, in the order of the class indices.
+docs/data.md describes the files. Every function writes into a folder, which is made if needed, and returns the files.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
     X (3, T, 25, M): joints in metres at 30 fps. Y: class indices of the clip. L (T,): the lowest class index of each
-    frame, K for background. Clips of more than 1,000 frames, and clips whose labels all lack times, are left out.
+    frame, K for background.
     """
     policy = LabelPolicy("lowest", "background", max_frames=1000, length_counts="clip")
     out.mkdir(parents=True, exist_ok=True)
@@ -87,10 +86,8 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
 def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     """Write a checkpoint's features of all clips, and their annotations, as ActionFormer and OpenTAD read them.
 
-    `features/<clip>.npy` is (T', D) float32, T' = ⌈T / S⌉ with S = model.stride · data.frame_step. Row i belongs to
-    frame S·i. A clip is named by its id, with percent signs for characters that no file name may have. Clips longer
-    than the checkpoint's data.max_frames and labels without times are left out. Raises UserError when the checkpoint
-    is damaged or has other classes.
+    `features/<clip>.npy` is (T', D) float32; row i belongs to frame i · model.stride · data.frame_step. Raises
+    UserError when the checkpoint is damaged or has other classes.
     """
     model, settings = load_localizer(weights, split.classes, config.load())
     device, step = choose_device(None), settings.data.frame_step

@@ -31,9 +31,6 @@ TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
 def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
     """Raise UserError unless the split `name` below `root` may be written with these classes.
 
-    The name must not be that of a store. The names of the paper's splits are for the paper's classes only. A split that
-    exists with other classes, or with labels from elsewhere, may be written only with `replace`.
-
     origin: the keys of the manifest's `imported`; empty for BABEL's labels.
     """
     folder = root / plain_name(name, "--name")
@@ -65,9 +62,7 @@ def write_split_over(
 ) -> Split:
     """Write the split `folder` of these classes over the clips of `store`, and print what is in it.
 
-    Args:
-        origin: entries of the manifest that say where the annotations come from.
-        unlabelled: number of clips without frame labels, by subset; None: there are none.
+    `origin`: as in `Takes`. `unlabelled`: number of clips without frame labels, by subset.
     """
     clips: dict[str, list[tuple[str, int]]] = {subset: [] for subset in SUBSETS}
     all_labels, all_annotated = [], []
@@ -115,10 +110,7 @@ def write_recordings(
 ) -> Split:
     """Bring the split `folder`, and its store beside it, up to date. Write and print a report of what did not fit.
 
-    Args:
-        files: file below `takes.folder` of each recording that has one, by its name.
-        problems: those that the caller has found; they become part of the report.
-
+    `files`: file below `takes.folder`, by recording. `problems`: those that the caller has found, for the report.
     Raises UserError when no recording could be used, or when most segments begin after the end of their recording.
     """
     out = folder.parent

@@ -20,9 +20,7 @@ TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 def print_takes(clips: list[AnnotatedClip], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour) -> None:
     """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
 
-    Args:
-        left_out: why a clip is not stored, by its id; "missing" where there is no file.
-        flavour: of the store.
+    `left_out`: as `update_store` returns it.
     """
     columns = ("stored", "missing", "unusable")
     table: dict[str, Counter[str]] = {}

@@ -43,16 +43,11 @@ def update_store(
     workers: int,
     wanted: set[str] | None = None,
 ) -> tuple[SkeletonStore, dict[str, str]]:
-    """Bring a store in the folder `out` up to date. Clips that are already stored are kept.
+    """Bring a store in `out` up to date. Other settings or other BABEL files make a new store.
 
-    With other settings or other BABEL files, a new store is made.
-
-    Args:
-        clips: all that are annotated; the store keeps their order.
-        files: file below `takes.folder` of each clip's take, by clip id.
-        wanted: ids of clips; None: all that have a take.
-
-    Returns the store, and why clips are not in it, by clip id. Raises UserError when no clip is left.
+    Clips that are already stored are kept. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None:
+    all in `files`. Returns the store, and by clip id why clips are not in it ("missing" if there is no file). Raises
+    UserError when no clip is left.
     """
     settings = {"method": METHOD, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}

@@ -96,10 +96,7 @@ def _part_path(folder: Path, job: Job) -> Path:
 
 
 def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
-    """Compute one part. A take that is unchanged since it was stored, or since its part was computed, is not read.
-
-    A take is unchanged if its size and modification time are the same.
-    """
+    """Compute one part. A take is not read if its size and time are those of its stored joints, or of its part."""
     take = takes / job.file
     try:
         state = _state(take, job.file)

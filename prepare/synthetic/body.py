@@ -72,12 +72,7 @@ JOINTS = ARRAY_NAMES[52]
 
 
 def body_structure() -> dict[str, np.ndarray]:
-    """The synthetic body as SMPL-H's dictionary of arrays, float32 except as noted. All calls return the same numbers.
-
-    Keys and shapes: v_template (6890,3) metres, shapedirs (6890,3,10), posedirs (6890,3,459),
-    J_regressor (52,6890), weights (6890,52), kintree_table (2,52) uint32, f (1,3) uint32,
-    hands_componentsl and hands_componentsr (45,45), hands_meanl and hands_meanr (45,) radians.
-    """
+    """The synthetic body as SMPL-H's dictionary of arrays, in metres and radians. `SMPLH.shapes` has the shapes."""
     rng = np.random.default_rng(52)
     vertices, weights, regressor = _rings()
     structure = {

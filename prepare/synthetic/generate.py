@@ -17,7 +17,7 @@ from typing import Any
 from prepare.options import number
 from utils.command_line import argument_parser, check_first
 
-GAP_SHARE = 0.08
+GAP_SHARE = 0.08  # approximate
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -56,9 +56,8 @@ _SOURCES = (  # data sets: first two components of BABEL's path, and a folder na
 def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool:
     """Write `clips` takes below `out`/amass, their labels in `out`/babel_v1.0_release, and `out`/SMPLH_male.npz.
 
-    Every fourth clip is for validation, with other performers. `gap_share` is the approximate share of time without
-    annotation. Clip n does not depend on the number of clips. `out` is renamed into place when it is complete. Returns
-    False, and changes nothing, when `out` already holds these data. Raises UserError when `out` holds anything else.
+    Clip n does not depend on the number of clips. Returns False, and changes nothing, when `out` already holds these
+    data. Raises UserError when `out` holds anything else.
     """
     # The marker has a hash of this code, so that data of another version are not taken for those of this one.
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
