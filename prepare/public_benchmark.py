@@ -45,7 +45,7 @@ from prepare import own_data
 from prepare.formats.annotations import COLUMNS
 from prepare.formats.bvh import Bvh, read_bvh, write_bvh
 from prepare.formats.files import walk
-from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
+from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
 from prepare.store.summary import next_command
 from utils.atomic import write_csv, write_json
 from utils.errors import TakeError, UserError, run_command
@@ -80,7 +80,7 @@ class Source:
     """A file of the data set."""
 
     bvh: Bvh
-    motion: Motion
+    motion: Piece
     actor: str  # SHA-256 of the skeleton; each actor has a skeleton of his own
     action: str
 
@@ -99,7 +99,7 @@ class JoinedRecording:
     """A recording of the benchmark: files of one actor, joined."""
 
     files: list[str] = field(default_factory=list)
-    pieces: list[Motion] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     labels: list[tuple[str, int, int]] = field(default_factory=list)  # class, first frame, frame after the last
 
     @property
@@ -170,7 +170,7 @@ def read_source(path: Path) -> Source:
         bvh = read_bvh(path)
         if any(node.channels not in ([], CHANNELS) for node in bvh.nodes):
             raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
-        motion = Motion.of_channels(bvh.values(np.arange(bvh.frames)))
+        motion = Piece.of_channels(bvh.values(np.arange(bvh.frames)))
     except TakeError as error:
         raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
     skeleton = path.read_text(encoding="utf-8").partition("MOTION\n")[0]

@@ -20,14 +20,14 @@ UP, GROUND = 1, [0, 2]  # the vertical axis, and the axes of the floor
 
 
 @dataclass(frozen=True)
-class Motion:
-    """J joints relative to their parents: quaternions (T, J, 4), and positions (T, J, 3) in the file's units."""
+class Piece:
+    """A piece of motion: rotations and positions of J joints, relative to their parents."""
 
-    quaternions: np.ndarray
-    positions: np.ndarray
+    quaternions: np.ndarray  # (T, J, 4)
+    positions: np.ndarray  # (T, J, 3) in the file's units
 
     @classmethod
-    def of_channels(cls, values: np.ndarray) -> Motion:
+    def of_channels(cls, values: np.ndarray) -> Piece:
         """From the channels (T, 6J) of a BVH file whose joints all have CHANNELS."""
         values = values.reshape(len(values), -1, len(CHANNELS))
         return cls(Rotation.from_euler(ORDER, values[..., 3:], degrees=True).as_quat(), values[..., :3])
@@ -45,21 +45,20 @@ class Motion:
         left = Rotation.from_quat(self.quaternions[:, HIPS]).apply(sideways)
         return np.unwrap(np.arctan2(left[:, 0], left[:, 2]))
 
-    def placed(self, angle: float, shift: np.ndarray) -> Motion:
-        """The motion turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
+    def placed(self, angle: float, shift: np.ndarray) -> Piece:
+        """The piece turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
         turn = Rotation.from_rotvec([0, angle, 0])
         quaternions, positions = self.quaternions.copy(), self.positions.copy()
         quaternions[:, HIPS] = (turn * Rotation.from_quat(quaternions[:, HIPS])).as_quat()
         positions[:, HIPS] = turn.apply(positions[:, HIPS])
         positions[:, HIPS, GROUND] += shift
-        return Motion(quaternions, positions)
+        return Piece(quaternions, positions)
 
 
-def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tuple[Motion, Motion]:
+def join(before: Piece, after: Piece, frames: int, sideways: np.ndarray) -> tuple[Piece, Piece]:
     """Returns `frames` frames that lead from `before` to `after`, and `after` at its new place.
 
-    before, after: of two frames or more.
-    sideways: as in `Motion.headings`.
+    `before` and `after` have two frames or more. `sideways`: as in `Piece.headings`.
     """
     after = after.placed(before.headings(sideways)[-1] - after.headings(sideways)[0], np.zeros(2))
     start, end = before.positions[-1], after.positions[0]
@@ -84,24 +83,24 @@ def join(before: Motion, after: Motion, frames: int, sideways: np.ndarray) -> tu
         end_velocity_weight * (first.inv() * second).as_rotvec(),
     )
     rotations = last * Rotation.from_rotvec(turns[0]) * Rotation.from_rotvec(turns[1]) * Rotation.from_rotvec(turns[2])
-    return Motion(rotations.as_quat(), positions), after
+    return Piece(rotations.as_quat(), positions), after
 
 
-def lifted(between: Motion, before: Motion, after: Motion, nodes: list[Node]) -> Motion:
+def lifted(between: Piece, before: Piece, after: Piece, nodes: list[Node]) -> Piece:
     """The frames between two pieces, raised where their lowest joint is below that of both frames beside them."""
     quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
-    beside = Motion(quaternions, np.stack([before.positions[-1], after.positions[0]]))
+    beside = Piece(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()
     positions[:, HIPS, UP] += np.maximum(_lowest(beside, nodes).min() - _lowest(between, nodes), 0)
-    return Motion(between.quaternions, positions)
+    return Piece(between.quaternions, positions)
 
 
-def _lowest(motion: Motion, nodes: list[Node]) -> np.ndarray:
+def _lowest(piece: Piece, nodes: list[Node]) -> np.ndarray:
     """Height of the lowest joint in each frame, (T,), without the parent of the hips."""
-    return forward(nodes, motion.channels())[:, HIPS:, UP].min(axis=1)
+    return forward(nodes, piece.channels())[:, HIPS:, UP].min(axis=1)
 
 
-def concatenate(pieces: list[Motion]) -> Motion:
+def concatenate(pieces: list[Piece]) -> Piece:
     """The pieces, one after another."""
     quaternions = np.concatenate([piece.quaternions for piece in pieces])
-    return Motion(quaternions, np.concatenate([piece.positions for piece in pieces]))
+    return Piece(quaternions, np.concatenate([piece.positions for piece in pieces]))

@@ -7,14 +7,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from prepare.formats.bvh import Node, forward
-from prepare.skeletons.stitch import CHANNELS, Motion, concatenate, join, lifted
+from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
 
 SIDEWAYS = np.array([1.0, 0.0, 0.0])
 OFFSETS = {"root": (0, 0, 0), "hips": (0, 0, 0), "thigh": (10, -5, 0), "foot": (0, -80, 0)}
 NODES = [Node(name, i - 1, np.array(o, float), CHANNELS) for i, (name, o) in enumerate(OFFSETS.items())]
 
 
-def walk(frames: int, heading: float, place: tuple[float, float], speed: float = 4.0, swing: float = 30.0) -> Motion:
+def walk(frames: int, heading: float, place: tuple[float, float], speed: float = 4.0, swing: float = 30.0) -> Piece:
     """Somebody who walks straight ahead with one leg, `speed` centimetres a frame. heading: degrees."""
     values = np.zeros((frames, len(NODES), 6))
     values[:, 1:, :3] = [node.offset for node in NODES[1:]]
@@ -24,16 +24,16 @@ def walk(frames: int, heading: float, place: tuple[float, float], speed: float =
     values[:, 1, 1] = 90
     values[:, 1, 5] = heading
     values[:, 2, 4] = swing * np.sin(np.arange(frames) / 4)
-    return Motion.of_channels(values.reshape(frames, -1))
+    return Piece.of_channels(values.reshape(frames, -1))
 
 
-def places(motion: Motion) -> np.ndarray:
-    return forward(NODES, motion.channels())
+def places(piece: Piece) -> np.ndarray:
+    return forward(NODES, piece.channels())
 
 
 def test_channels_are_kept() -> None:
     values = walk(20, 77, (3, 4)).channels()
-    np.testing.assert_allclose(Motion.of_channels(values).channels(), values, atol=1e-9)
+    np.testing.assert_allclose(Piece.of_channels(values).channels(), values, atol=1e-9)
 
 
 @pytest.mark.parametrize("frames", [1, 12, 30])
