@@ -92,8 +92,8 @@ def build(
     with lock_folder(out, "preparation", "choose another --out"):
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
         takes = Takes(amass, read, settings, {"babel": babel.hashes})
-        store, left_out = update_store(out, takes, babel.clips, files, workers, wanted)
-        print_takes(babel.clips, left_out, store, flavour)
+        store = update_store(out, takes, babel.clips, files, workers, wanted)
+        print_takes(babel.clips, store, flavour)
         written = [
             write_split_over(out / name, classes, babel.clips, store, takes.origin, babel.unlabelled)
             for name, classes in splits.items()

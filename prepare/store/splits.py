@@ -118,7 +118,8 @@ def write_recordings(
     with lock_folder(out, "preparation", "choose another --out"):
         # The split decides the subset, not the store. Annotated durations are only reported: they cut nothing off.
         shared = [replace(recording, subset=None, duration=None) for recording in recordings]
-        store, left_out = update_store(out, takes, shared, files, workers)
+        store = update_store(out, takes, shared, files, workers)
+        left_out = store.manifest.left_out
         problems |= _check_times(recordings, store, takes.folder)
         split = write_split_over(folder, classes, recordings, store, takes.origin)
         problems |= {

@@ -17,12 +17,9 @@ from utils.text import printable
 TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
-def print_takes(clips: list[AnnotatedClip], left_out: dict[str, str], store: SkeletonStore, flavour: Flavour) -> None:
-    """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed.
-
-    `left_out`: as `update_store` returns it.
-    """
-    columns = ("stored", "missing", "unusable")
+def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavour) -> None:
+    """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed."""
+    columns, left_out = ("stored", "missing", "unusable"), store.manifest.left_out
     table: dict[str, Counter[str]] = {}
     for clip in clips:
         if clip.sid in store.clips or clip.sid in left_out:  # other clips were left for a run without --limit

@@ -42,12 +42,11 @@ def update_store(
     files: dict[str, str],
     workers: int,
     wanted: set[str] | None = None,
-) -> tuple[SkeletonStore, dict[str, str]]:
-    """Bring a store in `out` up to date. Other settings or other BABEL files make a new store.
+) -> SkeletonStore:
+    """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
     Clips that are already stored are kept. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None:
-    all in `files`. Returns the store, and by clip id why clips are not in it ("missing" if there is no file). Raises
-    UserError when no clip is left.
+    all in `files`. Raises UserError when no clip is left.
     """
     settings = {"method": METHOD, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
@@ -80,7 +79,7 @@ def update_store(
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
         write_store(folder, made, _joints(made, fresh, parts, before), facts)
     shutil.rmtree(parts)
-    return SkeletonStore.open(folder), left_out
+    return SkeletonStore.open(folder)
 
 
 def _store_before(folder: Path) -> SkeletonStore | None:
