@@ -126,8 +126,7 @@ def _joints(
     for clip in clips:
         if clip.sid not in fresh:
             yield before.people(clip.sid)
-            continue
-        found = read_part(parts, fresh[clip.sid])
-        if found is None:
+        elif found := read_part(parts, fresh[clip.sid]):
+            yield found[1]
+        else:
             raise UserError(f"{parts}: the part of {clip.source['file']} is gone or damaged; run the command again")
-        yield found[1]
