@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from utils.arrays import write_array
 from utils.errors import UserError
-from utils.store import Split
+from utils.store import Split, write_array
 
 FRAMES = 12  # of the store below
 STEMS = ("joints", "labels", "annotated")
