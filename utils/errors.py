@@ -1,4 +1,4 @@
-"""The exception for mistakes that the user can correct, and helpers for its messages."""
+"""The exception for mistakes that the user can correct, and helpers for messages and for names from users' files."""
 
 from __future__ import annotations
 
@@ -102,3 +102,18 @@ def nearest(name: str, known: list[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return f"known are: {', '.join(known)}"
+
+
+def printable(text: str, most: int = 500) -> str:
+    """`text` on one line of at most `most` characters.
+
+    Control characters, lone surrogates and marks that change the writing direction are replaced.
+    """
+    line = " ".join(text[: 10 * most].split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+
+
+def printable_bytes(name: object) -> str:
+    """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
+    return str(name).encode("utf-8", "backslashreplace").decode()

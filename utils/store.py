@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from utils.atomic import sync_folder, whole_file
-from utils.errors import UserError, nearest, shown
+from utils.errors import UserError, nearest, printable, shown
 from utils.files import regular_file, sha256
 from utils.manifest import (
     PREPARE_COMMAND,
@@ -32,7 +32,6 @@ from utils.manifest import (
     write_manifest,
 )
 from utils.skeleton import FPS, NUM_JOINTS
-from utils.text import printable
 
 STORE_PREFIX = "skeletons-"
 

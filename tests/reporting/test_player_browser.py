@@ -16,8 +16,7 @@ from evaluation.localization import Detections
 from reporting.player import PlayedClip, pack, player_data, write_player
 from tests.reporting.test_player import moving
 from tests.reporting.test_templates import HOSTILE
-from utils.errors import UserError
-from utils.text import printable
+from utils.errors import UserError, printable
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
 
