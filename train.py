@@ -45,7 +45,7 @@ from utils.config import Settings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
-from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
+from utils.run import Run, holds_run, lock_run, read_history, schedules
 from utils.schedule import learning_rate, warn_of_new_schedule
 from utils.stops import run_until_stopped
 from utils.store import Split
@@ -114,7 +114,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     resumed = distributed.broadcast(resumed)
 
     # 2. Model, optimizer and pseudo-labels
-    seed_everything(settings.train.seed)
+    torch.manual_seed(settings.train.seed)
     model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
     if settings.train.sync_batch_norm:
         synchronize_batch_norm(model)

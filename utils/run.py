@@ -15,14 +15,12 @@ import json
 import math
 import os
 import platform
-import random
 import subprocess
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from utils import config, lock
@@ -202,13 +200,6 @@ def provenance() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every global random generator."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - for libraries that use the global generator
-    torch.manual_seed(seed)
 
 
 def _refuse_files(folder: Path) -> None:
