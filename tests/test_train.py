@@ -246,7 +246,7 @@ def test_weights_that_do_not_fit_are_listed(
             "was trained for walk, stand, turn, jump",
         ),
         (["--set", "data.split=split9"], "holds no split 'split9' .did you mean 'split"),
-        (["--set", "data.max_frames=2"], r"within data\.max_frames = 2 frames"),
+        (["--set", "data.max_frames=2"], r"of at most data\.max_frames = 2 frames"),
         (["--device", "cuda:99"], "expected cpu, cuda or cuda:N"),
         (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),
     ],
