@@ -20,7 +20,7 @@ import train
 from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.run import Run
+from utils.run import Run, lock_run
 
 EPOCHS = 3
 DYING = """
@@ -160,7 +160,8 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
 
 def test_a_folder_in_which_a_run_was_killed_before_it_began_is_free(tmp_path: Path) -> None:
     (tmp_path / "config.yaml.tmp").write_bytes(b"data: {ro")
-    Run(tmp_path, config.load(), {}, resume=False)
+    with lock_run(tmp_path, resume=False):
+        Run(tmp_path, config.load(), {}, resume=False)
     assert (tmp_path / "config.yaml").exists()
 
 

@@ -37,17 +37,17 @@ NEW_RUN = "start a new run in another --work-dir"  # the end of messages about a
 
 
 class Run:
-    """The folder of a new or resumed run.
+    """The folder of a new or resumed run, which exists and is locked (`lock_run`).
 
     Args:
         settings: the resolved settings.
         data: identifies the data, in every checkpoint: classes, store, clips, labels, skeletons
             (`model.checkpoint.Training`).
-        resume: continue the run in the folder; otherwise the folder must be new or empty.
+        resume: continue the run in the folder.
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
-    Raises UserError when the folder holds a run and `resume` is false, when the run has other settings or other
-    data or has finished more epochs than train.epochs, or when its config.yaml was edited.
+    Raises UserError when the resumed run has other settings or other data or has finished more epochs than
+    train.epochs, or when its config.yaml was edited.
     """
 
     def __init__(
@@ -64,9 +64,6 @@ class Run:
             self._refuse_other_settings(resumed)
             self._refuse_other_data(resumed or {})
             self._drop_rows_after(resumed["epoch"] if resumed else -1)
-        else:
-            _refuse_files(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any], score: float) -> None:
@@ -132,8 +129,14 @@ def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
     UserError when another process trains in the folder.
     """
     if not resume:
-        _refuse_files(folder)  # before the lock puts its own file there
+        if folder.is_file():
+            raise UserError(f"{folder}: is a file; name a folder by --work-dir")
         folder.mkdir(parents=True, exist_ok=True)
+        if not {path.name for path in folder.iterdir()} <= REMAINS:  # before the lock puts its own file there
+            raise UserError(
+                f"{folder}: already holds files, and a run is never overwritten. "
+                "Continue it by --resume, or choose another folder by --work-dir"
+            )
     elif not holds_run(folder):
         raise UserError(f"{folder}: holds no run to resume; start one without --resume")
     return lock.lock_folder(folder, "training", "choose another --work-dir")
@@ -200,14 +203,3 @@ def provenance() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def _refuse_files(folder: Path) -> None:
-    """Refuse a folder for a new run, unless it is empty or an earlier run was killed before its first file."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder by --work-dir")
-    if folder.exists() and not {path.name for path in folder.iterdir()} <= REMAINS:
-        raise UserError(
-            f"{folder}: already holds files, and a run is never overwritten. "
-            "Continue it by --resume, or choose another folder by --work-dir"
-        )
