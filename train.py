@@ -45,7 +45,7 @@ from utils.config import Settings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
-from utils.run import Run, holds_run, lock_run, read_history, schedules
+from utils.run import Run, holds_run, lock_run, schedules
 from utils.schedule import learning_rate, warn_of_new_schedule
 from utils.stops import run_until_stopped
 from utils.store import Split
@@ -158,9 +158,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         evaluations = validation.evaluate(model)
     if run:
         writer.close()
-        history = read_history(folder)
-        oracle = validate.oracle_epoch(history, settings.train.epochs, evaluations)
-        facts = {"oracle_epoch": oracle, "schedules": schedules(history)}
+        oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
+        facts = {"oracle_epoch": oracle, "schedules": schedules(run.rows)}
         validation.report(folder, evaluations, facts, run_folder=folder)
     return 0
 

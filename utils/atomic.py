@@ -47,13 +47,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
 
 
-def append(path: Path, content: bytes) -> None:
-    """Add `content` to the end of a file. If the write is interrupted, only a part of `content` may be there."""
-    with naming(path), path.open("ab") as file:
-        file.write(content)
-        sync(file)
-
-
 def sync(file: BinaryIO) -> None:
     """Force the content of a file to the disk. A rename may otherwise reach the disk before the content does."""
     file.flush()

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from utils import config, lock
-from utils.atomic import append, sync, whole_file, write_whole
+from utils.atomic import sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError, shown
 from utils.stored_settings import OF_MACHINE, differences, of_checkpoint
@@ -59,11 +59,12 @@ class Run:
         resumed: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.settings, self.data = folder, settings, data
+        self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
         self.best_score = resumed["best_score"] if resumed else -math.inf
         if resume:
             self._refuse_other_settings(resumed)
             self._refuse_other_data(resumed or {})
-            self._drop_rows_after(resumed["epoch"] if resumed else -1)
+            self._keep_rows(resumed["epoch"] + 1 if resumed else 0)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any], score: float) -> None:
@@ -76,8 +77,7 @@ class Run:
             state: state_dicts of model, optimizer and pseudo_labels.
             score: higher is better; -inf for an epoch without a score.
         """
-        row = {"epoch": row["epoch"], "of": self.settings.train.epochs, **row}
-        append(self.folder / "metrics.jsonl", json.dumps(row, allow_nan=False).encode() + b"\n")
+        self._write_rows([*self.rows, {"epoch": row["epoch"], "of": self.settings.train.epochs, **row}])
         about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
             self.best_score = score
@@ -85,15 +85,18 @@ class Run:
         last, previous = (self.folder / name for name in CHECKPOINTS)
         write_checkpoint(last, {**state, **about, "best_score": self.best_score}, previous)
 
-    def _drop_rows_after(self, epoch: int) -> None:
-        """Drop the rows of all epochs after `epoch`, which counts from 0. These epochs are trained again."""
-        rows = read_history(self.folder)[: epoch + 1]
-        path = self.folder / "metrics.jsonl"
-        if len(rows) <= epoch:
-            raise UserError(
-                f"{path}: ends before epoch {epoch + 1}, which the checkpoint holds; put a copy back, or {NEW_RUN}"
-            )
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        write_whole(self.folder / "metrics.jsonl", lines.encode())
+
+    def _keep_rows(self, done: int) -> None:
+        """Drop the rows of all epochs but the first `done`. These epochs are trained again."""
+        rows = read_history(self.folder)
+        if len(rows) < done:
+            what = f"ends before epoch {done}, which the checkpoint holds"
+            raise UserError(f"{self.folder / 'metrics.jsonl'}: {what}; put a copy back, or {NEW_RUN}")
+        self._write_rows(rows[:done])
 
     def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
         path = self.folder / "config.yaml"
@@ -169,10 +172,10 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | No
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl, one per epoch; none without the file. An incomplete last line is left out.
+    """The rows of a run's metrics.jsonl, one per epoch; none without the file.
 
-    Epochs count from 1, also in files of earlier versions, which counted from 0. Raises UserError when another line is
-    damaged or missing.
+    Earlier versions counted epochs from 0, here they count from 1. An incomplete last line, which a kill could leave
+    there, is left out. Raises UserError when another line is damaged or missing.
     """
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
