@@ -45,8 +45,8 @@ from utils.config import Settings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import progress
-from utils.run import Run, holds_run, lock_run, schedules
-from utils.schedule import learning_rate, warn_of_new_schedule
+from utils.run import Run, holds_run, lock_run
+from utils.schedule import learning_rate
 from utils.stops import run_until_stopped
 from utils.store import Split
 
@@ -125,7 +125,6 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     if resumed:
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
-        warn_of_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
     if settings.train.compile:
         compile_blocks(model.backbone.blocks, settings.train)
     network = CUDAGraphs(model) if graphs else model
@@ -159,8 +158,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     if run:
         writer.close()
         oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
-        facts = {"oracle_epoch": oracle, "schedules": schedules(run.rows)}
-        validation.report(folder, evaluations, facts, run_folder=folder)
+        validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
     return 0
 
 

@@ -32,7 +32,6 @@ from utils.stored_settings import OF_MACHINE, differences, of_checkpoint
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("last.pt", "previous.pt")  # newest first
 REMAINS = {lock.NAME, "config.yaml.tmp"}  # files of a command that was killed before its run had begun
-MAY_CHANGE = OF_MACHINE | {"train.epochs"}  # when a run is resumed
 NEW_RUN = "start a new run in another --work-dir"  # the end of messages about a run that cannot be resumed
 
 
@@ -73,11 +72,11 @@ class Run:
         At every moment one of CHECKPOINTS is whole and at most one epoch old.
 
         Args:
-            row: figures of the epoch; "epoch" counts from 1. train.epochs is added as "of".
+            row: figures of the epoch; "epoch" counts from 1.
             state: state_dicts of model, optimizer and pseudo_labels.
             score: higher is better; -inf for an epoch without a score.
         """
-        self._write_rows([*self.rows, {"epoch": row["epoch"], "of": self.settings.train.epochs, **row}])
+        self._write_rows([*self.rows, row])
         about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
             self.best_score = score
@@ -100,14 +99,16 @@ class Run:
 
     def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
         path = self.folder / "config.yaml"
+        # Along a cosine, the learning rate of every epoch depends on train.epochs
+        may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
         written = of_checkpoint(config.read_groups(path), str(path)) if path.exists() else None
         before = Settings.model_validate(resumed["settings"]) if resumed else written
-        if changed := before and differences(before, self.settings, MAY_CHANGE):
+        if changed := before and differences(before, self.settings, may_change):
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
                 f"Resume with the settings that it was started with, or {NEW_RUN}"
             )
-        if edited := written and differences(before, written, MAY_CHANGE):
+        if edited := written and differences(before, written, may_change):
             raise UserError(
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
@@ -148,13 +149,6 @@ def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
 def holds_run(folder: Path) -> bool:
     """Whether a training has begun in the folder."""
     return any((folder / name).exists() for name in ("config.yaml", *CHECKPOINTS))
-
-
-def schedules(history: list[dict[str, Any]]) -> list[dict[str, int]]:
-    """Each train.epochs of a run ("of"), and the first epoch trained with it ("from_epoch", from 1)."""
-    known = [row for row in history if "of" in row]  # rows of earlier versions lack it
-    first = [row for i, row in enumerate(known) if i == 0 or row["of"] != known[i - 1]["of"]]
-    return [{"from_epoch": row["epoch"], "of": row["of"]} for row in first]
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | None = None) -> None:

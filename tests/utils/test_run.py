@@ -17,7 +17,7 @@ from utils import config
 from utils.atomic import whole_file, write_whole
 from utils.errors import UserError, run_command
 from utils.lock import NAME
-from utils.run import Run, lock_run, read_history, schedules, write_checkpoint
+from utils.run import Run, lock_run, read_history, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = config.load()
@@ -29,9 +29,9 @@ def state(epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, **weights, "best_score": 0.5, "optimizer": {}, "pseudo_labels": {}}
 
 
-def new(folder: Path) -> Run:
+def new(folder: Path, settings: config.Settings = SETTINGS) -> Run:
     with lock_run(folder, resume=False):
-        return Run(folder, SETTINGS, DATA, resume=False)
+        return Run(folder, settings, DATA, resume=False)
 
 
 @pytest.fixture()
@@ -137,10 +137,13 @@ def test_fewer_epochs_than_are_done_are_refused(run: Run) -> None:
     assert (run.folder / "metrics.jsonl").read_bytes() == rows
 
 
-def test_another_number_of_epochs_is_recorded(run: Run) -> None:
-    longer, _ = again(run, config.load([], ["train.epochs=300"]))
-    record(longer, 3)
-    assert schedules(read_history(run.folder)) == [{"from_epoch": 1, "of": 100}, {"from_epoch": 4, "of": 300}]
+def test_a_cosine_schedule_keeps_its_number_of_epochs(tmp_path: Path) -> None:
+    cosine, longer = (config.load([], ["train.schedule=cosine", *more]) for more in ([], ["train.epochs=300"]))
+    run = new(tmp_path / "run", cosine)
+    said = r"other settings: train\.epochs was 100 and is 300\. Resume with the settings .* or start a new run"
+    with pytest.raises(UserError, match=said):
+        again(run, longer)
+    assert again(run, cosine)[1] is None
 
 
 def test_a_history_of_an_earlier_version_counts_from_1_too(run: Run) -> None:
