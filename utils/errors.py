@@ -7,7 +7,6 @@ import errno
 import reprlib
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -32,19 +31,10 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.unraisablehook = _repeat_lost_interrupt
     sys.stdout.reconfigure(line_buffering=True)  # a log file gets each line at once, as a terminal does
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python shuts down prints nothing
     with one_message(after_stop):
         sys.exit(main())
-
-
-def _repeat_lost_interrupt(problem: Any) -> None:
-    """Interrupt again if Ctrl-C came inside a destructor or a weak reference's callback, where Python ignores it."""
-    if isinstance(problem.exc_value, KeyboardInterrupt):
-        threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
-    else:
-        sys.__unraisablehook__(problem)
 
 
 @contextmanager

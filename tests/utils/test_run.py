@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from utils.errors import UserError, run_command
 from utils.lock import NAME
 from utils.run import Run, lock_run, read_history, write_checkpoint
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = config.load()
 DATA = {"classes": ["walk"], "store": "0", "clips": 3}
 
@@ -247,25 +244,6 @@ def test_a_command_ends_in_one_message(
         run_command(main)
     assert caught.value.code == status
     assert capsys.readouterr().err == said
-
-
-def test_ctrl_c_inside_a_destructor_is_not_lost() -> None:
-    code = """
-import signal, time
-from utils.errors import run_command
-
-class Interrupted:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-
-def main():
-    Interrupted()
-    time.sleep(60)
-
-run_command(main)
-"""
-    outcome = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
-    assert (outcome.returncode, outcome.stderr) == (130, "\nstopped\n")
 
 
 def test_a_write_that_fails_names_the_file_and_leaves_the_one_before(tmp_path: Path) -> None:
