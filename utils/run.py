@@ -1,12 +1,4 @@
-"""A run's folder. A run never overwrites another one.
-
-config.yaml      the resolved settings           best.pt          weights of the epoch with the best score
-metrics.jsonl    one line per epoch              last.pt          all that --resume needs
-results.json     the final results               previous.pt      the same, one epoch before
-detections.json  ActivityNet's format            time_line.png    one validation clip
-report.html      all of it on one page           diagnosis.*      kinds of errors
-.lock            which process trains             events.out.*     TensorBoard
-"""
+"""A run's folder (its files: docs/train.md). A run never overwrites another one."""
 
 from __future__ import annotations
 
@@ -39,10 +31,7 @@ class Run:
     """The folder of a new or resumed run, which exists and is locked (`lock_run`).
 
     Args:
-        settings: the resolved settings.
-        data: identifies the data, in every checkpoint: classes, store, clips, labels, skeletons
-            (`model.checkpoint.Training`).
-        resume: continue the run in the folder.
+        data: identifies the data, in every checkpoint (`model.checkpoint.Training`).
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
     Raises UserError when the resumed run has other settings or other data or has finished more epochs than
@@ -74,7 +63,7 @@ class Run:
         Args:
             row: figures of the epoch; "epoch" counts from 1.
             state: state_dicts of model, optimizer and pseudo_labels.
-            score: higher is better; -inf for an epoch without a score.
+            score: -inf for an epoch without one.
         """
         self._write_rows([*self.rows, row])
         about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}

@@ -163,12 +163,9 @@ def write_split(
     annotated: list[np.ndarray],
     facts: dict[str, Any],
 ) -> None:
-    """Write a split.
+    """Write a split: id and frames of its clips by subset, and further manifest entries.
 
-    Args:
-        clips: id and frames of each clip, by subset.
-        labels, annotated: (T, K) and (T,) bool of each clip, train first.
-        facts: further manifest entries; `name`, `classes` and `skeletons` are required.
+    labels, annotated: (T, K) and (T,) bool of each clip, train first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     frames = sum(count for subset in SUBSETS for _, count in clips[subset])
