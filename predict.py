@@ -44,11 +44,10 @@ from reporting.time_lines import time_line
 from utils.atomic import whole_file, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory, set_matrix_precision
-from utils.errors import TakeError, run_command
+from utils.errors import TakeError, printable_bytes, run_command
 from utils.files import sha256
 from utils.lock import lock_folder
 from utils.progress import progress
-from utils.text import printable_bytes
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 

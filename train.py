@@ -45,8 +45,8 @@ from utils.config import Settings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import epoch_line, progress
-from utils.run import Run, holds_run, lock_run, read_history, schedules, seed_everything
-from utils.schedule import learning_rate, warn_of_new_schedule
+from utils.run import Run, holds_run, lock_run
+from utils.schedule import learning_rate
 from utils.stops import run_until_stopped
 from utils.store import Split
 
@@ -114,7 +114,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     resumed = distributed.broadcast(resumed)
 
     # 2. Model, optimizer and pseudo-labels
-    seed_everything(settings.train.seed)
+    torch.manual_seed(settings.train.seed)
     model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
     if settings.train.sync_batch_norm:
         synchronize_batch_norm(model)
@@ -125,7 +125,6 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     if resumed:
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
-        warn_of_new_schedule(resumed["settings"]["train"]["epochs"], settings.train, first_epoch)
     if settings.train.compile:
         compile_blocks(model.backbone.blocks, settings.train)
     network = CUDAGraphs(model) if graphs else model
@@ -159,10 +158,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         evaluations = validation.evaluate(model)
     if run:
         writer.close()
-        history = read_history(folder)
-        oracle = validate.oracle_epoch(history, settings.train.epochs, evaluations)
-        facts = {"oracle_epoch": oracle, "schedules": schedules(history)}
-        validation.report(folder, evaluations, facts, run_folder=folder)
+        oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
+        validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
     return 0
 
 

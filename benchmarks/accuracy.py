@@ -29,12 +29,13 @@ from utils.command_line import argument_parser  # first: utils says what to do i
 
 # isort: split
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from utils import config
 from utils.config import Settings
 from utils.errors import UserError, first_problem, nearest, run_command
 from utils.files import read_yaml, sha256
+from utils.manifest import StrictModel
 from utils.stored_settings import OF_MACHINE, differences, of_checkpoint, of_weights
 
 ROOT = Path(__file__).parents[1]
@@ -42,10 +43,8 @@ TIOUS = ("0.3", "0.5", "0.7")
 FolderName = Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]
 
 
-class Row(BaseModel):
+class Row(StrictModel):
     """A line of the table: config files and assignments, or the row whose last weights it scores again."""
-
-    model_config = ConfigDict(extra="forbid")
 
     config: list[str] = []
     set: list[str] = []
@@ -56,10 +55,8 @@ class Row(BaseModel):
         return config.load([ROOT / layer for layer in self.config], [f"train.seed={seed}", *self.set])
 
 
-class RowList(BaseModel):
+class RowList(StrictModel):
     """The content of a list. An empty row has the common settings alone."""
-
-    model_config = ConfigDict(extra="forbid")
 
     common: Row = Row()
     rows: dict[FolderName, Row | None]
@@ -99,10 +96,12 @@ def read_rows(path: Path) -> dict[str, Row]:
         content = RowList.model_validate(read_yaml(path, "a list of rows, as in benchmarks/ablation.yaml"))
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; a row has config, set or evaluate") from None
-    common, rows = content.common, {name: row or Row() for name, row in content.rows.items()}
+    common, rows = content.common, {}
+    for name, row in content.rows.items():
+        own = row or Row()
+        rows[name] = own.model_copy(update={"config": common.config + own.config, "set": common.set + own.set})
     trained = [name for name, row in rows.items() if row.evaluate is None]
     for name, row in rows.items():
-        row.config, row.set = common.config + row.config, common.set + row.set
         if row.evaluate and row.evaluate not in trained:
             raise UserError(f"{path}: row {name!r} evaluates {row.evaluate!r}; {nearest(row.evaluate, trained)}")
         try:

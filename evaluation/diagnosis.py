@@ -14,10 +14,9 @@ Classes may overlap in time, such as a turn while walking. So a detection near a
 wrong class, even if it fits a segment of another class better. Detections of classes without a true segment are left
 out, as in mAP.
 
-The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. All
-detections enter the missed segments and the fixed mAP. A fixed detection gets the class, start and end of the true
-segment that decided its kind. Double detections and background are removed, and so are detections that fixing would
-turn into double detections.
+The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. A
+fixed detection gets the class, start and end of the true segment that decided its kind. Double detections and
+background are removed, and so are detections that fixing would turn into double detections.
 
 Letters: n detections, K action classes.
 """

@@ -76,10 +76,9 @@ def localize(
 ) -> Detections:
     """Detections in clips, by clip, then class, then falling score.
 
-    Only classes with a video probability of at least `min_video_score` are localized. Proposals are the runs of frames
-    above each threshold. A proposal's score is its mean probability minus the weighted mean of the margins beside it
-    (outer-inner contrast: AutoLoc, Shou et al. 2018). Proposals of all thresholds are pooled. Non-maximum suppression
-    removes overlapping ones of the same class, or lowers their scores.
+    Proposals are the runs of frames above each threshold. A proposal's score is its mean probability minus the weighted
+    mean of the margins beside it (outer-inner contrast: AutoLoc, Shou et al. 2018). Proposals of all thresholds
+    enter one non-maximum suppression for each class.
 
     Args:
         frame_probs: (T, K+1) of each clip, finite.

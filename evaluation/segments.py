@@ -32,15 +32,12 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: float, past_end: int = 0) -> np.ndarray:
     """Greedy non-maximum suppression: indices (m,) int64 of the segments that stay, by falling score.
 
-    The segment with the highest score stays. All that overlap it by more than `threshold` are removed. This repeats
-    with the best of the others.
-
     Args:
         segments: (n, 2), none empty.
         scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
         overlap: common frames divided by the length of the "shorter" segment, of the "union", or of the "lower"-scored
             segment.
-        threshold: at least 0.
+        threshold: segments that overlap a better one by more are removed; at least 0.
         past_end: frames that are added to every end. The released code reads ends as inclusive and adds 1.
     """
     starts, ends = segments[:, 0], segments[:, 1] + past_end
@@ -64,9 +61,8 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
 def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Soft non-maximum suppression (Soft-NMS, Bodla et al. 2017): indices (m,) of segments and their new scores (m,).
 
-    The segment with the highest score comes first. All others' scores are multiplied by exp(-tIoU² / sigma), where tIoU
-    is their overlap with it. This repeats with the best of the others, until all scores are below LEAST_SCORE. If two
-    segments have the same start and end, only the better one is used.
+    The best segment lowers the score of each other one by the factor exp(-tIoU² / sigma). This repeats with the best of
+    the others, until all scores are below LEAST_SCORE. Of segments with the same start and end, only the best is used.
 
     Args:
         segments: (n, 2).

@@ -32,11 +32,11 @@ GIF_PICTURES = 1000  # Pillow holds all pictures of a GIF in memory
 
 
 def animate(path: Path, joints: np.ndarray, labels: Sequence[str], title: str) -> None:
-    """Write the motion as .gif or .mp4, by the path's suffix. It plays at the clip's own speed.
+    """Write the motion as .gif or .mp4, by the path's suffix.
 
     Args:
         joints: (T, 25, 3) metres, z up, FPS frames per second. The body may travel.
-        labels: the text above the body, for each of the T frames. Newlines separate lines.
+        labels: the text above the body, for each of the T frames.
 
     Raises UserError when the suffix is neither, a joint is not finite, or the encoder of .mp4 is not installed.
     """

@@ -6,9 +6,7 @@ python -m reporting.compare work_dir/split1 work_dir/best --out compare.html
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from utils.command_line import argument_parser, check_first
 
@@ -27,6 +25,7 @@ if __name__ == "__main__":
     check_first(parse_arguments)  # now, because the imports below take seconds
 
 import numpy as np
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
 from evaluation.protocols import Evaluation
 from evaluation.score import score
@@ -35,6 +34,7 @@ from reporting.report import clip_ap
 from reporting.templates import render
 from utils.atomic import write_whole
 from utils.errors import UserError, run_command
+from utils.files import read_json
 from utils.store import Split
 
 RUNS = ("A", "B")
@@ -76,42 +76,38 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
     )
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """What a run was evaluated on: root, split, store, labels, max_frames and tious, from its results.json.
+class EvaluatedOn(BaseModel):
+    """What a run was evaluated on, in its results.json."""
 
-    Runs of earlier versions have no "labels". Raises UserError when the folder holds no finished run.
-    """
-    path = folder / "results.json"
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        data, tious = results["settings"]["data"], results["settings"]["eval"]["tious"]
-        facts = {name: results[name] for name in ("split", "store")} | {"labels": results.get("labels")}
-        return {**facts, "root": data["root"], "max_frames": data["max_frames"], "tious": tious}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); expected the folder of a finished run, or of its evaluation"
-        ) from None
+    split: str
+    store: str
+    labels: str | None = None  # earlier versions wrote none
+    root: str = Field(validation_alias=AliasPath("settings", "data", "root"))
+    max_frames: int = Field(validation_alias=AliasPath("settings", "data", "max_frames"))
+    tious: list[float] = Field(validation_alias=AliasPath("settings", "eval", "tious"))
 
 
 def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split, tuple[Evaluation, Evaluation]]:
     """The split and the corrected evaluations of both runs. Raises UserError when they are not of the same clips."""
-    first, second = map(read_run, folders)
+    expected = "the folder of a finished run, or of its evaluation"
+    first, second = (read_json(folder / "results.json", TypeAdapter(EvaluatedOn), expected) for folder in folders)
     for name in ("split", "store", "labels", "max_frames", "tious"):
-        if first[name] != second[name]:
+        before, after = getattr(first, name), getattr(second, name)
+        if before != after:
             raise UserError(
-                f"{folders[1]}: its {name} is {second[name]}, and that of {folders[0]} is {first[name]}. "
+                f"{folders[1]}: its {name} is {after}, and that of {folders[0]} is {before}. "
                 "Only runs that were evaluated on the same clips can be compared: evaluate one again by --phase test"
             )
-    split = Split.open(root or first["root"], first["split"])
-    same_labels = first["labels"] in (split.manifest.labels_file, None)
-    if split.store.digest != first["store"] or not same_labels:
+    split = Split.open(root or first.root, first.split)
+    same_labels = first.labels in (split.manifest.labels_file, None)
+    if split.store.digest != first.store or not same_labels:
         what = "joints" if same_labels else "labels"
         raise UserError(
             f"{split.folder}: has other {what} than the runs were evaluated on. "
             "Name the folder of their data by --data, or evaluate both again by --phase test"
         )
     return split, tuple(
-        score(folder / "detections.json", split, first["max_frames"], first["tious"])[0] for folder in folders
+        score(folder / "detections.json", split, first.max_frames, first.tious)[0] for folder in folders
     )
 
 

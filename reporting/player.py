@@ -26,9 +26,8 @@ from reporting.style import COLOURS
 from reporting.templates import render
 from reporting.time_lines import shown_classes
 from utils.atomic import write_whole
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.skeleton import BONES, FPS
-from utils.text import printable
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
 EXTREMES = 10  # best clips, and worst clips, that come first

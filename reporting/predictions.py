@@ -20,9 +20,8 @@ from evaluation import detections
 from evaluation.detections import Results, write_results
 from evaluation.localization import Detections
 from utils.atomic import whole_file, write_csv, write_json
-from utils.errors import UserError
+from utils.errors import UserError, printable_bytes
 from utils.skeleton import FPS
-from utils.text import printable_bytes
 
 FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"

@@ -35,7 +35,7 @@ def report_html(
 
     Args:
         results: the content of results.json.
-        clips: the clips of the corrected evaluation.
+        clips: of the corrected evaluation.
         history: the rows of metrics.jsonl; empty if the training is not known.
         joints: returns the joints (T, 25, 3) of the clip with a name, in metres, z up.
     """

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 
 from utils.atomic import whole_file
-from utils.text import printable
+from utils.errors import printable
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart. Line styles and hatches serve grey prints.
 BLUE, RED, GREEN, PINK, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"

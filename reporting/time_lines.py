@@ -39,14 +39,10 @@ def time_line(
 ) -> Figure:
     """Draw true segments and detections of one clip, class by class, above the frame probabilities, in seconds.
 
-    At most MAX_ROWS classes are shown: first those that occur, then those with the best detections. A detection shows
-    its score as a number and as the strength of its colour. The frame probabilities of each class have a panel.
-
     Args:
         labels: (T, K) bool, or None if the true segments are unknown.
         detections: of this clip only.
         frame_probs: (T, K+1), background last.
-        thresholds: the thresholds of the proposals.
     """
     true = np.zeros((len(frame_probs), len(classes)), bool) if labels is None else labels
     shown, hidden = shown_classes(true, detections)

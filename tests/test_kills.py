@@ -20,7 +20,7 @@ import train
 from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.run import Run
+from utils.run import Run, lock_run
 
 EPOCHS = 3
 DYING = """
@@ -36,8 +36,7 @@ def die_at(path, half=False):
     calls += path.name in where.split()
     if calls == moment and path.name in where.split():
         if half:
-            size = path.stat().st_size
-            os.truncate(path, size // 2 if path.suffix == ".tmp" else size - 9)  # the other one is added to
+            os.truncate(path, path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
 def dying_sync(file, sync=utils.atomic.sync):
@@ -119,8 +118,8 @@ def killed_in(where: str, moment: int, line: list[str]) -> None:
                 ("last.pt.tmp>last.pt", EPOCHS),
                 ("best.pt.tmp", 1),
                 ("best.pt.tmp>best.pt", 1),
-                ("metrics.jsonl", 1),
-                ("metrics.jsonl", 3),
+                ("metrics.jsonl.tmp", 1),
+                ("metrics.jsonl.tmp>metrics.jsonl", 3),
                 ("config.yaml.tmp", 1),
                 ("results.json.tmp", 1),
                 ("time_line.png.tmp", 1),
@@ -160,7 +159,8 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
 
 def test_a_folder_in_which_a_run_was_killed_before_it_began_is_free(tmp_path: Path) -> None:
     (tmp_path / "config.yaml.tmp").write_bytes(b"data: {ro")
-    Run(tmp_path, config.load(), {}, resume=False)
+    with lock_run(tmp_path, resume=False):
+        Run(tmp_path, config.load(), {}, resume=False)
     assert (tmp_path / "config.yaml").exists()
 
 

@@ -47,7 +47,7 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
     last = rows(trained)[-1]
-    assert last["epoch"] == last["of"] == 3
+    assert last["epoch"] == 3
     assert last["corrected"]["mAP"] == pytest.approx(results["corrected"]["mAP"])
     assert set(last["loss"]) == {"total", "mil", "multi_view", "pseudo_label"}
 
@@ -247,7 +247,7 @@ def test_weights_that_do_not_fit_are_listed(
             "was trained for walk, stand, turn, jump",
         ),
         (["--set", "data.split=split9"], "holds no split 'split9' .did you mean 'split"),
-        (["--set", "data.max_frames=2"], r"at most data\.max_frames = 2 frames"),
+        (["--set", "data.max_frames=2"], r"of at most data\.max_frames = 2 frames"),
         (["--device", "cuda:99"], "expected cpu, cuda or cuda:N"),
         (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),
     ],
@@ -279,15 +279,6 @@ def test_the_line_of_the_first_epoch_with_pseudo_labels_says_that_the_loss_is_an
     ]
     assert [("with pseudo-labels" in line) for line in lines] == [False, True, False]
     assert lines[1].startswith("epoch 3/100  loss 1.0000 (from here on with pseudo-labels")
-
-
-def test_a_longer_cosine_schedule_says_what_happens_to_the_rate(capsys: pytest.CaptureFixture) -> None:
-    settings = config.load([], ["train.schedule=cosine", "train.epochs=6"]).train
-    train.warn_of_new_schedule(3, settings, epoch=3)
-    assert "learning rate from 0.00025 in epoch 3 to 0.0005 in epoch 4. The result" in capsys.readouterr().out
-    train.warn_of_new_schedule(6, settings, epoch=3)
-    train.warn_of_new_schedule(3, config.load([], ["train.epochs=6"]).train, epoch=3)  # a constant rate
-    assert capsys.readouterr().out == ""
 
 
 def test_a_cosine_schedule_falls_from_the_whole_rate_to_nearly_nothing() -> None:

@@ -56,13 +56,6 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]])
     write_whole(path, text.getvalue().encode())
 
 
-def append(path: Path, content: bytes) -> None:
-    """Add `content` to the end of a file. If the write is interrupted, only a part of `content` may be there."""
-    with naming(path), path.open("ab") as file:
-        file.write(content)
-        sync(file)
-
-
 def sync(file: BinaryIO) -> None:
     """Force the content of a file to the disk. A rename may otherwise reach the disk before the content does."""
     file.flush()

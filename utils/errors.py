@@ -1,4 +1,4 @@
-"""The exceptions for what the user can correct, and helpers for their messages."""
+"""The exceptions for what the user can correct, and helpers for messages and for names from users' files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import errno
 import reprlib
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -39,19 +38,10 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.unraisablehook = _repeat_lost_interrupt
     sys.stdout.reconfigure(line_buffering=True)  # a log file gets each line at once, as a terminal does
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python shuts down prints nothing
     with one_message(after_stop):
         sys.exit(main())
-
-
-def _repeat_lost_interrupt(problem: Any) -> None:
-    """Interrupt again if Ctrl-C came inside a destructor or a weak reference's callback, where Python ignores it."""
-    if isinstance(problem.exc_value, KeyboardInterrupt):
-        threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
-    else:
-        sys.__unraisablehook__(problem)
 
 
 @contextmanager
@@ -109,3 +99,18 @@ def nearest(name: str, known: list[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return f"known are: {', '.join(known)}"
+
+
+def printable(text: str, most: int = 500) -> str:
+    """`text` on one line of at most `most` characters.
+
+    Control characters, lone surrogates and marks that change the writing direction are replaced.
+    """
+    line = " ".join(text[: 10 * most].split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+
+
+def printable_bytes(name: object) -> str:
+    """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
+    return str(name).encode("utf-8", "backslashreplace").decode()

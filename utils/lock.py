@@ -21,13 +21,11 @@ NAME = ".lock"  # stays in the folder: if it were deleted, two processes could e
 def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
     """Lock an existing folder for this process. The system unlocks it when the process ends, also when it is killed.
 
-    The lock is made by flock. On NFS, Linux turns it into a lock of the server, which other machines see. On a disk
-    without locks, a warning is printed and the work goes on. The mere presence of a file is not used as a lock, because
-    the file would remain when a process is killed.
+    On NFS, Linux turns the lock into one of the server, which other machines see. On a disk without locks, a warning is
+    printed and the work goes on.
 
-    Raises UserError when another process has locked the folder. The message says which one and since when, what the
-    folder is used for (`work`, such as "preparation"), and what the user can do instead of waiting (`remedy`, such as
-    "choose another --out").
+    Raises UserError when another process has locked the folder. The message contains `work`, such as "preparation", and
+    `remedy`, such as "choose another --out".
     """
     path = folder / NAME
     with path.open("a+", encoding="utf-8", errors="replace") as file:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt, Strict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt, Strict, TypeAdapter, model_validator
 
 from utils.atomic import write_json
-from utils.errors import UserError, first_problem, shown
-from utils.files import MAX_BYTES
+from utils.errors import UserError, shown
+from utils.files import read_json
 from utils.skeleton import FPS
 
 FORMAT = 1
@@ -62,6 +62,13 @@ class Manifest(StrictModel):
     checksum: str  # SHA-256 of all other entries
     babel: dict[str, str] = {}  # SHA-256 of BABEL's files
     imported: dict[str, str] = {}  # where labels come from that are not those of BABEL, such as {"annotations": file}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fits_its_checksum(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "checksum" in content and content["checksum"] != _checksum(content):
+            raise ValueError("its checksum does not fit its content")
+        return content
 
 
 class StoreManifest(Manifest):
@@ -120,20 +127,8 @@ ManifestT = TypeVar("ManifestT", bound=Manifest)
 
 def read_manifest(path: Path, model: type[ManifestT]) -> ManifestT:
     """Read and check a manifest. Raises UserError when it is missing, damaged or of another format."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError("it is larger than a gigabyte")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        manifest = model.model_validate(content)
-        if manifest.checksum != _checksum(content):
-            raise ValueError("its checksum does not fit its content")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise unusable(path, first_problem(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise unusable(path, f"it is not a whole manifest in JSON ({error})") from error
-    return manifest
+    expected = f"prepared data of this version. If it is damaged or of another one, {_make_again(path.parent)}"
+    return read_json(path, TypeAdapter(model), expected)
 
 
 def write_manifest(path: Path, entries: dict[str, Any]) -> None:
@@ -162,8 +157,11 @@ def array_name(stem: str, digest: str) -> str:
 
 def unusable(path: Path, why: str) -> UserError:
     """The error for a file of prepared data that is damaged or of another format."""
-    again = f"Delete {path.parent} and make it again with `{PREPARE_COMMAND}`, or the command that made it"
-    return UserError(f"{path} cannot be used: {why}. {again}")
+    return UserError(f"{path} cannot be used: {why}; {_make_again(path.parent)}")
+
+
+def _make_again(folder: Path) -> str:
+    return f"delete {folder} and make it again with `{PREPARE_COMMAND}`, or the command that made it"
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -1,12 +1,4 @@
-"""A run's folder. A run never overwrites another one.
-
-config.yaml      the resolved settings           best.pt          weights of the epoch with the best score
-metrics.jsonl    one line per epoch              last.pt          all that --resume needs
-results.json     the final results               previous.pt      the same, one epoch before
-detections.json  ActivityNet's format            time_line.png    one validation clip
-report.html      all of it on one page           diagnosis.*      kinds of errors
-.lock            which process trains             events.out.*     TensorBoard
-"""
+"""A run's folder (its files: docs/train.md). A run never overwrites another one."""
 
 from __future__ import annotations
 
@@ -15,18 +7,16 @@ import json
 import math
 import os
 import platform
-import random
 import subprocess
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from utils import config, lock
-from utils.atomic import append, sync, whole_file, write_whole
+from utils.atomic import sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError, shown
 from utils.stored_settings import OF_MACHINE, differences, of_checkpoint
@@ -34,22 +24,18 @@ from utils.stored_settings import OF_MACHINE, differences, of_checkpoint
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("last.pt", "previous.pt")  # newest first
 REMAINS = {lock.NAME, "config.yaml.tmp"}  # files of a command that was killed before its run had begun
-MAY_CHANGE = OF_MACHINE | {"train.epochs"}  # when a run is resumed
 NEW_RUN = "start a new run in another --work-dir"  # the end of messages about a run that cannot be resumed
 
 
 class Run:
-    """The folder of a new or resumed run.
+    """The folder of a new or resumed run, which exists and is locked (`lock_run`).
 
     Args:
-        settings: the resolved settings.
-        data: identifies the data, in every checkpoint: classes, store, clips, labels, skeletons
-            (`model.checkpoint.Training`).
-        resume: continue the run in the folder; otherwise the folder must be new or empty.
+        data: identifies the data, in every checkpoint (`model.checkpoint.Training`).
         resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
-    Raises UserError when the folder holds a run and `resume` is false, when the run has other settings or other
-    data or has finished more epochs than train.epochs, or when its config.yaml was edited.
+    Raises UserError when the resumed run has other settings or other data or has finished more epochs than
+    train.epochs, or when its config.yaml was edited.
     """
 
     def __init__(
@@ -61,14 +47,12 @@ class Run:
         resumed: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.settings, self.data = folder, settings, data
+        self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
         self.best_score = resumed["best_score"] if resumed else -math.inf
         if resume:
             self._refuse_other_settings(resumed)
             self._refuse_other_data(resumed or {})
-            self._drop_rows_after(resumed["epoch"] if resumed else -1)
-        else:
-            _refuse_files(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+            self._keep_rows(resumed["epoch"] + 1 if resumed else 0)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any], score: float) -> None:
@@ -77,12 +61,11 @@ class Run:
         At every moment one of CHECKPOINTS is whole and at most one epoch old.
 
         Args:
-            row: figures of the epoch; "epoch" counts from 1. train.epochs is added as "of".
+            row: figures of the epoch; "epoch" counts from 1.
             state: state_dicts of model, optimizer and pseudo_labels.
-            score: higher is better; -inf for an epoch without a score.
+            score: -inf for an epoch without one.
         """
-        row = {"epoch": row["epoch"], "of": self.settings.train.epochs, **row}
-        append(self.folder / "metrics.jsonl", json.dumps(row, allow_nan=False).encode() + b"\n")
+        self._write_rows([*self.rows, row])
         about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
             self.best_score = score
@@ -90,26 +73,31 @@ class Run:
         last, previous = (self.folder / name for name in CHECKPOINTS)
         write_checkpoint(last, {**state, **about, "best_score": self.best_score}, previous)
 
-    def _drop_rows_after(self, epoch: int) -> None:
-        """Drop the rows of all epochs after `epoch`, which counts from 0. These epochs are trained again."""
-        rows = read_history(self.folder)[: epoch + 1]
-        path = self.folder / "metrics.jsonl"
-        if len(rows) <= epoch:
-            raise UserError(
-                f"{path}: ends before epoch {epoch + 1}, which the checkpoint holds; put a copy back, or {NEW_RUN}"
-            )
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        write_whole(self.folder / "metrics.jsonl", lines.encode())
+
+    def _keep_rows(self, done: int) -> None:
+        """Drop the rows of all epochs but the first `done`. These epochs are trained again."""
+        rows = read_history(self.folder)
+        if len(rows) < done:
+            what = f"ends before epoch {done}, which the checkpoint holds"
+            raise UserError(f"{self.folder / 'metrics.jsonl'}: {what}; put a copy back, or {NEW_RUN}")
+        self._write_rows(rows[:done])
 
     def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
         path = self.folder / "config.yaml"
+        # Along a cosine, the learning rate of every epoch depends on train.epochs
+        may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
         written = of_checkpoint(config.read_groups(path), str(path)) if path.exists() else None
         before = Settings.model_validate(resumed["settings"]) if resumed else written
-        if changed := before and differences(before, self.settings, MAY_CHANGE):
+        if changed := before and differences(before, self.settings, may_change):
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
                 f"Resume with the settings that it was started with, or {NEW_RUN}"
             )
-        if edited := written and differences(before, written, MAY_CHANGE):
+        if edited := written and differences(before, written, may_change):
             raise UserError(
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
@@ -134,8 +122,14 @@ def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
     UserError when another process trains in the folder.
     """
     if not resume:
-        _refuse_files(folder)  # before the lock puts its own file there
+        if folder.is_file():
+            raise UserError(f"{folder}: is a file; name a folder by --work-dir")
         folder.mkdir(parents=True, exist_ok=True)
+        if not {path.name for path in folder.iterdir()} <= REMAINS:  # before the lock puts its own file there
+            raise UserError(
+                f"{folder}: already holds files, and a run is never overwritten. "
+                "Continue it by --resume, or choose another folder by --work-dir"
+            )
     elif not holds_run(folder):
         raise UserError(f"{folder}: holds no run to resume; start one without --resume")
     return lock.lock_folder(folder, "training", "choose another --work-dir")
@@ -144,13 +138,6 @@ def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
 def holds_run(folder: Path) -> bool:
     """Whether a training has begun in the folder."""
     return any((folder / name).exists() for name in ("config.yaml", *CHECKPOINTS))
-
-
-def schedules(history: list[dict[str, Any]]) -> list[dict[str, int]]:
-    """Each train.epochs of a run ("of"), and the first epoch trained with it ("from_epoch", from 1)."""
-    known = [row for row in history if "of" in row]  # rows of earlier versions lack it
-    first = [row for i, row in enumerate(known) if i == 0 or row["of"] != known[i - 1]["of"]]
-    return [{"from_epoch": row["epoch"], "of": row["of"]} for row in first]
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | None = None) -> None:
@@ -168,10 +155,10 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | No
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl, one per epoch; none without the file. An incomplete last line is left out.
+    """The rows of a run's metrics.jsonl, one per epoch; none without the file.
 
-    Epochs count from 1, also in files of earlier versions, which counted from 0. Raises UserError when another line is
-    damaged or missing.
+    Earlier versions counted epochs from 0, here they count from 1. An incomplete last line, which a kill could leave
+    there, is left out. Raises UserError when another line is damaged or missing.
     """
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -202,21 +189,3 @@ def provenance() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every global random generator."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - for libraries that use the global generator
-    torch.manual_seed(seed)
-
-
-def _refuse_files(folder: Path) -> None:
-    """Refuse a folder for a new run, unless it is empty or an earlier run was killed before its first file."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder by --work-dir")
-    if folder.exists() and not {path.name for path in folder.iterdir()} <= REMAINS:
-        raise UserError(
-            f"{folder}: already holds files, and a run is never overwritten. "
-            "Continue it by --resume, or choose another folder by --work-dir"
-        )

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import TakeError
+from utils.errors import TakeError, printable
 from utils.files import regular_file
-from utils.text import printable
 
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
 MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers only after it has read them

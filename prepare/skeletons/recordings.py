@@ -23,10 +23,9 @@ from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
-from utils.errors import TakeError, UserError
+from utils.errors import TakeError, UserError, printable_bytes
 from utils.files import regular_file
 from utils.skeleton import FPS, NUM_JOINTS
-from utils.text import printable_bytes
 
 BVH_FRAMES = 1024  # at a time, because the matrices of all joints need much memory
 WITHOUT_MOTION = ("shape.npz", "_stagei.npz")  # endings of other files of AMASS

@@ -15,12 +15,11 @@ from prepare.formats.labels import AnnotatedClip, dense_labels
 from prepare.store.summary import print_counts
 from prepare.store.update import Takes, update_store
 from utils.atomic import write_whole
-from utils.errors import UserError, shown
+from utils.errors import UserError, printable, shown
 from utils.lock import lock_folder
 from utils.manifest import SplitManifest, plain_name, read_manifest
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
-from utils.text import printable
 
 Problems = dict[str, list[str]]  # messages by heading
 PROBLEMS_SHOWN = 5  # messages of a heading that are printed; the report has all

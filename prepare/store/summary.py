@@ -11,8 +11,8 @@ from prepare.formats.amass import download_name
 from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.formats.labels import AnnotatedClip
 from prepare.options import DATA_ROOT
+from utils.errors import printable
 from utils.store import SUBSETS, SkeletonStore, Split
-from utils.text import printable
 
 TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from prepare.formats.labels import AnnotatedClip
 from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
-from utils.errors import TakeError, UserError
+from utils.errors import TakeError, UserError, printable
 from utils.manifest import FORMAT
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
-from utils.text import printable
 
 METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
 PARTS = "parts"  # folder of computed takes, until the store is written from them

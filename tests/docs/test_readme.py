@@ -116,3 +116,8 @@ def test_the_map_names_every_folder() -> None:
     folders = {Path(file).parts[0] for file in tracked.stdout.splitlines() if "/" in file}
     named = PAGES["README.md"].partition("## Map")[2].partition("## Limits")[0]
     assert all(f"{folder}/" in named for folder in folders if not folder.startswith("."))
+
+
+def test_the_sketch_of_the_method_needs_no_other_file() -> None:
+    sketch = (ROOT / "docs" / "framework.svg").read_text(encoding="utf-8")
+    assert not re.search(r"<script|<image|https?://(?!www\.w3\.org/2000/svg)", sketch)

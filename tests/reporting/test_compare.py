@@ -74,7 +74,7 @@ def test_runs_on_other_clips_are_refused(
         second, expected = tmp_path, r"results\.json: cannot be read .*; expected the folder of a finished run"
     if change == "damaged":
         (second / "results.json").write_text('{"settings": []}')
-        expected = r"b/results\.json: cannot be read"
+        expected = r"b/results\.json: split is missing; expected the folder of a finished run"
     with pytest.raises(UserError, match=expected):
         compare(monkeypatch, first, second)
     assert not (tmp_path / "compare.html").exists()

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import open_browser
 
-from docs.browser import open_browser
 from evaluation.localization import Detections
 from reporting.player import PlayedClip, pack, player_data, write_player
 from tests.reporting.test_player import moving
 from tests.reporting.test_templates import HOSTILE
-from utils.errors import UserError
-from utils.text import printable
+from utils.errors import printable
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
 
@@ -47,11 +45,7 @@ def clips(names: list[str], frames: tuple[int, ...]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One browser for all tests."""
-    with ExitStack() as stack:
-        try:
-            driver = stack.enter_context(open_browser(1200, 1300))
-        except UserError as error:
-            pytest.skip(str(error))
+    with open_browser(1200, 1300) as driver:
         yield driver
 
 

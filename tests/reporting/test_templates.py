@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from docs.browser import BROWSERS
 from reporting.style import as_image
 from reporting.templates import ENVIRONMENT, policy_digest, render
 
@@ -156,11 +155,10 @@ def test_a_figure_gives_the_same_page_each_time() -> None:
 
 def in_browser(path: Path, profile: Path, *more: str) -> str:
     """The page as a browser reads it, after it has run any scripts. `more` are options of the browser."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
+    if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    arguments = [browser, *options, *more, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
+    arguments = [CHROMIUM, *options, *more, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
     return subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
 
 

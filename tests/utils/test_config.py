@@ -25,7 +25,7 @@ def refusal(*args: object) -> str:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_every_shipped_file_loads(path: Path) -> None:
-    assert config.load([path]).train.epochs >= 1
+    config.load([path])
 
 
 @pytest.mark.parametrize("path", [p for p in SHIPPED if p != config.BASE], ids=lambda path: path.name)

@@ -108,7 +108,7 @@ def put(*keys: Any) -> Change:
             "digest is '../../../x'",
         ),
         ("store", put("digest", None), "digest is None, expected a valid string"),
-        ("store", put("format", 2), "format is 2, expected 1. Delete .* and make it again with"),
+        ("store", put("format", 2), "format is 2, expected 1; .* delete .* and make it again with"),
         ("store", lambda m: m.pop("format"), "format is missing"),
         ("split", put("skeletons", "../../etc"), r"skeletons is '\.\./\.\./etc': String should match pattern"),
         ("split", put("skeletons", "skeletons-gone"), "holds no skeleton store .no store.json.: make it with"),
@@ -150,10 +150,10 @@ def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change,
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"", r"it is not a whole manifest in JSON \(Expecting value"),
-        (b"\xff\xfe", "it is not a whole manifest in JSON .*decode"),
-        (b"[" * 100_000, "it is not a whole manifest in JSON .*recursion"),
-        (b'{"format": ' + b"9" * 5000 + b"}", "it is not a whole manifest in JSON .*digits"),
+        (b"", r"is not JSON \(Expecting value"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"[" * 100_000, "is not JSON .*recursion"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "is not JSON .*digits"),
         (b"[]", r"the file is \[\], expected a valid dictionary"),
         (b'{"format": 1}', "checksum is missing"),
     ],
@@ -161,7 +161,7 @@ def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change,
 def test_what_is_no_manifest_is_refused(root: Path, which: str, text: bytes, said: str) -> None:
     path = paths(root)[which]
     path.write_bytes(text)
-    with pytest.raises(UserError, match=rf"{path} cannot be used: {said}.*Delete {path.parent} and make it again with"):
+    with pytest.raises(UserError, match=rf"{path}: {said}.*; expected prepared .* delete {path.parent} and make it"):
         everything(root)
 
 
@@ -173,7 +173,7 @@ def test_a_changed_entry_is_found_by_the_checksum(root: Path) -> None:
 
 def test_a_manifest_too_large_to_be_one_is_not_read(root: Path) -> None:
     os.truncate(paths(root)["store"], 2 << 30)
-    with pytest.raises(UserError, match="it is larger than a gigabyte"):
+    with pytest.raises(UserError, match="is larger than 1 GiB; expected prepared data"):
         everything(root)
 
 
@@ -241,11 +241,11 @@ def test_a_split_that_is_missing_names_those_that_are_there(root: Path) -> None:
 
 
 def test_a_manifest_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> str:
+    def refuse(*_: Any) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(UserError, match=r"split\.json cannot be read: Permission denied"):
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"split\.json: cannot be read \(Permission denied\)"):
         Split.open(root, "tiny")
 
 
