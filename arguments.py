@@ -1,7 +1,5 @@
 """The options of train.py and predict.py, and their first checks. Nothing here imports torch, which takes seconds."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -11,8 +11,6 @@ checkpoint and --out add their recordings. docs/predict.md shows more examples.
 exit status: 0 all recordings are done, 1 some failed, 2 the command cannot run, 130 stopped by Ctrl-C
 """
 
-from __future__ import annotations
-
 import arguments
 from utils.command_line import check_first
 

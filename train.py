@@ -9,8 +9,6 @@
 A run is: data → model → epochs (a pass over the training clips, validation, checkpoint) → results.json.
 """
 
-from __future__ import annotations
-
 import arguments
 from utils.command_line import check_first
 

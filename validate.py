@@ -3,8 +3,6 @@
 train.py uses `Validation` after its epochs, and `test` for `--phase test --weights FILE`.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

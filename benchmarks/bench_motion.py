@@ -1,7 +1,5 @@
 """Motion files → joints. The baselines are smplx's full mesh, and reading the files with numpy."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

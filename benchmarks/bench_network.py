@@ -4,8 +4,6 @@ Both networks run on the GPU when there is one, in the same precision. Ours is a
 device (benchmarks/roofline.py).
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import multiprocessing

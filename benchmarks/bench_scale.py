@@ -1,7 +1,5 @@
 """How long training takes to start, and how cost grows with the size of the data."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import subprocess

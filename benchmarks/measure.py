@@ -1,7 +1,5 @@
 """Timing against a baseline: both run in turn, and their medians are compared."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

@@ -12,8 +12,6 @@ keeps them on the CPU, where `compiled` measures nothing. On a GPU, the memory o
 the tensors, of ours and of the baseline. Otherwise it is the most that the process has held so far, for both.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import resource

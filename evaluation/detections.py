@@ -1,7 +1,5 @@
 """Detections as files in ActivityNet's format."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path

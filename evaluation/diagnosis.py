@@ -21,8 +21,6 @@ background are removed, and so are detections that fixing would turn into double
 Letters: n detections, K action classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple

@@ -3,8 +3,6 @@
 Letters: N clips, T frames, K action classes; class K is background.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 

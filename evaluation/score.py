@@ -7,8 +7,6 @@ clips, clips longer than --max-frames, and clips without a label of the split's 
 evaluation are printed. The released one reads each true segment one frame short and each detection one frame long.
 """
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import replace
 from pathlib import Path

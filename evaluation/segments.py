@@ -1,7 +1,5 @@
 """Segments of frames, half-open [start, end): runs of a mask, temporal IoU, non-maximum suppression."""
 
-from __future__ import annotations
-
 import numpy as np
 
 LEAST_SCORE = 1e-3  # soft suppression drops segments with a lower score

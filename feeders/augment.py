@@ -4,8 +4,6 @@ Every frame stays in its place, because pseudo-labels are kept for each frame fr
 clips if a class depends on left or right, such as "raise left arm".
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -4,8 +4,6 @@ Each optimizer step sees one batch. Its clips are distributed over the ranks, an
 passes. A micro-batch is what one rank computes in one pass.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

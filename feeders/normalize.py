@@ -1,7 +1,5 @@
 """Normalization: removes the first person's position, and the direction that this person faces in the first frame."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from utils.skeleton import LEFT_SHOULDER, PELVIS, RIGHT_SHOULDER, SPINE

@@ -5,8 +5,6 @@ are channels-last in memory. The mask (N, T) says which frames are real. It is N
 holds zeros at the input of every block and every convolution along time, so padding a clip does not change its output.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -3,8 +3,6 @@
 A piece is not yet an action segment. An action may begin or end where one piece ends and the next begins.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

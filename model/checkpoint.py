@@ -3,8 +3,6 @@
 Only this module reads checkpoints: those of this project, and weights of the released code.
 """
 
-from __future__ import annotations
-
 import math
 import mmap
 import re

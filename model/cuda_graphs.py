@@ -4,8 +4,6 @@ A training step has more than a thousand operations. Most are so small that the 
 the GPU to compute it. A replayed recording starts the same operations with the same results, but without this delay.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

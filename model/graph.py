@@ -3,8 +3,6 @@
 In ST-GCN (Yan et al. 2018, section 3.3): root, centripetal and centrifugal subset.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from utils.skeleton import BONES, NUM_JOINTS

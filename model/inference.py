@@ -1,7 +1,5 @@
 """Score clips and long recordings with a trained network."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator

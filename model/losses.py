@@ -1,7 +1,5 @@
 """The terms of the training loss (Yu & Fujiwara 2023)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Multiple-instance head: cosine classifier and multi-temperature pooling over time (FAC-Net, Huang et al. 2021)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Frame-level label refinement: pseudo-labels from the history of the network's own frame probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A table (`places`) says where each released tensor is in this network. The relea
 three graphs. Here one tensor holds all three layers, so a released tensor can be a part of a tensor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -8,8 +8,6 @@ The method is label propagation (Zhu & Ghahramani 2002) with the classes of each
 al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

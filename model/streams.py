@@ -1,7 +1,5 @@
 """What the network sees of a skeleton: joints (their positions), bones and motion."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

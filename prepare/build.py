@@ -8,8 +8,6 @@ Joints are computed once and shared by all splits, so a further split takes seco
 and computes only what has changed.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ path below --recordings, or by its file name if that is unique, with or without 
 video-level label; only training recordings may have them. A repeated run reads only recordings that are new or changed.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections import Counter, defaultdict

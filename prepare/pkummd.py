@@ -7,8 +7,6 @@
 share one store, so the second one takes seconds. A repeated run reads only recordings that are new or changed.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -11,8 +11,6 @@ Two splits label the same recordings. `public` has all actors in training and va
 In `public_actors`, two actors are for validation only. The seed is fixed, so every build gives the same files.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os

@@ -4,8 +4,6 @@ Bodies of AMASS have no translation, so the pelvis stays in place: a body that s
 below the lowest joint of the whole clip.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from itertools import compress

@@ -3,8 +3,6 @@
 python -m reporting.compare work_dir/split1 work_dir/best --out compare.html
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

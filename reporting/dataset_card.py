@@ -3,8 +3,6 @@
 Preparation writes it as card.html beside the split's split.json. The page needs no other file.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path

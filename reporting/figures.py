@@ -1,7 +1,5 @@
 """Figures of an evaluation, of a training and of a dataset. Time lines of clips are in time_lines.py."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any

@@ -5,8 +5,6 @@ contain the same player. Its clips are JSON: joints and frame probabilities as c
 kinds of errors.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

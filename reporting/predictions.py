@@ -4,8 +4,6 @@ docs/predict.md lists the files. In a recording's folder, prediction.json is wri
 made from, and which file the recording is. So a recording keeps its name from one command to the next.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The report: the evaluation of a model on one HTML page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

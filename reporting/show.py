@@ -5,8 +5,6 @@ python -m reporting.show --split split1 --clip 4321 --out clip.html      # or cl
 python -m reporting.show --split split1 --detections work_dir/split1/detections.json --out clips.html
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

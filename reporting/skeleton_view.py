@@ -1,7 +1,5 @@
 """Pictures of the skeleton on a floor, seen by a fixed camera that shows the whole motion."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

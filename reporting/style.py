@@ -1,7 +1,5 @@
 """What all figures share: fonts, colours, line styles, axes, and how a figure becomes a picture."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO

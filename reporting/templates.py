@@ -5,8 +5,6 @@ its own style and script, so that nothing else can run. Names of classes and cli
 value is escaped, and characters that cannot be printed become replacement characters.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

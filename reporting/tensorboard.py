@@ -1,7 +1,5 @@
 """Write a run for TensorBoard: curves, pictures, histograms, precision-recall curves, and the settings (HParams)."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any

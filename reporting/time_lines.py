@@ -1,7 +1,5 @@
 """The time line of one clip: its true segments, detections and frame probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A browser without a window, for tests of pages. It needs Chromium, its driver and selenium."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator

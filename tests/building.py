@@ -1,7 +1,5 @@
 """Small stores made from the synthetic data, what is in them, and changes to a take."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The project's commands, their argument parsers and their exit status, for tests at the command line."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import sys

@@ -1,7 +1,5 @@
 """What several tests share: data made once, and where the released code's numbers and real motion are, if anywhere."""
 
-from __future__ import annotations
-
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and sums that come out the same everywhere

@@ -1,7 +1,5 @@
 """Writes motion in several file formats, for tests of the readers and of prediction."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

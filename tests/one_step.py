@@ -6,8 +6,6 @@ All networks get the same padded batch. "plain" is the plain network. "all-frame
 counts all frames, as the plain one does (config/original.yaml). "default" masks the padding.
 """
 
-from __future__ import annotations
-
 import sys
 
 import torch

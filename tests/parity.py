@@ -6,8 +6,6 @@ One line per check with the largest difference found and what is allowed; exit s
 known difference is right on purpose: at 59.99999 frames per second the released code loses a second a minute.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

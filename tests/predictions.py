@@ -1,7 +1,5 @@
 """Small runs of predict.py, and what they leave."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

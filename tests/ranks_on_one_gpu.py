@@ -3,8 +3,6 @@
 torchrun --nproc_per_node 2 tests/ranks_on_one_gpu.py --config …
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

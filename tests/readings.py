@@ -1,7 +1,5 @@
 """One motion to write into files of several formats, and how such a file is read or refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import motions

@@ -1,7 +1,5 @@
 """For tests/test_robustness.py: commands killed at random moments, damaged files, and a count of the tries."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform

@@ -1,7 +1,5 @@
 """Small runs of train.py, what they leave, and how two of them are held against each other."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

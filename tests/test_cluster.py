@@ -1,7 +1,5 @@
 """The SLURM examples, run under stubs of sbatch, srun and scontrol that set what SLURM sets."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket

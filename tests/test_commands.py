@@ -1,7 +1,5 @@
 """Commands at the shell: each explains itself with examples that it understands, and is quiet where nobody watches."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Training on a GPU, where there is one. Elsewhere a tool beside the checkout counts what a GPU would do."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -1,7 +1,5 @@
 """Trainings that are killed, stopped or starved: at most the epoch in progress is lost, and the end is the same."""
 
-from __future__ import annotations
-
 import os
 import random
 import re

@@ -1,7 +1,5 @@
 """Imports run one way: commands → prepare, reporting → feeders, model, evaluation → utils."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """predict.py finds in recordings of every format what evaluation finds, and writes what was asked for."""
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Several prediction commands in one folder do again only what changed, and never mix their results."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """predict.py gives one message for a wrong command, a damaged file or a full disk, and goes on where it can."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path

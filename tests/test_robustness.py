@@ -8,8 +8,6 @@ ROBUSTNESS_SEED selects other random moments and other damage (default 0). ROBUS
 tries (default 1).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

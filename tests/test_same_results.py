@@ -1,7 +1,5 @@
 """A change of the code that should not change results does not change them: a short training on real motion."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

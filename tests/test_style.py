@@ -1,7 +1,5 @@
 """The code is as ruff wants it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The one loop, by its real entry point: trained, evaluated, stopped, resumed, refused."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """Writes files whole or not at all, even when the process is killed or the disk is full."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

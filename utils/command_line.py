@@ -1,7 +1,5 @@
 """How a command begins: its arguments are checked before the imports that take seconds, such as torch."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

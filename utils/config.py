@@ -1,7 +1,5 @@
 """Settings: their types and ranges, and how config files are combined. `config/base.yaml` holds every default."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal

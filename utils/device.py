@@ -1,7 +1,5 @@
 """Choice of the device and of its float32 precision, and compilation for it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 

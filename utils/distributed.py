@@ -5,8 +5,6 @@
 torchrun tells each process its rank in environment variables. Rank 0 is the main rank: it alone writes and prints.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import signal

@@ -1,7 +1,5 @@
 """The exceptions for what the user can correct, and helpers for messages and for names from users' files."""
 
-from __future__ import annotations
-
 import atexit
 import errno
 import reprlib

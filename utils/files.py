@@ -3,8 +3,6 @@
 Pipes and devices are refused. Reading a pipe can wait for ever, and /dev/zero has no end.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

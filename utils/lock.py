@@ -1,7 +1,5 @@
 """A folder is locked while a process writes to it, so that two commands never write to the same folder."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import socket

@@ -1,7 +1,5 @@
 """Nested dictionaries as one level."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

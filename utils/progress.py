@@ -1,7 +1,5 @@
 """Progress on the terminal: of a long loop, and of a training after each epoch."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """A run's folder (its files: docs/train.md). A run never overwrites another one."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

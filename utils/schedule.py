@@ -1,7 +1,5 @@
 """The learning rate of each epoch."""
 
-from __future__ import annotations
-
 import math
 
 from utils.config import TrainSettings

@@ -1,7 +1,5 @@
 """The skeleton: the 25 NTU RGB+D joints and their bones."""
 
-from __future__ import annotations
-
 import re
 
 FPS = 30  # frames per second of every stored skeleton; frame n is at n / FPS seconds

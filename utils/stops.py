@@ -1,7 +1,5 @@
 """Ends an interrupted training with one message, which says how to continue."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal

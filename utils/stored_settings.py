@@ -1,7 +1,5 @@
 """Settings that a run or a checkpoint has stored: read under their present names, and compared with other settings."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 from typing import Any
 

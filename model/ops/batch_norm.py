@@ -1,7 +1,5 @@
 """Batch normalization over the real frames of a padded batch, on one rank or over all ranks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

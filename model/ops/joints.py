@@ -9,8 +9,6 @@ a GPU one for each channel. The products are in bfloat16 and are added in float3
 stop growing, because they have only 8 bits of precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 Frames are real where the mask (N, T) is true. A mask of None means that all are.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, NamedTuple
 

@@ -18,8 +18,6 @@ With stride s, the input is split into s sequences of every s-th frame, and so a
 sequence is multiplied by that of its weights, and B is applied to the sum of the products.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import lru_cache

@@ -4,8 +4,6 @@ AMASS (Mahmood et al. 2019) is downloaded as one folder for each data set. BABEL
 names for some of these folders.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

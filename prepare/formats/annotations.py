@@ -12,8 +12,6 @@ each with a label and a segment (optional): {"database": {"walks/anna_01": {"sub
 [{"label": "walk", "segment": [0.5, 3.2]}]}}}.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """BABEL's frame labels (Punnakkal et al. 2021), and the classes of the paper's splits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

@@ -5,8 +5,6 @@ A model is a pickle, such as `SMPLH_male.pkl`, or an .npz file, such as `SMPLX_M
 without chumpy.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Two readers on PyPI were tried. pybvh 0.9 accepts position channels at the root 
 for every joint. upc-pymotion 0.3 does not check its input.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass

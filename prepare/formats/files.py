@@ -1,7 +1,5 @@
 """Files below a folder, and the numbers of a line of text."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

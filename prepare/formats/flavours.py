@@ -3,8 +3,6 @@
 SMPL-H (Romero et al. 2017) has a body and hands. SMPL-X (Pavlakos et al. 2019) also has a jaw and eyes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """Frames of a recording: limits of length and rate, resampling to 30 fps, and interpolation."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

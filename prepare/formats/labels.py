@@ -1,7 +1,5 @@
 """Annotated clips, as the readers of annotations return them, and their labels by frame."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

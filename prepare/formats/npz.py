@@ -3,8 +3,6 @@
 Pickled objects are refused. The size that a header claims is compared with that of its file before memory is used.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import zipfile

@@ -4,8 +4,6 @@ The file is text. It begins with the number of frames. Each frame has the number
 begins with its id, the number of joints, and one line for each joint that begins with x y z.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TextIO
 

@@ -6,8 +6,6 @@ has a row for each segment: action,start frame,end frame,confidence. A protocol 
 "Training videos" and "Validation videos", is followed by lines of names, separated by commas.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

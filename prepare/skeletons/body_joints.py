@@ -4,8 +4,6 @@ The 25 joints are 21 joints of the kinematic chain and only four of the thousand
 and both index fingers.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checks whether joints can belong to a person, by the body's height and the axis along which it stands."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -10,8 +10,6 @@ tried by default. A line gives the joint's place:
 Namespaces are ignored: `mixamorig:Hips` is Hips.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from pathlib import Path

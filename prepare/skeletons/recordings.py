@@ -4,8 +4,6 @@ Formats: AMASS takes (.npz with `poses`), arrays of joints (.npy, .npz), BVH, an
 that cannot belong to a person are refused.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 docs/data.md describes the files. Every function writes into a folder, which is made if needed, and returns the files.
 """
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any

@@ -9,8 +9,6 @@
 `features` is for ActionFormer and OpenTAD. docs/data.md describes the files.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from hashlib import sha256

@@ -3,8 +3,6 @@
 `write_split_over` makes it over a store. `write_recordings` makes the store too, and reports what did not fit.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a preparation prints: how many takes are stored, what is in a split, and what to do next."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

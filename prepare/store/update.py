@@ -1,7 +1,5 @@
 """A skeleton store: computed from takes (motion files), and updated when takes change."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -4,8 +4,6 @@ A part is an .npz file: the joints, and what they were computed from. Parts are 
 off does not match the checksums of its format and is computed again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

@@ -3,8 +3,6 @@
 A table gives the values of channels (joint angles and rates, see `pose.py`) in successive key poses.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from prepare.synthetic.motion import Motion, Rows

@@ -5,8 +5,6 @@ It is an adult male of 1.75 m. Lengths of segments are fractions of stature (Dri
 SMPL-H, the rest pose is a T-pose in metres, y up, facing +z, left at +x, palms down.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from prepare.formats.flavours import SMPLH

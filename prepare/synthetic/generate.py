@@ -5,8 +5,6 @@
 Motion and body are invented. Results on them show that the code works. They say nothing about real motion.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

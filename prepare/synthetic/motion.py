@@ -1,7 +1,5 @@
 """Motions as tables of key poses, and the people who perform them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@
 Each take is seen by three cameras, L, M and R. Every third one has two people. Motion and bodies are invented.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

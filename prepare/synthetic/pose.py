@@ -4,8 +4,6 @@ Motions are described by *channels*: anatomical angles in degrees, which are zer
 hanging arms, and rates of movement. No angle wraps around, so channels can be interpolated linearly.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial.transform import Rotation
 

@@ -1,7 +1,5 @@
 """One synthetic take: its plan (actions in sequence, and others at the same time), its motion, and its annotation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of configs × seeds: its lists are read strictly, and its figures are those of the runs."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The roofline counts operations and bytes as they are worked out by hand, and rates each kind by its own rate."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

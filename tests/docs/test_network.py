@@ -1,7 +1,5 @@
 """The scripts of docs/network.md do what the page says."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

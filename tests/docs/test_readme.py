@@ -1,7 +1,5 @@
 """README.md and docs/: commands parse, files exist, links lead somewhere."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """Localization in plain loops over frames: the oracle of the tests."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Detections files are read as they were written, and a bad file gives one clear message."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

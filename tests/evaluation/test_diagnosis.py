@@ -1,7 +1,5 @@
 """The diagnosis of errors: clear cases of each kind, random cases against plain loops, and the effect of fixing."""
 
-from __future__ import annotations
-
 import json
 import time
 

@@ -1,7 +1,5 @@
 """Localization against plain loops over frames, and what a detection must be."""
 
-from __future__ import annotations
-
 import tracemalloc
 from dataclasses import replace
 

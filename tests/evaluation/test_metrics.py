@@ -1,7 +1,5 @@
 """Metrics against plain loops, and invariants of any metric."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """One evaluation of clips: its figures, its table and its JSON, under both protocols."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

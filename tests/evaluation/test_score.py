@@ -1,7 +1,5 @@
 """The command that scores a detections file."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

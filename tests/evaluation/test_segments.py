@@ -1,7 +1,5 @@
 """Segments: runs, tIoU and suppression against loops over frames."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

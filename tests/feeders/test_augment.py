@@ -1,7 +1,5 @@
 """Augmentation: mirrored and resized bodies, which depend only on seed, epoch and clip."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

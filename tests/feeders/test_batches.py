@@ -1,7 +1,5 @@
 """Batches: padding, order, and what they may depend on."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np

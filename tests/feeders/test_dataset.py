@@ -1,7 +1,5 @@
 """Clips under each label policy, and the held-out share."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

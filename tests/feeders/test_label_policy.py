@@ -1,7 +1,5 @@
 """Label policies against plain loops over frames. tests/feeders/test_dataset.py applies them to clips."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Micro-batches: every clip once, equal loads, and losses and gradients that add up to the batch's."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

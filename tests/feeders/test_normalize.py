@@ -1,7 +1,5 @@
 """Normalisation: what both methods preserve. parity.py compares the released method with its golden numbers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The two implementations of the network's operations."""
 
-from __future__ import annotations
-
 import pytest
 
 

@@ -3,8 +3,6 @@
 Another block: tests/docs/test_network.py.
 """
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Change points: the best cuts of all, and the frames where a motion really changes."""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Damaged and untrusted checkpoints are refused with one message. They run no code and take little memory."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

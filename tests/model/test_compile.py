@@ -1,7 +1,5 @@
 """train.compile: blocks are compiled in the first epoch, and never again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """When a network is recorded. tests/test_gpu.py checks on a GPU that a replay computes the same."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

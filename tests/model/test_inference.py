@@ -1,7 +1,5 @@
 """A recording as short as a clip gets the scores of evaluation. A longer one is scored in cross-faded windows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

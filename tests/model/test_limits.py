@@ -1,7 +1,5 @@
 """A very long clip is evaluated, and the memory grows in proportion to its length."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

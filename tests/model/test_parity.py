@@ -1,7 +1,5 @@
 """The numbers of the released code, when they are there."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

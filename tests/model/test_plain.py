@@ -1,7 +1,5 @@
 """Loss and gradients of the network equal those of the plain network."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

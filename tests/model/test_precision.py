@@ -1,7 +1,5 @@
 """Results in bfloat16 are near those in float32. Sums, statistics, losses and weights are float32."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Similar pieces: what they are compared by, which ones are nearest, and what spreads between them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Streams: bones, motion, and padding that changes nothing."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """From downloads to the store: what is made of them, and what is said of those that cannot be used."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

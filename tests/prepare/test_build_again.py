@@ -1,7 +1,5 @@
 """A store is brought up to date, never mixed with another, and never lost."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

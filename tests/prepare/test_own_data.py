@@ -1,7 +1,5 @@
 """Own recordings and annotations become a store and a split, and nothing that does not fit is kept silent."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

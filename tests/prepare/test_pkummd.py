@@ -1,7 +1,5 @@
 """PKU-MMD's layout becomes one store and a split for each protocol, on which training and evaluation run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

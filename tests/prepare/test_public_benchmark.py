@@ -1,7 +1,5 @@
 """The public benchmark, on invented files that are named and laid out as the Bandai-Namco data set."""
 
-from __future__ import annotations
-
 import csv
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Animations play at the clip's own speed, show its labels, and are written whole or not at all."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The comparison of two runs shows the right differences, and refuses runs on other clips."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The dataset card has the right counts, warns of what looks wrong, and is the same page for the same data."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Figures of an evaluation and of a training: what they show, and that they can be drawn for any input."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The player's data hold what they are made from: joints, curves, segments, kinds of errors, a choice of clips."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """The player works in a real browser: it plays, jumps, sorts, opens a moment, and shows hostile names as text."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path

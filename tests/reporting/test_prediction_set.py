@@ -1,7 +1,5 @@
 """The names of recordings in a folder of predictions: readable, one for each file, and the same for every command."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The files of a recording, the rule by which they count as complete, and the removal of outdated ones."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The report shows the right figures, needs no other file, and works in a browser."""
 
-from __future__ import annotations
-
 import re
 import time
 from pathlib import Path

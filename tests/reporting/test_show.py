@@ -1,7 +1,5 @@
 """The command shows clips of a split: a page with the player, or one clip as an animation."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The drawn skeleton is upright, lies within the picture, and has a left and a right side that differ."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image, ImageColor

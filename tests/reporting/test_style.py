@@ -1,7 +1,5 @@
 """Text in pictures: every letter is drawn by a font that has it, or stands there as an escape."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """HTML pages need no other file, and any text comes out as text."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -1,7 +1,5 @@
 """Files for TensorBoard, read by TensorBoard's own readers."""
 
-from __future__ import annotations
-
 import resource
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The time line shows the right classes, bars and curves, and can be drawn for any clip."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure

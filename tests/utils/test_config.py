@@ -1,7 +1,5 @@
 """Settings: every shipped file loads, later layers win, and messages name each mistake."""
 
-from __future__ import annotations
-
 import math
 from datetime import date
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Several ranks give the results of one process, and stop together with one message."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

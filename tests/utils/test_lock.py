@@ -1,7 +1,5 @@
 """A folder's lock: it keeps others out, says who holds it, and ends with the process that holds it."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Progress: a bar in a terminal, few lines elsewhere, nothing if silent."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import sys

@@ -1,7 +1,5 @@
 """A run's folder: nothing is overwritten, and an interrupted run continues."""
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A damaged or hostile store is refused with one message, and no code in it runs."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A store whose arrays differ from its manifest is refused. No code in it runs, and it takes no memory."""
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Callable

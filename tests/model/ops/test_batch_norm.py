@@ -1,7 +1,5 @@
 """Batch norm of padded batches equals PyTorch's batch norm of the real frames alone, also over ranks."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Affinity and mixing of joints equal sums written out, and so do their gradients."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

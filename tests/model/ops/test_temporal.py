@@ -1,7 +1,5 @@
 """Convolution along time equals PyTorch's convolution of each clip alone."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """AMASS takes: found under every name of their folders, read as numpy reads them, or refused with the reason."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from pathlib import Path

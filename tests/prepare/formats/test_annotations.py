@@ -1,7 +1,5 @@
 """Annotations of any recordings: the two formats say the same, and a mistake is told with its row and remedy."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """BABEL's labels: what is not BABEL's is refused by what is wrong with it."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

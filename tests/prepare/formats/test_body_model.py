@@ -1,7 +1,5 @@
 """Body models: every form of SMPL-H files is read, and nothing that a pickle names is run."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import struct

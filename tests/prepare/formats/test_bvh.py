@@ -1,7 +1,5 @@
 """BVH files: positions equal an independent calculation, and a damaged file gives one message."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import motions

@@ -1,7 +1,5 @@
 """Labels by frame against a plain oracle, and the length of a clip."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings

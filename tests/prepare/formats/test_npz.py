@@ -1,7 +1,5 @@
 """Arrays from .npz files of unknown origin: equal to numpy's, or a TakeError, and no memory for sizes only claimed."""
 
-from __future__ import annotations
-
 import io
 import struct
 import tracemalloc

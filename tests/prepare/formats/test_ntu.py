@@ -1,7 +1,5 @@
 """NTU's .skeleton files: all bodies, in the project's order of joints, and one message about a damaged file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import motions

@@ -1,7 +1,5 @@
 """PKU-MMD's files: two people in the project's order of joints, and one message with file, row and remedy."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The 25 joints from a few vertices equal those that smplx gives by its full mesh."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import motions

@@ -1,7 +1,5 @@
 """Joint maps: the meaning of their lines, the choice of a ready map, and the messages about a wrong one."""
 
-from __future__ import annotations
-
 from functools import reduce
 from pathlib import Path
 

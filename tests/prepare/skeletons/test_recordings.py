@@ -1,7 +1,5 @@
 """Recordings of all formats are found and give the same people, or an error that names the remedy."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Arrays of joints in .npy and .npz files are read however they are stored, or refused with the reason."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import motions

@@ -1,7 +1,5 @@
 """Pieces of motion meet at the same place and heading, without a jump."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation

@@ -1,7 +1,5 @@
 """Splits for other projects, read back by the layouts that these document."""
 
-from __future__ import annotations
-
 import json
 import math
 import pickle

@@ -1,7 +1,5 @@
 """Splits as released pickles, there and back, and what a stranger's pickle cannot do."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Parts: what is computed of one take, found again by a later run, and computed again when it is damaged."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Synthetic data with enough clips for every action to occur in both subsets."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

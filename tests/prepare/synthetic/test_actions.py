@@ -1,7 +1,5 @@
 """Each action looks like what its name says, in every way in which it is done and whoever does it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Synthetic data are the same at every run, are written once, and are labelled like BABEL."""
 
-from __future__ import annotations
-
 import json
 import signal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The people in synthetic data have a human build, move like people, and do what the labels say."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path
