@@ -11,4 +11,4 @@ if [[ "${1:-}" == --all ]]; then
     selection=()
     shift
 fi
-exec "$PYTHON" -m pytest "${selection[@]}" "$@"
+exec "$PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "${selection[@]}" "$@"
