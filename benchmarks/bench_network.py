@@ -42,7 +42,7 @@ def train(repeats: int) -> Iterator[Result]:
     Identical batches: both networks get the same random batches and treat padding as real. Bucketed: ours has its
     default settings and bucketed batches. By default, one GPU replays CUDA graphs. Several GPUs do not.
     """
-    released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
+    released, ours, device = config.load([ROOT / "config" / "released.yaml"]), config.load(), choose_device(None)
     random, bucketed = batches(device, False), batches(device, True)
     frames, unit = sum(LENGTHS), "real frames/s"
 
@@ -96,7 +96,7 @@ def compile_both(precision: str) -> None:
 
 def compiled_works(precision: str) -> tuple[Callable[[], None], ...]:
     """An epoch of our compiled network, of the plain network, and of the plain network compiled."""
-    released, ours, device = config.load([ROOT / "config" / "original.yaml"]), config.load(), choose_device(None)
+    released, ours, device = config.load([ROOT / "config" / "released.yaml"]), config.load(), choose_device(None)
     set_matrix_precision("high" if precision == "TF32" else "highest")
     random, bucketed = batches(device, False), batches(device, True, FRAME_MULTIPLE)
     torch.manual_seed(5)

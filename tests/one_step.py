@@ -3,7 +3,7 @@
     python pretend_gpu.py tests/one_step.py plain|all-frames|default
 
 All networks get the same padded batch. "plain" is the plain network. "all-frames" is this project's network when it
-counts all frames, as the plain one does (config/original.yaml). "default" masks the padding.
+counts all frames, as the plain one does (config/released.yaml). "default" masks the padding.
 """
 
 import sys
@@ -16,6 +16,6 @@ from model.localizer import Localizer
 from utils import config
 
 name, device = sys.argv[1], torch.device("cuda")
-settings = config.load([] if name == "default" else [ROOT / "config" / "original.yaml"])
+settings = config.load([] if name == "default" else [ROOT / "config" / "released.yaml"])
 network = PlainLocalizer(CLASSES) if name == "plain" else Localizer(CLASSES, settings.model)
 epoch(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()

@@ -44,7 +44,7 @@ from utils import config
 from utils.errors import UserError, run_command
 
 REFINED_FROM = 2  # the update of training.npz that uses pseudo-labels
-ORIGINAL = config.BASE.parent / "original.yaml"
+RELEASED_YAML = config.BASE.parent / "released.yaml"
 
 
 class Check(NamedTuple):
@@ -108,7 +108,7 @@ def losses(folder: Path) -> Iterator[Check]:
 
 def training(folder: Path) -> Iterator[Check]:
     """Updates in training mode on a padded batch: MIL + multi-view first, refinement from REFINED_FROM on."""
-    files, settings = load(folder / "training.npz"), config.load([ORIGINAL])
+    files, settings = load(folder / "training.npz"), config.load([RELEASED_YAML])
     model = released_model(folder, torch.float64).train()
     adam = torch.optim.Adam(model.parameters(), settings.train.learning_rate, weight_decay=settings.train.weight_decay)
     joints, video_labels, soft = (torch.from_numpy(files[key]) for key in ("joints", "video_labels", "soft"))
@@ -143,7 +143,7 @@ def gradients(files: dict[str, np.ndarray], update: int, model: Localizer) -> It
 
 def detection(folder: Path) -> Iterator[Check]:
     """Proposals of every class, background too, and both mAPs in percent."""
-    files, settings = load(folder / "detection.npz"), config.load([ORIGINAL]).eval
+    files, settings = load(folder / "detection.npz"), config.load([RELEASED_YAML]).eval
     settings = settings.model_copy(update={"thresholds": files["thresholds"].tolist()})
     video_probs, clips = files["video_scores"], range(len(files["video_scores"]))
     classes = video_probs.shape[1] - 1
@@ -187,7 +187,7 @@ def released_model(folder: Path, dtype: torch.dtype = torch.float32) -> Localize
     """The released network with the folder's weights, in the faithful mode; as many classes as they have."""
     state = torch.load(folder / "model_state.pt", weights_only=True)
     classes = len(state["classifier_1.ac_center"]) - 1
-    model = Localizer(classes, config.load([ORIGINAL]).model).to(dtype)
+    model = Localizer(classes, config.load([RELEASED_YAML]).model).to(dtype)
     load_released(model, state, str(folder / "model_state.pt"))
     return model
 

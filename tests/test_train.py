@@ -202,7 +202,7 @@ def test_released_weights_are_evaluated(
     classes = len(torch.load(path, weights_only=True)["classifier_1.ac_center"]) - 1
     make_split(tuple("abcdefghijklmnopqrstuvwxyz"[:classes]), train=[20], val=[40, 33])
     data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
-    layers = ["--config", str(ROOT / "config/original.yaml"), "--work-dir", str(tmp_path / "eval")]
+    layers = ["--config", str(ROOT / "config/released.yaml"), "--work-dir", str(tmp_path / "eval")]
     assert run(monkeypatch, "--phase", "test", "--weights", str(path), *layers, *data) == 0
     results = json.loads((tmp_path / "eval" / "results.json").read_text())
     assert results["weights"] == str(path)

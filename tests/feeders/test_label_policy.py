@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from feeders.label_policy import LabelPolicy
 from utils import config
 
-ORIGINAL = config.BASE.parent / "original.yaml"
+RELEASED = config.BASE.parent / "released.yaml"
 ALL_POLICIES = list(itertools.product(("all", "lowest"), ("background", "removed"), ("clip", "annotated")))
 
 
@@ -82,7 +82,7 @@ def test_lowest_works_with_hundreds_of_classes_in_a_frame() -> None:
 
 def test_the_settings_name_the_policy() -> None:
     assert LabelPolicy.of(config.load().data) == LabelPolicy("all", "background", 1000, "clip")
-    assert LabelPolicy.of(config.load([ORIGINAL]).data) == LabelPolicy("lowest", "removed", 1000, "annotated")
+    assert LabelPolicy.of(config.load([RELEASED]).data) == LabelPolicy("lowest", "removed", 1000, "annotated")
 
 
 def test_the_corrected_policy_keeps_only_the_limit() -> None:

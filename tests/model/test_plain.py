@@ -9,7 +9,7 @@ from model.losses import objective
 from model.released import load_released, places
 from utils import config
 
-FAITHFUL = config.load([config.BASE.parent / "original.yaml"])
+FAITHFUL = config.load([config.BASE.parent / "released.yaml"])
 
 
 @pytest.mark.usefixtures("implementation")

@@ -69,7 +69,7 @@ def test_exponents_without_a_point_are_numbers() -> None:
 
 
 def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
-    settings = config.load([config.BASE.parent / "original.yaml"], ["train.learning_rate=3.3e-05"])
+    settings = config.load([config.BASE.parent / "released.yaml"], ["train.learning_rate=3.3e-05"])
     (tmp_path / "resolved.yaml").write_text(config.to_yaml(settings))
     assert config.load([tmp_path / "resolved.yaml"]) == settings
 
