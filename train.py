@@ -28,7 +28,6 @@ from torch import nn
 import validate
 from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
-from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
 from model.checkpoint import check_state, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
@@ -93,10 +92,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     """Train a new or resumed run, write its results and return the exit status."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
-    data = settings.data
-    clips = SkeletonClips(split, "train", LabelPolicy.of(data), data.normalization, frame_step=data.frame_step)
+    clips = SkeletonClips(split, "train", settings.data)
     print(clips.summary())
-    clips, held_out = hold_out(clips, data.holdout, settings.train.seed)
+    clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     if held_out:
         print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
     graphs = uses_cuda_graphs(settings, device)
@@ -220,7 +218,7 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
                 f"train.supervised=true needs the times of all labels; {len(untimed)} clips have labels without times, "
                 f"such as {untimed[0]}: add the times, or set train.supervised=false"
             )
-        labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.frame_step].copy()) for i in range(len(clips))]
+        labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.data.frame_step].copy()) for i in range(len(clips))]
         return FrameLabels(labels, settings.refine)
     pieces, refine = None, settings.refine
     if refine.change_penalty:

@@ -17,7 +17,7 @@ from evaluation.metrics import classification_ap, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import corrected
 from model.checkpoint import load_localizer
 from model.inference import every_frame, score_clips
 from model.localizer import Localizer
@@ -48,12 +48,9 @@ class Validation:
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
-        data, policy = settings.data, LabelPolicy.of(settings.data)
         self.settings, self.device, self.split = settings, device, split
-        self.corrected, self.released = (
-            SkeletonClips(split, "val", used, data.normalization, frame_step=data.frame_step)
-            for used in (policy.corrected(), policy)
-        )
+        self.corrected = SkeletonClips(split, "val", corrected(settings.data))
+        self.released = SkeletonClips(split, "val", settings.data)
         classes = self.corrected.video_labels.sum(axis=1)
         self.shown = np.argsort(-classes, kind="stable")[:SHOWN].tolist()
         self.results: list[ClipResult] = []  # of the last corrected evaluation
@@ -212,5 +209,6 @@ def _results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarra
     results = []
     for i, name in enumerate(clips.clip_ids):
         (frame_probs, video_probs), labels = scores[i], clips.frame_labels(i)
-        results.append(ClipResult(name, every_frame(frame_probs, clips.frame_step, len(labels)), video_probs, labels))
+        frame_probs = every_frame(frame_probs, clips.data.frame_step, len(labels))
+        results.append(ClipResult(name, frame_probs, video_probs, labels))
     return results

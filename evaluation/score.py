@@ -45,7 +45,7 @@ from evaluation.detections import read
 from evaluation.diagnosis import diagnose
 from evaluation.localization import PROTOCOLS
 from evaluation.protocols import Evaluation, score_detections
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import corrected, used_labels
 from reporting.report import write_diagnosis
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
@@ -57,8 +57,8 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
     val = split.clip_ids("val")
-    policy = LabelPolicy("all", "background", max_frames, "clip")
-    labels = {sid: policy.apply(split.labels(sid), split.annotated(sid)) for sid in val}
+    data = corrected(config.load().data).model_copy(update={"max_frames": max_frames})
+    labels = {sid: used_labels(split.labels(sid), split.annotated(sid), data) for sid in val}
     others = (sid for sid in split.store.clips if sid not in labels)  # of training, or without a class of the split
     ids = [*val, *others]
     kept = [index for index, sid in enumerate(val) if labels[sid] is not None]

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import is_too_long, used_labels
 from feeders.normalize import normalize
+from utils.config import DataSettings
 from utils.errors import UserError
 from utils.store import Split
 
@@ -28,30 +29,28 @@ class Sample:
 
 @dataclass(eq=False)
 class SkeletonClips:
-    """The clips of one subset of a split under a label policy, in the order of the split. Joints are memory-mapped.
+    """The clips of one subset of a split, in the order of the split. Joints are memory-mapped.
 
-    Raises UserError when no clip is left.
+    The label policy in `data` decides which clips and labels are used. Raises UserError when no clip is left.
     """
 
     split: Split
     subset: str  # "train" or "val"
-    policy: LabelPolicy
-    normalization: str  # "upright" or "released" (`feeders.normalize`)
+    data: DataSettings
     clip_ids: list[str] | None = None  # None: all clips of the subset. Clips that the policy leaves out are removed
-    frame_step: int = 1  # the network sees every frame_step-th frame
 
     def __post_init__(self) -> None:
         split, self.classes = self.split, self.split.classes  # K names
         wanted = split.clip_ids(self.subset) if self.clip_ids is None else self.clip_ids
         labels = {sid: found for sid in wanted if (found := self._labels(sid)) is not None}
         if not labels:
-            limit = f"data.max_frames = {self.policy.max_frames} frames"
+            limit = f"data.max_frames = {self.data.max_frames} frames"
             raise UserError(
                 f"{split.folder}: no {self.subset} clip of at most {limit} has a label of {', '.join(self.classes)}; "
                 "raise data.max_frames, or look at its split.json for what was left out and why"
             )
         self.clip_ids = list(labels)  # N ids; the index of a clip is its place here
-        self.lengths = np.array([math.ceil(len(found) / self.frame_step) for found in labels.values()])  # (N,)
+        self.lengths = np.array([math.ceil(len(found) / self.data.frame_step) for found in labels.values()])  # (N,)
         video_labels = [found.any(axis=0) | split.untimed(sid) for sid, found in labels.items()]
         self.video_labels = np.stack(video_labels)  # (N, K) bool
 
@@ -59,16 +58,16 @@ class SkeletonClips:
         return len(self.clip_ids)
 
     def __getitem__(self, index: int) -> Sample:
-        joints = self.split.store.people(self.clip_ids[index])[:: self.frame_step][: self.lengths[index]]
+        joints = self.split.store.people(self.clip_ids[index])[:: self.data.frame_step][: self.lengths[index]]
         video_labels = torch.from_numpy(self.video_labels[index]).float()
-        return Sample(network_input(joints, self.normalization), video_labels, index)
+        return Sample(network_input(joints, self.data.normalization), video_labels, index)
 
     def summary(self) -> str:
         """One line: how many clips there are, and how many were left out and why, at preparation or here."""
         ids = self.split.clip_ids(self.subset)
-        long = sum(self.policy.is_too_long(self.split.annotated(sid)) for sid in ids)
+        long = sum(is_too_long(self.split.annotated(sid), self.data) for sid in ids)
         reasons = Counter(self.split.manifest.left_out.get(self.subset, {}))
-        reasons[f"longer than {self.policy.max_frames} frames"] = long
+        reasons[f"longer than {self.data.max_frames} frames"] = long
         reasons["without a chosen class"] += len(ids) - long - len(self)
         left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
         return f"{len(self)} {self.subset} clips; left out: {left_out or 'none'}"
@@ -92,7 +91,7 @@ class SkeletonClips:
         return self._labels(self.clip_ids[index])
 
     def _labels(self, sid: str) -> np.ndarray | None:
-        return self.policy.apply(self.split.labels(sid), self.split.annotated(sid), self.split.untimed(sid))
+        return used_labels(self.split.labels(sid), self.split.annotated(sid), self.data, self.split.untimed(sid))
 
     def only(self, indices: np.ndarray) -> SkeletonClips:
         """A dataset of these clips alone; indices start from 0 again."""

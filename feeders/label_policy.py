@@ -1,52 +1,41 @@
-"""Label policy: how overlapping labels, un-annotated frames and long clips are treated."""
+"""Label policy: how overlapping labels, un-annotated frames and long clips are treated.
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+The policy is four settings of the group `data`: overlaps, gaps, max_frames and length_counts.
+"""
 
 import numpy as np
 
 from utils.config import DataSettings
 
 
-@dataclass(frozen=True)
-class LabelPolicy:
-    """Which clips and labels are used. The fields are settings of the group `data`."""
+def corrected(data: DataSettings) -> DataSettings:
+    """The settings for the corrected evaluation: all labels, unshifted. `max_frames` stays as it is."""
+    return data.model_copy(update={"overlaps": "all", "gaps": "background", "length_counts": "clip"})
 
-    overlaps: str
-    gaps: str
-    max_frames: int
-    length_counts: str
 
-    @classmethod
-    def of(cls, data: DataSettings) -> LabelPolicy:
-        """The policy in the settings."""
-        return cls(data.overlaps, data.gaps, data.max_frames, data.length_counts)
+def is_too_long(annotated: np.ndarray, data: DataSettings) -> bool:
+    """Whether a clip is left out because of its length. `annotated` as in `used_labels`."""
+    return (annotated.sum() if data.length_counts == "annotated" else len(annotated)) > data.max_frames
 
-    def corrected(self) -> LabelPolicy:
-        """The policy of the corrected evaluation: all labels, unshifted. Only `max_frames` stays as it is."""
-        return LabelPolicy("all", "background", self.max_frames, "clip")
 
-    def is_too_long(self, annotated: np.ndarray) -> bool:
-        """Whether a clip is left out because of its length. `annotated` as in `apply`."""
-        return (annotated.sum() if self.length_counts == "annotated" else len(annotated)) > self.max_frames
+def used_labels(
+    labels: np.ndarray, annotated: np.ndarray, data: DataSettings, untimed: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Labels (T, K) bool of a clip → its labels (T', K) under the policy; None if the clip is left out.
 
-    def apply(self, labels: np.ndarray, annotated: np.ndarray, untimed: np.ndarray | None = None) -> np.ndarray | None:
-        """Labels (T, K) bool of a clip → its labels (T', K) under this policy; None if the clip is left out.
+    `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does. So
+    labels after a gap move to earlier frames, and the clip is cut to the length T' of its labels.
 
-        `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does.
-        So labels after a gap move to earlier frames, and the clip is cut to the length T' of its labels.
-
-        Args:
-            annotated: (T,) bool, frames that any annotation covers.
-            untimed: (K,) bool, classes of the clip whose times are not known. A clip with such a class is kept even if
-                none of its frames has a label.
-        """
-        if self.is_too_long(annotated):
-            return None
-        if self.gaps == "removed":
-            labels = labels[annotated]
-        if self.overlaps == "lowest":
-            labels = labels & (labels.cumsum(axis=1) == 1)  # the first class of each frame
-        has_class = labels.any() or (untimed is not None and untimed.any())
-        return labels if has_class else None
+    Args:
+        annotated: (T,) bool, frames that any annotation covers.
+        untimed: (K,) bool, classes of the clip whose times are not known. A clip with such a class is kept even if none
+            of its frames has a label.
+    """
+    if is_too_long(annotated, data):
+        return None
+    if data.gaps == "removed":
+        labels = labels[annotated]
+    if data.overlaps == "lowest":
+        labels = labels & (labels.cumsum(axis=1) == 1)  # the first class of each frame
+    has_class = labels.any() or (untimed is not None and untimed.any())
+    return labels if has_class else None

@@ -14,7 +14,7 @@ import torch
 from evaluation.segments import runs_of_classes
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import corrected, used_labels
 from model.checkpoint import load_localizer
 from model.inference import for_inference
 from prepare.formats.annotations import LONG_NAMES
@@ -34,13 +34,13 @@ def export_released(split: Split, out: Path) -> list[Path]:
     X (3, T, 25, M): joints in metres at 30 fps. Y: class indices of the clip. L (T,): the lowest class index of each
     frame, K for background.
     """
-    policy = LabelPolicy("lowest", "background", max_frames=1000, length_counts="clip")
+    data = config.load(assignments=["data.overlaps=lowest", "data.max_frames=1000"]).data
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for subset in SUBSETS:
         content: dict[str, list[Any]] = {"sid": [], "X": [], "Y": [], "L": []}
         for sid in split.clip_ids(subset):
-            labels = policy.apply(split.labels(sid), split.annotated(sid))
+            labels = used_labels(split.labels(sid), split.annotated(sid), data)
             if labels is None:
                 continue
             content["sid"].append(sid)
@@ -88,12 +88,12 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     UserError when the checkpoint is damaged or has other classes.
     """
     model, settings = load_localizer(weights, split.classes, config.load())
-    device, step = choose_device(None), settings.data.frame_step
-    network, policy = for_inference(model).to(device), LabelPolicy.of(settings.data).corrected()
+    device = choose_device(None)
+    network = for_inference(model).to(device)
     (out / "features").mkdir(parents=True, exist_ok=True)
     exported = []  # name in the files, id and subset of each clip
     for subset in SUBSETS:
-        clips = SkeletonClips(split, subset, policy, settings.data.normalization, frame_step=step)
+        clips = SkeletonClips(split, subset, corrected(settings.data))
         print(clips.summary())
         for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
             sid = clips.clip_ids[batch.index.item()]
@@ -104,7 +104,7 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
             with whole_file(out / "features" / f"{name}.npy") as file:
                 np.save(file, features.float().cpu().numpy())
             exported.append((name, sid, subset))
-    stride, width = network.backbone.stride * step, network.backbone.out_channels
+    stride, width = network.backbone.stride * settings.data.frame_step, network.backbone.out_channels
     print(f"settings of ActionFormer: feat_stride {stride}, num_frames 1, default_fps {FPS}, input_dim {width}")
     annotations = _write_annotations(split, exported, out / f"{split.name}_features.json", with_untimed=False)
     return [annotations, _write_classes(split, out), out / "features"]

@@ -15,13 +15,14 @@ from commands import exit_status
 from evaluation import detections
 from evaluation.localization import Detections, ground_truth
 from evaluation.score import main, score
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import used_labels
+from utils import config
 from utils.errors import UserError
 from utils.store import Split
 
 ROOT = Path(__file__).parents[2]
 TIOUS = [0.1, 0.5, 0.9]
-POLICY = LabelPolicy("all", "background", 1000, "clip")
+DATA = config.load().data
 
 
 @pytest.fixture()
@@ -31,7 +32,7 @@ def split(make_split: Callable[..., Split]) -> Split:
 
 def perfect(split: Split) -> tuple[Detections, list[str]]:
     names = split.clip_ids("val")
-    return ground_truth([POLICY.apply(split.labels(sid), split.annotated(sid)) for sid in names]), names
+    return ground_truth([used_labels(split.labels(sid), split.annotated(sid), DATA) for sid in names]), names
 
 
 def written(split: Split, found: Detections, names: list[str]) -> Path:

@@ -8,12 +8,11 @@ import torch
 
 from feeders.batches import Loader, TrainBatches, collate, eval_batches, eval_loader
 from feeders.dataset import Sample, SkeletonClips, network_input
-from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import train_loader
 from utils import config
 from utils.skeleton import NUM_JOINTS
 
-POLICY = LabelPolicy("all", "background", 1000, "clip")
+DATA = config.load().data
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
 MIX = config.load().data.bucket_mix
 
@@ -33,7 +32,7 @@ def real_share(lengths: np.ndarray, batch_size: int, bucketing: bool = True) -> 
 
 
 def test_a_batch_holds_each_clip_and_zeros_behind_it(make_split) -> None:
-    clips = SkeletonClips(make_split(train=[30, 9]), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=[30, 9]), "train", DATA)
     batch = collate([clips[0], clips[1]], len(clips.classes))
     assert batch.joints.shape == (2, 3, 30, 25, 1)
     assert batch.mask.sum(1).tolist() == batch.lengths.tolist() == [30, 9]
@@ -97,7 +96,7 @@ def test_evaluation_sees_every_clip_longest_first() -> None:
 
 
 def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_split) -> None:
-    clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", DATA)
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
     for loader in (train_loader(clips, settings)(0, np.ones(5, bool)), eval_loader(clips, 2)):
         begun, load = [], loader.load
@@ -113,7 +112,7 @@ def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_spl
 
 
 def test_an_error_of_the_thread_reaches_the_caller_and_a_stopped_pass_leaves_no_thread(make_split) -> None:
-    clips = SkeletonClips(make_split(train=[12, 30, 9]), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=[12, 30, 9]), "train", DATA)
     before = threading.active_count()
     for _ in eval_loader(clips, 1):
         break

@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 
 from feeders.dataset import SkeletonClips, hold_out
-from feeders.label_policy import LabelPolicy
+from utils import config
 from utils.errors import UserError
 
-POLICY = LabelPolicy("all", "background", 1000, "clip")
+DATA = config.load().data
 
 
 def test_removed_gaps_end_the_motion_where_the_labels_end(make_split) -> None:
     split = make_split(train=[40], gaps=True)
-    clips = SkeletonClips(split, "train", LabelPolicy("all", "removed", 1000, "clip"), "upright")
-    whole = SkeletonClips(split, "train", POLICY, "upright")
+    clips = SkeletonClips(split, "train", DATA.model_copy(update={"gaps": "removed"}))
+    whole = SkeletonClips(split, "train", DATA)
     assert clips.lengths.tolist() == [30]
     assert np.array_equal(clips[0].joints, whole[0].joints[:, :30])
     assert clips.frame_labels(0).shape == (30, 2)
 
 
 def test_video_labels_are_the_classes_of_the_frames(make_split) -> None:
-    clips = SkeletonClips(make_split(train=[5, 2, 3]), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=[5, 2, 3]), "train", DATA)
     for i in range(len(clips)):
         assert np.array_equal(clips.video_labels[i], clips.frame_labels(i).any(axis=0))
 
@@ -29,11 +29,11 @@ def test_no_clip_within_the_limit_says_which_setting_it_was(make_split) -> None:
     with pytest.raises(
         UserError, match=r"no train clip of at most data\.max_frames = 3 frames has a label of walk, wave"
     ):
-        SkeletonClips(make_split(train=[40]), "train", LabelPolicy("all", "background", 3, "clip"), "upright")
+        SkeletonClips(make_split(train=[40]), "train", DATA.model_copy(update={"max_frames": 3}))
 
 
 def test_held_out_clips_are_apart_and_the_same_for_a_seed(make_split) -> None:
-    clips = SkeletonClips(make_split(train=[30] * 20), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=[30] * 20), "train", DATA)
     kept, held = hold_out(clips, 0.25, seed=3)
     assert len(held) == 5
     assert not set(kept.clip_ids) & set(held.clip_ids)
@@ -48,7 +48,7 @@ def test_the_summary_counts_the_clips_left_out_by_reason(make_split) -> None:
     split.manifest.left_out["train"] = {"without frame labels": 4, "without a chosen class": 0}
     split._labels = split._labels.copy()
     split.labels("train2")[:] = False
-    clips = SkeletonClips(split, "train", LabelPolicy("all", "background", 20, "clip"), "upright")
+    clips = SkeletonClips(split, "train", DATA.model_copy(update={"max_frames": 20}))
     assert clips.summary() == (
         "1 train clips; left out: 4 without frame labels, 1 without a chosen class, 1 longer than 20 frames"
     )
@@ -56,7 +56,7 @@ def test_the_summary_counts_the_clips_left_out_by_reason(make_split) -> None:
 
 def test_the_network_sees_every_nth_frame_and_evaluation_sees_all(make_split) -> None:
     split = make_split(train=[40, 39, 2])
-    whole, clips = (SkeletonClips(split, "train", POLICY, "upright", frame_step=step) for step in (1, 3))
+    whole, clips = (SkeletonClips(split, "train", DATA.model_copy(update={"frame_step": step})) for step in (1, 3))
     assert clips.lengths.tolist() == [14, 13, 1]
     for i in range(3):
         assert np.array_equal(clips[i].joints, whole[i].joints[:, ::3])

@@ -7,11 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import corrected, used_labels
 from utils import config
+from utils.config import DataSettings
 
 RELEASED = config.BASE.parent / "released.yaml"
+FIELDS = ("overlaps", "gaps", "max_frames", "length_counts")
 ALL_POLICIES = list(itertools.product(("all", "lowest"), ("background", "removed"), ("clip", "annotated")))
+
+
+def policy(*values: str | int) -> DataSettings:
+    """Settings with these values of FIELDS."""
+    return config.load().data.model_copy(update=dict(zip(FIELDS, values, strict=True)))
+
+
+def values(data: DataSettings) -> tuple[str | int, ...]:
+    return tuple(getattr(data, name) for name in FIELDS)
 
 
 @st.composite
@@ -23,16 +34,16 @@ def clips(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.array(rows, dtype=np.int64) > 0
 
 
-def looped(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> list[list[bool]] | None:
+def looped(labels: np.ndarray, annotated: np.ndarray, data: DataSettings) -> list[list[bool]] | None:
     """The policy in a plain loop over frames."""
-    frames = len(labels) if policy.length_counts == "clip" else sum(annotated.tolist())
-    if frames > policy.max_frames:
+    frames = len(labels) if data.length_counts == "clip" else sum(annotated.tolist())
+    if frames > data.max_frames:
         return None
     kept = []
     for row, seen in zip(labels.tolist(), annotated.tolist(), strict=True):
-        if policy.gaps == "removed" and not seen:
+        if data.gaps == "removed" and not seen:
             continue
-        if policy.overlaps == "lowest" and any(row):
+        if data.overlaps == "lowest" and any(row):
             row = [k == row.index(True) for k in range(len(row))]
         kept.append(row)
     return kept if any(any(row) for row in kept) else None
@@ -41,17 +52,17 @@ def looped(labels: np.ndarray, annotated: np.ndarray, policy: LabelPolicy) -> li
 @pytest.mark.parametrize(("overlaps", "gaps", "counts"), ALL_POLICIES)
 @given(clip=clips(), limit=st.integers(1, 12))
 def test_a_policy_equals_plain_loops(overlaps: str, gaps: str, counts: str, clip: tuple, limit: int) -> None:
-    policy, before = LabelPolicy(overlaps, gaps, limit, counts), clip[0].copy()
-    found = policy.apply(*clip)
-    assert (None if found is None else found.tolist()) == looped(*clip, policy)
+    data, before = policy(overlaps, gaps, limit, counts), clip[0].copy()
+    found = used_labels(*clip, data)
+    assert (None if found is None else found.tolist()) == looped(*clip, data)
     assert found is None or found.dtype == bool
     assert np.array_equal(clip[0], before)
 
 
 @given(clips())
 def test_lowest_keeps_one_label_of_each_labelled_frame(clip: tuple) -> None:
-    whole = LabelPolicy("all", "background", 1000, "clip").apply(*clip)
-    lowest = LabelPolicy("lowest", "background", 1000, "clip").apply(*clip)
+    whole = used_labels(*clip, policy("all", "background", 1000, "clip"))
+    lowest = used_labels(*clip, policy("lowest", "background", 1000, "clip"))
     assert (whole is None) == (lowest is None)
     if whole is not None:
         assert np.array_equal(lowest.sum(axis=1), whole.any(axis=1))
@@ -62,30 +73,30 @@ def test_lowest_keeps_one_label_of_each_labelled_frame(clip: tuple) -> None:
 def test_a_clip_of_exactly_the_limit_stays(counts: str, limit: int) -> None:
     labels = np.array([[1], [0], [0], [1], [1], [1]], bool)
     annotated = labels[:, 0]
-    assert LabelPolicy("all", "background", limit, counts).apply(labels, annotated) is not None
-    assert LabelPolicy("all", "background", limit - 1, counts).apply(labels, annotated) is None
+    assert used_labels(labels, annotated, policy("all", "background", limit, counts)) is not None
+    assert used_labels(labels, annotated, policy("all", "background", limit - 1, counts)) is None
 
 
 def test_read_only_labels_are_accepted() -> None:
     labels = np.ones((4, 3), bool)
     labels.setflags(write=False)  # as a mapped file's are
-    kept = LabelPolicy("lowest", "removed", 1000, "clip").apply(labels, np.array([1, 0, 1, 1], bool))
+    kept = used_labels(labels, np.array([1, 0, 1, 1], bool), policy("lowest", "removed", 1000, "clip"))
     assert kept.astype(int).tolist() == [[1, 0, 0]] * 3
 
 
 def test_lowest_works_with_hundreds_of_classes_in_a_frame() -> None:
     labels = np.zeros((1, 600), bool)
     labels[0, 3:] = True
-    lowest = LabelPolicy("lowest", "background", 1000, "clip").apply(labels, np.ones(1, bool))
+    lowest = used_labels(labels, np.ones(1, bool), policy("lowest", "background", 1000, "clip"))
     assert lowest.nonzero()[1].tolist() == [3]
 
 
-def test_the_settings_name_the_policy() -> None:
-    assert LabelPolicy.of(config.load().data) == LabelPolicy("all", "background", 1000, "clip")
-    assert LabelPolicy.of(config.load([RELEASED]).data) == LabelPolicy("lowest", "removed", 1000, "annotated")
+def test_the_settings_of_the_released_code_name_its_policy() -> None:
+    assert values(config.load().data) == ("all", "background", 1000, "clip")
+    assert values(config.load([RELEASED]).data) == ("lowest", "removed", 1000, "annotated")
 
 
 def test_the_corrected_policy_keeps_only_the_limit() -> None:
-    policy = LabelPolicy("lowest", "removed", 700, "annotated")
-    assert policy.corrected() == LabelPolicy("all", "background", 700, "clip")
-    assert policy.overlaps == "lowest"
+    data = policy("lowest", "removed", 700, "annotated")
+    assert values(corrected(data)) == ("all", "background", 700, "clip")
+    assert data.overlaps == "lowest"

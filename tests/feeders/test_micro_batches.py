@@ -7,14 +7,13 @@ from torch import Tensor
 
 from feeders.batches import TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
-from feeders.label_policy import LabelPolicy
 from feeders.micro_batches import MicroBatch, MicroBatches, train_loader
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
 
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
-POLICY = LabelPolicy("all", "background", 1000, "clip")
+DATA = config.load().data
 
 
 def order(lengths: np.ndarray = LENGTHS, batch_size: int = 16, drop_last: bool = False) -> TrainBatches:
@@ -70,7 +69,7 @@ def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made
 
 
 def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
-    clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", DATA)
     micros = of_ranks(order(clips.lengths, 2), 1, 3)
     assert [len(world[2].local) for world in micros] == [0, 0]
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
@@ -104,7 +103,7 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
         assignments=["model.width=4", f"model.mask_padding={str(mask_padding).lower()}", "loss.multi_view_share=1.0"]
     )
     frames = [40, 33, 21, 52, 18]
-    clips = SkeletonClips(make_split(train=frames), "train", POLICY, "upright")
+    clips = SkeletonClips(make_split(train=frames), "train", DATA)
     torch.manual_seed(0)
     model = Localizer(len(clips.classes), settings.model).double().eval()
     pseudo = torch.rand(5, max(frames), len(clips.classes) + 1).double().softmax(-1)

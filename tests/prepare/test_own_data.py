@@ -10,7 +10,6 @@ import runs
 
 import train
 from feeders.dataset import SkeletonClips
-from feeders.label_policy import LabelPolicy
 from prepare import own_data
 from prepare.options import ReadOptions
 from utils import config
@@ -145,10 +144,8 @@ def test_another_body_under_the_same_path_makes_another_store(folder: Path, monk
 def test_a_label_without_times_is_enough_for_training(folder: Path, capsys: pytest.CaptureFixture) -> None:
     split = prepare(folder, ["bvh/one,train,walk,,", "two,train,wave,,", "three,train,wave,0,1", "four,val,walk,0,1",
                              "four,val,wave,1,2"])  # fmt: skip
-    settings = config.load().data
     for gaps in ("background", "removed"):
-        policy = LabelPolicy(settings.overlaps, gaps, settings.max_frames, settings.length_counts)
-        clips = SkeletonClips(split, "train", policy, settings.normalization)
+        clips = SkeletonClips(split, "train", config.load(assignments=[f"data.gaps={gaps}"]).data)
         assert clips.clip_ids == ["bvh/one", "two", "three"]
         assert clips.video_labels.tolist() == [[True, False], [False, True], [False, True]]
         assert not clips.frame_labels(0).any()

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from feeders.label_policy import LabelPolicy
+from feeders.label_policy import used_labels
 from prepare.store.exports import export_released
 from prepare.store.interchange import import_split
+from utils import config
 from utils.errors import UserError
 from utils.lock import lock_folder
 from utils.store import Split
 
-POLICY = LabelPolicy("lowest", "background", 1000, "clip")
+LOWEST = config.load(assignments=["data.overlaps=lowest"]).data
 CLASSES = ["walk", "wave"]
 
 
@@ -44,7 +45,7 @@ def test_a_split_comes_back_as_it_went(make_split, tmp_path: Path) -> None:
         assert back.clip_ids(subset) == split.clip_ids(subset)
         for sid in split.clip_ids(subset):
             assert np.array_equal(back.store.joints(sid), split.store.joints(sid))
-            assert np.array_equal(back.labels(sid), POLICY.apply(split.labels(sid), split.annotated(sid)))
+            assert np.array_equal(back.labels(sid), used_labels(split.labels(sid), split.annotated(sid), LOWEST))
 
 
 def test_the_pickle_has_the_released_layout(make_split, tmp_path: Path) -> None:
