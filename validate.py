@@ -63,7 +63,7 @@ class Validation:
             released_scores = clip_scores(model, self.released, self.settings, self.device)
         if not distributed.is_main():
             return None
-        self.results, released = _results(self.corrected, scores), _results(self.released, released_scores)
+        self.results, released = clip_results(self.corrected, scores), clip_results(self.released, released_scores)
         classes, settings = self.split.classes, self.settings.eval
         return evaluate(self.results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
 
@@ -205,7 +205,8 @@ def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> No
                 print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")
 
 
-def _results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[ClipResult]:
+def clip_results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[ClipResult]:
+    """The scores of all clips by `clip_scores`, at every frame, with the true frame labels."""
     results = []
     for i, name in enumerate(clips.clip_ids):
         (frame_probs, video_probs), labels = scores[i], clips.frame_labels(i)
