@@ -90,9 +90,12 @@ def main() -> int:
 def predict_all(
     predictor: Predictor, inputs: dict[str, Path], options: ReadOptions, prediction_set: predictions.PredictionSet
 ) -> int:
-    """Process recordings, given by name, one after another. Then write the tables of all recordings in --out.
+    """Process the recordings one after another. Then write the tables of all recordings in --out.
 
     A recording that fails is reported, and the others continue. Returns the exit status.
+
+    Args:
+        inputs: the path of each recording, by the recording's name.
     """
     out, done_before = prediction_set.out, 0
     try:

@@ -1,4 +1,6 @@
-"""Evaluate a model on annotated clips, by the corrected and by the released evaluation, and write the report.
+"""Evaluate a model on annotated clips by two evaluations, and write the report.
+
+One is the corrected evaluation, the other one that of the released code (the code published with the paper).
 
 train.py uses `Validation` after its epochs, and `test` for `--phase test --weights FILE`.
 """
@@ -145,7 +147,7 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
     model, used = load_localizer(path, split.classes, settings)
     print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
     if overruled := differences(settings, used):
-        print(f"settings of its training are used, not those given: {'; '.join(overruled)}")
+        print(f"settings of its training replace those given: {'; '.join(overruled)}")
     validation = Validation(split, used, device)
     evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:

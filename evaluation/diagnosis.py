@@ -33,7 +33,7 @@ from utils.skeleton import FPS
 
 TIOU = 0.5
 LOWEST = 0.1  # DETAD's; below this tIoU, a detection does not belong to a true segment
-MOST_G = 10  # DETAD's largest k
+MAX_K = 10  # DETAD's largest k
 KINDS = ("correct", "double detection", "localization error", "wrong class", "wrong class and boundary", "background")
 CORRECT, DOUBLE, LOCALIZATION, CLASS, CLASS_AND_BOUNDARY, BACKGROUND = range(len(KINDS))
 # Lower bound of each group of true segments: by seconds of the segment, and by true segments in its clip
@@ -54,7 +54,7 @@ class Diagnosis:
     """Figures of one diagnosis. mAP is in percent at TIOU, and NaN if there are no true segments."""
 
     true_segments: int  # the sum of G over the classes
-    profile: np.ndarray  # (MOST_G, 6) int: for each k, detections of each kind among the k·G best of each class
+    profile: np.ndarray  # (MAX_K, 6) int: for each k, detections of each kind among the k·G best of each class
     map: float
     fixed: dict[str, float]  # mAP if each kind of error were fixed, and if all were ("all")
     missed: dict[str, list[Missed]]  # true segments by duration, by number of actions in the clip and by class
@@ -75,7 +75,7 @@ def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) 
     ranked = ranked.where(counts[ranked.label] > 0)
     taken = match(ranked, truth, [TIOU])[0]
     kind, target = kinds(ranked, truth, taken)
-    profile = np.zeros((MOST_G, len(KINDS)), dtype=np.int64)
+    profile = np.zeros((MAX_K, len(KINDS)), dtype=np.int64)
     for label in np.flatnonzero(counts):
         own = kind[ranked.label == label]
         for k, row in enumerate(profile, start=1):

@@ -18,7 +18,7 @@ from utils.config import EvalSettings
 class Conventions(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
-    # Frames added to a run's end, in its score and where it is stored. Suppression adds them to the stored end again
+    # Frames added to a run's end for its score and in the stored segment. Suppression adds them to the stored end again
     past_end: int
     truth_short: int  # frames that a ground-truth segment lacks at its end
     overlap: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
@@ -129,16 +129,13 @@ def _contrast(probs: np.ndarray, segments: np.ndarray, settings: EvalSettings, p
 
 def segmentation(frame_probs: Sequence[np.ndarray]) -> Detections:
     """Segments of clips from frame probabilities (T, K+1): runs of the most probable class, background too."""
-    return ground_truth([np.arange(probs.shape[1]) == probs.argmax(axis=1, keepdims=True) for probs in frame_probs])
+    return _runs([np.arange(probs.shape[1]) == probs.argmax(axis=1, keepdims=True) for probs in frame_probs])
 
 
 def ground_truth(labels: Sequence[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
     """Ground-truth segments of clips from dense labels (T, K) bool: the runs of each class, by clip, class and time."""
-    parts = []
-    for clip, frame_labels in enumerate(labels):
-        label, segments = runs_of_classes(frame_labels)
-        parts.append(Detections.of(clip, label, segments - [0, conventions.truth_short], 1.0))
-    return Detections.concatenate(parts)
+    runs = _runs(labels)
+    return replace(runs, segments=runs.segments - [0, conventions.truth_short])
 
 
 def whole_clip_baseline(labels: Sequence[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
@@ -146,5 +143,11 @@ def whole_clip_baseline(labels: Sequence[np.ndarray], conventions: Conventions =
 
     It shows the score of a detector that knows which actions a clip has, but not when they occur.
     """
-    whole = ground_truth([np.broadcast_to(mask.any(axis=0), mask.shape) for mask in labels])
+    whole = _runs([np.broadcast_to(mask.any(axis=0), mask.shape) for mask in labels])
     return replace(whole, segments=whole.segments + [0, conventions.past_end])
+
+
+def _runs(masks: Sequence[np.ndarray]) -> Detections:
+    """The runs of true frames in each column of the masks (T, K) of clips, with scores of 1."""
+    found = (runs_of_classes(mask) for mask in masks)
+    return Detections.concatenate([Detections.of(clip, *run, 1.0) for clip, run in enumerate(found)])

@@ -68,8 +68,8 @@ def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, 
     """Segmental F1 of each class at each tIoU, (len(tious), K); NaN for classes that neither side has.
 
     A segment is right if it takes a true segment (`match`): Lea et al. 2017, "Temporal Convolutional Networks for
-    Action Segmentation and Detection". Segments of each class are counted over all clips, because true segments of
-    different classes may overlap. Within a clip and class, neither side may overlap itself.
+    Action Segmentation and Detection". Each class has an F1 of its own, because true segments of different classes
+    may overlap. Its segments are counted over all clips. Within a clip and class, neither side may overlap itself.
     """
     segmentation = segmentation.where(ranking(segmentation, num_classes))
     hits = match(segmentation, truth, tious) >= 0

@@ -137,6 +137,7 @@ def evaluate(
         score_detections(detections, names, labels, classes, settings.tious, protocol),
         classification_ap=metrics.classification_ap(action_probs, video_labels, conventions.absent_ap),
         frame_accuracy=100 * right / sum(map(len, labels)),
+        # In both protocols, F1 compares with unshortened true segments
         f1=metrics.segmental_f1(segmentation(frame_probs), ground_truth(labels), len(classes), F1_TIOUS),
     )
 

@@ -10,8 +10,8 @@ SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     """Centre every frame on the first person's joint `SPINE`, the middle of the spine, and rotate the whole clip.
 
-    z points up. All people of a clip are moved and rotated together with the first one, so their distances and
-    directions to each other do not change. The joints of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same
+    z points up. All people of a clip are moved and rotated together with the first one, so where they are as
+    seen from each other does not change. The joints of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same
     shape.
 
     Two vectors of the first person in the first frame decide the rotation: from the left to the right shoulder, and

@@ -67,15 +67,14 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
     squares = np.pad((features**2).sum(1).cumsum(), (1, 0))
     least = np.full(frames + 1, np.inf)  # least[t] is the lowest cost of frames 0 .. t-1
     previous = np.zeros(frames + 1, np.int64)  # previous[t] is where the last piece of these frames starts
-    least[0] = -constant  # the first piece costs no constant; this moves no cut
+    least[0] = -constant  # the first piece costs no constant. All ways to cut get cheaper by it, so the best one stays
     starts = np.empty(0, np.int64)  # where the last piece may start
     for end in range(1, frames + 1):
         starts = np.append(starts, end - 1)
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        # Pruning: at all later ends, a last piece that starts at `end` costs less than one that starts at a place that
-        # is dropped here
+        # Pruning drops starts that cannot be the best any more: for every later end, a last piece from `end` costs less
         starts = starts[total <= least[end]]
     cuts, cut = [], int(previous[frames])
     while cut:

@@ -178,7 +178,7 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     check_contents(checkpoint, Weights, path)
-    settings = stored_settings.of_checkpoint(checkpoint["settings"], str(path), trained=True)
+    settings = stored_settings.of_checkpoint(checkpoint["settings"], str(path), for_inference=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
     weights = of_earlier_version(checkpoint["model"])

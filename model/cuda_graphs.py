@@ -72,5 +72,5 @@ class CUDAGraphs(nn.Module):
                 "change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
-            buffer.copy_(kept)  # restores the batch-norm statistics, which the trial runs before the recording changed
+            buffer.copy_(kept)  # the trial runs changed the batch-norm statistics
         return recorded

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 
-from evaluation.diagnosis import KINDS, MOST_G, TIOU, Diagnosis, Missed
+from evaluation.diagnosis import KINDS, MAX_K, TIOU, Diagnosis, Missed
 from reporting.style import BLUE, COLOURS, GREEN, LINE_STYLES, ORANGE, PINK, RED, SKY, drawable, new_figure, plain_axes
 from utils.nested import flat
 
@@ -116,9 +116,9 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
 
 
 def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
-    ks = range(1, MOST_G + 1)
-    percent = 100 * diagnosis.profile.T / (np.array(ks) * max(1, diagnosis.true_segments))  # (kinds, MOST_G)
-    bottom = np.zeros(MOST_G)
+    ks = range(1, MAX_K + 1)
+    percent = 100 * diagnosis.profile.T / (np.array(ks) * max(1, diagnosis.true_segments))  # (kinds, MAX_K)
+    bottom = np.zeros(MAX_K)
     for kind, colour, hatch, values in zip(KINDS, KIND_COLOURS, HATCHES, percent, strict=True):
         axes.bar(ks, values, 0.8, bottom, color=colour, edgecolor="white", linewidth=0.4, hatch=hatch, label=kind)
         bottom += values

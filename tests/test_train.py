@@ -81,7 +81,7 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
         assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
     said = capsys.readouterr().out
     overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
-    assert f"settings of its training are used, not those given: {overruled}\n" in said
+    assert f"settings of its training replace those given: {overruled}\n" in said
     assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))

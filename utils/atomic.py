@@ -21,7 +21,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 sync(file)
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)  # the disk may be full
+            temporary.unlink(missing_ok=True)  # frees its space: the disk may be full
             raise
         sync_folder(path.parent)
 

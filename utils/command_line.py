@@ -18,7 +18,7 @@ def argument_parser(doc: str, prog: str | None = None) -> argparse.ArgumentParse
 def check_first(parse: Callable[..., Any], *arguments: Any) -> None:
     """Report a mistake in the command line now. A command calls this before its slow imports; its `main` parses again.
 
-    Does nothing under torchrun, which has imported torch already and lets one rank alone report.
+    Does nothing under torchrun: each rank would report, but `main` lets only the main rank do so.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return

@@ -13,7 +13,7 @@ from utils.manifest import StrictModel
 
 BASE = Path(__file__).parents[1] / "config" / "base.yaml"
 
-MOST = 1_000_000  # larger numbers are most likely typing errors
+MOST = 1_000_000  # larger numbers are most likely typos
 PROBLEMS_SHOWN = 12
 
 # Settings of earlier versions, and what became of them. In checkpoints they are allowed, and their values are ignored.
@@ -190,7 +190,7 @@ def from_dict(
             if problem["type"] in ("missing", "extra_forbidden"):
                 hint = ". These settings were written by another version of this project"
             if problem["type"] == "missing":
-                hint += ". A new setting belongs in ADDED of utils/stored_settings.py"
+                hint += ". If you added this setting to the project, name it in ADDED of utils/stored_settings.py, too"
             lines.append(f"{where}: {describe_problem(problem)}{hint}")
         raise UserError("\n       ".join(lines)) from None
 

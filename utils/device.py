@@ -10,7 +10,7 @@ from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
 
-MOST_GRAPHS = 64  # of one class of blocks: their channels and strides differ, so they share no graph
+MOST_GRAPHS = 64  # compiled for `Block`. Blocks with other channels or strides need graphs of their own
 
 
 def choose_device(name: str | None) -> torch.device:

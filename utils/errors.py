@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 class TakeError(Exception):
-    """Why one motion file cannot be used. The message is a sentence without its subject, which is the file's name.
+    """Why one motion file cannot be used. The message follows the file's name, which is its subject if it has no own.
 
     Callers report it and continue with the next file.
     """

@@ -61,7 +61,7 @@ class Manifest(StrictModel):
     format: Literal[FORMAT]
     checksum: str  # SHA-256 of all other entries
     babel: dict[str, str] = {}  # SHA-256 of BABEL's files
-    imported: dict[str, str] = {}  # where labels come from that are not those of BABEL, such as {"annotations": file}
+    imported: dict[str, str] = {}  # source of labels that are not BABEL's, such as {"annotations": file}
 
     @model_validator(mode="before")
     @classmethod

@@ -37,7 +37,7 @@ def progress(
 
 
 def duration(seconds: float) -> str:
-    """A time of one or two digits in a unit that suits it, such as "40 s" or "12 min"."""
+    """A time in a unit that suits it, such as "40 s", "12 min" or "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -155,8 +155,8 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | No
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl, one per epoch; none without the file.
 
-    Earlier versions counted epochs from 0, here they count from 1. An incomplete last line, which a kill could leave
-    there, is left out. Raises UserError when another line is damaged or missing.
+    Earlier versions counted epochs from 0, here they count from 1. An incomplete last line, which a kill of an earlier
+    version could leave, is left out. Raises UserError when another line is damaged or missing.
     """
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []

@@ -18,7 +18,7 @@ OTHER_SIDE = {"left": "right", "right": "left"}
 # For each joint, the index of the same joint on the other side of the body
 MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[0]], name)) for name in JOINT_NAMES]
 
-# Index in JOINT_NAMES of each joint of Kinect v2, which lists the tip of the hand before the thumb
+# Index in JOINT_NAMES of each joint of Kinect v2. It lists the hand tip (here index_tip) before the thumb (thumb_tip)
 KINECT_ORDER = (*range(21), 22, 21, 24, 23)
 
 PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8

@@ -38,8 +38,8 @@ def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) ->
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"out of memory ({str(error).splitlines()[0]}); train.accumulate=2 or a smaller "
-            f"train.batch_size in another --work-dir needs less; {_how_to_continue(folder)}"
+            f"out of memory ({str(error).splitlines()[0]}). A new run in another --work-dir needs less with "
+            f"train.accumulate=2 or a smaller train.batch_size. To try again as before: {_how_to_continue(folder)}"
         ) from error
 
 

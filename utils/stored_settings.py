@@ -29,10 +29,10 @@ DATA_OF_WEIGHTS = ("normalization", "frame_step", "overlaps", "gaps", "max_frame
 OF_MACHINE = {"data.root", "train.cuda_graphs", "train.timeout"}  # they change results by rounding at most
 
 
-def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) -> Settings:
+def of_checkpoint(values: dict[str, Any], origin: str, for_inference: bool = False) -> Settings:
     """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
 
-    With `trained`, the network is only used and not trained further. Then missing settings of training get their
+    With `for_inference`, the network is only used and not trained further. Then missing settings of training get their
     defaults, and unknown ones are dropped.
     """
     groups = dict(values)
@@ -40,7 +40,7 @@ def of_checkpoint(values: dict[str, Any], origin: str, trained: bool = False) ->
         entries = values.get(group)
         if not isinstance(entries, dict):
             continue
-        if trained and group in TRAINING:
+        if for_inference and group in TRAINING:
             groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
         else:
             added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}

@@ -42,7 +42,8 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
         theta, phi = torch.addmm(bias.unsqueeze(1), weight, channels).view(2, graphs, size, N, T, V)
         # A padded frame adds the same constant to all scores of a clip and graph. The softmax ignores it.
         # One product for each channel: a single sum over channels and frames would use only a small part of a GPU.
-        scores = (theta.mT @ phi).sum(1, dtype=weight.dtype).transpose(0, 1)
+        products = theta.mT @ phi  # (S, C', N, V, V)
+        scores = products.sum(1, dtype=weight.dtype).transpose(0, 1)  # (N, S, V, V)
     lengths = x.shape[2] if mask is None else mask.sum(1).view(-1, 1, 1, 1)
     return (scores / (size * lengths)).softmax(dim=2)
 

@@ -76,6 +76,8 @@ class Transforms(NamedTuple):
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
+    `taps` is the kernel size, with a stride that of each sequence: 5 if 9 taps are split into two sequences.
+
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
     c + is = e^(2πifn/L) at frame n. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
     u + iv = Σ w·(c + is), because neural networks convolve with reversed weights. Gauss: (a + ib)(u + iv) =

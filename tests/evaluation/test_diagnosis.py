@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation import metrics
-from evaluation.diagnosis import CORRECT, DURATIONS, KINDS, MOST_G, TIOU, diagnose, kinds
+from evaluation.diagnosis import CORRECT, DURATIONS, KINDS, MAX_K, TIOU, diagnose, kinds
 from evaluation.localization import Detections, ground_truth
 from evaluation.metrics import detection_map, match, ranking
 from evaluation.segments import tiou
@@ -100,7 +100,7 @@ def test_the_profile_equals_plain_loops(monkeypatch: pytest.MonkeyPatch, seed: i
     detections, truth = random_case(seed)
     expected = looped(detections, truth)
     profile = diagnose(detections, truth, CLASSES).profile
-    assert len(profile) == MOST_G
+    assert len(profile) == MAX_K
     for k, counts in enumerate(profile, 1):
         best = []
         for label in range(3):
