@@ -111,6 +111,15 @@ def read_rows(path: Path) -> dict[str, Row]:
     return rows
 
 
+def choose_rows(rows: dict[str, Row], names: list[str]) -> dict[str, Row]:
+    """The rows with these names, each after the row whose weights it scores again. Raises UserError: unknown name."""
+    for name in names:
+        if name not in rows:
+            raise UserError(f"--only {name}: {nearest(name, list(rows))}")
+    with_weights = [row for name in names for row in (rows[name].evaluate, name) if row]
+    return {name: rows[name] for name in with_weights}
+
+
 def runs_of(rows: dict[str, Row], seeds: list[int], out: Path) -> list[Run]:
     """The runs of a list. Those that are scored again come last, because their weights have to be trained first."""
     runs = {(name, n): Run(name, row, n, out / name / f"seed{n}", None) for n in seeds for name, row in rows.items()}
@@ -217,7 +226,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, default=folder, metavar="FOLDER", help="where the runs go (default: work_dir/accuracy)")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
-    add("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
+    only = "only these rows, and the rows OTHER whose weights they score again (default: all)"
+    add("--only", nargs="+", metavar="ROW", help=only)
     script = "a script with the options of train.py (default: train.py)"
     add("--script", type=Path, default=ROOT / "train.py", metavar="FILE", help=script)
     add("--task", metavar="I/N", help="only the I-th of N parts of the runs, without a table (default: all)")
@@ -228,10 +238,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     rows = read_rows(args.list)
-    for name in args.only or ():
-        if name not in rows:
-            raise UserError(f"--only {name}: {nearest(name, list(rows))}")
-    rows = {name: rows[name] for name in args.only or rows}
+    rows = choose_rows(rows, args.only or list(rows))
     wanted = runs_of(rows, args.seeds, args.out / args.list.stem)
     if args.task:
         wanted = of_task(args.task, wanted)

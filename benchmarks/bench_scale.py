@@ -82,9 +82,9 @@ def write_data_set(folder: Path, takes: int) -> None:
     (folder / "skeletons-bench").mkdir()
     write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})
     labels = np.zeros((CLASSES, FRAMES, CLASSES), bool)
-    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # clip n % 4 has class n % 4 in its first half
+    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # labels[k] has class k in its first half
     facts = {"name": "bench", "classes": ["walk", "run", "turn", "wave"], "skeletons": "skeletons-bench"}
-    every = [labels[number % CLASSES] for number in range(takes)]
+    every = [labels[place % CLASSES] for place in range(takes)]  # train first; both subsets have all classes
     write_split(folder / "bench", ids, every, [np.ones(FRAMES, bool)] * takes, facts)
 
 

@@ -1,7 +1,7 @@
 """Speed against plain baselines measured in the same minute.
 
     python benchmarks/run.py
-    python benchmarks/run.py --only joints train infer                 # what a GPU changes; `compiled` takes minutes
+    python benchmarks/run.py --only joints train infer                 # the fast ones that use a GPU
 
 Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
 ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), and reading the same

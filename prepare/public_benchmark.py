@@ -181,7 +181,7 @@ def hash_number(name: str) -> int:
 
 
 def is_used(name: str) -> bool:
-    """Whether the benchmark uses the file of this name. The rule chooses about 30 % of all names."""
+    """Whether the hash of the name selects this file (about 30 %). AMBIGUOUS files are dropped later."""
     return hash_number(name) % 100 < 30
 
 

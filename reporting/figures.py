@@ -124,7 +124,8 @@ def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
         bottom += values
     axes.set_xticks(ks, [f"{k}G" for k in ks])
     axes.set(ylim=(0, 100), ylabel="% of the k·G best")
-    axes.set_title(f"The best detections (G = {diagnosis.true_segments:,} true segments)", loc="left", fontsize=10)
+    title = f"The best detections (G: true segments of a class; {diagnosis.true_segments:,} in all)"
+    axes.set_title(title, loc="left", fontsize=10)
     axes.legend(reverse=True, loc="upper right", fontsize=8, framealpha=0.9)
 
 

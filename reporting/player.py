@@ -1,8 +1,8 @@
 """The player: a page where the motion, true segments and detections of clips play together.
 
-The page needs no other file and no network. report.html, card.html, compare.html and the player.html of prediction
-contain the same player. Its clips are JSON: joints and frame probabilities as compressed text, segments with their
-kinds of errors.
+The page needs no other file and no network. report.html, card.html, compare.html, the pages of `reporting.show` and the
+player.html of prediction contain the same player. Its clips are JSON: joints and frame probabilities as compressed
+text, segments with their kinds of errors.
 """
 
 import base64
@@ -159,7 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
     """The highest score, and the range and first value of the slider for the lowest score that is shown.
 
-    At the first value, as many detections are shown as there are true `segments`.
+    At the first value, which is rounded down to 0.01, about as many detections are shown as there are true `segments`.
     """
     ranked = sorted(scores, reverse=True)
     low, high = min([0.0, *scores]), max([0.01, *scores])

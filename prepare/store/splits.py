@@ -132,7 +132,7 @@ def write_recordings(
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:
-    """Segments that are outside their recording or too short, as lists of where they are.
+    """Segments outside their recording or too short, and recordings of another duration: lists of where they are.
 
     Raises UserError when most segments begin after the end of their recording.
     """

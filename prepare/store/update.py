@@ -42,8 +42,9 @@ def update_store(
 ) -> SkeletonStore:
     """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
-    Clips that are already stored are kept. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None:
-    all in `files`. Raises UserError when no clip is left.
+    A stored clip is kept while it is annotated, also if its file is gone. It is dropped if its file has changed and
+    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None: all in `files`.
+    Raises UserError when no clip is left.
     """
     settings = {"method": METHOD, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}

@@ -167,7 +167,8 @@ class TimeLine {
 }
 
 // A time as text: 12.30, or from a minute on 1:02.30, or 1:02:03.40.
-function clock(seconds, digits = 2) {
+function clock(time, digits = 2) {
+  const seconds = Number(time.toFixed(digits)); // rounded first: 59.996 is 1:00.00, not 60.00
   if (seconds < 60) return seconds.toFixed(digits);
   const two = (value, places = 0) => value.toFixed(places).padStart(places ? 3 + places : 2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];

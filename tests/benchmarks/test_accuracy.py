@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import Row, Run, figures, of_task, read_rows, runs_of, table, up_to_date
+from benchmarks.accuracy import Row, Run, choose_rows, figures, of_task, read_rows, runs_of, table, up_to_date
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +76,15 @@ def test_runs_whose_row_has_changed_are_reported(tmp_path: Path, capsys: pytest.
     assert runs[2].changes() == [f"{runs[0].folder / 'last.pt'} was trained again"]
     (runs[0].folder / "results.json").unlink()  # its folder was renamed, to repeat it
     assert runs[2].changes() == [f"the run of its weights in {runs[0].folder} is not finished"]
+
+
+def test_a_chosen_row_brings_the_row_of_its_weights(tmp_path: Path) -> None:
+    rows = listed(tmp_path, "rows: {a: , b: , again: {evaluate: a}, c: }")
+    assert list(choose_rows(rows, ["again"])) == ["a", "again"]
+    assert list(choose_rows(rows, ["c", "a", "again"])) == ["c", "a", "again"]
+    assert [run.name for run in runs_of(choose_rows(rows, ["again"]), [5], tmp_path)] == ["a", "again"]
+    with pytest.raises(UserError, match="--only d: known are: a, b, again, c"):
+        choose_rows(rows, ["d"])
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 4, 9])
