@@ -171,7 +171,7 @@ def execute(run: Run, script: Path, threads: int) -> str:
     return f"{run.name}, seed {run.seed}: {'done' if status == 0 else f'FAILED, see {log.name}'}"
 
 
-def figures(folder: Path) -> dict[str, float | None] | None:
+def scores_of_run(folder: Path) -> dict[str, float | None] | None:
     """The table's figures of a finished run, or None while it is not finished.
 
     Scores are in percent. "last quarter" is the gain in mAP over the last quarter of the epochs, "minutes" the time of
@@ -200,7 +200,7 @@ def figures(folder: Path) -> dict[str, float | None] | None:
 
 def table(rows: dict[str, Row], runs: list[Run]) -> str:
     """The Markdown table of the finished runs."""
-    found = {name: [row for run in runs if run.name == name and (row := figures(run.folder))] for name in rows}
+    found = {name: [row for run in runs if run.name == name and (row := scores_of_run(run.folder))] for name in rows}
     columns = next((list(done[0]) for done in found.values() if done), ["mAP"])
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, done in found.items():

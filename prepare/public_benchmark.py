@@ -52,7 +52,7 @@ from utils.skeleton import FPS
 
 PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
 VERSION = 1  # other versions have other recordings, so their results cannot be compared
-FILES = 991  # number of files in the whole data set for which `is_used` is true
+FILES = 991  # number of files in the whole data set for which `is_selected` is true
 FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
 CLASSES = {  # actions in files' names, by class; files of other actions are background
     "walk": ("walk", "walk-back", "walk-left", "walk-right", "walk-turn-left", "walk-turn-right"),
@@ -153,7 +153,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
 
 def find_sources(folder: Path, expected: int) -> list[Source]:
     """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build` does."""
-    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_used(path.name)}
+    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
     if len(found) != expected:
         raise UserError(
             f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
@@ -180,7 +180,7 @@ def hash_number(name: str) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def is_used(name: str) -> bool:
+def is_selected(name: str) -> bool:
     """Whether the hash of the name selects this file (about 30 %). AMBIGUOUS files are dropped later."""
     return hash_number(name) % 100 < 30
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import Row, Run, choose_rows, figures, of_task, read_rows, runs_of, table, up_to_date
+from benchmarks.accuracy import Row, Run, choose_rows, of_task, read_rows, runs_of, scores_of_run, table, up_to_date
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,6 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert "| a | 2 | 15.0 ± 7.1 |" in text
     assert "| 1.0 ± 0.0 | 1.5 ± 0.7 |\n" in text  # gain from the third to the fourth of four epochs, minutes
     assert "| b | 0 | not measured |" in text
-    assert figures(tmp_path / "b" / "seed5") is None
+    assert scores_of_run(tmp_path / "b" / "seed5") is None
     (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored again
     assert "| - | - |" in table(rows, runs_of(rows, [5, 6], tmp_path))
