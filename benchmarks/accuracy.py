@@ -172,7 +172,7 @@ def execute(run: Run, script: Path, threads: int) -> str:
 
 
 def scores_of_run(folder: Path) -> dict[str, float | None] | None:
-    """The table's figures of a finished run, or None while it is not finished.
+    """The table's numbers of a finished run, or None while it is not finished.
 
     Scores are in percent. "last quarter" is the gain in mAP over the last quarter of the epochs, "minutes" the time of
     training; they are None where they are not known.

@@ -63,7 +63,7 @@ CLASSES = {  # actions in files' names, by class; files of other actions are bac
 }
 AMBIGUOUS = ("bye", "byebye")  # these files are not used: in some of them the actor waves
 NEW_ACTORS = ("c26294", "21d43e")  # for validation in `public_actors`: first digits of the SHA-256 of their skeletons
-FEWEST_FILES = 10  # of an actor; others are not used
+FEWEST_FILES = 10  # actors with fewer files are not used
 VAL_ONE_IN = 4  # about one file in four is for validation; a hash of its name decides
 SECONDS = (10.0, 30.0)  # of a recording
 KINDS = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds

@@ -113,7 +113,8 @@ def write_recordings(
     out = folder.parent
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        # The split decides the subset, not the store. Annotated durations are only reported: they cut nothing off.
+        # The split decides the subset, not the store. An annotated duration does not shorten a recording.
+        # `_check_times` only reports a difference.
         shared = [replace(recording, subset=None, duration=None) for recording in recordings]
         store = update_store(out, takes, shared, files, workers)
         left_out = store.manifest.left_out

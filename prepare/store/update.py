@@ -65,8 +65,9 @@ def update_store(
     missing = {clip.sid: "missing" for clip in clips if clip.sid not in files and clip.sid not in stored}
     left_out = dict(sorted((missing | failed).items()))
     if not made:
+        # A new folder is deleted. A folder with an older store loses only its computed takes.
         shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else cache)
-        # The first clip with each reason; later ones are overwritten.
+        # One example for each reason: the first clip. Reversed, because the last entry of a key stays.
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}
         some = "; ".join(f"{printable(clip.take)} {reason}" for reason, clip in list(first.items())[:5])
         hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"

@@ -43,7 +43,7 @@ MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 SEED = 0
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
-_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the benchmark's 1,000 frames
+_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the paper's limit of 1,000 frames
 _VAL_EVERY, _OVERLONG_EVERY, _NO_LABELS_EVERY = 4, 40, 25  # one clip in this many
 _SOURCES = (  # data sets: first two components of BABEL's path, and a folder name of AMASS downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
