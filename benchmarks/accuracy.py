@@ -111,6 +111,15 @@ def read_rows(path: Path) -> dict[str, Row]:
     return rows
 
 
+def choose_rows(rows: dict[str, Row], names: list[str]) -> dict[str, Row]:
+    """The rows with these names, each after the row whose weights it scores again. Raises UserError: unknown name."""
+    for name in names:
+        if name not in rows:
+            raise UserError(f"--only {name}: {nearest(name, list(rows))}")
+    with_weights = [row for name in names for row in (rows[name].evaluate, name) if row]
+    return {name: rows[name] for name in with_weights}
+
+
 def runs_of(rows: dict[str, Row], seeds: list[int], out: Path) -> list[Run]:
     """The runs of a list. Those that are scored again come last, because their weights have to be trained first."""
     runs = {(name, n): Run(name, row, n, out / name / f"seed{n}", None) for n in seeds for name, row in rows.items()}
@@ -162,8 +171,8 @@ def execute(run: Run, script: Path, threads: int) -> str:
     return f"{run.name}, seed {run.seed}: {'done' if status == 0 else f'FAILED, see {log.name}'}"
 
 
-def figures(folder: Path) -> dict[str, float | None] | None:
-    """The table's figures of a finished run, or None while it is not finished.
+def scores_of_run(folder: Path) -> dict[str, float | None] | None:
+    """The table's numbers of a finished run, or None while it is not finished.
 
     Scores are in percent. "last quarter" is the gain in mAP over the last quarter of the epochs, "minutes" the time of
     training; they are None where they are not known.
@@ -191,7 +200,7 @@ def figures(folder: Path) -> dict[str, float | None] | None:
 
 def table(rows: dict[str, Row], runs: list[Run]) -> str:
     """The Markdown table of the finished runs."""
-    found = {name: [row for run in runs if run.name == name and (row := figures(run.folder))] for name in rows}
+    found = {name: [row for run in runs if run.name == name and (row := scores_of_run(run.folder))] for name in rows}
     columns = next((list(done[0]) for done in found.values() if done), ["mAP"])
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, done in found.items():
@@ -217,7 +226,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, default=folder, metavar="FOLDER", help="where the runs go (default: work_dir/accuracy)")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
-    add("--only", nargs="+", metavar="ROW", help="only these rows (default: all)")
+    only = "only these rows, and the rows OTHER whose weights they score again (default: all)"
+    add("--only", nargs="+", metavar="ROW", help=only)
     script = "a script with the options of train.py (default: train.py)"
     add("--script", type=Path, default=ROOT / "train.py", metavar="FILE", help=script)
     add("--task", metavar="I/N", help="only the I-th of N parts of the runs, without a table (default: all)")
@@ -228,10 +238,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     rows = read_rows(args.list)
-    for name in args.only or ():
-        if name not in rows:
-            raise UserError(f"--only {name}: {nearest(name, list(rows))}")
-    rows = {name: rows[name] for name in args.only or rows}
+    rows = choose_rows(rows, args.only or list(rows))
     wanted = runs_of(rows, args.seeds, args.out / args.list.stem)
     if args.task:
         wanted = of_task(args.task, wanted)

@@ -1,4 +1,4 @@
-"""Motion files → joints. The baselines are smplx's full mesh, and reading the files with numpy."""
+"""Motion files → joints. The baselines are smplx's full mesh, reading the files with numpy, and one worker."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ def joints(repeats: int) -> Iterator[Result]:
 
 
 def prepare(repeats: int) -> Iterator[Result]:
-    """The whole command on compressed float64 takes of 120 fps. The baseline reads the same arrays with numpy."""
+    """The whole command on compressed float64 takes of 120 fps. Baselines: reading them with numpy, and one worker."""
     distinct, takes, frames = 16, 320, 1440
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
@@ -72,8 +72,9 @@ def prepare(repeats: int) -> Iterator[Result]:
         workers = os.cpu_count() or 1
         many, one, plain = in_turn(max(1, repeats // 3), partial(command, workers), partial(command, 1), load)
     seconds = takes * frames / 120
-    yield Result(f"prepare, {workers} workers, of reading", "seconds of motion/s", seconds / many, seconds / plain)
-    yield Result(f"prepare, {workers} workers, of one", "seconds of motion/s", seconds / many, seconds / one)
+    what, unit = f"prepare, {workers} workers", "seconds of motion/s"
+    yield Result(f"{what}, against only reading", unit, seconds / many, seconds / plain)
+    yield Result(f"{what}, against 1 worker", unit, seconds / many, seconds / one)
 
 
 def write_takes(folder: Path, distinct: int, takes: int, frames: int) -> None:

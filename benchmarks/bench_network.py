@@ -37,7 +37,7 @@ LENGTHS += (602, 687)
 
 
 def train(repeats: int) -> Iterator[Result]:
-    """Real frames through forward, loss, backward and step, at real_mocap's clip lengths.
+    """Frames per second, padding not counted, of training steps on random clips with real_mocap's lengths.
 
     Identical batches: both networks get the same random batches and treat padding as real. Bucketed: ours has its
     default settings and bucketed batches. By default, one GPU replays CUDA graphs. Several GPUs do not.

@@ -64,9 +64,9 @@ def start(repeats: int) -> Iterator[Result]:
             _, whole = in_turn(repeats, first_step, joints.read_bytes)
             seconds, memory = np.median(measured[1:], axis=0)
             size = joints.stat().st_size / 2**20
-            what = f"start, {takes:,} takes, to the first step beyond imports"
-            yield Result(f"{what}; reading all joints", "s (less)", seconds, whole)
-            yield Result(f"{what}; all joints", "MB (less)", memory, size)
+            what, when = f"start, {takes:,} takes", "from the imports to the first step"
+            yield Result(f"{what}, time {when}; baseline: reading all joints", "s (lower is better)", seconds, whole)
+            yield Result(f"{what}, memory {when}; baseline: all joints", "MB (lower is better)", memory, size)
 
 
 def write_data_set(folder: Path, takes: int) -> None:
@@ -82,9 +82,9 @@ def write_data_set(folder: Path, takes: int) -> None:
     (folder / "skeletons-bench").mkdir()
     write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})
     labels = np.zeros((CLASSES, FRAMES, CLASSES), bool)
-    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # clip n % 4 has class n % 4 in its first half
+    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # labels[k] has class k in its first half
     facts = {"name": "bench", "classes": ["walk", "run", "turn", "wave"], "skeletons": "skeletons-bench"}
-    every = [labels[number % CLASSES] for number in range(takes)]
+    every = [labels[place % CLASSES] for place in range(takes)]  # train first; both subsets have all classes
     write_split(folder / "bench", ids, every, [np.ones(FRAMES, bool)] * takes, facts)
 
 
@@ -137,4 +137,4 @@ def _slope(what: str, repeats: int, work: Callable[[int], None]) -> Result:
     seconds = in_turn(repeats, *(lambda size=size: work(size) for size in SIZES))
     slope = np.polyfit(np.log(SIZES), np.log(seconds), 1)[0]
     listed = ", ".join(f"{taken:.2g}" for taken in seconds)
-    return Result(f"scale: {what}: {listed} s", "slope (less)", float(slope), 1.0)
+    return Result(f"scale: {what}: {listed} s", "slope (lower is better)", float(slope), 1.0)

@@ -12,7 +12,7 @@ class Result(NamedTuple):
     """One row of the table."""
 
     name: str
-    unit: str  # of ours and of the baseline; more is better, or "... (less)"
+    unit: str  # of ours and of the baseline; higher is better, or "... (lower is better)"
     ours: float
     baseline: float
     memory: tuple[float, float] | None = None  # GiB at most, of ours and of the baseline; None without a GPU

@@ -1,7 +1,8 @@
 """The network written plainly: the baseline of the benchmarks, and the oracle of the tests.
 
 Features are channels-first (N·M, C, T, V). The three graphs are computed one after another. Padding counts like
-real frames. State names are those of the released code, so that `model.released` moves weights between the two.
+real frames. State names are those of the released code, so that `model.released` can copy weights between
+PlainLocalizer and Localizer.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class PlainLocalizer(nn.Module):
         self.autocast = False
 
     def in_precision(self, name: str) -> PlainLocalizer:
-        """Run the blocks in bfloat16 by torch.autocast, if that is the name."""
+        """With the name bfloat16, the blocks run under torch.autocast. Other names: no autocast."""
         self.autocast = name == "bfloat16"
         return self
 

@@ -1,8 +1,9 @@
 """The least time that the hardware allows for a piece of work (Williams et al. 2009, Roofline).
 
-An operation takes at least its arithmetic at the rate of the device, and at least its operands and result at the rate
-of a copy. Convolutions are rated by a large convolution, all other operations by a large matrix product. On a CPU the
-copy stays in the cache, so work that stays there is rated correctly. For tensors that do not fit, the bound is too low.
+An operation needs at least the larger of two times: its arithmetic at the device's peak rate, and its memory traffic at
+the rate of a copy. The peak rate of convolutions is measured by a large convolution, that of all other operations
+by a large matrix product. On a CPU the copy stays in the cache, so work that stays there is rated correctly. For
+tensors that do not fit, the bound is too low.
 """
 
 from __future__ import annotations

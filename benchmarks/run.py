@@ -1,15 +1,16 @@
 """Speed against plain baselines measured in the same minute.
 
     python benchmarks/run.py
-    python benchmarks/run.py --only joints train infer                 # what a GPU changes; `compiled` takes minutes
+    python benchmarks/run.py --only joints train infer                 # the fast ones that use a GPU
 
 Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
 ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), and reading the same
 files with numpy.
 
-On a machine with a GPU, joints, train, compiled, infer and start run there, baselines included. CUDA_VISIBLE_DEVICES=
-keeps them on the CPU, where `compiled` measures nothing. On a GPU, the memory of train, compiled and infer is that of
-the tensors, of ours and of the baseline. Otherwise it is the most that the process has held so far, for both.
+On a machine with a GPU, joints, train, compiled, infer and start run there, baselines included. An empty
+CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. On a GPU, the memory of train, compiled
+and infer is that of the tensors, of ours and of the baseline. Otherwise it is the most that the process has held so
+far, for both.
 """
 
 import argparse

@@ -43,7 +43,7 @@ from prepare.formats.babel import PAPER_SPLITS, check_actions, read_actions, rea
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.splits import check_split, write_split_over
+from prepare.store.splits import check_split, write_split_of_store
 from prepare.store.summary import next_command, print_takes
 from prepare.store.update import Takes, update_store
 from prepare.store.workers import Job
@@ -93,7 +93,7 @@ def build(
         store = update_store(out, takes, babel.clips, files, workers, wanted)
         print_takes(babel.clips, store, flavour)
         written = [
-            write_split_over(out / name, classes, babel.clips, store, takes.origin, babel.unlabelled)
+            write_split_of_store(out / name, classes, babel.clips, store, takes.origin, babel.unlabelled)
             for name, classes in splits.items()
         ]
     print(f"\nwritten to {out} ({flavour.model}, hands {hands})")

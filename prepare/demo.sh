@@ -31,9 +31,9 @@ echo "== 4/4 evaluate the weights of the last epoch once more, from their file"
 cat <<END
 
 Done. Where to look:
-  $data/processed_data/split1/card.html   the data in figures and pictures
+  $data/processed_data/split1/card.html   the data in numbers and pictures
   $run/report.html                  the evaluation on one page
-  $run/results.json                 figures, settings, versions
+  $run/results.json                 scores, settings, versions
   $run/detections.json              detections in ActivityNet's format
   tensorboard --logdir work_dir     curves, time lines, settings
 Next, with the licensed data in dataset/ and human_model/: bash prepare/generate_dataset.sh

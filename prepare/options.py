@@ -21,17 +21,17 @@ TO_RESUME = "; run the same command again to resume"
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The user's options. None: the value in the file. If the file has none: the usual value of its format.
+    """The user's options. AMASS takes use only `body`, `hands` and `person`.
 
-    AMASS takes use only `body`, `hands` and `person`.
+    fps, up, scale: None is the value in the file, or the usual one of the format.
     """
 
     body: str  # as in `load_body`
     fps: float | None = None
     up: str | None = None  # the axis that points up
     scale: float | None = None  # metres in a unit of the file
-    joint_map: JointMap | None = None  # for BVH files, and arrays of other joints than the 25
-    person: int | None = None  # number of the only person to read, from 1
+    joint_map: JointMap | None = None  # for BVH files, and arrays of other joints than the 25; None: the one that fits
+    person: int | None = None  # number of the only person to read, from 1; None: all
     hands: str = "as-is"  # one of HANDS
 
     @classmethod

@@ -10,6 +10,7 @@ video-level label; only training recordings may have them. A repeated run reads 
 """
 
 import argparse
+import dataclasses
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -83,8 +84,9 @@ def prepare_recordings(
         until_first = np.repeat(person.joints[:1], person.first, axis=0)  # no motion until the person appears
         return FPS, np.concatenate([until_first, person.joints])[: job.limit]
 
-    # The key of the store contains this text, so the names of the fields of ReadOptions and JointMap must not change.
-    settings = {"name": name, "options": repr(options), "hands": options.hands}
+    # The store's key contains repr(options). If a field of ReadOptions or JointMap is renamed, all stores are computed
+    # again. The key has the hash of the body, so it does not need the path.
+    settings = {"name": name, "options": repr(dataclasses.replace(options, body="")), "hands": options.hands}
     settings["body"] = body_of_takes(files.values(), options)
     takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
     problems = {

@@ -52,7 +52,7 @@ from utils.skeleton import FPS
 
 PAGE = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset"
 VERSION = 1  # other versions have other recordings, so their results cannot be compared
-FILES = 991  # number of files in the whole data set for which `is_used` is true
+FILES = 991  # number of files in the whole data set for which `is_selected` is true
 FILE_NAME = re.compile(r"dataset-[12]_(?P<action>[a-z-]+)_[a-z-]+_\d+\.bvh")
 CLASSES = {  # actions in files' names, by class; files of other actions are background
     "walk": ("walk", "walk-back", "walk-left", "walk-right", "walk-turn-left", "walk-turn-right"),
@@ -63,7 +63,7 @@ CLASSES = {  # actions in files' names, by class; files of other actions are bac
 }
 AMBIGUOUS = ("bye", "byebye")  # these files are not used: in some of them the actor waves
 NEW_ACTORS = ("c26294", "21d43e")  # for validation in `public_actors`: first digits of the SHA-256 of their skeletons
-FEWEST_FILES = 10  # of an actor; others are not used
+FEWEST_FILES = 10  # actors with fewer files are not used
 VAL_ONE_IN = 4  # about one file in four is for validation; a hash of its name decides
 SECONDS = (10.0, 30.0)  # of a recording
 KINDS = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
@@ -153,7 +153,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
 
 def find_sources(folder: Path, expected: int) -> list[Source]:
     """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build` does."""
-    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_used(path.name)}
+    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
     if len(found) != expected:
         raise UserError(
             f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
@@ -180,8 +180,8 @@ def hash_number(name: str) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def is_used(name: str) -> bool:
-    """Whether the benchmark uses the file of this name. The rule chooses about 30 % of all names."""
+def is_selected(name: str) -> bool:
+    """Whether the hash of the name selects this file (about 30 %). AMBIGUOUS files are dropped later."""
     return hash_number(name) % 100 < 30
 
 

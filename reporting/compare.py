@@ -86,15 +86,16 @@ class EvaluatedOn(BaseModel):
 
 
 def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split, tuple[Evaluation, Evaluation]]:
-    """The split and the corrected evaluations of both runs. Raises UserError when they are not of the same clips."""
+    """The split and the corrected evaluations of both runs. Raises UserError: other clips or tIoUs."""
     expected = "the folder of a finished run, or of its evaluation"
     first, second = (read_json(folder / "results.json", TypeAdapter(EvaluatedOn), expected) for folder in folders)
     for name in ("split", "store", "labels", "max_frames", "tious"):
         before, after = getattr(first, name), getattr(second, name)
         if before != after:
+            same = "at the same tIoUs" if name == "tious" else "on the same clips"
             raise UserError(
                 f"{folders[1]}: its {name} is {after}, and that of {folders[0]} is {before}. "
-                "Only runs that were evaluated on the same clips can be compared: evaluate one again by --phase test"
+                f"Only runs that were evaluated {same} can be compared: evaluate one again by --phase test"
             )
     split = Split.open(root or first.root, first.split)
     same_labels = first.labels in (split.manifest.labels_file, None)

@@ -15,7 +15,7 @@ from utils.nested import flat
 
 KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
 HATCHES = ("", "..", "//", "\\\\", "xx", "")
-MOST_CONFUSED = 24  # classes in a confusion matrix: those with most frames
+MATRIX_CLASSES = 24  # classes in a confusion matrix: those with most frames
 NUMBERS_UP_TO = 12  # classes; a larger matrix has no room for numbers
 MAX_NAME, MAX_BAR_NAME = 22, 28  # characters of a class name in a matrix, and beside a bar
 SCORES = {  # path to each number in an epoch's row
@@ -49,7 +49,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
     """
     background = len(classes)
     total = np.asarray(confusion.sum(axis=1)).reshape(-1)
-    most = np.sort(np.argsort(-total[:background], kind="stable")[:MOST_CONFUSED])
+    most = np.sort(np.argsort(-total[:background], kind="stable")[:MATRIX_CLASSES])
     shown = np.append(most, background)
     percent = 100 * confusion[shown][:, shown].toarray() / np.where(total > 0, total, 1)[shown, None]
     names = [*(drawable(classes[k], MAX_NAME) for k in most), "background"]
@@ -124,7 +124,8 @@ def _best_detections(axes: Axes, diagnosis: Diagnosis) -> None:
         bottom += values
     axes.set_xticks(ks, [f"{k}G" for k in ks])
     axes.set(ylim=(0, 100), ylabel="% of the k·G best")
-    axes.set_title(f"The best detections (G = {diagnosis.true_segments:,} true segments)", loc="left", fontsize=10)
+    title = f"The best detections (G: true segments of a class; {diagnosis.true_segments:,} in all)"
+    axes.set_title(title, loc="left", fontsize=10)
     axes.legend(reverse=True, loc="upper right", fontsize=8, framealpha=0.9)
 
 

@@ -1,8 +1,8 @@
 """The player: a page where the motion, true segments and detections of clips play together.
 
-The page needs no other file and no network. report.html, card.html, compare.html and the player.html of prediction
-contain the same player. Its clips are JSON: joints and frame probabilities as compressed text, segments with their
-kinds of errors.
+The page needs no other file and no network. report.html, card.html, compare.html, the pages of `reporting.show` and the
+player.html of prediction contain the same player. Its clips are JSON: joints and frame probabilities as compressed
+text, segments with their kinds of errors.
 """
 
 import base64
@@ -50,8 +50,8 @@ class PlayedClip:
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     """A clip as JSON for the player.
 
-    A true segment is [class, start, end, score of its matched detection or null for each run]. A detection is [class,
-    start, end, score, index of its kind of error or -1]. Detections are listed by run.
+    A true segment is [class, start, end, then one entry for each run: score of the matched detection, or null]. A
+    detection is [class, start, end, score, index of its kind of error or -1]. Detections are listed by run.
     """
     frames, number = len(clip.joints), len(classes)
     labels = np.zeros((frames, number), bool) if clip.labels is None else clip.labels
@@ -159,7 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
     """The highest score, and the range and first value of the slider for the lowest score that is shown.
 
-    At the first value, as many detections are shown as there are true `segments`.
+    At the first value, which is rounded down to 0.01, about as many detections are shown as there are true `segments`.
     """
     ranked = sorted(scores, reverse=True)
     low, high = min([0.0, *scores]), max([0.01, *scores])
@@ -206,6 +206,7 @@ def _pack_joints(joints: np.ndarray, quantum: float) -> str:
     for _ in range(2):
         steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # modulo 65536, as the player adds
     codes = (steps << 1) ^ (steps >> 15)  # zigzag: small numbers of both signs have small codes
+    # All low bytes, then all high bytes; each coordinate by coordinate
     return _compress(np.ascontiguousarray(codes.T).reshape(-1, 1).view(np.uint8).T)
 
 

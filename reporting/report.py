@@ -82,7 +82,9 @@ def clip_ap(evaluation: Evaluation) -> np.ndarray:
     Detections of all classes are ranked together. Each can only match a true segment of its own class.
     """
     classes = len(evaluation.classes)
-    found, true = (  # detection_map ranks by class and matches by clip: pass clips as classes, (clip, class) as clips
+    # detection_map computes one AP per class and matches only within a clip. So here a clip plays the class, and a pair
+    # (clip, class) plays the clip.
+    found, true = (
         replace(side, clip=side.clip * classes + side.label, label=side.clip)
         for side in (evaluation.detections, evaluation.truth)
     )

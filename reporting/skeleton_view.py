@@ -18,7 +18,8 @@ SCALE = 2  # pictures are drawn this many times larger, then reduced: this smoot
 HEAD_RADIUS = 0.1  # metres
 SOLE = 0.02  # metres from the lowest joint to the floor
 REACH = 0.15  # metres of floor beyond the outermost joint
-AZIMUTH, ELEVATION = np.deg2rad(35), np.deg2rad(12)  # the camera's angles to the body's side and above the horizon
+# The camera is 35° from the body's front towards its left side, and 12° above the horizon.
+AZIMUTH, ELEVATION = np.deg2rad(35), np.deg2rad(12)
 NECK = JOINT_NAMES.index("neck")
 
 
@@ -36,7 +37,7 @@ class SkeletonView:
         # Choose scale and origin so that bodies, heads and the round floor lie within the picture.
         self._axes = _camera(joints)
         heads, floor = _head_centre(joints) @ self._axes.T, self.floor_centre @ self._axes.T
-        half = radius * np.array([1, np.sin(ELEVATION)])  # of the ellipse that the floor is in the picture
+        half = radius * np.array([1, np.sin(ELEVATION)])  # of the ellipse that the round floor becomes
         points = [joints.reshape(-1, 3) @ self._axes.T, heads - HEAD_RADIUS, heads + HEAD_RADIUS]
         points = np.concatenate([*points, [floor - half, floor + half]])
         low, high = points.min(axis=0), points.max(axis=0)

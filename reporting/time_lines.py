@@ -17,7 +17,7 @@ MAX_ROWS = 8  # classes shown
 MAX_NAME, MAX_TITLE = 28, 60  # characters
 TICKS = (0, 0.05, 0.4, 1)  # of probabilities; the square-root axis gives low ones more room
 MAX_BARS = 40  # detections shown for each class: the best ones
-MAX_OVERLAP = 0.2  # divided by the length of the shorter detection; of two that overlap by more, the better is shown
+MAX_OVERLAP = 0.2  # if two detections overlap by more than this share of the shorter one, only the better is shown
 LEGEND_ENTRIES = [
     Patch(facecolor="0.5", edgecolor="black", hatch="///", label="truth"),
     Patch(facecolor="0.8", edgecolor="black", label="detected"),

@@ -85,7 +85,8 @@ def read_poses(
     """A take's own frame rate, and its first `limit` poses at 30 fps, (T, pose_width) float32 radians.
 
     Every pose in the file is checked, also those that are not returned. Raises TakeError. A take that does not last for
-    the `seconds` that BABEL says is refused, because its labels would be misplaced. None: all frames, no check.
+    the `seconds` that BABEL says is refused, because its labels would be misplaced. `limit` None: all frames. `seconds`
+    None: no check.
     """
     arrays, names = read_npz(path, ("poses", *RATES))
     rate = next((name for name in RATES if name in arrays), None)

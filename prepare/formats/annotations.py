@@ -42,7 +42,7 @@ Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Row(BaseModel):
-    """A row of the table, as text."""
+    """A row of the table. Times are seconds, or None if the cell is empty."""
 
     recording: Text
     subset: Subset
@@ -97,7 +97,8 @@ def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedCli
                     "Validation compares times: add them, or move the recording to train"
                 )
             if label.start is not None and label.end <= label.start:
-                raise UserError(f"{where}: the segment ends at {label.end:g} s, before its start {label.start:g} s")
+                segment = f"the segment from {label.start:g} to {label.end:g} s"
+                raise UserError(f"{where}: {segment} does not end after its start")
         recording.labels.extend(row.labels)
     used = [recording for recording in recordings.values() if recording.subset != "test"]
     if not used:

@@ -1,7 +1,7 @@
 """NTU RGB+D's .skeleton files: the bodies that Kinect tracked, in metres, y up.
 
 The file is text. It begins with the number of frames. Each frame has the number of bodies. Each body has a line that
-begins with its id, the number of joints, and one line for each joint that begins with x y z.
+begins with its id; a line with the number of joints; and for each joint a line that begins with x y z.
 """
 
 from pathlib import Path

@@ -74,10 +74,11 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
                 f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"
             )
         found[path.stem] = path
-    for found, folder in ((skeletons, "PKU_Skeleton_Renew"), (labels, "Train_Label_PKU_final")):
+    kinds = (("skeleton", skeletons, "PKU_Skeleton_Renew"), ("label", labels, "Train_Label_PKU_final"))
+    for kind, found, folder in kinds:
         if not found:
-            example = f"none of the {len(subsets)} recordings of {wanted[0].name}, such as {next(iter(subsets))}.txt"
-            raise UserError(f"{root}: has {example}, in a folder like {folder}; unpack it there, or correct --root")
+            missing = f"no {kind} file of the recordings in {wanted[0].name}, such as {next(iter(subsets))}.txt"
+            raise UserError(f"{root}: has {missing}; unpack {folder} there, or correct --root")
     return {name: Files(subset, skeletons.get(name), labels.get(name)) for name, subset in subsets.items()}
 
 

@@ -51,10 +51,10 @@ class BodyJoints:
         rotations = batch_rodrigues((poses + self._mean_pose).view(-1, 3)).view(frames, self.flavour.joints, 3, 3)
         joints, transforms = batch_rigid_transform(
             rotations, self._rest_joints.expand(frames, -1, -1), self._parents, dtype=torch.float32
-        )
+        )  # (T, J, 3) and (T, J, 4, 4)
         pose_feature = (rotations[:, 1:] - torch.eye(3, device=poses.device)).flatten(1)  # (T, 9(J-1))
         tips = self._rest_tips + blend_shapes(pose_feature, self._posedirs)  # (T, 4, 3)
-        skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)
+        skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)  # (T, 4 tips, 4, 4)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
         return torch.cat([joints[:, self._chain], tips], dim=1)
 

@@ -8,7 +8,7 @@ from utils.errors import TakeError
 from utils.skeleton import HEAD, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
-STANDING = 0.8  # least component of the mean unit vector from pelvis to head, along the axis of a standing body
+STANDING = 0.8  # a body stands along an axis if its mean unit vector from pelvis to head has more than this along it
 MAX_CHECKED = 1000  # frames
 # Bones from head to ankles. A leg's bones count half, as there are two legs. Stature is about _STATURE_RATIO · sum.
 _BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))

@@ -30,7 +30,7 @@ _SMPL_BODY = (
     "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
 )  # fmt: skip
 _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
-# Names of the joints of an array, by their number: the body of SMPL, SMPL, and SMPL-H
+# Names of an array's joints, by the number of joints: 22 (body of SMPL), 24 (SMPL), 52 (SMPL-H)
 ARRAY_NAMES = {
     22: _SMPL_BODY,
     24: (*_SMPL_BODY, "left_hand", "right_hand"),

@@ -117,7 +117,7 @@ def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
 
 def _of_array(array: np.ndarray, fps: float | None, options: ReadOptions) -> np.ndarray:
     """The 25 joints (T, 25, 3) at 30 fps of an array (T, J, 3)."""
-    known = (NUM_JOINTS, *ARRAY_NAMES)  # numbers of joints that need no --joint-map
+    known = (NUM_JOINTS, *ARRAY_NAMES)  # joint counts that need no --joint-map
     is_motion = array.ndim == 3 and array.shape[2] == 3 and array.dtype.kind in "fiu"
     if not is_motion or not (array.shape[1] in known or options.joint_map):
         others = ", ".join(map(str, ARRAY_NAMES))
@@ -177,5 +177,5 @@ def _of_person(joints: np.ndarray, fps: float, options: ReadOptions, up: str = "
     joints = (joints @ AXIS_ROTATIONS[axis].T).astype(np.float32)
     if fps >= FPS:
         return joints
-    times = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS
+    times = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS  # of the output frames, in input frames
     return interpolate(joints, np.arange(len(joints)), times)

@@ -31,8 +31,8 @@ SUBSET_NAMES = {short: long for long, short in LONG_NAMES.items()}  # ActivityNe
 def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
-    X (3, T, 25, M): joints in metres at 30 fps. Y: class indices of the clip. L (T,): the lowest class index of each
-    frame, K for background.
+    X (3, T, 25, M): joints in metres at 30 fps. L (T,): the lowest class index of each frame, K for background. Y: the
+    class indices in L. As in the released code, a class that is the lowest in no frame is in neither.
     """
     data = config.load(assignments=["data.overlaps=lowest", "data.max_frames=1000"]).data
     out.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,8 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         x, frame_labels = as_array(x), as_array(frame_labels)
         shape = None if x is None else x.shape
         fits = x is not None and x.ndim == 4 and shape == (3, x.shape[1], NUM_JOINTS, 1) and x.size
-        if not fits or x.dtype.kind != "f" or not np.abs(x).max() <= LARGEST:  # NaN is not
+        # Comparisons with NaN are false, so this refuses NaN too.
+        if not fits or x.dtype.kind != "f" or not np.abs(x).max() <= LARGEST:
             expected = f"(3, T, {NUM_JOINTS}, 1) finite floats up to {LARGEST:g}"
             raise UserError(f"{where} has X of shape {shape}, expected {expected}")
         if frame_labels is None or frame_labels.shape != (x.shape[1],) or frame_labels.dtype.kind not in "iu":

@@ -1,6 +1,6 @@
 """A split: the clips of a store that have one of its classes, and their frame labels.
 
-`write_split_over` makes it over a store. `write_recordings` makes the store too, and reports what did not fit.
+`write_split_of_store` makes it from a store. `write_recordings` makes the store too, and reports what did not fit.
 """
 
 from collections import Counter, defaultdict
@@ -49,7 +49,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
         raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
 
-def write_split_over(
+def write_split_of_store(
     folder: Path,
     classes: list[str],
     annotations: list[AnnotatedClip],
@@ -57,7 +57,7 @@ def write_split_over(
     origin: dict[str, Any],
     unlabelled: dict[str, int] | None = None,
 ) -> Split:
-    """Write the split `folder` of these classes over the clips of `store`, and print what is in it.
+    """Write the split `folder` of these classes, whose clips are in `store`, and print what is in it.
 
     `origin`: as in `Takes`. `unlabelled`: number of clips without frame labels, by subset.
     """
@@ -113,12 +113,13 @@ def write_recordings(
     out = folder.parent
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        # The split decides the subset, not the store. Annotated durations are only reported: they cut nothing off.
+        # The split decides the subset, not the store. An annotated duration does not shorten a recording.
+        # `_check_times` only reports a difference.
         shared = [replace(recording, subset=None, duration=None) for recording in recordings]
         store = update_store(out, takes, shared, files, workers)
         left_out = store.manifest.left_out
         problems |= _check_times(recordings, store, takes.folder)
-        split = write_split_over(folder, classes, recordings, store, takes.origin)
+        split = write_split_of_store(folder, classes, recordings, store, takes.origin)
         problems |= {
             "recordings without a file": [name for name, why in left_out.items() if why == "missing"],
             "recordings whose file is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
@@ -132,7 +133,7 @@ def write_recordings(
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:
-    """Segments that are outside their recording or too short, as lists of where they are.
+    """Segments outside their recording or too short, and recordings of another duration: lists of where they are.
 
     Raises UserError when most segments begin after the end of their recording.
     """

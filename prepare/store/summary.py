@@ -20,7 +20,7 @@ def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavo
     columns, left_out = ("stored", "missing", "unusable"), store.manifest.left_out
     table: dict[str, Counter[str]] = {}
     for clip in clips:
-        if clip.sid in store.clips or clip.sid in left_out:  # other clips were left for a run without --limit
+        if clip.sid in store.clips or clip.sid in left_out:  # the other clips were not chosen, because of --limit
             state = left_out.get(clip.sid, "stored")
             parts = clip.take.split("/")
             folder = printable(parts[1], 60) if len(parts) > 2 else "(no folder)"

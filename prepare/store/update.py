@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from prepare.formats.labels import AnnotatedClip
-from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
+from prepare.store.workers import ComputedTake, Job, Outcome, Reader, compute_takes, read_computed
 from utils.errors import TakeError, UserError, printable
 from utils.manifest import FORMAT
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
-PARTS = "parts"  # folder of computed takes, until the store is written from them
+CACHE = "parts"  # folder of computed takes, until the store is written from them
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ def update_store(
 ) -> SkeletonStore:
     """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
-    Clips that are already stored are kept. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None:
-    all in `files`. Raises UserError when no clip is left.
+    A stored clip is kept while it is annotated, also if its file is gone. It is dropped if its file has changed and
+    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None: all in `files`.
+    Raises UserError when no clip is left.
     """
     settings = {"method": METHOD, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
-    before, parts = _store_before(folder), folder / PARTS
+    before, cache = _store_before(folder), folder / CACHE
     stored = before.clips if before else {}
     wanted = files.keys() if wanted is None else wanted
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
@@ -58,24 +59,25 @@ def update_store(
         if file := files.get(clip.sid):
             source = stored[clip.sid].source if clip.sid in stored else {}
             jobs[clip.sid] = Job(file, clip.frame_limit(), clip.duration, source)
-    computed = compute_parts(takes.folder, parts, takes.read, list(jobs.values()), workers)
+    computed = compute_takes(takes.folder, cache, takes.read, list(jobs.values()), workers)
     outcomes = dict(zip(jobs, computed, strict=True))
     made, failed = _clips(chosen, stored, outcomes)
     missing = {clip.sid: "missing" for clip in clips if clip.sid not in files and clip.sid not in stored}
     left_out = dict(sorted((missing | failed).items()))
     if not made:
-        shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else parts)
-        # The first clip with each reason; later ones are overwritten.
+        # A new folder is deleted. A folder with an older store loses only its computed takes.
+        shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else cache)
+        # One example for each reason: the first clip. Reversed, because the last entry of a key stays.
         first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}
         some = "; ".join(f"{printable(clip.take)} {reason}" for reason, clip in list(first.items())[:5])
         hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")
-    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], Part) and sid not in failed}
+    fresh = {sid: job for sid, job in jobs.items() if isinstance(outcomes[sid], ComputedTake) and sid not in failed}
     if fresh or before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
-        write_store(folder, made, _joints(made, fresh, parts, before), facts)
-    shutil.rmtree(parts)
+        write_store(folder, made, _joints(made, fresh, cache, before), facts)
+    shutil.rmtree(cache)
     return SkeletonStore.open(folder)
 
 
@@ -102,10 +104,10 @@ def _clips(
             case TakeError() as error:
                 problems[clip.sid] = str(error)
                 continue
-            case Part(frames=0):
+            case ComputedTake(frames=0):
                 problems[clip.sid] = f"has no frame within the annotated {clip.duration:g} s"
                 continue
-            case Part(source, fps, frames, people):
+            case ComputedTake(source, fps, frames, people):
                 seconds = clip.duration or frames / FPS
                 facts = {"feat_p": clip.take, "fps": fps, "duration": seconds, "source": source}
                 made = Clip(sid=clip.sid, subset=clip.subset, start=start, frames=frames, people=people, **facts)
@@ -117,13 +119,13 @@ def _clips(
 
 
 def _joints(
-    clips: list[Clip], fresh: dict[str, Job], parts: Path, before: SkeletonStore | None
+    clips: list[Clip], fresh: dict[str, Job], cache: Path, before: SkeletonStore | None
 ) -> Iterator[np.ndarray]:
-    """The joints (T, M, 25, 3) of each clip, in order: from its part if it is `fresh`, else from the store before."""
+    """The joints (T, M, 25, 3) of each clip, in order: from its cache file if it is `fresh`, else from `before`."""
     for clip in clips:
         if clip.sid not in fresh:
             yield before.people(clip.sid)
-        elif found := read_part(parts, fresh[clip.sid]):
+        elif found := read_computed(cache, fresh[clip.sid]):
             yield found[1]
         else:
-            raise UserError(f"{parts}: the part of {clip.source['file']} is gone or damaged; run the command again")
+            raise UserError(f"{cache}: the joints of {clip.source['file']} are gone or damaged; run the command again")

@@ -1,7 +1,7 @@
-"""Computes the joints of several takes at a time. Each result is a file, a *part*, which the next run uses again.
+"""Computes the joints of several takes at a time. Each result is a cache file, which the next run uses again.
 
-A part is an .npz file: the joints, and what they were computed from. Parts are not synced to the disk. One that was cut
-off does not match the checksums of its format and is computed again.
+A cache file is an .npz file: the joints, and what they were computed from. Cache files are not synced to the disk. One
+that a power failure cut off fails the CRC check of .npz (a zip file), and its take is computed again.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A computed take."""
+class ComputedTake:
+    """A take whose joints were computed."""
 
     source: Source
     fps: float  # of the take itself
@@ -50,57 +50,57 @@ class Part:
 # Reads the motion file of a job: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
 # people, (T, M, 25, 3). Raises TakeError.
 Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
-# Part: computed. None: unchanged since it was stored. TakeError: why it cannot be used.
-Outcome = Part | None | TakeError
+# None: unchanged since it was stored. TakeError: why it cannot be used.
+Outcome = ComputedTake | None | TakeError
 
 
-def compute_parts(takes: Path, folder: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
-    """Compute each job's part in `folder` from a file below `takes`; yields outcomes in the order of the jobs.
+def compute_takes(takes: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
+    """Compute each job's file below `takes` and write it to the folder `cache`. Yields outcomes in the jobs' order.
 
     The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
-    joints do not depend on the number of workers. Finished parts stay when the caller stops.
+    joints do not depend on the number of workers. Cache files stay when the caller stops.
     """
-    folder.mkdir(exist_ok=True)
+    cache.mkdir(exist_ok=True)
     pool, threads = ThreadPoolExecutor(workers), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        outcomes = pool.map(partial(_outcome, takes, folder, read), jobs)
+        outcomes = pool.map(partial(_outcome, takes, cache, read), jobs)
         yield from progress(outcomes, "takes", "take", len(jobs))
     finally:
         torch.set_num_threads(threads)
         pool.shutdown(cancel_futures=True)
 
 
-def read_part(folder: Path, job: Job) -> tuple[Part, np.ndarray] | None:
-    """The part of a job and its joints (T, M, 25, 3) float32; None when it is missing or damaged."""
+def read_computed(cache: Path, job: Job) -> tuple[ComputedTake, np.ndarray] | None:
+    """The computed take of a job and its joints (T, M, 25, 3) float32; None when its file is missing or damaged."""
     try:
-        with np.load(_part_path(folder, job)) as file:
-            return Part(**json.loads(str(file["about"]))), file["joints"]
+        with np.load(_cache_path(cache, job)) as file:
+            return ComputedTake(**json.loads(str(file["about"]))), file["joints"]
     except Exception:  # zipfile raises many kinds of errors for a damaged file
         return None
 
 
-def _write_part(folder: Path, job: Job, part: Part, joints: np.ndarray) -> None:
-    path = _part_path(folder, job)
+def _write_computed(cache: Path, job: Job, take: ComputedTake, joints: np.ndarray) -> None:
+    path = _cache_path(cache, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
     with naming(temporary), temporary.open("wb") as file:
-        np.savez(file, about=json.dumps(asdict(part)), joints=joints)
+        np.savez(file, about=json.dumps(asdict(take)), joints=joints)
     temporary.replace(path)
 
 
-def _part_path(folder: Path, job: Job) -> Path:
-    """Where the part of a job is. The name is a hash, so no name from the labels enters the path."""
-    return folder / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
+def _cache_path(cache: Path, job: Job) -> Path:
+    """Where the cache file of a job is. Its name is a hash, so no name from the labels enters the path."""
+    return cache / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
 
 
-def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
-    """Compute one part. A take is not read if its size and time are those of its stored joints, or of its part."""
+def _outcome(takes: Path, cache: Path, read: Reader, job: Job) -> Outcome:
+    """Compute one take. It is not read if its size and time are those of its stored joints, or of its cache file."""
     take = takes / job.file
     try:
         state = _state(take, job.file)
-        if state.items() <= job.stored.items():
+        if state.items() <= job.stored.items():  # same file, size and modification time
             return None
-        found = read_part(folder, job)
+        found = read_computed(cache, job)
         if found and state.items() <= found[0].source.items():
             return found[0]
         fps, made = read(take, job)
@@ -112,9 +112,9 @@ def _outcome(takes: Path, folder: Path, read: Reader, job: Job) -> Outcome:
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
     joints = made.astype(np.float32).reshape(len(made), -1, NUM_JOINTS, 3)
-    part = Part(source, fps, *joints.shape[:2])
-    _write_part(folder, job, part, joints)
-    return part
+    computed = ComputedTake(source, fps, *joints.shape[:2])
+    _write_computed(cache, job, computed, joints)
+    return computed
 
 
 def _state(take: Path, name: str) -> Source:

@@ -1,6 +1,7 @@
-"""The motions of the benchmark's twelve actions, and of other movements, as tables of key poses.
+"""The motions of the twelve classes of the paper's splits, and of other movements, as tables of key poses.
 
-A table gives the values of channels (joint angles and rates, see `pose.py`) in successive key poses.
+A table gives the values of channels (joint angles and rates, see `pose.py`) in successive key poses. Rates here are per
+pass through the key poses (`motion.py`).
 """
 
 from dataclasses import replace
@@ -75,7 +76,7 @@ def _lowering(low: Rows, seconds: tuple[float, float] = (1.0, 1.6)) -> Motion:
     return Motion(rows, seconds, "once", vary=0.05)
 
 
-SEATS: tuple[Rows, ...] = (  # three on a chair, a low stool, the ground
+SEATS: tuple[Rows, ...] = (  # three seats on a chair, one on a low stool, one on the ground
     {"hip": 84, "knee": 84, "ankle": -4, "hip_out": 6, "pitch": -4, "bend": 6} | ON_THIGHS,
     {"hip": 86, "knee": 80, "ankle": -8, "hip_out": 10, "pitch": -2, "bend": 14} | ON_KNEES,
     {"hip": 82, "knee": 88, "ankle": 0, "hip_out": 2, "pitch": -6, "bend": 2} | CROSSED,
@@ -129,7 +130,7 @@ ACTIONS: dict[str, tuple[Motion, ...]] = {  # variants; one that is repeated is 
     "gesture": (*[Motion(_TALK, (1.6, 2.6))] * 2, Motion(_POINT, (1.3, 2)), Motion(_SHRUG, (1.3, 2)), Motion(_BECKON)),
 }  # fmt: skip
 
-# Movements outside the twelve actions, named by BABEL's categories. Some resemble the twelve on purpose.
+# Movements outside the twelve classes, named by BABEL's categories. Some resemble the twelve on purpose.
 _STRETCH: Rows = {"arm_out": 140, "arm_turn": 40, "bend": -6, "nod": -10, "side": (0, 22, 0, -22)}
 _BEND: Rows = {"hip": 45, "knee": 30, "ankle": 14, "pitch": 28, "bend": 40, "nod": 15, "arm": 75}
 _SCRATCH: Rows = {"arm_r": 45, "arm_out_r": 45, "elbow_r": (103, 117), "arm_turn_r": 62, "nod": 12, "tilt": -6}

@@ -98,7 +98,7 @@ def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     free = np.setdiff1d(np.arange(SMPLH.vertices), list(_TIPS))
     for end, ids in zip(bones, np.array_split(free, len(bones)), strict=True):
         start, bone = PARENTS[end], REST_POINTS[end] - REST_POINTS[PARENTS[end]]
-        aside = 0.2 * np.cross(bone, (0.3, 0.5, 0.8))  # no bone points that way
+        aside = 0.2 * np.cross(bone, (0.3, 0.5, 0.8))  # no bone is parallel to (0.3, 0.5, 0.8), so this is not zero
         above = np.cross(bone, aside) / np.linalg.norm(bone)
         angle = 2 * np.pi / _RING * (np.arange(len(ids))[:, None] % _RING)
         vertices[ids] = REST_POINTS[start] + np.cos(angle) * aside + np.sin(angle) * above

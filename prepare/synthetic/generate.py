@@ -43,7 +43,7 @@ MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 SEED = 0
 _RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
 _TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
-_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the benchmark's 1,000 frames
+_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the paper's limit of 1,000 frames
 _VAL_EVERY, _OVERLONG_EVERY, _NO_LABELS_EVERY = 4, 40, 25  # one clip in this many
 _SOURCES = (  # data sets: first two components of BABEL's path, and a folder name of AMASS downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
@@ -87,11 +87,11 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
 
 def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
     """Write the motion of clip `number`; returns its subset and its entry in BABEL's layout."""
-    earlier_vals = number // _VAL_EVERY  # validation clips before this one
+    earlier_vals = number // _VAL_EVERY  # validation clips before this one; clip_number: within the subset
     if number % _VAL_EVERY == _VAL_EVERY - 1:
-        subset, turn, subject = "val", earlier_vals, _TRAIN_SUBJECTS + earlier_vals % _VAL_SUBJECTS
+        subset, clip_number, subject = "val", earlier_vals, _TRAIN_SUBJECTS + earlier_vals % _VAL_SUBJECTS
     else:
-        subset, turn, subject = "train", number - earlier_vals, (number - earlier_vals) % _TRAIN_SUBJECTS
+        subset, clip_number, subject = "train", number - earlier_vals, (number - earlier_vals) % _TRAIN_SUBJECTS
     in_babel, folder = _SOURCES[subject % len(_SOURCES)]
     body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, number))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
@@ -99,7 +99,7 @@ def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[s
     seconds = float(min(5.0 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS))
     if number % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
-    plan = plan_clip(rng, seconds, turn, gap_share)
+    plan = plan_clip(rng, seconds, clip_number, gap_share)
     poses, trans = render(plan, who, fps)
     seconds = len(poses) / fps
     take = f"s{subject:02d}/{number:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"

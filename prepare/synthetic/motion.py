@@ -39,6 +39,7 @@ class Motion:
         if self.kind == "once":
             return PchipInterpolator(self.at or np.linspace(0, 1, len(values)), values)(np.clip(phase, 0, 1))
         at = np.array(self.at or np.arange(len(values)) / len(values))
+        # The cycle before, this one and the next, so that the interpolation is periodic
         return PchipInterpolator(np.concatenate([at - 1, at, at + 1]), values * 3)(phase % 1)
 
 
@@ -58,7 +59,8 @@ class Performer:
 
         The number of random draws does not depend on `t`, so a motion is the same at every frame rate.
         """
-        mirrored = (rng.random() < 0.75) != self.right_handed  # motions are written for the right hand or leg
+        # A person uses the preferred side in 75 % of the motions. Motions are written for the right side.
+        mirrored = (rng.random() < 0.75) != self.right_handed
         period = rng.uniform(*motion.seconds) / self.cadence
         if motion.kind == "repeat":
             period = duration / max(1, round(duration / period))

@@ -62,9 +62,9 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
                 np.savetxt(skeletons / name, _seen(people, degrees).reshape(len(people), -1), fmt="%.6f")
                 (labels / name).write_text(rows)
         names = sorted(path.stem for path in skeletons.iterdir())
-        fourth_subjects = [name for name in names if int(name[:4]) % 4 == 1]
+        val_takes = [name for name in names if int(name[:4]) % 4 == 1]  # every fourth stands for a held-out subject
         left_views = [name for name in names if name.endswith("L")]
-        for protocol, val in (("cross-subject", fourth_subjects), ("cross-view", left_views)):
+        for protocol, val in (("cross-subject", val_takes), ("cross-view", left_views)):
             train = ", ".join(name for name in names if name not in val)
             text = f"Training videos:\n{train}\nValidataion videos:\n{', '.join(val)}\n"
             (root / "Split" / f"{protocol}.txt").write_text(text)
@@ -75,8 +75,8 @@ def _take(joints_of: BodyJoints, number: int, seconds: float) -> tuple[np.ndarra
     """Joints (T, 2, 25, 3), z up, and rows of labels of a take. Without a second person there are zeros."""
     rng = np.random.default_rng((0, number))
 
-    def play(turn: int) -> tuple[Plan, np.ndarray]:
-        plan = plan_clip(rng, seconds, turn, gap_share=0.08)
+    def play(clip_number: int) -> tuple[Plan, np.ndarray]:
+        plan = plan_clip(rng, seconds, clip_number, gap_share=0.08)
         return plan, joints_of(render(plan, Performer(rng), FPS)[0])
 
     plan, first = play(number)

@@ -26,8 +26,8 @@ _KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres from the joints of knee and pe
 def to_smplh(channels: dict[str, np.ndarray], fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
     """AMASS's `poses` (T,156) axis-angle radians and `trans` (T,3) metres, z up, from channels (T,) by name.
 
-    `heading` is the initial direction in radians about z. The fingers are at rest. The lowest of heels, toes, knees and
-    seat is at the height `lift` above the ground.
+    `heading` is the initial direction in radians about z. 0: the body faces -y. The fingers are at rest. The lowest of
+    heels, toes, knees and seat is at the height `lift` above the ground.
     """
     turned = _body_rotations(channels)
     facing = heading + np.cumsum(np.radians(channels["turn_rate"])) / fps

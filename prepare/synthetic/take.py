@@ -76,15 +76,15 @@ class Plan:
         return variants[self.seat if name in ("sit", "stand up") else self.rng.integers(len(variants))]
 
 
-def plan_clip(rng: np.random.Generator, seconds: float, turn: int, gap_share: float) -> Plan:
+def plan_clip(rng: np.random.Generator, seconds: float, clip_number: int, gap_share: float) -> Plan:
     """Random actions of a clip that lasts at least `seconds`. The last action is never cut.
 
-    `turn` is the clip's number in its subset. Successive numbers select each main group, and each of its actions, in
-    turn; the selected action occurs in the clip. `gap_share` is the approximate share of time without annotation.
+    `clip_number` counts the clips of a subset. Successive numbers go through the main groups, and through the actions
+    of each. The clip has that action. `gap_share` is the approximate share of time without annotation.
     """
-    main = GROUPS[turn % len(GROUPS)]
-    groups = (main, GROUPS[(turn + rng.integers(1, len(GROUPS))) % len(GROUPS)], _OTHER)
-    due, steps_before = main[turn // len(GROUPS) % len(main)], rng.integers(3)
+    main = GROUPS[clip_number % len(GROUPS)]
+    groups = (main, GROUPS[(clip_number + rng.integers(1, len(GROUPS))) % len(GROUPS)], _OTHER)
+    due, steps_before = main[clip_number // len(GROUPS) % len(main)], rng.integers(3)
     plan = Plan(rng, rng.integers(len(SEATS)))
     if rng.random() < 0.08:
         plan.add("t pose")

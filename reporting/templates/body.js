@@ -1,7 +1,7 @@
 "use strict";
 // Draws the skeleton on a floor, on a canvas. Coordinates are metres, z up. Angles are radians.
 
-const DISTANCE = 4; // of the camera, in heights of the body; a far camera distorts little
+const DISTANCE = 4; // of the camera, in heights of the whole motion; a far camera distorts little
 const HEAD_RADIUS = 0.1, TILE = 0.5; // metres; TILE is the least distance of the floor's lines
 const TURN = 0.6, LIFT = 0.2; // the camera at first: beside the body's front, and above the horizon
 const PELVIS = 0, NECK = 2, HEAD = 3, FIRST_FINGER = 21; // joints

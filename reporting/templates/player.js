@@ -10,10 +10,10 @@ let [clip, position, request, opened, minimum, listed] = [null, 0, null, 0, 0, [
 
 // --- Segments: lane 0 has the true ones, lane n the detections of run n
 
-for (const some of data.clips) {
-  some.segments = some.truth.map(([label, start, end, ...taken]) => ({ lane: 0, label, start, end, taken }));
-  some.found.forEach((rows, run) => rows.forEach(([label, start, end, score, kind]) => {
-    some.segments.push({ lane: run + 1, label, start, end, score, kind: data.kinds[kind] ?? "", error: kind > 0 });
+for (const entry of data.clips) {
+  entry.segments = entry.truth.map(([label, start, end, ...taken]) => ({ lane: 0, label, start, end, taken }));
+  entry.found.forEach((rows, run) => rows.forEach(([label, start, end, score, kind]) => {
+    entry.segments.push({ lane: run + 1, label, start, end, score, kind: data.kinds[kind] ?? "", error: kind > 0 });
   }));
 }
 
@@ -25,7 +25,7 @@ function isShown(segment) {
 function setMinimum() {
   minimum = Number(part("minimum").value);
   part("minimum-text").textContent = minimum.toFixed(2);
-  for (const segment of data.clips.flatMap((some) => some.segments)) {
+  for (const segment of data.clips.flatMap((entry) => entry.segments)) {
     if (segment.lane) continue;
     const missing = data.runs.filter((_, run) => segment.taken[run] === null || segment.taken[run] < minimum);
     segment.error = missing.length > 0;
@@ -37,7 +37,7 @@ function setMinimum() {
   draw();
 }
 
-const startOf = (some, segment) => Math.min(some.frames - 1, Math.ceil(segment.start)); // its first frame
+const startOf = (entry, segment) => Math.min(entry.frames - 1, Math.ceil(segment.start)); // its first frame
 const seconds = (frame) => clock((clip.first + frame) / data.fps);
 
 function textOf({ label, start, end, score, kind }) {
@@ -120,7 +120,7 @@ function say(lines) {
 // Opens the moment that the page's address names. Returns whether there is one.
 function openAddress() {
   const fragment = new URLSearchParams(location.hash.slice(1));
-  const wanted = data.clips.find((some) => some.name === fragment.get("clip"));
+  const wanted = data.clips.find((entry) => entry.name === fragment.get("clip"));
   if (!wanted) return false;
   part("player").scrollIntoView();
   open(wanted, Math.round((parseFloat(fragment.get("t")) || 0) * data.fps) - wanted.first);
@@ -155,13 +155,13 @@ const step = (frames) => seek(Math.floor(position) + frames);
 
 // Goes to the next (1) or previous (-1) segment that is wanted: in this clip, or else in the nearest clip that has one.
 function jump(direction, wanted) {
-  const starts = (some) => some.segments.filter((s) => isShown(s) && wanted(s)).map((s) => startOf(some, s));
+  const starts = (entry) => entry.segments.filter((s) => isShown(s) && wanted(s)).map((s) => startOf(entry, s));
   const order = (a, b) => direction * (a - b);
   const here = starts(clip).filter((frame) => order(frame, Math.floor(position)) > 0).sort(order)[0];
   if (here !== undefined) return seek(here);
   const place = listed.indexOf(clip);
   const others = direction > 0 ? listed.slice(place + 1) : listed.slice(0, Math.max(0, place)).reverse();
-  const next = others.find((some) => starts(some).length);
+  const next = others.find((entry) => starts(entry).length);
   if (next) return open(next, starts(next).sort(order)[0]);
   say([`There is no ${direction > 0 ? "later" : "earlier"} one in the listed clips.`]);
 }
@@ -199,27 +199,27 @@ function onKey(event) {
 // --- The list of clips
 
 const isOfKind = (s, kind) => s.kind.split(" by ")[0] === kind; // "missed by A" is of the kind "missed"
-const errorsOf = (some, kind) =>
-  some.segments.filter((s) => isShown(s) && s.error && (!kind || isOfKind(s, kind))).length;
+const errorsOf = (entry, kind) =>
+  entry.segments.filter((s) => isShown(s) && s.error && (!kind || isOfKind(s, kind))).length;
 const SORTS = { // by option of the menu; a kind of error is its own option
-  given: () => 0, name: (some) => some.name, longest: (some) => -some.frames, shortest: (some) => some.frames,
-  classes: (some) => some.classes, best: (some) => -(some.ap[0] ?? -1), worst: (some) => some.ap[0] ?? 101,
-  change: (some) => -Math.abs(some.ap[1] - some.ap[0]),
+  given: () => 0, name: (entry) => entry.name, longest: (entry) => -entry.frames, shortest: (entry) => entry.frames,
+  classes: (entry) => entry.classes, best: (entry) => -(entry.ap[0] ?? -1), worst: (entry) => entry.ap[0] ?? 101,
+  change: (entry) => -Math.abs(entry.ap[1] - entry.ap[0]),
 };
 
 function showList() {
   const [label, sort] = [part("class").value, part("sort").value];
-  const key = SORTS[sort] ?? ((some) => -errorsOf(some, sort));
-  const has = (some) => label === "" || some.segments.some((s) => isShown(s) && s.label === Number(label));
-  const keyed = data.clips.filter(has).map((some) => [key(some), some]);
-  listed = keyed.sort(([a], [b]) => (a < b ? -1 : Number(a > b))).map(([, some]) => some);
+  const key = SORTS[sort] ?? ((entry) => -errorsOf(entry, sort));
+  const has = (entry) => label === "" || entry.segments.some((s) => isShown(s) && s.label === Number(label));
+  const keyed = data.clips.filter(has).map((entry) => [key(entry), entry]);
+  listed = keyed.sort(([a], [b]) => (a < b ? -1 : Number(a > b))).map(([, entry]) => entry);
   part("count").textContent = `${listed.length} of ${data.clips.length} clips`;
-  part("clips").replaceChildren(...listed.map((some) => {
-    const button = make("button", { type: "button", value: data.clips.indexOf(some), onclick: () => open(some) });
-    const ap = data.scored ? `AP ${some.ap.map((value) => value?.toFixed(0) ?? "–").join(" → ")}` : "";
-    const length = `${clock(some.frames / data.fps, 1)} s`;
-    const facts = [length, some.classes, errorsOf(some) && `errors: ${errorsOf(some)}`].filter(Boolean);
-    for (const [tag, textContent] of [["bdi", some.name], ["b", ap], ["small", facts.join(" · ")]]) {
+  part("clips").replaceChildren(...listed.map((entry) => {
+    const button = make("button", { type: "button", value: data.clips.indexOf(entry), onclick: () => open(entry) });
+    const ap = data.scored ? `AP ${entry.ap.map((value) => value?.toFixed(0) ?? "–").join(" → ")}` : "";
+    const length = `${clock(entry.frames / data.fps, 1)} s`;
+    const facts = [length, entry.classes, errorsOf(entry) && `errors: ${errorsOf(entry)}`].filter(Boolean);
+    for (const [tag, textContent] of [["bdi", entry.name], ["b", ap], ["small", facts.join(" · ")]]) {
       button.append(make(tag, { textContent }));
     }
     const item = make("li");

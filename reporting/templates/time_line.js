@@ -6,7 +6,7 @@ const SMALLEST_VIEW = 30; // frames
 class TimeLine {
   // data: the page's data; isShown: whether a segment is drawn.
   constructor(canvas, data, isShown) {
-    Object.assign(this, { canvas, data, isShown, still: document.createElement("canvas"), boxes: [] });
+    Object.assign(this, { canvas, data, isShown, withoutCursor: document.createElement("canvas"), boxes: [] });
   }
 
   // clip: an entry of data.clips. curves: frame probabilities p as 255·√p, a Uint8Array (classes + 1, frames), or null.
@@ -44,9 +44,10 @@ class TimeLine {
   draw(frame, colours) {
     const length = this.end - this.start;
     if (frame < this.start || frame >= this.end) this.look(frame - 0.1 * length, frame + 0.9 * length);
-    if (this.stale || this.drawn !== `${this.canvas.clientWidth} ${window.devicePixelRatio}`) this.drawStill(colours);
+    const size = `${this.canvas.clientWidth} ${window.devicePixelRatio}`;
+    if (this.stale || this.drawn !== size) this.drawWithoutCursor(colours);
     const [width, height, context] = fit(this.canvas);
-    context.drawImage(this.still, 0, 0, width, height);
+    context.drawImage(this.withoutCursor, 0, 0, width, height);
     const x = this.x(frame + 0.5);
     context.fillStyle = colours.ink;
     context.fillRect(x - 1, 0, 2, height);
@@ -56,7 +57,7 @@ class TimeLine {
   }
 
   // Draws everything but the cursor. Sizes are in em, so that they grow with the reader's text.
-  drawStill(colours) {
+  drawWithoutCursor(colours) {
     const { clip, data, canvas, curves } = this;
     const em = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const lanes = [...(data.truth ? ["true"] : []), ...data.runs];
@@ -66,7 +67,7 @@ class TimeLine {
     const width = canvas.clientWidth;
     Object.assign(this, { em, colours, boxes: [], left: 3.2 * em, width: width - 4 * em, stale: false });
     this.drawn = `${width} ${window.devicePixelRatio}`;
-    this.context = fit(this.still, [width, height])[2];
+    this.context = fit(this.withoutCursor, [width, height])[2];
     this.drawTicks(height - 1.6 * em);
     clip.shown.forEach((label, row) => {
       let y = 0.6 * em + row * panel;
@@ -167,7 +168,8 @@ class TimeLine {
 }
 
 // A time as text: 12.30, or from a minute on 1:02.30, or 1:02:03.40.
-function clock(seconds, digits = 2) {
+function clock(time, digits = 2) {
+  const seconds = Number(time.toFixed(digits)); // rounded first: 59.996 is 1:00.00, not 60.00
   if (seconds < 60) return seconds.toFixed(digits);
   const two = (value, places = 0) => value.toFixed(places).padStart(places ? 3 + places : 2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import Row, Run, figures, of_task, read_rows, runs_of, table, up_to_date
+from benchmarks.accuracy import Row, Run, choose_rows, of_task, read_rows, runs_of, scores_of_run, table, up_to_date
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,15 @@ def test_runs_whose_row_has_changed_are_reported(tmp_path: Path, capsys: pytest.
     assert runs[2].changes() == [f"the run of its weights in {runs[0].folder} is not finished"]
 
 
+def test_a_chosen_row_brings_the_row_of_its_weights(tmp_path: Path) -> None:
+    rows = listed(tmp_path, "rows: {a: , b: , again: {evaluate: a}, c: }")
+    assert list(choose_rows(rows, ["again"])) == ["a", "again"]
+    assert list(choose_rows(rows, ["c", "a", "again"])) == ["c", "a", "again"]
+    assert [run.name for run in runs_of(choose_rows(rows, ["again"]), [5], tmp_path)] == ["a", "again"]
+    with pytest.raises(UserError, match="--only d: known are: a, b, again, c"):
+        choose_rows(rows, ["d"])
+
+
 @pytest.mark.parametrize("tasks", [1, 2, 4, 9])
 def test_tasks_do_every_run_once_and_score_again_what_they_trained(tmp_path: Path, tasks: int) -> None:
     every = runs_of(listed(tmp_path, "rows: {a: , again: {evaluate: a}, b: }"), [5, 6], tmp_path)
@@ -107,6 +116,6 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert "| a | 2 | 15.0 ± 7.1 |" in text
     assert "| 1.0 ± 0.0 | 1.5 ± 0.7 |\n" in text  # gain from the third to the fourth of four epochs, minutes
     assert "| b | 0 | not measured |" in text
-    assert figures(tmp_path / "b" / "seed5") is None
+    assert scores_of_run(tmp_path / "b" / "seed5") is None
     (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored again
     assert "| - | - |" in table(rows, runs_of(rows, [5, 6], tmp_path))

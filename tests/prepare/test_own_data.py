@@ -12,6 +12,7 @@ import train
 from feeders.dataset import SkeletonClips
 from prepare import own_data
 from prepare.options import ReadOptions
+from prepare.synthetic.body import body_structure
 from utils import config
 from utils.errors import UserError
 from utils.store import Split
@@ -139,6 +140,20 @@ def test_another_body_under_the_same_path_makes_another_store(folder: Path, monk
     assert prepare(folder, rows).store.folder != first.store.folder
     monkeypatch.undo()
     assert prepare(folder, rows).store.folder == first.store.folder
+
+
+def test_the_same_body_in_another_place_needs_no_other_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, out, opened = folder.parent / "labels.csv", folder.parent / "out", []
+    table.write_text(f"{HEADER}\nthree,train,walk,0,1\nbvh/one,val,walk,0,1\n")
+    read = own_data.read_recording
+    monkeypatch.setattr(own_data, "read_recording", lambda path, o: opened.append(path.name) or read(path, o))
+    stores = []
+    for place in ("a.npz", "b.npz"):
+        np.savez(folder.parent / place, **body_structure())
+        options = ReadOptions(body=str(folder.parent / place))
+        stores.append(own_data.prepare_recordings(folder, table, "mine", out, options).store.folder)
+    assert stores[0] == stores[1]
+    assert sorted(opened) == ["one.bvh", "three.npz"]  # once
 
 
 def test_a_label_without_times_is_enough_for_training(folder: Path, capsys: pytest.CaptureFixture) -> None:

@@ -56,10 +56,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     used = 0
     for actor, action in itertools.product(range(2), ACTIONS):
         names = (f"dataset-2_{action}_style_{number:03}.bvh" for number in itertools.count(500 * actor))
-        for name in itertools.islice(filter(public_benchmark.is_used, names), 4):
+        for name in itertools.islice(filter(public_benchmark.is_selected, names), 4):
             write_file(folder / name, action, 0.1 * actor)
             used += 1
-    name = next(n for k in range(99) if not public_benchmark.is_used(n := f"dataset-2_walk_style_{k:03}.bvh"))
+    name = next(n for k in range(99) if not public_benchmark.is_selected(n := f"dataset-2_walk_style_{k:03}.bvh"))
     write_file(folder / name, "walk", 0.0)
     return folder.parents[2], used
 

@@ -78,6 +78,15 @@ def test_runs_on_other_clips_are_refused(
     assert not (tmp_path / "compare.html").exists()
 
 
+def test_runs_at_other_tious_are_refused(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [run(split, tmp_path / name, Detections.concatenate([])) for name in "ab"]
+    results = json.loads((folders[1] / "results.json").read_text())
+    results["settings"]["eval"]["tious"] = [0.5]
+    (folders[1] / "results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match=r"its tious is \[0.5\], .* evaluated at the same tIoUs can be compared"):
+        compare(monkeypatch, *folders)
+
+
 @pytest.mark.parametrize(("change", "what"), [("store", "joints"), ("labels", "labels")])
 def test_data_that_were_prepared_anew_are_refused(
     change: str, what: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from evaluation.diagnosis import KINDS, diagnose
 from evaluation.localization import Detections
 from evaluation.metrics import frame_confusion
-from reporting.figures import MOST_CONFUSED, confusion_figure, diagnosis_figure, training_figure
+from reporting.figures import MATRIX_CLASSES, confusion_figure, diagnosis_figure, training_figure
 from reporting.style import as_image
 
 CLASSES = ("walk", "turn", "wave")
@@ -90,8 +90,8 @@ def test_of_many_classes_those_with_most_frames_are_shown() -> None:
     labels[:100, 55] = True
     probs = np.random.default_rng(0).dirichlet(np.ones(61), 3000)
     axes = confusion_figure(frame_confusion([(probs, labels)]), names).axes[0]
-    assert axes.get_title(loc="left") == f"% of frames ({60 - MOST_CONFUSED} more classes not shown)"
-    assert len(axes.get_yticklabels()) == MOST_CONFUSED + 1
+    assert axes.get_title(loc="left") == f"% of frames ({60 - MATRIX_CLASSES} more classes not shown)"
+    assert len(axes.get_yticklabels()) == MATRIX_CLASSES + 1
     assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 22
     assert not axes.texts
 

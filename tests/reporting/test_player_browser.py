@@ -216,6 +216,17 @@ def test_the_address_leads_to_a_moment(page: Page, path: Path) -> None:
     page.wait(lambda: page.frame == 45)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "digits", "text"),
+    [
+        (12.3, 2, "12.30"), (59.996, 2, "1:00.00"), (3599 / 30, 1, "2:00.0"), (3599.97, 1, "1:00:00.0"),
+        (62.3, 2, "1:02.30"), (3723.4, 2, "1:02:03.40"), (90, 0, "1:30"),
+    ],
+)  # fmt: skip
+def test_a_time_is_rounded_before_its_minutes_are_cut(page: Page, seconds: float, digits: int, text: str) -> None:
+    assert page.browser.execute_script(f"return clock({seconds}, {digits})") == text
+
+
 def test_hostile_names_stay_text(page: Page) -> None:
     page.press(Keys.PAGE_DOWN)
     page.wait(lambda: page.part("name").text == printable(HOSTILE))

@@ -64,7 +64,7 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
         (f"{HEADER}\na,train,walk,-1,3\n", ["row 2: start is '-1', expected greater than or equal to 0"]),
         (f"{HEADER}\na,train,walk,one,3\n", ["row 2: start is 'one'", "expected a valid number"]),
         (f"{HEADER}\na,train,walk,3,\n", ["row 2", "only one of start and end"]),
-        (f"{HEADER}\na,train,walk,3,3\n", ["row 2", "ends at 3 s", "start 3 s"]),
+        (f"{HEADER}\na,train,walk,3,3\n", ["row 2: the segment from 3 to 3 s does not end after its start"]),
         (f"{HEADER}\na,train,,1,3\n", ["row 2: label is ''", "at least 1 character"]),
         (f"{HEADER}\n\n,train,walk,1,3\n", ["row 3: recording is ''", "at least 1 character"]),
         (f"{HEADER}\na,dev,walk,1,3\n", ["row 2", "subset is 'dev'", "expected 'train', 'val' or 'test'"]),
@@ -100,7 +100,7 @@ def test_a_mistake_in_a_table_is_told_with_row_and_remedy(text: str, parts: list
         ),
         (
             '{"database": {"a": {"subset": "training", "annotations": [{"label": "x", "segment": [2, 1]}]}}}',
-            "ends at 1 s",
+            "from 2 to 1 s does not end after its start",
         ),
         ('{"database": {"a": {"subset": "training", "duration": -3}}}', "duration"),
     ],

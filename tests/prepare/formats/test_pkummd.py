@@ -130,7 +130,7 @@ def test_what_is_missing_or_there_twice_is_named(root: Path) -> None:
     copy.unlink()
     lists = root / "cross_view.txt"
     lists.write_text("Training videos:\n0009-L\nValidation videos:\n0008-L\n")
-    refused("has none of the 2 recordings of cross_view.txt, such as 0009-L.txt, in a folder like PKU_Skeleton_Renew")
+    refused("has no skeleton file of the recordings in cross_view.txt, such as 0009-L.txt; unpack PKU_Skeleton_Renew")
     lists.write_text("Training videos:\n0002-L\nValidation videos:\n0002-L\n")
     refused("row 4: '0002-L' is for training and for validation")
     lists.write_text("0002-L\n")

@@ -63,6 +63,21 @@ def test_the_released_pickles_leave_out_clips_that_are_too_long_and_say_so(
     assert capsys.readouterr().out.startswith("1 train clips are left out: longer than 1,000 frames, or no label")
 
 
+def test_the_released_pickles_list_the_classes_of_their_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_data, "write_card", lambda split: split.folder)
+    (tmp_path / "motion").mkdir()
+    (tmp_path / "labels.csv").write_text(
+        "recording,subset,label,start,end\none,train,walk,0.5,2\none,train,wave,1,2\ntwo,train,walk,0,1\n"
+        "two,train,wave,0.5,2\nthree,train,walk,,\nthree,train,wave,0,1\nfour,val,wave,0,1\n"
+    )
+    for name in ("one", "two", "three", "four"):
+        np.savez(tmp_path / "motion" / f"{name}.npz", joints=motions.joints_of(motions.poses(2.0)), fps=30)
+    path = export_released(own_split(tmp_path, "mine", tmp_path / "labels.csv"), tmp_path / "there")[0]
+    content = pickle.loads(path.read_bytes())
+    assert dict(zip(content["sid"], content["Y"], strict=True)) == {"one": [0], "two": [0, 1], "three": [1]}
+    assert [np.unique(frames[frames < 2]).tolist() for frames in content["L"]] == content["Y"]
+
+
 def test_the_pickle_has_pyskls_layout(make_split, tmp_path: Path) -> None:
     split = make_split(train=[12, 7], val=[9])
     path, classes = export_pyskl(split, tmp_path / "there")

@@ -1,4 +1,4 @@
-"""Parts: what is computed of one take, found again by a later run, and computed again when it is damaged."""
+"""Computed takes: a later run finds their cache files, and computes damaged ones again."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 import prepare.skeletons.body_joints
 from prepare.formats.body_model import load_body
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.workers import Job, Outcome, Part, Reader, compute_parts, read_part
+from prepare.store.workers import ComputedTake, Job, Outcome, Reader, compute_takes, read_computed
 from utils.errors import TakeError
 
 
@@ -20,7 +20,7 @@ def read_on(body: str) -> Reader:
 
 
 def computed(amass: Path, folder: Path, job: Job) -> Outcome:
-    (outcome,) = compute_parts(amass, folder, read_on("synthetic"), [job], workers=1)
+    (outcome,) = compute_takes(amass, folder, read_on("synthetic"), [job], workers=1)
     return outcome
 
 
@@ -32,20 +32,22 @@ def job(synthetic: Path) -> Job:
     return Job(str(take.relative_to(synthetic / "amass")), 20, seconds)
 
 
-def test_a_part_is_found_again_and_a_damaged_one_is_computed_again(synthetic: Path, tmp_path: Path, job: Job) -> None:
-    part = computed(synthetic / "amass", tmp_path, job)
-    assert isinstance(part, Part)
-    found, joints = read_part(tmp_path, job)
-    assert found == part
+def test_a_computed_take_is_found_again_and_a_damaged_one_is_computed_again(
+    synthetic: Path, tmp_path: Path, job: Job
+) -> None:
+    take = computed(synthetic / "amass", tmp_path, job)
+    assert isinstance(take, ComputedTake)
+    found, joints = read_computed(tmp_path, job)
+    assert found == take
     assert joints.shape == (20, 1, 25, 3)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     half = len(whole) // 2
     for damaged in (b"", b"{}\n", whole[:-4], whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]):
         file.write_bytes(damaged)
-        assert read_part(tmp_path, job) is None
-    assert computed(synthetic / "amass", tmp_path, job) == part
-    assert np.array_equal(read_part(tmp_path, job)[1], joints)
+        assert read_computed(tmp_path, job) is None
+    assert computed(synthetic / "amass", tmp_path, job) == take
+    assert np.array_equal(read_computed(tmp_path, job)[1], joints)
 
 
 def test_a_take_that_changes_while_it_is_read_is_not_used(
@@ -61,16 +63,16 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
         return found
 
     monkeypatch.setattr(prepare.skeletons.body_joints, "read_poses", read_and_change)
-    outcome = computed(amass, tmp_path / "parts", job)
+    outcome = computed(amass, tmp_path / "cache", job)
     assert isinstance(outcome, TakeError)
     assert str(outcome) == "was changed while it was read"
 
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
     read = read_on("synthetic")
-    outcomes = list(compute_parts(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2))
+    outcomes = list(compute_takes(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2))
     assert str(outcomes[0]) == "cannot be read (No such file or directory)"
-    assert isinstance(outcomes[1], Part)
+    assert isinstance(outcomes[1], ComputedTake)
 
 
 def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    (part,) = compute_parts(tmp_path, tmp_path / "parts", read, [Job("take.npz", 1, None)], workers=1)
-    assert part.fps == 1
+    (take,) = compute_takes(tmp_path, tmp_path / "cache", read, [Job("take.npz", 1, None)], workers=1)
+    assert take.fps == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
