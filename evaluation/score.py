@@ -75,7 +75,7 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
     if outside.any():
         remedy = "times are seconds; divide frames by the frame rate"
-        print(f"warning: {outside.sum()} of {len(scored)} detections lie outside their clip; {remedy}")
+        print(f"warning: {outside.sum()} of {len(scored)} detections lie after the end of their clip; {remedy}")
     scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
     names = [val[index] for index in kept]
     kept_labels = [labels[sid] for sid in names]

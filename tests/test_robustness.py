@@ -146,7 +146,7 @@ def test_damaged_checkpoints(trained: Path, prepared: Path, tmp_path: Path, tall
     calm = load_localizer(trained / "best.pt", classes, settings)[0].state_dict()
     for _ in range(50 * TRIES):
         (tmp_path / "best.pt").write_bytes(damaged(whole, rng))
-        with tally.trying("a damaged checkpoint is refused, or its weights are whole"):
+        with tally.trying("a damaged checkpoint is refused, or the weights read from it are unchanged"):
             found = load_localizer(tmp_path / "best.pt", classes, settings)[0].state_dict()
             assert all(torch.equal(found[name], tensor) for name, tensor in calm.items())
 
@@ -164,7 +164,7 @@ def test_damaged_stores(prepared: Path, tmp_path: Path, tally: Tally) -> None:
         files = [*root.glob("skeletons-*/*.[jn]*"), *root.glob("split1/*.[jn]*")]
         file = rng.choice(sorted(files))
         file.write_bytes(damaged(file.read_bytes(), rng))
-        with tally.trying("a damaged store or split is refused, or its arrays are whole"):
+        with tally.trying("a damaged store or split is refused, or the arrays read from it are unchanged"):
             assert all(np.array_equal(a, b) for a, b in zip(arrays(root), arrays(prepared), strict=True)), file
         shutil.rmtree(root)
 
