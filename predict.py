@@ -159,7 +159,8 @@ def predict_person(
         return folder / (prefix + file)
 
     scores = score(predictor, person.joints)
-    own = localize([scores.gated], [scores.video_probs], settings)  # frame 0 is the person's first
+    # `gated`: without classes that are absent from a window. Frame 0 is the person's first
+    own = localize([scores.gated], [scores.video_probs], settings)
     found = replace(own, segments=own.segments + person.first)  # frame 0 is the recording's first
     before = ((person.first, 0), (0, 0))
     whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears

@@ -50,7 +50,7 @@ from utils.store import Split
 
 @distributed.torchrun_main
 def main() -> int:
-    with distributed.main_rank_only():
+    with distributed.main_rank_only():  # all ranks read the options, the main rank alone prints
         args, settings = arguments.train(__doc__)
     distributed.connect(settings.train.timeout)
     device = choose_device(args.device)
@@ -97,8 +97,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     if held_out:
         print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
-    graphs = uses_cuda_graphs(settings, device)
-    load_epoch = train_loader(clips, settings, few_shapes=graphs or settings.train.compile)
+    cuda_graphs = uses_cuda_graphs(settings, device)
+    load_epoch = train_loader(clips, settings, few_shapes=cuda_graphs or settings.train.compile)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
@@ -123,7 +123,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         first_epoch = resumed["epoch"] + 1
     if settings.train.compile:
         compile_blocks(model.backbone.blocks, settings.train)
-    network = CUDAGraphs(model) if graphs else model
+    network = CUDAGraphs(model) if cuda_graphs else model
     network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
     writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -1,6 +1,6 @@
-"""Evaluate a model on annotated clips by two evaluations, and write the report.
+"""Evaluate a model on annotated clips by two protocols, and write the report.
 
-One is the corrected evaluation, the other one that of the released code (the code published with the paper).
+The protocols are the corrected one and that of the released code, which is the code published with the paper.
 
 train.py uses `Validation` after its epochs, and `test` for `--phase test --weights FILE`.
 """
@@ -45,8 +45,8 @@ MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those w
 class Validation:
     """The validation clips, ready to evaluate a model after any epoch.
 
-    The corrected evaluation uses its own label policy. The released evaluation uses that of the settings. If the two
-    policies give different clips or lengths, the model scores the clips twice.
+    The corrected protocol has its own label policy. The released protocol uses the policy of the settings, which by
+    default is the same. If the two policies give different clips or lengths, the model scores the clips twice.
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:

@@ -90,10 +90,10 @@ class Loader:
 class TrainBatches:
     """Random batches for every epoch. Seed and epoch alone decide them.
 
-    With bucketing, a batch has clips of similar length. Clips are sorted by length, and each place in this order gets a
-    random shift of at most max(mix × number of clips, batch_size) places. Because of the second number, batches of a
-    small dataset differ between epochs, too. The clips are sorted by the shifted places and cut into batches. Then the
-    batches are shuffled.
+    With bucketing, a batch has clips of similar length. A random number of up to ± max(mix × number of clips,
+    batch_size) is added to each clip's place in the order of lengths. Because of the second number, batches of a small
+    dataset differ between epochs, too. The clips are sorted by the sums and cut into batches. Then the batches are
+    shuffled.
 
     Raises UserError if `drop_last` leaves no batch, because there are fewer clips than one batch needs.
     """

@@ -42,7 +42,7 @@ class SkeletonClips:
     def __post_init__(self) -> None:
         split, self.classes = self.split, self.split.classes  # K names
         wanted = split.clip_ids(self.subset) if self.clip_ids is None else self.clip_ids
-        labels = {sid: found for sid in wanted if (found := self._labels(sid)) is not None}
+        labels = {clip_id: found for clip_id in wanted if (found := self._labels(clip_id)) is not None}
         if not labels:
             limit = f"data.max_frames = {self.data.max_frames} frames"
             raise UserError(
@@ -51,7 +51,7 @@ class SkeletonClips:
             )
         self.clip_ids = list(labels)  # N ids; the index of a clip is its place here
         self.lengths = np.array([math.ceil(len(found) / self.data.frame_step) for found in labels.values()])  # (N,)
-        video_labels = [found.any(axis=0) | split.untimed(sid) for sid, found in labels.items()]
+        video_labels = [found.any(axis=0) | split.untimed(clip_id) for clip_id, found in labels.items()]
         self.video_labels = np.stack(video_labels)  # (N, K) bool
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class SkeletonClips:
     def summary(self) -> str:
         """One line: how many clips there are, and how many were left out and why, at preparation or here."""
         ids = self.split.clip_ids(self.subset)
-        long = sum(is_too_long(self.split.annotated(sid), self.data) for sid in ids)
+        long = sum(is_too_long(self.split.annotated(clip_id), self.data) for clip_id in ids)
         reasons = Counter(self.split.manifest.left_out.get(self.subset, {}))
         reasons[f"longer than {self.data.max_frames} frames"] = long
         reasons["without a chosen class"] += len(ids) - long - len(self)
@@ -90,8 +90,9 @@ class SkeletonClips:
         """
         return self._labels(self.clip_ids[index])
 
-    def _labels(self, sid: str) -> np.ndarray | None:
-        return used_labels(self.split.labels(sid), self.split.annotated(sid), self.data, self.split.untimed(sid))
+    def _labels(self, clip_id: str) -> np.ndarray | None:
+        split = self.split
+        return used_labels(split.labels(clip_id), split.annotated(clip_id), self.data, split.untimed(clip_id))
 
     def only(self, indices: np.ndarray) -> SkeletonClips:
         """A dataset of these clips alone; indices start from 0 again."""

@@ -9,7 +9,10 @@ from utils.config import DataSettings
 
 
 def corrected(data: DataSettings) -> DataSettings:
-    """The settings for the corrected evaluation: all labels, each at its own frames. `max_frames` stays as it is."""
+    """The settings with the label policy of the corrected protocol: all labels, each at its own frames.
+
+    `max_frames` stays as it is.
+    """
     return data.model_copy(update={"overlaps": "all", "gaps": "background", "length_counts": "clip"})
 
 

@@ -14,8 +14,8 @@ def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     seen from each other does not change. The joints of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same
     shape.
 
-    Two vectors of the first person in the first frame decide the rotation: from the left to the right shoulder, and
-    from the pelvis to the spine.
+    The rotation depends on the first person in the first frame: on the vector from the left to the right shoulder, and
+    in "released" also on the vector from the pelvis to the spine.
 
     method "upright": one rotation about z, which turns the shoulder vector to +x. A person who stands, lies or leans
         still does so.

@@ -43,7 +43,7 @@ class CUDAGraphs(nn.Module):
 
     def __init__(self, network: Localizer) -> None:
         super().__init__()
-        # A recording runs on a stream of its own. PyTorch would warn of that
+        # A recording runs on a CUDA stream of its own. PyTorch would warn of that
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         self.network, self.memory = network, torch.cuda.graph_pool_handle()
         self.recordings: dict[torch.Size, nn.Module] = {}

@@ -58,8 +58,8 @@ class Localizer(nn.Module):
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
-        real = mask.repeat_interleave(M, 0)  # a new object in each pass, so that `mask_constants` computes anew
-        if M > 1:  # second people who appear in no frame are left out
+        real = mask.repeat_interleave(M, 0)  # a copy, because `mask_constants` caches its results for a mask object
+        if M > 1:  # people who appear in no frame are left out, except the first
             in_mean = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
             in_mean[:, 0] = True  # the first person always enters the mean over people, so that no mean is empty
             in_mean = in_mean.flatten(0, 1)

@@ -71,9 +71,10 @@ class MILHead(nn.Module):
 
 
 def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
-    """Linear interpolation along time that aligns the first and the last real frames of each clip.
+    """Linear interpolation along time from each clip's first real frame to its last, as in the released code.
 
-    Each clip has its own lengths, so padding does not change its scores.
+    The last of the T' frames is placed at the clip's last frame, also where that is up to stride − 1 frames later. Each
+    clip has its own lengths, so padding does not change its scores.
 
     Args:
         scores: (N, T', K).

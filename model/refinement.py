@@ -26,8 +26,8 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
             within a clip. Without it, background often has the highest probability, even inside short actions. With
-            `zero_start`, as in the released code, the mean is taken over the whole history, also in the first epochs,
-            when most of it is zeros, and an epoch that dropped a clip leaves the clip's older probabilities in place.
+            `zero_start` (the released code), the mean is taken over the whole history. Places that are not filled yet
+            count as zeros. If an epoch drops a clip, the clip's older probabilities stay in place.
         pieces: P pieces of steady motion (`model.change_points`). All frames of a piece get the mean over the piece, so
             that labels change only between pieces. A piece with neighbours gets their probabilities instead of its own.
             None: no averaging over pieces.

@@ -57,8 +57,8 @@ def describe(joints: Tensor, numbers: Tensor) -> Tensor:
     """A feature vector of each piece: joints (C, T, V, M) and the piece of each frame (T,) → (P, 6·V).
 
     Mean and standard deviation of the motion features over each piece, and the mean pose: height above the pelvis and
-    horizontal distance from it. None of them depends on where a person stands and which way the person faces. Features
-    of several people are added up, so their order and absent people do not matter.
+    horizontal distance from it. None of them depends on where the first person stands or which way that person faces.
+    Features of several people are added up, so absent people do not matter.
     """
     _, T, V, M = joints.shape
     features = torch.from_numpy(motion_features(joints)).view(T, 2 * V, M).sum(2)

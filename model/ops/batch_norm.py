@@ -147,7 +147,7 @@ class _Normalize(torch.autograd.Function):
             grad_weight = grad_bias = torch.zeros_like(mean)
         sums = torch.stack([grad_bias, grad_weight])
         mean_grad, mean_grad_normalized = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
-        # weight/σ · (grad − mean of grad − (x − mean)/σ · mean of grad·(x − mean)/σ), in two passes over x
+        # With x̂ = (x − mean)/σ: weight/σ · (grad − E[grad] − x̂ · E[grad · x̂]), in two passes over x
         scale = weight * inverse
         slope = scale * inverse * mean_grad_normalized
         shift = torch.addcmul(mean * slope, scale, mean_grad, value=-1)

@@ -39,8 +39,10 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
     else:
         N, _, T, V = x.shape
         channels = x.permute(0, 2, 3, 1).flatten(0, 2).T  # (C, N·T·V)
-        theta, phi = torch.addmm(bias.unsqueeze(1), weight, channels).view(2, graphs, size, N, T, V)
-        # A padded frame adds the same constant to all scores of a clip and graph. The softmax ignores it.
+        embedded = torch.addmm(bias.unsqueeze(1), weight, channels)  # (2·S·C', N·T·V)
+        theta, phi = embedded.view(2, graphs, size, N, T, V)  # each (S, C', N, T, V)
+        # In a padded frame, θ and φ are their biases. So it adds the same number to all scores of a clip and graph, and
+        # the softmax ignores it.
         # One product for each channel: a single sum over channels and frames would use only a small part of a GPU.
         products = theta.mT @ phi  # (S, C', N, V, V)
         scores = products.sum(1, dtype=weight.dtype).transpose(0, 1)  # (N, S, V, V)

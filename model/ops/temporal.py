@@ -45,7 +45,7 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
 
     Args:
         x: (N, C, T, V), channels-last in memory, zeros in the padding.
-        weight: (C_out, C, taps, 1); taps is odd, and taps // 2 is a multiple of `stride`.
+        weight: (C_out, C, taps, 1); taps is odd.
         bias: (C_out,).
         mask: (N, T) real frames, or None where all are.
 
@@ -55,7 +55,8 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     taps = weight.shape[2]
     N, C, T, _ = x.shape
     small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
-    if not use_cpu_kernels(x) or small or not N:
+    fits = taps // 2 % stride == 0  # then the number of frames of a tile is odd, as `transforms` needs
+    if not use_cpu_kernels(x) or small or not N or not fits:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
         to_products = transforms(math.ceil(taps / stride), weight.dtype).of_weights
@@ -80,7 +81,7 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
 
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
     c + is = e^(2πifn/L) at frame n. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
-    u + iv = Σ w·(c + is), because neural networks convolve with reversed weights. Gauss: (a + ib)(u + iv) =
+    u + iv = Σ w·(c + is), because PyTorch does not reverse the weights of a convolution. Gauss: (a + ib)(u + iv) =
     k1 − k3 + i(k1 + k2), where k1 = (a + b)·u, k2 = a·(v − u), k3 = b·(u + v).
     """
     length = TILE + taps - 1

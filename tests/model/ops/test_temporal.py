@@ -62,6 +62,15 @@ def test_float32_is_as_exact_as_a_direct_convolution(stride: int) -> None:
     assert errors[0] < max(4 * errors[1], 5e-7)
 
 
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize(("taps", "stride"), [(7, 2), (7, 3), (5, 2), (9, 4)])
+def test_other_kernels_and_strides_are_convolved_rightly(taps: int, stride: int) -> None:
+    x, bias = torch.randn(2, 40, 61, 3, dtype=torch.float64), torch.randn(32, dtype=torch.float64)
+    x, weight = x.to(memory_format=torch.channels_last), torch.randn(32, 40, taps, 1, dtype=torch.float64)
+    expected = F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
+    torch.testing.assert_close(temporal_conv(x, weight, bias, stride, None), expected, rtol=0, atol=1e-10)
+
+
 def test_the_number_of_tiles_in_a_group_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mask, *tensors = make(LENGTHS, CHANNELS, torch.float64)
     x, weight, bias = (t.detach() for t in tensors)
