@@ -93,6 +93,7 @@ def test_the_order_in_which_folders_are_listed_changes_no_byte_of_a_store(
     assert content(tmp_path) == content(prepared)
 
 
+@pytest.mark.slow
 def test_the_hash_seed_changes_no_byte_of_a_store(synthetic: Path, prepared: Path, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "prepare.build", "--amass", str(synthetic / "amass"), "--body", "synthetic"]
     line += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "1"]
@@ -107,6 +108,7 @@ def content(out: Path) -> dict[str, bytes]:
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
