@@ -110,14 +110,8 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
     resumed = distributed.broadcast(resumed)
 
     # 2. Model, optimizer and pseudo-labels
-    torch.manual_seed(settings.train.seed)
-    model = Localizer(len(split.classes), settings.model).in_precision(settings.train.precision).to(device)
-    if settings.train.sync_batch_norm:
-        synchronize_batch_norm(model)
-    fused = device.type == "cuda"  # one GPU kernel updates many parameters
-    adam = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
-    state = TrainingState(model, adam, make_pseudo_labels(clips, settings))
-    first_epoch = 0
+    state, first_epoch = new_state(clips, settings, device), 0
+    model = state.model
     if resumed:
         state.load_state_dict(resumed, str(folder))
         first_epoch = resumed["epoch"] + 1
@@ -157,6 +151,17 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device, 
         oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
         validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
     return 0
+
+
+def new_state(clips: SkeletonClips, settings: Settings, device: torch.device) -> TrainingState:
+    """A model with random weights, its optimizer, and no pseudo-labels yet."""
+    torch.manual_seed(settings.train.seed)
+    model = Localizer(len(clips.classes), settings.model).in_precision(settings.train.precision).to(device)
+    if settings.train.sync_batch_norm:
+        synchronize_batch_norm(model)
+    fused = device.type == "cuda"  # one GPU kernel updates many parameters
+    adam = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
+    return TrainingState(model, adam, make_pseudo_labels(clips, settings))
 
 
 def train_epoch(

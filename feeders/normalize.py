@@ -10,9 +10,10 @@ SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     """Centre every frame on the first person's joint `SPINE`, the middle of the spine, and rotate the whole clip.
 
-    z points up. All people of a clip are moved and rotated together with the first one, so where they are as
-    seen from each other does not change. The joints of absent people stay zeros. (T, V, 3) or (T, M, V, 3) → the same
-    shape.
+    z points up. All people of a clip are moved and rotated together with the first one, so their positions relative to
+    each other's bodies do not change. The joints of absent people stay zeros.
+
+    Shape: (T, V, 3) or (T, M, V, 3), before and after.
 
     The rotation depends on the first person in the first frame: on the vector from the left to the right shoulder, and
     in "released" also on the vector from the pelvis to the spine.

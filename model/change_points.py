@@ -1,6 +1,6 @@
 """Pieces of steady motion: parts of a clip in which the speeds and accelerations of the joints stay about the same.
 
-Joints are normalized, so speeds are relative to the first person's spine, and a moving spine alone does not count.
+Joints are normalized, so speeds are relative to the first person's spine: to move the whole body changes nothing.
 A piece is not yet an action segment. An action may begin or end where one piece ends and the next begins.
 """
 

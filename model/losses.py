@@ -73,10 +73,9 @@ def multi_view_loss(
 ) -> Tensor:
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
-    The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is taken over
-    the frames with the smallest disagreement: a fraction `share` of the frames in the mask, and at least one frame.
-    Several ranks choose among the frames of all ranks, and each rank returns the contribution of its own frames to the
-    mean.
+    The disagreement of a frame is ½ KL(1‖2) + ½ KL(2‖1) of the softmaxed scores. The mean is taken over the frames with
+    the smallest disagreement: a fraction `share` of the frames in the mask, and at least one frame. Several ranks
+    choose among the frames of all ranks, and each rank returns the contribution of its own frames to the mean.
 
     Args:
         mask: (N, T) the frames to choose from.

@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 class TakeError(Exception):
-    """Why one motion file cannot be used. The message follows the file's name, which is its subject if it has no own.
+    """Why one motion file cannot be used. The message is printed after the file's name, which most messages continue.
 
     Callers report it and continue with the next file.
     """
