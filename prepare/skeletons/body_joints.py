@@ -31,12 +31,13 @@ class BodyJoints:
             if "hands_meanl" not in body or "hands_meanr" not in body:
                 raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
             mean_pose[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the last 30 joints
-        template = torch.from_numpy(body["v_template"])[None]
-        self._rest_joints = vertices2joints(torch.from_numpy(body["J_regressor"]), template).to(device)  # (1, J, 3)
+        # torch.tensor copies to aligned memory. Without alignment, rounding may differ from one run to the next
+        template = torch.tensor(body["v_template"])[None]
+        self._rest_joints = vertices2joints(torch.tensor(body["J_regressor"]), template).to(device)  # (1, J, 3)
         self._rest_tips = template[:, tip_vertices].to(device)  # (1, 4, 3)
-        self._posedirs = torch.from_numpy(body["posedirs"][tip_vertices]).to(device)  # (4, 3, 9(J-1))
-        self._weights = torch.from_numpy(body["weights"][tip_vertices]).to(device)  # (4, J)
-        self._mean_pose = torch.from_numpy(mean_pose).to(device)  # (3J,)
+        self._posedirs = torch.tensor(body["posedirs"][tip_vertices], device=device)  # (4, 3, 9(J-1))
+        self._weights = torch.tensor(body["weights"][tip_vertices], device=device)  # (4, J)
+        self._mean_pose = torch.tensor(mean_pose, device=device)  # (3J,)
         self._chain = torch.tensor(self.flavour.chain, device=device)  # (21,)
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
