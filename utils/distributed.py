@@ -154,7 +154,7 @@ def all_gather(x: Tensor) -> Tensor:
     if size() == 1:
         return x.unsqueeze(0)
     everyone = x.new_empty(size(), *x.shape)
-    dist.all_gather_into_tensor(everyone, x.contiguous().unsqueeze(0))
+    dist.all_gather(list(everyone), x.contiguous())
     return everyone
 
 
