@@ -18,6 +18,7 @@ from feeders.micro_batches import FRAME_MULTIPLE
 from model.cuda_graphs import CUDAGraphs
 from model.localizer import Localizer
 from model.losses import objective
+from model.ops.batch_norm import moments
 from utils import config
 
 TOOL = ROOT.parent / "shared" / "tools" / "pretend_gpu.py"
@@ -41,6 +42,17 @@ def test_a_gpu_computes_the_loss_and_the_gradients_that_a_cpu_does(masked: bool)
         loss.backward()
         found.append([loss.detach().cpu(), *(parameter.grad.cpu() for parameter in moved.parameters())])
     torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=1e-10)
+
+
+@on_gpu
+def test_a_mean_ten_thousand_times_the_deviation_costs_float32_no_precision() -> None:
+    torch.manual_seed(0)
+    x = (1e4 + torch.randn(2, 400, 25, 64, dtype=torch.float64)).float().cuda().permute(0, 3, 1, 2)
+    mask = torch.arange(400, device="cuda") < torch.tensor([[400], [233]], device="cuda")
+    real = x.permute(0, 2, 3, 1)[mask].flatten(0, 1).double()
+    _, mean, var = moments(x, mask)
+    torch.testing.assert_close(mean.double(), real.mean(0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(var.double(), real.var(0, correction=0), rtol=1e-3, atol=0)
 
 
 @on_gpu
@@ -84,12 +96,13 @@ def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Pat
 
 
 @on_gpu
-def test_two_ranks_on_one_gpu_train_as_one_process_does(prepared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["gloo", "nccl"])
+def test_two_ranks_on_one_gpu_train_as_one_process_does(prepared: Path, tmp_path: Path, backend: str) -> None:
     runs = tmp_path / "one", tmp_path / "two"
     one, two = (small(prepared, run, "train.precision=float64", device="cuda") for run in runs)
     finish(command(*one))
     script = str(ROOT / "tests" / "ranks_on_one_gpu.py")
-    finish([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", script, *two])
+    finish([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", script, backend, *two])
     rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
     assert rows[1]["loss"]["total"] == pytest.approx(rows[0]["loss"]["total"], rel=1e-9)
     assert rows[1]["corrected"] == rows[0]["corrected"]
