@@ -56,6 +56,10 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     N, C, T, _ = x.shape
     small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
     fits = taps // 2 % stride == 0  # then the number of frames of a tile is odd, as `transforms` needs
+    if slow_on_gpu(x):
+        x = x.transpose(2, 3).contiguous(memory_format=torch.channels_last)  # (N, C, V, T)
+        y = F.conv2d(x, weight.transpose(2, 3), bias, (1, stride), (0, taps // 2))
+        return y.transpose(2, 3).contiguous(memory_format=torch.channels_last)
     if not use_cpu_kernels(x) or small or not N or not fits:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
@@ -64,6 +68,12 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
         kernels = [(to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]  # (P, C, C_out)
         y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *kernels)
     return y.permute(0, 3, 1, 2)
+
+
+def slow_on_gpu(x: Tensor) -> bool:
+    """Whether cuDNN's gradients are slow if time is the third dimension: in float32 without TF32 (docs/speed.md)."""
+    exact = x.is_cuda and x.dtype == torch.float32 and not torch.compiler.is_compiling()
+    return exact and not torch.backends.cudnn.allow_tf32
 
 
 class Transforms(NamedTuple):

@@ -71,6 +71,22 @@ def test_other_kernels_and_strides_are_convolved_rightly(taps: int, stride: int)
     torch.testing.assert_close(temporal_conv(x, weight, bias, stride, None), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_with_time_as_the_last_dimension_the_result_and_its_layout_are_the_same(
+    stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU in float32."""
+    monkeypatch.setattr("model.ops.temporal.slow_on_gpu", lambda _: True)
+    mask, *tensors = make(LENGTHS, (8, 6), torch.float64)
+    found = [temporal_conv(*tensors, stride, mask)]
+    upstream = torch.randn_like(found[0])
+    found += torch.autograd.grad(found[0], tensors, upstream)
+    expected = [F.conv2d(*tensors, (stride, 1), (4, 0))]
+    expected += torch.autograd.grad(expected[0], tensors, upstream)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_number_of_tiles_in_a_group_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mask, *tensors = make(LENGTHS, CHANNELS, torch.float64)
     x, weight, bias = (t.detach() for t in tensors)
