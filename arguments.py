@@ -15,7 +15,8 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     """Parse and check the arguments of train.py. Returns them with the settings. `doc` is the text of its --help."""
     parser = argument_parser(doc)
     add = parser.add_argument
-    add("--config", nargs="+", default=[], metavar="FILE", help="files that override config/base.yaml; later files win")
+    files = "files that override config/base.yaml; later files win"
+    add("--config", nargs="+", action="extend", default=[], metavar="FILE", help=files)
     change = "override any setting, as in --set train.epochs=20 model.width=16; wins over all files"
     add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
     work_dir = "folder of the run (default: work_dir/<split>; with --phase test: eval/ beside the weights)"
@@ -29,6 +30,8 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     settings = config.load(args.config, args.set)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
+    if args.phase == "test" and (args.resume or args.resume_or_start):
+        raise UserError("--phase test has nothing to resume; leave out --resume and --resume-or-start")
     if args.weights and args.phase != "test":
         raise UserError("--weights is for --phase test; a training starts from random weights")
     return args, settings

@@ -108,12 +108,15 @@ def predict_all(
                 continue
             try:
                 predict(predictor, name, recordings.read_recording(path, options), out / name, facts)
-            except (TakeError, MemoryError, RuntimeError) as error:
-                if not isinstance(error, TakeError) and not is_out_of_memory(error):
+                continue
+            except TakeError as error:
+                reason = str(error)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
                     raise
-                reason = str(error) if isinstance(error, TakeError) else OUT_OF_MEMORY
-                prediction_set.fail(name, path, reason)
-                tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
+                reason = OUT_OF_MEMORY
+            prediction_set.fail(name, path, reason)
+            tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
@@ -125,8 +128,8 @@ def predict_all(
         if without := len(complete) - len({path.parent for path in clips}):
             print(f"recordings made without --page, not on the page: {without}; repeat them with --page")
         page, thresholds = out / "player.html", predictor.settings.eval.thresholds
-        shown = player.write_predictions(page, clips, predictor.classes, thresholds)
-        print(f"watch: {page}, which shows {shown} of {len(clips)} clips")
+        count = player.write_predictions(page, clips, predictor.classes, thresholds)
+        print(f"watch: {page}, which shows {count} of {len(clips)} clips")
     return 1 if failed else 0
 
 
@@ -159,9 +162,9 @@ def predict_person(
         return folder / (prefix + file)
 
     scores = score(predictor, person.joints)
-    # `gated`: without classes that are absent from a window. Frame 0 is the person's first
+    # `own` counts frames from the person's first frame. `gated` is zero for classes that a window does not contain
     own = localize([scores.gated], [scores.video_probs], settings)
-    found = replace(own, segments=own.segments + person.first)  # frame 0 is the recording's first
+    found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))
     whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears
     save_figure(path("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))

@@ -72,7 +72,7 @@ class TrainingState:
     pseudo_labels: PseudoLabels
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """The three state_dicts; taken between epochs."""
+        """The three state_dicts. Call this only between epochs."""
         pseudo_labels = self.pseudo_labels.state_dict()
         return {"model": self.model.state_dict(), "optimizer": self.adam.state_dict(), "pseudo_labels": pseudo_labels}
 
@@ -217,7 +217,7 @@ def train_epoch(
 def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
     """Pseudo-labels from the network's history. For the fully-supervised upper bound: the true frame labels."""
     if settings.train.supervised:
-        untimed = [sid for sid in clips.clip_ids if clips.split.untimed(sid).any()]
+        untimed = [clip_id for clip_id in clips.clip_ids if clips.split.untimed(clip_id).any()]
         if untimed:
             raise UserError(
                 f"train.supervised=true needs the times of all labels; {len(untimed)} clips have labels without times, "

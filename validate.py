@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from evaluation import detections
 from evaluation.diagnosis import diagnose
-from evaluation.metrics import classification_ap, frame_confusion
+from evaluation.metrics import classification_ap, frame_confusion, mean_of_numbers
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
@@ -38,7 +38,7 @@ from utils.run import provenance, read_history
 from utils.store import Split
 from utils.stored_settings import differences
 
-SHOWN = 3  # clips whose time lines TensorBoard shows: those with most classes
+PICTURED = 3  # clips whose time lines TensorBoard shows: those with most classes
 MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
 
 
@@ -53,8 +53,8 @@ class Validation:
         self.settings, self.device, self.split = settings, device, split
         self.corrected = SkeletonClips(split, "val", corrected(settings.data))
         self.released = SkeletonClips(split, "val", settings.data)
-        classes = self.corrected.video_labels.sum(axis=1)
-        self.shown = np.argsort(-classes, kind="stable")[:SHOWN].tolist()
+        class_counts = self.corrected.video_labels.sum(axis=1)
+        self.pictured = np.argsort(-class_counts, kind="stable")[:PICTURED].tolist()
         self.results: list[ClipResult] = []  # of the last corrected evaluation
 
     def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
@@ -77,7 +77,7 @@ class Validation:
 
     def show(self, writer: TensorBoardWriter, evaluation: Evaluation, epoch: int) -> None:
         """Send pictures of the last corrected evaluation to TensorBoard: time lines, confusion, precision-recall."""
-        for index in self.shown:
+        for index in self.pictured:
             picture = as_image(self.time_line(evaluation, index))
             writer.picture(f"time_line/{self.results[index].name}", picture, epoch)
         confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in self.results)
@@ -99,7 +99,7 @@ class Validation:
         """
         corrected, released = evaluations
         results = {
-            "protocol": "main result: corrected evaluation; last epoch, or the given weights",
+            "about": "The main result is the corrected evaluation of the last epoch, or of the given weights.",
             "corrected": corrected.to_dict(),
             "released": released.to_dict(),
             **facts,
@@ -114,7 +114,7 @@ class Validation:
         print(corrected.table(released))
         diagnosis = diagnose(corrected.detections, corrected.truth, self.split.classes)
         write_diagnosis(folder, diagnosis)
-        save_figure(folder / "time_line.png", self.time_line(corrected, self.shown[0]))
+        save_figure(folder / "time_line.png", self.time_line(corrected, self.pictured[0]))
         try:
             history = read_history(run_folder)
         except UserError as error:
@@ -162,9 +162,9 @@ def clip_scores(
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
-    batches = eval_loader(clips, batch_size)
-    shown = progress(batches, f"score {clips.subset} clips", "batch", silent=not distributed.is_main())
-    own = dict(score_clips(model, shown, device, settings.eval.change_penalty))
+    loader, title = eval_loader(clips, batch_size), f"score {clips.subset} clips"
+    batches = progress(loader, title, "batch", silent=not distributed.is_main())
+    own = dict(score_clips(model, batches, device, settings.eval.change_penalty))
     return {index: scores for part in distributed.gather(own) for index, scores in part.items()}
 
 
@@ -174,7 +174,7 @@ def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings
     if not distributed.is_main():
         return float("nan")
     video_probs = np.stack([scores[i][1][: len(clips.classes)] for i in range(len(clips))])
-    return float(np.nanmean(classification_ap(video_probs, clips.video_labels)))
+    return float(mean_of_numbers(classification_ap(video_probs, clips.video_labels)))
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -82,14 +82,14 @@ def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) 
             row += np.bincount(own[: k * counts[label]], minlength=len(KINDS))
     errors = {KINDS[error]: kind == error for error in range(DOUBLE, len(KINDS))}
     errors["all"] = kind != CORRECT
-    found = np.zeros(len(truth), dtype=bool)
-    found[taken[taken >= 0]] = True
+    is_taken = np.zeros(len(truth), dtype=bool)
+    is_taken[taken[taken >= 0]] = True
     return Diagnosis(
         true_segments=len(truth),
         profile=profile,
         map=_map(ranked, truth, classes),
         fixed={name: _map(fix(ranked, truth, taken, target, error), truth, classes) for name, error in errors.items()},
-        missed=_missed(truth, found, classes),
+        missed=_missed(truth, is_taken, classes),
     )
 
 
@@ -121,27 +121,27 @@ def fix(ranked: Detections, truth: Detections, taken: np.ndarray, target: np.nda
     segments, label = ranked.segments.copy(), ranked.label.copy()
     segments[moved], label[moved] = truth.segments[target[moved]], truth.label[target[moved]]
     fixed = replace(ranked, segments=segments, label=label)
-    order = ranking(fixed, int(truth.label.max(initial=-1)) + 1)
+    order = ranking(fixed, int(fixed.label.max(initial=-1)) + 1)  # of all classes
     order = order[(~chosen | moved)[order]]
     fixed, must_match = fixed.where(order), (chosen | (taken >= 0))[order]
     # Fixed or correct detections that take no segment now are double detections.
     return fixed.where((match(fixed, truth, [TIOU])[0] >= 0) | ~must_match)
 
 
-def _missed(truth: Detections, found: np.ndarray, classes: Sequence[str]) -> dict[str, list[Missed]]:
-    """Missed true segments by three groupings; found (n,) bool."""
+def _missed(truth: Detections, is_taken: np.ndarray, classes: Sequence[str]) -> dict[str, list[Missed]]:
+    """Missed true segments by three groupings; is_taken (n,) bool."""
     seconds = (truth.segments[:, 1] - truth.segments[:, 0]) / FPS
     actions = np.bincount(truth.clip)[truth.clip]
     return {
-        "duration in seconds": _count(list(DURATIONS), np.digitize(seconds, list(DURATIONS.values())) - 1, found),
-        "actions in the clip": _count(list(ACTIONS), np.digitize(actions, list(ACTIONS.values())) - 1, found),
-        "class": [group for group in _count(classes, truth.label, found) if group.segments],
+        "duration in seconds": _count(list(DURATIONS), np.digitize(seconds, list(DURATIONS.values())) - 1, is_taken),
+        "actions in the clip": _count(list(ACTIONS), np.digitize(actions, list(ACTIONS.values())) - 1, is_taken),
+        "class": [group for group in _count(classes, truth.label, is_taken) if group.segments],
     }
 
 
-def _count(names: Sequence[str], group: np.ndarray, found: np.ndarray) -> list[Missed]:
+def _count(names: Sequence[str], group: np.ndarray, is_taken: np.ndarray) -> list[Missed]:
     segments = np.bincount(group, minlength=len(names)).tolist()
-    missed = np.bincount(group[~found], minlength=len(names)).tolist()
+    missed = np.bincount(group[~is_taken], minlength=len(names)).tolist()
     return [Missed(*row) for row in zip(names, segments, missed, strict=True)]
 
 

@@ -18,7 +18,7 @@ from utils.config import EvalSettings
 class Conventions(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
-    # Frames added to a run's end for its score and in the stored segment. Suppression adds them to the stored end again
+    # Frames added to the end of a proposal, for its score and in the stored segment. Suppression adds them once more
     past_end: int
     truth_short: int  # frames that a ground-truth segment lacks at its end
     overlap: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say

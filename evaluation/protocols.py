@@ -30,7 +30,10 @@ class ClipResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined."""
+    """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined.
+
+    The released classification AP of a class that does not occur is 100.
+    """
 
     protocol: str
     classes: tuple[str, ...]

@@ -17,7 +17,8 @@ from utils.store import Split
 
 
 def parse_arguments() -> argparse.Namespace:
-    data, tious = config.load().data, config.load().eval.tious
+    settings = config.load()
+    data, tious = settings.data, settings.eval.tious
     parser = argument_parser(__doc__, "python -m evaluation.score")
     add = parser.add_argument
     add("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
@@ -61,24 +62,24 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     """
     val = split.clip_ids("val")
     data = corrected(config.load().data).model_copy(update={"max_frames": max_frames})
-    labels = {sid: used_labels(split.labels(sid), split.annotated(sid), data) for sid in val}
-    others = (sid for sid in split.store.clips if sid not in labels)  # of training, or without a class of the split
-    ids = [*val, *others]
-    kept = [index for index, sid in enumerate(val) if labels[sid] is not None]
+    labels = {clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in val}
+    ids = [*val, *(clip for clip in split.store.clips if clip not in labels)]  # others: of training, or without a class
+    kept = [index for index, clip_id in enumerate(val) if labels[clip_id] is not None]
     if not kept:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
     found = read(path, ids, split.classes)
     scored = found.where(np.isin(found.clip, kept))
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
-    frames = np.array([len(split.labels(sid)) for sid in val])[scored.clip]
+    frames = np.array([len(split.labels(clip_id)) for clip_id in val])[scored.clip]
+    # An end somewhat too late is tolerated. Twice the length of the clip is most likely a wrong unit
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
     if outside.any():
         remedy = "times are seconds; divide frames by the frame rate"
         print(f"warning: {outside.sum()} of {len(scored)} detections lie after the end of their clip; {remedy}")
     scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
     names = [val[index] for index in kept]
-    kept_labels = [labels[sid] for sid in names]
+    kept_labels = [labels[clip_id] for clip_id in names]
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])

@@ -35,7 +35,7 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
         scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
         overlap: common frames divided by the length of the "shorter" segment, of the "union", or of the "lower"-scored
             segment.
-        threshold: segments that overlap a better one by more are removed; at least 0.
+        threshold: a segment is removed if its overlap with a better one is above this; not negative.
         past_end: frames that are added to every end. The released code reads ends as inclusive and adds 1.
     """
     starts, ends = segments[:, 0], segments[:, 1] + past_end

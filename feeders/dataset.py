@@ -114,7 +114,7 @@ def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonCli
     if share == 0:
         return clips, None
     if len(clips) < 2:
-        raise UserError(f"data.holdout: {share} needs at least 2 training clips; the split has {len(clips)}")
+        raise UserError(f"data.holdout={share} needs at least 2 training clips; the split has {len(clips)}")
     count = min(max(1, round(share * len(clips))), len(clips) - 1)
     order = np.random.default_rng(seed).permutation(len(clips))
     return clips.only(np.sort(order[count:])), clips.only(np.sort(order[:count]))

@@ -67,16 +67,15 @@ class MicroBatches:
             longest = [int(lengths[clips].max(initial=1)) for clips in by_rank]
             padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
             counted = lengths
-        else:  # padding counts, and all clips of a step have the same T
-            longest = int(lengths[step].max())
-            padded = [longest] * self.ranks
-            counted = np.full_like(lengths, longest)
-        with_labels = lengths * labelled
+        else:
+            T = int(lengths[step].max())
+            padded, counted = [T] * self.ranks, np.full_like(lengths, T)
+        with_labels, frames_of_ranks = lengths * labelled, int(counted[together].sum())
         normalization = LossNormalization(
             clip_weight=len(local) / len(step),
             label_weight=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
-            multi_view_weight=float(counted[together].sum() / counted[step].sum()),
-            frames_of_ranks=int(counted[together].sum()),
+            multi_view_weight=float(frames_of_ranks / counted[step].sum()),
+            frames_of_ranks=frames_of_ranks,
             max_padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(lengths[together].sum())
@@ -86,7 +85,7 @@ class MicroBatches:
 def train_loader(
     clips: SkeletonClips, settings: Settings, few_shapes: bool = False
 ) -> Callable[[int, np.ndarray], Loader]:
-    """A function that loads an epoch: its number and the clips that have pseudo-labels (N,) → a Loader.
+    """Returns a function that makes the Loader of an epoch, from its number and `labelled` (see `of_epoch`).
 
     The Loader yields this rank's micro-batches as pairs (Batch, MicroBatch). With `few_shapes`, T is rounded up to a
     multiple of FRAME_MULTIPLE, if padding is masked.

@@ -1,6 +1,6 @@
 """Pieces of steady motion: parts of a clip in which the speeds and accelerations of the joints stay about the same.
 
-Joints are normalized, so speeds are relative to the first person's spine: to move the whole body changes nothing.
+Joints are normalized: speeds are relative to the first person's spine, so moving the whole body does not change them.
 A piece is not yet an action segment. An action may begin or end where one piece ends and the next begins.
 """
 
@@ -68,7 +68,7 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
     squares = np.pad((features**2).sum(1).cumsum(), (1, 0))
     least = np.full(frames + 1, np.inf)  # least[t] is the lowest cost of frames 0 .. t-1
     previous = np.zeros(frames + 1, np.int64)  # previous[t] is where the last piece of these frames starts
-    least[0] = -constant  # subtracts the same number from the cost of all ways to cut, so the best one stays the best
+    least[0] = 0
     starts = np.empty(0, np.int64)  # where the last piece may start
     for end in range(1, frames + 1):
         starts = np.append(starts, end - 1)

@@ -195,8 +195,8 @@ def _is_own(checkpoint: dict[str, Any]) -> bool:
 def _problem(path: Path) -> str | None:
     """Returns the reason to refuse a file, or None if there is none.
 
-    A damaged file is refused, because torch.load does not compare checksums. A small file that would fill the memory is
-    refused, because torch.load would load it, even with `weights_only`. torch.save writes no such file.
+    A damaged file is refused, because torch.load does not compare checksums. A small file can also expand to fill the
+    memory, and `weights_only` does not prevent that. Such a file is refused, too. torch.save never writes one.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"bytearray") >= 0:  # bytearray(10**12) would be called

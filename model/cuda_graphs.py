@@ -20,9 +20,9 @@ MAX_RECORDINGS = 64  # more shapes than this are not recorded
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
     """Whether training uses CUDA graphs.
 
-    Not with `train.accumulate` above 1, because a replay overwrites the gradients. Not with several ranks, because
-    exchanges between ranks are not recorded. Not without masked padding, because nearly every batch then has a shape of
-    its own.
+    It needs a GPU and a single rank, because exchanges between ranks are not recorded. It needs `train.accumulate` = 1,
+    because a replay overwrites the gradients. It needs masked padding, because otherwise nearly every batch has a shape
+    of its own. `train.compile` excludes it.
     """
     train = settings.train
     wanted = train.cuda_graphs and not train.compile and train.accumulate == 1 and settings.model.mask_padding
@@ -33,9 +33,9 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
 class CUDAGraphs(nn.Module):
     """A network on a GPU that is recorded at the first batch of each shape, and replayed from then on.
 
-    To record takes about as long as five steps. The recordings share the memory of their intermediate results, so the
-    output of a batch is valid only until the next batch. Each recording has its own gradients (14 MB at the paper's
-    width).
+    Recording a shape takes about as long as five steps. The recordings share the memory of their intermediate results,
+    so the output of a batch is valid only until the next batch. Each recording has its own gradients (14 MB at the
+    paper's width).
 
     Batches with several people are not recorded: the network leaves absent people out, so shapes inside it depend on
     the data. Hooks of layers are called while the network is recorded, but not in a replay.

@@ -53,11 +53,10 @@ def score_clips(
     """
     network = for_inference(model)
     for batch in batches:
-        lengths = batch.lengths.tolist()  # before the copy to a GPU, so that the program need not wait for it
         moved = batch.to(device)
         view = network(moved.joints, moved.mask, moved.lengths).views[0]
         frame_probs, video_probs = (probs.float().cpu() for probs in (view.frame_probs, view.video_probs))
-        for n, (index, length) in enumerate(zip(batch.index.tolist(), lengths, strict=True)):
+        for n, (index, length) in enumerate(zip(batch.index.tolist(), batch.lengths.tolist(), strict=True)):
             frames = averaged(frame_probs[n, :length], batch.joints[n, :, :length], change_penalty)
             yield index, (frames.numpy(), video_probs[n].numpy())
 
@@ -90,9 +89,9 @@ def windows(frames: int, longest: int) -> list[tuple[int, int]]:
 @torch.inference_mode()
 def score_recording(
     model: Localizer,
-    window: Callable[[int, int], Tensor],
+    read_window: Callable[[int, int], Tensor],
     frames: int,
-    longest: int,
+    longest_window: int,
     settings: EvalSettings,
     device: torch.device,
     frame_step: int = 1,
@@ -100,12 +99,12 @@ def score_recording(
 ) -> Scores:
     """Score a recording of any length, window by window. Sets evaluation mode.
 
-    A recording of at most `longest` frames is one window and gets the scores that evaluation gives a clip. A longer one
-    is cut into windows, and each window is scored as a clip of its own. Where two windows overlap, their scores are
-    cross-faded linearly.
+    A recording of at most `longest_window` frames is one window and gets the scores that evaluation gives a clip. A
+    longer one is cut into windows, and each window is scored as a clip of its own. Where two windows overlap, their
+    scores are cross-faded linearly.
 
     Args:
-        window: gives the network's input (C, T, V, M) for the frames [start, end).
+        read_window: gives the network's input (C, T, V, M) for the frames [start, end).
         settings: `min_video_score` is the lowest video probability of a class that may have detections in a window.
             `change_penalty` as in `score_clips`.
         frame_step: the network sees every frame_step-th frame.
@@ -114,8 +113,8 @@ def score_recording(
     model.eval()
     whole: list[np.ndarray] = []  # the scores of all frames
     video_probs, scored = [], 0  # scored: number of frames that have scores so far
-    for start, end in windows(frames, longest):
-        video, *parts = _score(model, window(start, end), settings, device, frame_step)
+    for start, end in windows(frames, longest_window):
+        video, *parts = _score(model, read_window(start, end), settings, device, frame_step)
         parts = parts if features else parts[:2]
         whole = whole or [np.empty((frames, part.shape[1]), part.dtype) for part in parts]
         overlap = scored - start  # number of frames that the window before has scored, too

@@ -58,7 +58,8 @@ class Localizer(nn.Module):
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
-        real = mask.repeat_interleave(M, 0)  # a copy, because `mask_constants` caches its results for a mask object
+        # A new mask for each batch: `mask_constants` caches by object, and a CUDA graph overwrites its input in place
+        real = mask.repeat_interleave(M, 0)
         if M > 1:  # people who appear in no frame are left out, except the first
             in_mean = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
             in_mean[:, 0] = True  # the first person always enters the mean over people, so that no mean is empty

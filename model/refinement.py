@@ -89,7 +89,7 @@ class PseudoLabels:
         return torch.cat([self.history.new_empty(0), *(self._label(clip).amax(-1) for clip in clips)])
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """All that a resumed run needs; taken between epochs."""
+        """All that a resumed run needs. Call this only between epochs."""
         return {"history": self.history, "seen": self.seen, "epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:

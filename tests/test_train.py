@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import torch
 from runs import ROOT, command, equal, rows, run, scalars, small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import arguments
 import train
 from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
 from utils.progress import epoch_line
 from utils.store import Split
-from validate import SHOWN
+from validate import PICTURED
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     assert (trained / "report.html").read_text().startswith("<!DOCTYPE html>")
     diagnosis = json.loads((trained / "diagnosis.json").read_text())
     results = json.loads((trained / "results.json").read_text())
-    assert set(results) >= {"protocol", "corrected", "released", "oracle_epoch", "store", "commit", "versions"}
+    assert set(results) >= {"about", "corrected", "released", "oracle_epoch", "store", "commit", "versions"}
     assert results["corrected"]["whole_clip_baseline"]["mAP"] > 0
     assert diagnosis["mAP"] == pytest.approx(results["corrected"]["mAP_at_tIoU"]["0.5"])
     assert config.load([trained / "config.yaml"]).model_dump() == results["settings"]
@@ -58,7 +60,7 @@ def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
     assert [step for step, _ in found["loss/total"]] == [1, 2, 3]
     board = EventAccumulator(str(trained), size_guidance={"images": 0, "histograms": 0}).Reload()
     clips = {tag.removeprefix("time_line/") for tag in board.Tags()["images"] if tag != "confusion"}
-    assert 1 < len(clips) <= SHOWN
+    assert 1 < len(clips) <= PICTURED
     assert clips <= set(json.loads((trained / "detections.json").read_text())["results"])
     for tag in board.Tags()["images"]:
         assert [event.step for event in board.Images(tag)] == [1, 2, 3]
@@ -232,11 +234,23 @@ def test_weights_that_do_not_fit_are_listed(
         run(monkeypatch, "--phase", "test", "--weights", str(tmp_path / "partial.pt"), *data)
 
 
+def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [str(ROOT / "config" / name) for name in ("train_split2.yaml", "released.yaml")]
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", files[0], "--config", files[1]])
+    settings = arguments.train("")[1]
+    assert settings.data.split == "split2"
+    assert not settings.model.mask_padding
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--phase", "test"], "--phase test needs --weights FILE"),
         (["--weights", "LAST"], "--weights is for --phase test; a training starts from random weights"),
+        (
+            ["--phase", "test", "--weights", "LAST", "--resume"],
+            "--phase test has nothing to resume; leave out --resume",
+        ),
         (["--phase", "test", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
         (["--phase", "test", "--weights", "."], ".: is a folder; expected a checkpoint"),
         (["--work-dir", "train.py"], "train.py: is a file; name a folder by --work-dir"),

@@ -25,7 +25,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         if not len(x) and not self.over_ranks:  # a rank without clips has no statistics, but takes part in the step
             return x * self.weight[:, None, None] + self.bias[:, None, None]
-        compiling = torch.compiler.is_compiling() and not self.over_ranks
+        compiling = torch.compiler.is_compiling()
         count, mean, var = plain_moments(x, mask) if compiling else moments(x, mask)
         if self.over_ranks:
             of_ranks = distributed.all_gather(torch.stack([count.expand_as(mean), mean, var]))  # (ranks, 3, C)
@@ -48,10 +48,9 @@ def synchronize_batch_norm(model: nn.Module) -> None:
             module.over_ranks = distributed.size() > 1
 
 
-def plain_moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def plain_moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same as `moments` in a few differentiable operations, for torch.compile."""
-    real = torch.ones_like(x[:, :1]) if mask is None else mask[:, None, :, None].expand(-1, -1, -1, x.shape[3])
-    real = real.to(torch.promote_types(x.dtype, torch.float32))
+    real = mask[:, None, :, None].expand(-1, -1, -1, x.shape[3]).to(torch.promote_types(x.dtype, torch.float32))
     count = real.sum()
     mean = (x * real).sum((0, 2, 3)) / count
     return count, mean, ((x - mean[:, None, None]).square() * real).sum((0, 2, 3)) / count
@@ -152,7 +151,9 @@ class _Normalize(torch.autograd.Function):
         else:  # PyTorch's kernel would divide by zero
             grad_weight = grad_bias = torch.zeros_like(mean)
         sums = torch.stack([grad_bias, grad_weight])
-        mean_grad, mean_grad_normalized = (distributed.all_reduce(sums.clone()) if ctx.over_ranks else sums) / count
+        if ctx.over_ranks:
+            distributed.all_reduce(sums)
+        mean_grad, mean_grad_normalized = sums / count
         # With x̂ = (x − mean)/σ: weight/σ · (grad − E[grad] − x̂ · E[grad · x̂]), in two passes over x
         scale = weight * inverse
         slope = scale * inverse * mean_grad_normalized

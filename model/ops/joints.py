@@ -4,8 +4,8 @@ Features are (N, C, T, V), channels-last in memory. Both functions have a refere
 torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
 cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-In bfloat16, long sums are split: on a CPU there is one matrix product for each chunk of frames, and in the affinity on
-a GPU one for each channel. The products are in bfloat16 and are added in float32. A long sum of bfloat16 numbers would
+In bfloat16, long sums are split into several matrix products, which are added in float32. The CPU kernels use one
+product for each chunk of frames. The affinity on a GPU uses one for each channel. A long sum of bfloat16 numbers would
 stop growing, because they have only 8 bits of precision.
 """
 

@@ -35,8 +35,8 @@ from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
-# The transforms of a group of tiles have at most this many values (2 MB in float32), so that they fit in the cache. If
-# the transformed weights have more values, their number is the limit.
+# A group of tiles has at most this many transformed values (2 MB in float32), or as many as the transformed weights, if
+# those are more. So a group fits in the cache.
 CACHED = 2**19
 
 
@@ -55,7 +55,7 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     taps = weight.shape[2]
     N, C, T, _ = x.shape
     small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
-    fits = taps // 2 % stride == 0  # then the number of frames of a tile is odd, as `transforms` needs
+    fits = math.ceil(taps / stride) % 2 == 1  # then the number of input frames of a tile is odd, as `transforms` needs
     if slow_on_gpu(x):
         x = x.transpose(2, 3).contiguous(memory_format=torch.channels_last)  # (N, C, V, T)
         y = F.conv2d(x, weight.transpose(2, 3), bias, (1, stride), (0, taps // 2))
@@ -87,7 +87,7 @@ class Transforms(NamedTuple):
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
-    `taps` is the kernel size, with a stride that of each sequence: 5 if 9 taps are split into two sequences.
+    `taps` is the number of taps of one sequence: ⌈kernel size / stride⌉, so 5 for 9 taps and stride 2.
 
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
     c + is = e^(2πifn/L) at frame n. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
