@@ -24,8 +24,9 @@ from validate import Validation
 
 
 def test_all_formats_of_one_motion_are_predicted_alike(
-    motion: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    motion: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("utils.progress.FIRST", 3600)  # seconds; no progress line on a busy machine
     before, out = contents(motion), tmp_path / "out"
     assert run(*options(motion, weights, out), "--features") == 0
     printed = capsys.readouterr()
