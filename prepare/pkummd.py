@@ -71,7 +71,7 @@ def prepare_protocol(
         if files.skeletons and files.labels:
             skeletons[sid] = str(files.skeletons.relative_to(root))
     takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
-    split = write_recordings(out / name, classes, recordings, skeletons, takes, workers, {})
+    split = write_recordings(out / name, classes, recordings, skeletons, takes, workers, {}, "skeleton or label file")
     print(f"look: {write_card(split)}")
     return split
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions
+from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions, folder
 from utils.command_line import argument_parser, check_first
 
 
@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
     out = "where the stores and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=DATA_ROOT, metavar="DIR", help=out)
+    add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
     return parser.parse_args()
 
 
@@ -129,8 +129,8 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
         # The last two digits decide whether a file is used, so others decide its subset.
         subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_ONE_IN else "val"
         pools[file.actor][subset].append(file)
-    folder = out / "recordings"
-    folder.mkdir(parents=True, exist_ok=True)
+    recordings = out / "recordings"
+    recordings.mkdir(parents=True, exist_ok=True)
     used: dict[str, list[str]] = {}
     rows: dict[str, list[tuple[str, ...]]] = {"public": [], "public_actors": []}
     for actor, subsets in sorted(pools.items()):
@@ -139,7 +139,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
         for subset, files in sorted(subsets.items()):
             for number, recording in enumerate(join_files(files, f"{actor} {subset}"), start=1):
                 name = f"{actor[:4]}_{subset}_{number:03}"
-                write_bvh(folder / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
+                write_bvh(recordings / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
                 used[name] = recording.files
                 rows["public"] += annotation_rows(name, subset, recording)
                 other = "val" if actor.startswith(NEW_ACTORS) else "train"
@@ -148,15 +148,15 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     tables = {split: out / f"{split}.csv" for split in rows}
     for split, table in tables.items():
         write_csv(table, COLUMNS, rows[split])
-    return folder, tables
+    return recordings, tables
 
 
-def find_sources(folder: Path, expected: int) -> list[Source]:
+def find_sources(clone: Path, expected: int) -> list[Source]:
     """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build` does."""
-    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
+    found = {path.name: path for path in walk(clone) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
     if len(found) != expected:
         raise UserError(
-            f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
+            f"{clone}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
         )
     sources = [read_source(path) for _, path in progress(sorted(found.items()), "files", "file")]
     return [source for source in sources if source.action not in AMBIGUOUS]
@@ -223,9 +223,11 @@ def annotation_rows(name: str, subset: str, recording: JoinedRecording) -> Itera
 
 def main() -> None:
     args = parse_arguments()
-    folder, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
+    recordings, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
     for split, table in tables.items():
-        own_data.prepare_recordings(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
+        own_data.prepare_recordings(
+            recordings, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1
+        )
     print(next_command("best.yaml", args.out, "public"))
 
 

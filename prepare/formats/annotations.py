@@ -141,4 +141,4 @@ def _read_table(path: Path) -> Iterator[AnnotatedClip]:
             label = Label((row.label,), row.start, row.end, f"row {number}")
             yield AnnotatedClip(row.recording, row.subset, row.recording, [label])
     except csv.Error as error:
-        raise UserError(f"{path}: row {rows.line_num} is no row of a CSV table ({error})") from None
+        raise UserError(f"{path}: line {rows.line_num} is not CSV ({error}); check the quotes") from None

@@ -42,7 +42,7 @@ class Bvh:
     path: Path
     nodes: list[Node]
     frames: int
-    fps: float  # frames per second; 0 if the frame time is not a positive number
+    fps: float  # frames per second; 0 if the frame time is not a positive number, or too small
     last_header_line: int  # the motion comes after it
 
     @property
@@ -178,6 +178,6 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
 
 
 def _rate(seconds: float) -> float:
-    """Frames per second from a frame time; 0 if it is not a positive number."""
-    rate = 1 / seconds if seconds > 0 else 0.0
+    """Frames per second from a frame time; 0 if it is not a positive number, or too small."""
+    rate = 1 / seconds if seconds > 1e-9 else 0.0
     return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

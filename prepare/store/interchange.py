@@ -62,7 +62,7 @@ from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
 MAX_FILE_BYTES = 32 << 30
-LARGEST = 3e38  # the store has floats of 32 bits
+LARGEST = np.finfo(np.float32).max  # the store has floats of 32 bits
 
 
 def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Split:

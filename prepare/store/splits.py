@@ -104,10 +104,12 @@ def write_recordings(
     takes: Takes,
     workers: int,
     problems: Problems,
+    needed: str = "file",
 ) -> Split:
     """Bring the split `folder`, and its store beside it, up to date. Write and print a report of what did not fit.
 
     `files`: file below `takes.folder`, by recording. `problems`: those that the caller has found, for the report.
+    `needed`: what a recording without an entry in `files` lacks, for the report.
     Raises UserError when no recording could be used, or when most segments begin after the end of their recording.
     """
     out = folder.parent
@@ -121,8 +123,8 @@ def write_recordings(
         problems |= _check_times(recordings, store, takes.folder)
         split = write_split_of_store(folder, classes, recordings, store, takes.origin)
         problems |= {
-            "recordings without a file": [name for name, why in left_out.items() if why == "missing"],
-            "recordings whose file is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
+            f"recordings without a {needed}": [name for name, why in left_out.items() if why == "missing"],
+            f"recordings whose {needed} is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
             "recordings that cannot be used": [f"{files[n]} {why}" for n, why in left_out.items() if why != "missing"],
         }
         two = sum(clip.people > 1 for clip in store.clips.values())

@@ -92,7 +92,7 @@ def test_a_skeleton_with_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path)
     ("frame_time", "fps"),
     [("0.0333333", 30), ("0.033333", 30), ("0.0083333", 120), ("0.00833", 120.048), ("0.0416667", 24),
      ("0.041708", 23.9762), ("0.016667", 60), ("0.01", 100), ("1", 1), ("5e-4", 2000), ("0", 0), ("-1", 0),
-     ("nan", 0), ("inf", 0), ("2", 0.5), ("33.3", 0.03003)],
+     ("nan", 0), ("inf", 0), ("1e-320", 0), ("2", 0.5), ("33.3", 0.03003)],
 )  # fmt: skip
 def test_a_frame_time_of_few_digits_gives_a_whole_rate(frame_time: str, fps: float, tmp_path: Path) -> None:
     motions.write_bvh(tmp_path / "a.bvh", PLAIN, numbers_for(PLAIN, 2), 1.0)
