@@ -39,8 +39,9 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.amass import AmassIndex
-from prepare.formats.babel import PAPER_SPLITS, check_actions, read_actions, read_babel
+from prepare.formats.babel import read_babel
 from prepare.formats.body_model import body_digest, load_body
+from prepare.formats.classes import PAPER_SPLITS, check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_split_of_store

@@ -38,8 +38,8 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.annotations import read_annotations
-from prepare.formats.babel import check_actions, read_actions
 from prepare.formats.body_model import body_digest, load_body
+from prepare.formats.classes import check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_recordings

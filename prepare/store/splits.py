@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prepare.formats.babel import PAPER_SPLITS
+from prepare.formats.classes import PAPER_SPLITS
 from prepare.formats.labels import AnnotatedClip, dense_labels
 from prepare.store.summary import print_counts
 from prepare.store.update import Takes, update_store
