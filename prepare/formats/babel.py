@@ -16,13 +16,13 @@ Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # 1e9 s
 Text = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
 
 
-class Entries(BaseModel):
-    """The entries of BABEL's files that are used; others are ignored."""
+class JsonModel(BaseModel):
+    """A part of BABEL's files. Entries that are not used are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class BabelSegment(Entries):
+class BabelSegment(JsonModel):
     """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
@@ -30,13 +30,13 @@ class BabelSegment(Entries):
     act_cat: list[Text] | None = None
 
 
-class FrameLabels(Entries):
+class FrameLabels(JsonModel):
     """`frame_ann` of a clip."""
 
     labels: list[BabelSegment]
 
 
-class BabelClip(Entries):
+class BabelClip(JsonModel):
     """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str

@@ -129,7 +129,7 @@ def test_line_ends_blank_lines_tabs_and_places_of_braces_do_not_matter(tmp_path:
         ("CHANNELS 3 Z", "CHANNELS 4 Z", "CHANNELS in line 9"),
         ("CHANNELS 3 Z", "CHANNELS 3 W", "CHANNELS in line 9"),
         ("MOTION", "MOTIONS", "'MOTIONS' in line 16"),
-        ("Frames: 3", "Frames: 0", "has 0 frames"),
+        ("Frames: 3", "Frames: 0", "has 0 frames in line 17, expected a whole number from 1 to 1,000,000,000"),
         ("Frames: 3", "Frames: 2.5", "has 2.5 frames"),
         ("Frames: 3", "Frames: 1e300", "has 1e+300 frames"),
         ("Frames: 3", "Frames: many", "expected 'Frames:' and a number"),

@@ -39,7 +39,7 @@ def imported(tmp_path: Path, train: Any, val: Any = None) -> Split:
 
 def test_a_split_comes_back_as_it_went(make_split, tmp_path: Path) -> None:
     split = make_split(train=[12, 30], val=[25])
-    train, val = export_released(split, tmp_path / "pickles")
+    train, val = export_released(split, tmp_path)
     back = imported(tmp_path, train.read_bytes(), val.read_bytes())
     for subset in ("train", "val"):
         assert back.clip_ids(subset) == split.clip_ids(subset)
@@ -129,5 +129,5 @@ def test_an_import_writes_nothing_while_another_command_writes_there(tmp_path: P
 
 
 def test_clip_ids_may_not_repeat(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="1 clip ids come twice"):
+    with pytest.raises(UserError, match="1 clip ids occur twice"):
         imported(tmp_path, released(clip(), clip()))
