@@ -1,1 +1,1 @@
-import utils as utils  # first, because it checks that all packages are installed
+import utils as utils  # checks on import that all packages are installed; so it comes before any other import

@@ -39,13 +39,14 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.amass import AmassIndex
-from prepare.formats.babel import PAPER_SPLITS, check_actions, read_actions, read_babel
+from prepare.formats.babel import read_babel
 from prepare.formats.body_model import body_digest, load_body
+from prepare.formats.classes import PAPER_SPLITS, check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_split_of_store
 from prepare.store.summary import next_command, print_takes
-from prepare.store.update import Takes, update_store
+from prepare.store.update import TakeSource, update_store
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
@@ -89,7 +90,7 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
         settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
-        takes = Takes(amass, read, settings, {"babel": babel.hashes})
+        takes = TakeSource(amass, read, settings, {"babel": babel.hashes})
         store = update_store(out, takes, babel.clips, files, workers, wanted)
         print_takes(babel.clips, store, flavour)
         written = [
@@ -104,9 +105,10 @@ def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set
     """Ids of the clips to prepare: `limit` of each subset that have a take, those with one of the `classes` first."""
     chosen: set[str] = set()
     for subset in SUBSETS:
-        there = [clip for clip in clips if clip.subset == subset and clip.sid in files]
-        there.sort(key=lambda clip: classes.isdisjoint(clip.names))
-        chosen |= {clip.sid for clip in there[:limit]}
+        available = [clip for clip in clips if clip.subset == subset and clip.sid in files]
+        # False sorts first: clips with one of the classes
+        available.sort(key=lambda clip: classes.isdisjoint(clip.names))
+        chosen |= {clip.sid for clip in available[:limit]}
     return chosen
 
 
@@ -116,7 +118,7 @@ def main() -> None:
     body, hands = args.body or str(BODY), args.hands or "as-is"
     options = {"workers": args.workers, "limit": args.limit, "replace": args.replace, "hands": hands}
     for split in build(args.amass, args.babel, body, args.out, splits, **options):
-        print(f"look: {write_card(split)}")
+        print(f"overview: {write_card(split)}")
     print(next_command("own_actions.yaml" if args.actions else "train_split1.yaml", args.out, args.name))
 
 

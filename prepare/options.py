@@ -70,10 +70,12 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
 def add_store_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a command that writes a split and its store."""
     add = parser.add_argument
-    add("--replace", action="store_true", help="replace a split of this name that has other classes")
+    replace = "replace a split of this name that has other classes, or labels from elsewhere"
+    add("--replace", action="store_true", help=replace)
     out = "where the store and the splits go (default: dataset/processed_data)"
     add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
-    add("--workers", type=number(1), default=os.cpu_count() or 1, help="recordings at a time (default: %(default)s)")
+    workers = "number of recordings read at the same time (default: %(default)s)"
+    add("--workers", type=number(1), default=os.cpu_count() or 1, help=workers)
 
 
 def folder(text: str) -> Path:

@@ -38,13 +38,13 @@ if __name__ == "__main__":
 import numpy as np
 
 from prepare.formats.annotations import read_annotations
-from prepare.formats.babel import check_actions, read_actions
 from prepare.formats.body_model import body_digest, load_body
+from prepare.formats.classes import check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
-from prepare.store.update import Takes
+from prepare.store.update import TakeSource
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
@@ -68,7 +68,7 @@ def prepare_recordings(
     `classes`: class names by index; None: all labels, sorted. `replace`: as in `check_split`.
     Raises UserError when an input is missing or not as expected, or when no recording could be used.
     """
-    annotated, tests = read_annotations(annotations)
+    annotated, test_recordings = read_annotations(annotations)
     labels = sorted({label for recording in annotated for label in recording.names})
     classes = classes or labels
     check_actions(classes, labels, f"{annotations}: has no label")
@@ -77,7 +77,7 @@ def prepare_recordings(
         raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
     paths = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
-    files = match([*annotated, *tests], paths, annotations)
+    files = match([*annotated, *test_recordings], paths, annotations)
 
     def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
@@ -87,23 +87,23 @@ def prepare_recordings(
     # The store's key contains repr(options). If a field of ReadOptions or JointMap is renamed, all stores are computed
     # again. The key has the hash of the body, so it does not need the path.
     settings = {"name": name, "options": repr(dataclasses.replace(options, body="")), "hands": options.hands}
-    settings["body"] = body_of_takes(files.values(), options)
-    takes = Takes(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
+    settings["body"] = body_digest_of_takes(files.values(), options)
+    takes = TakeSource(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
     problems = {
         "recordings without annotation": sorted(set(paths) - set(files.values())),
         "labels that look alike, kept apart": alike(classes),
     }
     split = write_recordings(out / name, classes, annotated, files, takes, workers, problems)
-    if tests:
-        print(f"test recordings, not used: {len(tests)}")
+    if test_recordings:
+        print(f"test recordings, not used: {len(test_recordings)}")
     for subset in SUBSETS:
         if not split.clip_ids(subset):
             print(f"warning: {subset} has no clip; train.py needs clips in both subsets, train and val")
-    print(f"look: {write_card(split)}")
+    print(f"overview: {write_card(split)}")
     return split
 
 
-def body_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
+def body_digest_of_takes(files: Collection[str], options: ReadOptions) -> str | None:
     """Hash of the body, so that another body makes another store. None without .npz files, or without a usable body."""
     if not any(file.lower().endswith(".npz") for file in files):
         return None
@@ -125,7 +125,8 @@ def match(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
             by_name[name].add(file)
     files: dict[str, str] = {}
-    for name in (recording.sid for recording in annotated):
+    for recording in annotated:
+        name = recording.sid
         fitting = {name} if name in whole_paths else by_name.get(name, set())
         if len(fitting) > 1:
             raise UserError(
@@ -136,7 +137,7 @@ def match(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -
     for file, count in Counter(files.values()).most_common(1):  # the file with most names, if there is any
         if count > 1:
             names = ", ".join(shown(name) for name in files if files[name] == file)
-            raise UserError(f"{annotations}: {names} are all the recording {file}; use one name")
+            raise UserError(f"{annotations}: {names} all name the recording {file}; use one name")
     return files
 
 

@@ -39,7 +39,7 @@ from prepare.formats.pkummd import find_recordings, read_action_names, read_labe
 from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
-from prepare.store.update import Takes
+from prepare.store.update import TakeSource
 from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
@@ -70,9 +70,9 @@ def prepare_protocol(
         recordings.append(AnnotatedClip(sid, files.subset, sid, labels))
         if files.skeletons and files.labels:
             skeletons[sid] = str(files.skeletons.relative_to(root))
-    takes = Takes(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
-    split = write_recordings(out / name, classes, recordings, skeletons, takes, workers, {})
-    print(f"look: {write_card(split)}")
+    takes = TakeSource(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
+    split = write_recordings(out / name, classes, recordings, skeletons, takes, workers, {}, "skeleton or label file")
+    print(f"overview: {write_card(split)}")
     return split
 
 

@@ -4,8 +4,8 @@
     bash prepare/public_benchmark.sh --source CLONE
 
 Anyone can download that data set (Kobayashi et al. 2023, CC BY-NC 4.0) without registration. Each of its BVH files
-shows one action. A recording of the benchmark is a sequence of such files of one actor. Each file begins where the one
-before ends, with a short blend between them. So the times of all actions are known exactly.
+shows one action. A recording of the benchmark is a sequence of such files of one actor. Each file is placed and turned
+so that a short blend connects it to the one before. So the times of all actions are known exactly.
 
 Two splits label the same recordings. `public` has all actors in training and validation, and no file in both.
 In `public_actors`, two actors are for validation only. The seed is fixed, so every build gives the same files.
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions
+from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions, folder
 from utils.command_line import argument_parser, check_first
 
 
@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--source", type=Path, required=True, metavar="CLONE", help="a clone of the data set")
     out = "where the stores and the splits go (default: dataset/processed_data)"
-    add("--out", type=Path, default=DATA_ROOT, metavar="DIR", help=out)
+    add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
     return parser.parse_args()
 
 
@@ -41,7 +41,7 @@ from scipy.ndimage import uniform_filter1d
 
 from prepare import own_data
 from prepare.formats.annotations import COLUMNS
-from prepare.formats.bvh import Bvh, read_bvh, write_bvh
+from prepare.formats.bvh import Bvh, header_text, read_bvh, write_bvh
 from prepare.formats.files import walk
 from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
 from prepare.store.summary import next_command
@@ -66,7 +66,7 @@ NEW_ACTORS = ("c26294", "21d43e")  # for validation in `public_actors`: first di
 FEWEST_FILES = 10  # actors with fewer files are not used
 VAL_ONE_IN = 4  # about one file in four is for validation; a hash of its name decides
 SECONDS = (10.0, 30.0)  # of a recording
-KINDS = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
+KIND_COUNT_CHANCES = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
 BACKGROUND = 0.15  # probability that a background file comes next
 BLEND = (12, 30)  # fewest and most frames of a blend
 TURNING = (0.1, 0.9)  # part of a file's change of heading that is labelled "turn"
@@ -74,7 +74,7 @@ SMOOTHING = 31  # frames of the moving mean of headings, which removes the swing
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file of the data set."""
 
     bvh: Bvh
@@ -104,7 +104,7 @@ class JoinedRecording:
     def frames(self) -> int:
         return sum(len(piece.positions) for piece in self.pieces)
 
-    def append(self, file: Source, blend: int) -> None:
+    def append(self, file: SourceFile, blend: int) -> None:
         """Add a file behind the others, after `blend` frames."""
         bvh, motion = file.bvh, file.motion
         nodes = {node.name: node for node in bvh.nodes}
@@ -124,13 +124,13 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
 
     Raises UserError when `source` has not the `expected` number of files of the benchmark, or when one is damaged.
     """
-    pools: dict[str, dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
+    pools: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
     for file in find_sources(source, expected):
         # The last two digits decide whether a file is used, so others decide its subset.
         subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_ONE_IN else "val"
         pools[file.actor][subset].append(file)
-    folder = out / "recordings"
-    folder.mkdir(parents=True, exist_ok=True)
+    recordings = out / "recordings"
+    recordings.mkdir(parents=True, exist_ok=True)
     used: dict[str, list[str]] = {}
     rows: dict[str, list[tuple[str, ...]]] = {"public": [], "public_actors": []}
     for actor, subsets in sorted(pools.items()):
@@ -139,30 +139,30 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
         for subset, files in sorted(subsets.items()):
             for number, recording in enumerate(join_files(files, f"{actor} {subset}"), start=1):
                 name = f"{actor[:4]}_{subset}_{number:03}"
-                write_bvh(folder / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
+                write_bvh(recordings / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
                 used[name] = recording.files
                 rows["public"] += annotation_rows(name, subset, recording)
-                other = "val" if actor.startswith(NEW_ACTORS) else "train"
-                rows["public_actors"] += annotation_rows(name, other, recording)
+                subset_by_actor = "val" if actor.startswith(NEW_ACTORS) else "train"
+                rows["public_actors"] += annotation_rows(name, subset_by_actor, recording)
     write_json(out / "sources.json", {"version": VERSION, "page": PAGE, "files": used})
     tables = {split: out / f"{split}.csv" for split in rows}
     for split, table in tables.items():
         write_csv(table, COLUMNS, rows[split])
-    return folder, tables
+    return recordings, tables
 
 
-def find_sources(folder: Path, expected: int) -> list[Source]:
+def find_sources(clone: Path, expected: int) -> list[SourceFile]:
     """The files of the benchmark in a clone of the data set, by name. Raises UserError as `build` does."""
-    found = {path.name: path for path in walk(folder) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
+    found = {path.name: path for path in walk(clone) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
     if len(found) != expected:
         raise UserError(
-            f"{folder}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
+            f"{clone}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
         )
     sources = [read_source(path) for _, path in progress(sorted(found.items()), "files", "file")]
     return [source for source in sources if source.action not in AMBIGUOUS]
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> SourceFile:
     """A file of the data set. Raises UserError when it is damaged."""
     try:
         bvh = read_bvh(path)
@@ -171,8 +171,8 @@ def read_source(path: Path) -> Source:
         motion = Piece.of_channels(bvh.values(np.arange(bvh.frames)))
     except TakeError as error:
         raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
-    skeleton = path.read_text(encoding="utf-8").partition("MOTION\n")[0]
-    return Source(bvh, motion, hashlib.sha256(skeleton.encode()).hexdigest(), FILE_NAME.fullmatch(path.name)["action"])
+    actor = hashlib.sha256(header_text(path).encode()).hexdigest()
+    return SourceFile(bvh, motion, actor, FILE_NAME.fullmatch(path.name)["action"])
 
 
 def hash_number(name: str) -> int:
@@ -185,14 +185,14 @@ def is_selected(name: str) -> bool:
     return hash_number(name) % 100 < 30
 
 
-def join_files(files: list[Source], seed: str) -> Iterator[JoinedRecording]:
+def join_files(files: list[SourceFile], seed: str) -> Iterator[JoinedRecording]:
     """Recordings made of the files of one actor and subset. No file is used twice, and a few are left over."""
     rng = np.random.default_rng(hash_number(f"{VERSION} {seed}"))
-    unused: dict[str | None, list[Source]] = defaultdict(list)
+    unused: dict[str | None, list[SourceFile]] = defaultdict(list)
     for index in rng.permutation(len(files)):
         unused[files[index].kind].append(files[index])
     while kinds := sorted(kind for kind in unused if kind and unused[kind]):
-        kinds = rng.permutation(kinds)[: rng.choice(len(KINDS), p=KINDS) + 1].tolist()
+        kinds = rng.permutation(kinds)[: rng.choice(len(KIND_COUNT_CHANCES), p=KIND_COUNT_CHANCES) + 1].tolist()
         frames = FPS * rng.uniform(*SECONDS)
         recording = JoinedRecording()
         while recording.frames < frames and any(unused[kind] for kind in kinds):
@@ -223,9 +223,11 @@ def annotation_rows(name: str, subset: str, recording: JoinedRecording) -> Itera
 
 def main() -> None:
     args = parse_arguments()
-    folder, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
+    recordings, tables = build(args.source, ROOT / "dataset" / "public_benchmark")
     for split, table in tables.items():
-        own_data.prepare_recordings(folder, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1)
+        own_data.prepare_recordings(
+            recordings, table, split, args.out, ReadOptions(str(BODY)), workers=os.cpu_count() or 1
+        )
     print(next_command("best.yaml", args.out, "public"))
 
 

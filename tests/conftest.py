@@ -14,7 +14,7 @@ import pytest
 from predictions import checkpoint
 
 from prepare.build import build
-from prepare.formats.babel import PAPER_SPLITS
+from prepare.formats.classes import PAPER_SPLITS
 from prepare.synthetic.generate import write_synthetic
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store

@@ -10,7 +10,7 @@ import numpy as np
 
 from prepare.formats.files import walk
 from prepare.formats.flavours import AMASS_PAGE, FLAVOURS, Flavour
-from prepare.formats.frames import check_length, resample_indices
+from prepare.formats.frames import check_length_and_rate, resample_indices
 from prepare.formats.npz import finite_float32, read_npz, single_number
 from utils.errors import TakeError, UserError
 from utils.manifest import OTHER_DURATION
@@ -19,7 +19,7 @@ from utils.manifest import OTHER_DURATION
 # 0.0003 s longer than `dur`. A doubled or halved frame rate changes the duration by more in every clip over 0.4 s.
 DURATION_TOLERANCE = 0.2
 
-RATES = ("mocap_framerate", "mocap_frame_rate")  # names of a take's frame rate
+RATE_NAMES = ("mocap_framerate", "mocap_frame_rate")  # names of a take's frame rate
 
 # Folder name in BABEL's feat_p: folder names in AMASS downloads, the current one first
 FOLDER_ALIASES = {
@@ -58,7 +58,7 @@ class AmassIndex:
         for take in takes:
             file = take.relative_to(root).as_posix()
             key = _key(file)
-            for start in range(len(key) - 1):
+            for start in range(len(key) - 1):  # by every trailing part of the path, so outer folders do not matter
                 self._files.setdefault(key[start:], []).append(file)
 
     def find(self, feat_p: str) -> str | None:
@@ -66,7 +66,7 @@ class AmassIndex:
 
         If several files match, the flavour's ending is preferred, then the exact name, then the shortest path.
         """
-        path = feat_p.partition("/")[2]
+        path = feat_p.partition("/")[2]  # without the first folder, which repeats the data set
 
         def preference(file: str) -> tuple[bool, bool, int, str]:
             return not file.lower().endswith(self._ending), file != path, file.count("/"), file
@@ -88,11 +88,11 @@ def read_poses(
     the `seconds` that BABEL says is refused, because its labels would be misplaced. `limit` None: all frames. `seconds`
     None: no check.
     """
-    arrays, names = read_npz(path, ("poses", *RATES))
-    rate = next((name for name in RATES if name in arrays), None)
+    arrays, names = read_npz(path, ("poses", *RATE_NAMES))
+    rate = next((name for name in RATE_NAMES if name in arrays), None)
     if "poses" not in arrays or rate is None:
         found = ", ".join(names[:8]) or "nothing"
-        raise TakeError(f"has {found}, expected the arrays 'poses' and {' or '.join(map(repr, RATES))}")
+        raise TakeError(f"has {found}, expected the arrays 'poses' and {' or '.join(map(repr, RATE_NAMES))}")
     poses, fps = arrays["poses"], single_number(arrays[rate], rate)
     if poses.dtype.kind != "f" or poses.ndim != 2 or poses.shape[1] != flavour.pose_width:
         shape = ", ".join(["T", *map(str, poses.shape[1:])])
@@ -102,7 +102,7 @@ def read_poses(
             f"floats: download {flavour.download!r} from {AMASS_PAGE}{''.join(others)}"
         )
     frames = len(poses)
-    check_length(frames, fps)
+    check_length_and_rate(frames, fps)
     if seconds is not None and abs(frames / fps - seconds) > DURATION_TOLERANCE:
         raise TakeError(
             f"{OTHER_DURATION} ({frames} frames at {fps:g} fps are {frames / fps:.2f} s, BABEL has {seconds:.2f} s): "
@@ -112,7 +112,7 @@ def read_poses(
 
 
 def _key(path: str) -> tuple[str, ...]:
-    """Normalized path: lower case, underscores, current folder names, without the release's file ending."""
+    """Normalized path: lower case, underscores for spaces, current folder names, without the release's file ending."""
     *folders, file = path.lower().replace(" ", "_").split("/")
     file = file.removesuffix(".npz").removesuffix("_poses").removesuffix("_stageii")
     return (*(_CURRENT_NAMES.get(folder, folder) for folder in folders), file)

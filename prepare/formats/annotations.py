@@ -51,31 +51,31 @@ class Row(BaseModel):
     end: Cell
 
 
-class Entries(BaseModel):
-    """Entries of the JSON file that are used; others are ignored."""
+class JsonModel(BaseModel):
+    """A part of the JSON file. Entries that are not used are ignored."""
 
     model_config = ConfigDict(strict=True, str_strip_whitespace=True)
 
 
-class Segment(Entries):
-    """`annotations` of a recording: a label, and its time unless it is a video-level label."""
+class Annotation(JsonModel):
+    """A label of a recording, and its time unless it is a video-level label."""
 
     label: Text
     segment: Annotated[list[Seconds], Field(min_length=2, max_length=2)] | None = None
 
 
-class Entry(Entries):
+class Recording(JsonModel):
     """A recording in `database`."""
 
     subset: Subset
     duration: Annotated[Seconds, Field(gt=0)] | None = None
-    annotations: list[Segment] = []
+    annotations: list[Annotation] = []
 
 
-class GroundTruth(Entries):
+class GroundTruth(JsonModel):
     """The JSON file."""
 
-    database: dict[Text, Entry]
+    database: dict[Text, Recording]
 
 
 def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedClip]]:
@@ -89,7 +89,7 @@ def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedCli
         recording = recordings.setdefault(row.sid, replace(row, labels=[]))
         for label in row.labels:
             where, of_recording = f"{path}: {label.where}", f"the recording {shown(row.sid)}"
-            if row.subset != recording.subset:
+            if row.subset != recording.subset:  # checked for each label, because the message names its place
                 raise UserError(f"{where}: {of_recording} is in {recording.subset} and in {row.subset}; choose one")
             if label.start is None and row.subset == "val":
                 raise UserError(
@@ -111,8 +111,8 @@ def _read_json(path: Path) -> Iterator[AnnotatedClip]:
     content: GroundTruth = read_json(path, TypeAdapter(GroundTruth), ACTIVITYNET)
     for name, recording in content.database.items():
         labels = [
-            Label((entry.label,), *(entry.segment or (None, None)), f"annotation {number} of {shown(name)}")
-            for number, entry in enumerate(recording.annotations, start=1)
+            Label((annotation.label,), *(annotation.segment or (None, None)), f"annotation {number} of {shown(name)}")
+            for number, annotation in enumerate(recording.annotations, start=1)
         ]
         yield AnnotatedClip(name, recording.subset, name, labels, recording.duration)
 
@@ -141,4 +141,4 @@ def _read_table(path: Path) -> Iterator[AnnotatedClip]:
             label = Label((row.label,), row.start, row.end, f"row {number}")
             yield AnnotatedClip(row.recording, row.subset, row.recording, [label])
     except csv.Error as error:
-        raise UserError(f"{path}: row {rows.line_num} is no row of a CSV table ({error})") from None
+        raise UserError(f"{path}: line {rows.line_num} is not CSV ({error}); check the quotes") from None

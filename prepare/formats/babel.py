@@ -1,4 +1,4 @@
-"""BABEL's frame labels (Punnakkal et al. 2021), and the classes of the paper's splits."""
+"""BABEL's frame labels (Punnakkal et al. 2021)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,29 +7,22 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from prepare.formats.labels import AnnotatedClip, Label
-from utils.errors import UserError, nearest, shown
+from utils.errors import UserError, shown
 from utils.files import read_json, sha256
 from utils.store import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
-# The three splits of the paper; a class's index is its place in the list
-PAPER_SPLITS: dict[str, list[str]] = {
-    "split1": ["walk", "stand", "turn", "jump"],
-    "split2": ["sit", "run", "stand up", "kick"],
-    "split3": ["jog", "wave", "dance", "gesture"],
-}
-MAX_CLASSES = 10_000
 Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # 1e9 s are 30 years
 Text = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
 
 
-class Entries(BaseModel):
-    """The entries of BABEL's files that are used; others are ignored."""
+class JsonModel(BaseModel):
+    """A part of BABEL's files. Entries that are not used are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class BabelSegment(Entries):
+class BabelSegment(JsonModel):
     """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
@@ -37,13 +30,13 @@ class BabelSegment(Entries):
     act_cat: list[Text] | None = None
 
 
-class FrameLabels(Entries):
+class FrameLabels(JsonModel):
     """`frame_ann` of a clip."""
 
     labels: list[BabelSegment]
 
 
-class BabelClip(Entries):
+class BabelClip(JsonModel):
     """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str
@@ -52,7 +45,6 @@ class BabelClip(Entries):
 
 
 CLIPS = TypeAdapter(dict[Text, BabelClip])
-ACTIONS = TypeAdapter(dict[Text, int], config=ConfigDict(strict=True))  # names with indices
 
 
 @dataclass(frozen=True)
@@ -95,19 +87,3 @@ def read_babel(folder: Path) -> Babel:
     if not clips:
         raise UserError(f"{folder}: no clip of train.json and val.json has frame labels (frame_ann); are they BABEL's?")
     return Babel(list(clips.values()), unlabelled, hashes)
-
-
-def read_actions(path: Path) -> list[str]:
-    """Class names by index from a JSON file {name: index}. Raises UserError unless the indices are 0 … K-1."""
-    expected = 'names with the indices 0, 1, 2, … as JSON, such as {"walk": 0, "wave": 1}'
-    actions: dict[str, int] = read_json(path, ACTIONS, expected)
-    if not 0 < len(actions) <= MAX_CLASSES or sorted(actions.values()) != list(range(len(actions))):
-        raise UserError(f"{path}: is {shown(actions)}; expected {expected}")
-    return sorted(actions, key=actions.get)
-
-
-def check_actions(classes: list[str], known: list[str], problem: str) -> None:
-    """Raise UserError when a class is not among the `known` labels. `problem` begins the message."""
-    for name in classes:
-        if name not in known:
-            raise UserError(f"{problem} {name!r}; {nearest(name, known)}")

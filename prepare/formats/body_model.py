@@ -18,6 +18,7 @@ from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import TakeError, UserError
 
 MAX_FILE_BYTES = 2 << 30
+MODEL_ARRAYS = tuple(SMPLH.shapes)  # names; the same for both flavours
 # Objects in body models besides numpy's arrays: chumpy's arrays (each with a set) and scipy's sparse matrices
 _ALLOWED = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 _EXPECTED = f"a body model: download it from {SMPLH.page}; see human_model/README.md"
@@ -31,7 +32,7 @@ def load_body(name: str) -> Body:
     Raises UserError as `read_body` does.
     """
     if name == "synthetic":
-        from prepare.synthetic.body import body_structure  # here, so that prediction does not load the synthetic data
+        from prepare.synthetic.body import body_structure  # imported here because only this option needs it
 
         return check_body(body_structure(), "the synthetic body")
     path = Path(name)
@@ -42,14 +43,15 @@ def load_body(name: str) -> Body:
 
 
 def read_body(path: Path) -> Body:
-    """Read a body from `.pkl` or `.npz`: float32 arrays of `Flavour.shapes`, and `parents` (J,) int64 of its J joints.
+    """Read a body from `.pkl` or `.npz`.
 
+    Returns the float32 arrays of `Flavour.shapes` except `kintree_table`, from which `parents` (J,) int64 is made.
     Raises UserError when the file is missing, damaged or another body model, or when it is a pickle with anything but
     arrays.
     """
     if path.suffix == ".npz":
         try:
-            content, _ = read_npz(path, SMPLH.shapes)
+            content, _ = read_npz(path, MODEL_ARRAYS)
         except TakeError as error:
             raise UserError(f"{path}: {error}; expected {_EXPECTED}") from error
     elif path.suffix == ".pkl":
@@ -63,7 +65,7 @@ def check_body(content: Any, origin: str) -> Body:
     """The arrays that `read_body` returns, from a body model's dictionary. Raises UserError that names `origin`."""
     if not isinstance(content, dict) or "kintree_table" not in content:
         raise UserError(f"{origin}: has no 'kintree_table'; expected {_EXPECTED}")
-    arrays = {name: _numbers(content[name], name, origin) for name in SMPLH.shapes if name in content}
+    arrays = {name: _numbers(content[name], name, origin) for name in MODEL_ARRAYS if name in content}
     shape = arrays["kintree_table"].shape
     flavour = next((flavour for flavour in FLAVOURS if flavour.shapes["kintree_table"] == shape), None)
     if flavour is None:
@@ -109,8 +111,11 @@ def _unpickled(value: Any) -> np.ndarray | None:
     """The array that a pickle's entry represents, of numpy, chumpy or scipy.sparse; None for other values."""
     if not isinstance(value, Stub):
         return as_array(value)
-    kind = value.args[0] if value.name == "copyreg._reconstructor" and value.args else value  # protocols 0 and 1
-    name, state = getattr(kind, "name", ""), value.state if isinstance(value.state, dict) else {}
+    kind = value
+    if value.name == "copyreg._reconstructor" and value.args:
+        kind = value.args[0]  # protocols 0 and 1 wrap the class
+    name = getattr(kind, "name", "")
+    state = value.state if isinstance(value.state, dict) else {}
     if name.startswith("chumpy."):
         return as_array(state.get("x"))
     if name.startswith("scipy.sparse."):

@@ -1,7 +1,6 @@
 """BVH files: the skeleton, and the positions of its joints.
 
-Two readers on PyPI were tried. pybvh 0.9 accepts position channels at the root only, although many exporters write them
-for every joint. upc-pymotion 0.3 does not check its input.
+Own reader: position channels occur at every joint, and the input may be damaged.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from utils.errors import TakeError
 
 MAX_LINE = 1 << 20  # characters; a thousand joints of six channels need a tenth of it
 MAX_JOINTS = 2000
-MOST_FRAMES = 10**9  # a larger number means that the file is damaged
+MAX_FRAMES_IN_HEADER = 10**9  # a larger number means that the file is damaged
 CHANNEL_NAMES = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
 END = ".end"  # an end site is named after its joint, such as Head.end
 RATE_TOLERANCE = 1e-4  # relative; rates this near to a whole number are rounded, as frame times have few digits
@@ -42,7 +41,7 @@ class Bvh:
     path: Path
     nodes: list[Node]
     frames: int
-    fps: float  # frames per second; 0 if the frame time is not a positive number
+    fps: float  # frames per second; 0 if the frame time is not a positive number, or too small
     last_header_line: int  # the motion comes after it
 
     @property
@@ -55,7 +54,7 @@ class Bvh:
         Raises TakeError when a frame is missing or damaged.
         """
         chosen = set(wanted.tolist())
-        width = sum(len(node.channels or ()) for node in self.nodes)
+        width = sum(len(node.channels) for node in self.nodes)
         rows = []
         frames = ((line, text) for line, text in _lines(self.path) if line > self.last_header_line)
         for frame in range(max(chosen) + 1):
@@ -69,10 +68,14 @@ class Bvh:
 
 def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> None:
     """Write a BVH file with the skeleton of the file `skeleton` and these values (T, channels)."""
-    header = skeleton.read_text(encoding="utf-8").partition("MOTION\n")[0]
     with whole_file(path) as file:
-        file.write(f"{header}MOTION\nFrames: {len(values)}\nFrame Time: {1 / fps:.8f}\n".encode())
+        file.write(f"{header_text(skeleton)}MOTION\nFrames: {len(values)}\nFrame Time: {1 / fps:.8f}\n".encode())
         np.savetxt(file, values, fmt="%.3f")
+
+
+def header_text(path: Path) -> str:
+    """The text of a file's skeleton, before its motion."""
+    return path.read_text(encoding="utf-8").partition("MOTION\n")[0]
 
 
 def read_bvh(path: Path) -> Bvh:
@@ -86,8 +89,9 @@ def read_bvh(path: Path) -> Bvh:
         raise TakeError("does not begin with HIERARCHY: it is no BVH file")
     nodes = _read_hierarchy(lines)
     line, frames = _value_after("Frames:", lines)
-    if not frames.is_integer() or not 1 <= frames <= MOST_FRAMES:
-        raise TakeError(f"has {frames:g} frames (line {line})")
+    if not frames.is_integer() or not 1 <= frames <= MAX_FRAMES_IN_HEADER:
+        expected = f"a whole number from 1 to {MAX_FRAMES_IN_HEADER:,}"
+        raise TakeError(f"has {frames:g} frames in line {line}, expected {expected}")
     line, seconds = _value_after("Frame Time:", lines)
     return Bvh(path, nodes, int(frames), _rate(seconds), line)
 
@@ -104,7 +108,7 @@ def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     columns = iter(values.T[..., None])  # (T, 1) each
     for i, node in enumerate(nodes):
         local, rotation = np.tile(node.offset, (T, 1)), np.eye(3)
-        for channel in node.channels or ():
+        for channel in node.channels:
             if channel.endswith("rotation"):
                 rotation = rotation @ Rotation.from_euler(channel[0], next(columns), degrees=True).as_matrix()
             else:
@@ -139,9 +143,12 @@ def _read_hierarchy(lines: Lines) -> list[Node]:
             break
         if (word == "ROOT" and not open_nodes) or (word in ("JOINT", "END") and open_nodes):
             parent = nodes.index(open_nodes[-1]) if open_nodes else -1
-            name = f"{nodes[parent].name}{END}" if word == "END" else " ".join(part for part in rest if part != "{")
-            nodes.append(Node(name, parent, channels=[] if word == "END" else None))
-            open_nodes.append(nodes[-1])
+            if word == "END":
+                node = Node(f"{nodes[parent].name}{END}", parent, channels=[])
+            else:
+                node = Node(" ".join(part for part in rest if part != "{"), parent)
+            nodes.append(node)
+            open_nodes.append(node)
         elif word == "OFFSET" and open_nodes:
             open_nodes[-1].offset = parse_numbers(rest, 3, "three after OFFSET", f"line {line}")
         elif word == "CHANNELS" and open_nodes:
@@ -178,6 +185,6 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
 
 
 def _rate(seconds: float) -> float:
-    """Frames per second from a frame time; 0 if it is not a positive number."""
-    rate = 1 / seconds if seconds > 0 else 0.0
+    """Frames per second from a frame time; 0 if it is not a positive number, or too small."""
+    rate = 1 / seconds if seconds > 1e-9 else 0.0
     return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

@@ -1,4 +1,4 @@
-"""Files below a folder, and the numbers of a line of text."""
+"""Helpers of the readers: files below a folder, and the numbers of a line of text."""
 
 import os
 from collections.abc import Iterator

@@ -4,7 +4,6 @@ SMPL-H (Romero et al. 2017) has a body and hands. SMPL-X (Pavlakos et al. 2019) 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 AMASS_PAGE = "https://amass.is.tue.mpg.de"
 # Hand poses of takes. as-is: used as they are. released: the body's mean hand pose is added, as in the released code.
@@ -36,7 +35,7 @@ class Flavour:
         left, right = self.index_fingers
         return 0, 3, 12, 15, 16, 18, 20, left, 17, 19, 21, right, 1, 4, 7, 10, 2, 5, 8, 11, 9
 
-    @cached_property
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the arrays of the body model. A model may lack the mean hand poses."""
         return {

@@ -43,7 +43,8 @@ def read_pickle(path: Path, expected: str, max_bytes: int, also: str | None = No
     """The content of a pickle; its arrays are `Stub`s, which `as_array` converts.
 
     `expected` says for messages what the file should be. `also` is a regular expression of further allowed names.
-    Raises UserError as `read_bytes`, and when the file is no whole pickle or contains any other name.
+    Raises UserError as `read_bytes`, and when the file is no whole pickle, or names a function or class that is not
+    allowed.
     """
     content = io.BytesIO(read_bytes(path, expected, max_bytes))
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from prepare.formats.files import parse_numbers, walk
-from prepare.formats.frames import check_length, interpolate
+from prepare.formats.frames import check_length_and_rate, interpolate
 from prepare.formats.labels import Label
 from prepare.formats.npz import finite_float32
 from utils.errors import TakeError, UserError, first_problem, shown
@@ -24,11 +24,11 @@ PAGE = "https://struct002.github.io/PKUMMD/"
 PEOPLE = 2
 ROW_LENGTH = PEOPLE * NUM_JOINTS * 3  # numbers
 TEXT = "a text file of PKU-MMD"  # for messages
-ACTIONS = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
+NAME_BY_NUMBER = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
 
 
-class Files(NamedTuple):
-    """The files of a recording; None where there is none."""
+class RecordingFiles(NamedTuple):
+    """Subset of a recording, and its two files; None where a file is missing."""
 
     subset: str
     skeletons: Path | None
@@ -39,7 +39,7 @@ def read_action_names(path: Path) -> list[str]:
     """Names of the actions 1, 2, 3, … from a YAML or JSON file {number: name}. Raises UserError."""
     expected = "the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
     try:
-        actions = ACTIONS.validate_python(read_yaml(path, expected))
+        actions = NAME_BY_NUMBER.validate_python(read_yaml(path, expected))
     except ValidationError as error:
         raise UserError(f"{path}: is no list of actions ({first_problem(error)}); expected {expected}") from None
     names = [actions[number] for number in sorted(actions)]
@@ -48,7 +48,7 @@ def read_action_names(path: Path) -> list[str]:
     return names
 
 
-def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
+def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
     """The recordings of a protocol ("cross-subject" or "cross-view") and their files, in any folders below `root`.
 
     The first row tells a file of labels from one of skeletons, so the names of folders do not matter. Raises UserError
@@ -60,12 +60,13 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
     wanted = [path for path in texts if path.stem.lower().replace("_", "-") == protocol]
     if len(wanted) != 1:
         there = " and ".join(map(str, wanted)) or f"no {protocol}.txt"
-        raise UserError(f"{root}: has {there}, expected one; unpack Split of PKU-MMD there ({PAGE})")
+        raise UserError(f"{root}: has {there}, expected one; unpack the folder 'Split' of PKU-MMD there ({PAGE})")
     subsets = _read_protocol(wanted[0])
     skeletons: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    named = [path for path in texts if path.stem in subsets]
-    for path in named:
+    for path in texts:
+        if path.stem not in subsets:
+            continue
         regular_file(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             found = labels if "," in file.readline(1 << 14) else skeletons
@@ -78,18 +79,18 @@ def find_recordings(root: Path, protocol: str) -> dict[str, Files]:
     for kind, found, folder in kinds:
         if not found:
             missing = f"no {kind} file of the recordings in {wanted[0].name}, such as {next(iter(subsets))}.txt"
-            raise UserError(f"{root}: has {missing}; unpack {folder} there, or correct --root")
-    return {name: Files(subset, skeletons.get(name), labels.get(name)) for name, subset in subsets.items()}
+            raise UserError(f"{root}: has {missing}; unpack the folder {folder!r} there, or correct --root")
+    return {name: RecordingFiles(subset, skeletons.get(name), labels.get(name)) for name, subset in subsets.items()}
 
 
 def read_skeletons(path: Path) -> np.ndarray:
     """Joints (T, M, 25, 3) float32 of a recording, in the file's axes. M is 2 if the second person ever appears.
 
-    Frames without the first person are interpolated linearly. Raises TakeError when a row is wrong or the recording is
-    too long, OSError when the file cannot be read.
+    Frames without the first person are interpolated linearly. At the start and the end, the nearest known frame is
+    repeated. Raises TakeError when a row is wrong or the recording is too long, OSError when the file cannot be read.
     """
     lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
-    check_length(len(lines), FPS)
+    check_length_and_rate(len(lines), FPS)
     expected = f"{ROW_LENGTH}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
     try:
         rows = [parse_numbers(line.split(), ROW_LENGTH, expected, f"row {row}") for row, line in enumerate(lines, 1)]

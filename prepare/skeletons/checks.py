@@ -8,7 +8,7 @@ from utils.errors import TakeError
 from utils.skeleton import HEAD, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
-STANDING = 0.8  # a body stands along an axis if its mean unit vector from pelvis to head has more than this along it
+STANDING = 0.8  # a body stands along an axis if the mean unit vector from pelvis to head has a component above this
 MAX_CHECKED = 1000  # frames
 # Bones from head to ankles. A leg's bones count half, as there are two legs. Stature is about _STATURE_RATIO · sum.
 _BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
@@ -52,7 +52,7 @@ def stature(joints: np.ndarray) -> float:
 
 
 def _standing_axis(joints: np.ndarray) -> str | None:
-    """The axis that points from pelvis to head in most frames, such as "z" or "-y"; None if there is none."""
+    """The axis from pelvis to head on average over the frames, such as "z" or "-y"; None if there is none."""
     trunk = joints[:, HEAD] - joints[:, PELVIS]
     length = np.linalg.norm(trunk, axis=-1, keepdims=True)
     mean = np.mean(trunk / np.maximum(length, 1e-9), axis=0)

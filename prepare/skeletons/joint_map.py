@@ -47,7 +47,7 @@ class JointMap:
 
     @property
     def names(self) -> set[str]:
-        return {name for terms in self.parts.values() for name, _ in terms}
+        return {name for parts in self.parts.values() for name, _ in parts}
 
     def matrix(self, names: list[str]) -> np.ndarray:
         """Matrix (25, J): row i has the weights of joint i. `names` are those of the J joints of a file.
@@ -77,11 +77,11 @@ def read_map(path: Path) -> JointMap:
             raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(str(key)[:100], list(JOINT_NAMES))}")
     if missing := [name for name in JOINT_NAMES if name not in content]:
         raise UserError(f"{path}: has no line for {', '.join(missing)}")
-    return JointMap(path.stem, {name: _terms(content[name], f"{path}: {name}") for name in JOINT_NAMES})
+    return JointMap(path.stem, {name: _parts(content[name], f"{path}: {name}") for name in JOINT_NAMES})
 
 
 @functools.cache
-def ready_maps() -> list[JointMap]:
+def shipped_maps() -> list[JointMap]:
     """The maps in config/joint_maps."""
     return [read_map(path) for path in sorted(SHIPPED_MAPS.glob("*.yaml"))]
 
@@ -99,21 +99,21 @@ def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
 
 
 def choose_map(names: list[str]) -> JointMap:
-    """The ready map whose joints all occur among `names`. If several fit, the one with the most joints.
+    """The shipped map whose joints all occur among `names`. If several fit, the one with the most joints.
 
     Raises TakeError, with the names and how to write a map, when no map fits or several have equally many joints.
     """
     present = {_without_namespace(name) for name in names}
-    fitting = [joint_map for joint_map in ready_maps() if joint_map.names <= present]
+    fitting = [joint_map for joint_map in shipped_maps() if joint_map.names <= present]
     most = max((len(joint_map.names) for joint_map in fitting), default=0)
     best = [joint_map for joint_map in fitting if len(joint_map.names) == most]
     if len(best) == 1:
         return best[0]
     found = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
-    how_many, maps = ("several", best) if best else ("none", ready_maps())
+    how_many, maps = ("several", best) if best else ("none", shipped_maps())
     raise TakeError(
-        f"fits {how_many} of the ready joint maps ({', '.join(m.name for m in maps)}): copy one from "
-        f"config/joint_maps, put in the names of this skeleton, and give it by --joint-map. Names in the file: {found}"
+        f"fits {how_many} of the joint maps in config/joint_maps ({', '.join(m.name for m in maps)}): copy one, "
+        f"put in the names of this skeleton, and give it by --joint-map. Names in the file: {found}"
     )
 
 
@@ -121,7 +121,7 @@ def _without_namespace(name: str) -> str:
     return name.rpartition(":")[2] or name
 
 
-def _terms(value: Any, where: str) -> list[tuple[str, float]]:
+def _parts(value: Any, where: str) -> list[tuple[str, float]]:
     """Joints and weights of one line. Raises UserError, which begins with `where`, for any other value."""
     if isinstance(value, str) and value:
         return [(_without_namespace(value), 1.0)]

@@ -14,7 +14,7 @@ import numpy as np
 from prepare.formats.body_model import load_body
 from prepare.formats.bvh import forward, read_bvh
 from prepare.formats.files import SUFFIXES, walk
-from prepare.formats.frames import MAX_RATE, MIN_RATE, check_length, interpolate, resample_indices
+from prepare.formats.frames import check_length_and_rate, interpolate, resample_indices
 from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
 from prepare.formats.ntu import read_ntu
 from prepare.options import ReadOptions
@@ -48,10 +48,10 @@ class Person:
 
 
 def find_inputs(given: list[Path], out: Path, mark: str) -> list[tuple[str, Path]]:
-    """Recordings among the `given` files and folders: path below the given folder, as text, and file. Sorted.
+    """Name and file of every recording among the `given` files and folders, sorted.
 
-    Folders of results are skipped: `out`, and every folder with a file named `mark`. Raises UserError when a path does
-    not exist or there is no recording.
+    The name is the path below the given folder. Folders of results are skipped: `out`, and every folder with a file
+    named `mark`. Raises UserError when a path does not exist or there is no recording.
     """
     found = [(printable_bytes(below), file) for path in given for below, file in _recordings_at(path, out, mark)]
     if not found:
@@ -103,7 +103,7 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
         if "joints" not in arrays:
             raise TakeError(f"has no array called joints or poses, only {', '.join(names[:8]) or 'nothing'}")
         fps = single_number(arrays["fps"], "fps") if "fps" in arrays else None
-        return [Person(1, _of_array(arrays["joints"], options.fps or fps, options))]
+        return [Person(1, _joints_of_array(arrays["joints"], options.fps or fps, options))]
     try:
         joints_of = cached_body_joints(options.body, options.hands)
     except UserError as error:
@@ -112,10 +112,10 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
 
 
 def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
-    return [Person(1, _of_array(read_npy(path), options.fps, options))]
+    return [Person(1, _joints_of_array(read_npy(path), options.fps, options))]
 
 
-def _of_array(array: np.ndarray, fps: float | None, options: ReadOptions) -> np.ndarray:
+def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions) -> np.ndarray:
     """The 25 joints (T, 25, 3) at 30 fps of an array (T, J, 3)."""
     known = (NUM_JOINTS, *ARRAY_NAMES)  # joint counts that need no --joint-map
     is_motion = array.ndim == 3 and array.shape[2] == 3 and array.dtype.kind in "fiu"
@@ -129,7 +129,7 @@ def _of_array(array: np.ndarray, fps: float | None, options: ReadOptions) -> np.
     joints = array[wanted]
     if array.shape[1] != NUM_JOINTS:
         joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), joints)
-    return _of_person(joints, fps, options)
+    return _converted(joints, fps, options)
 
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
@@ -139,14 +139,14 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     values = bvh.values(_wanted_frames(bvh.frames, fps))
     blocks = [values[start : start + BVH_FRAMES] for start in range(0, len(values), BVH_FRAMES)]
     joints = np.concatenate([np.einsum("vj,tjc->tvc", weights, forward(bvh.nodes, block)) for block in blocks])
-    return [Person(1, _of_person(joints, fps, options, up="y", unit=0.01))]
+    return [Person(1, _converted(joints, fps, options, up="y", unit=0.01))]
 
 
 def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
     fps = options.fps or FPS  # the file has no rate; Kinect records 30 frames per second
     people = []
     for number, (first, joints) in enumerate(read_ntu(path), start=1):
-        joints = _of_person(joints[_wanted_frames(len(joints), fps)], fps, options, up="y")
+        joints = _converted(joints[_wanted_frames(len(joints), fps)], fps, options, up="y")
         people.append(Person(number, joints, round(first * FPS / fps)))
     return people
 
@@ -158,14 +158,11 @@ def _wanted_frames(frames: int, fps: float | None) -> np.ndarray:
     """Indices of the frames to read from a recording at `fps`: those that make 30 a second, or all if it is slower."""
     if fps is None:
         raise TakeError("has no frames per second: give them by --fps")
-    if not MIN_RATE <= fps <= MAX_RATE:
-        limits = f"not between {MIN_RATE:g} and {MAX_RATE:g}"
-        raise TakeError(f"has {fps:g} frames per second, {limits}: give the right number by --fps")
-    check_length(frames, fps)
+    check_length_and_rate(frames, fps, hint=": give the right number by --fps")
     return np.arange(frames) if fps < FPS else resample_indices(frames, fps)
 
 
-def _of_person(joints: np.ndarray, fps: float, options: ReadOptions, up: str = "z", unit: float = 1.0) -> np.ndarray:
+def _converted(joints: np.ndarray, fps: float, options: ReadOptions, up: str = "z", unit: float = 1.0) -> np.ndarray:
     """Joints (T, 25, 3) float32 metres at 30 fps, z up, from the wanted frames of a file at `fps`.
 
     `up` and `unit` (metres) are the format's usual ones.
@@ -177,5 +174,6 @@ def _of_person(joints: np.ndarray, fps: float, options: ReadOptions, up: str = "
     joints = (joints @ AXIS_ROTATIONS[axis].T).astype(np.float32)
     if fps >= FPS:
         return joints
-    times = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS  # of the output frames, in input frames
+    # Position of each output frame, in units of input frames
+    times = np.arange(int((len(joints) - 1) * FPS / fps) + 1) * fps / FPS
     return interpolate(joints, np.arange(len(joints)), times)

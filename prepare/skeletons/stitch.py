@@ -1,7 +1,8 @@
 """Join pieces of motion of one skeleton. Each begins with the heading with which the one before ends.
 
 The frames between two pieces are a cubic Hermite curve, of positions and of rotations. So they continue the velocity of
-the piece before and lead into the velocity of the piece after. The body travels on with the mean of both.
+the piece before and lead into the velocity of the piece after. Between them, the body travels at the mean of both
+velocities.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A split in the layouts of other code: the released code, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
 
-docs/data.md describes the files. Every function writes into a folder, which is made if needed, and returns the files.
+docs/data.md describes the files. Every function writes into an existing folder and returns the files.
 """
 
 import pickle
@@ -32,10 +32,9 @@ def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
     X (3, T, 25, M): joints in metres at 30 fps. L (T,): the lowest class index of each frame, K for background. Y: the
-    class indices in L. As in the released code, a class that is the lowest in no frame is in neither.
+    class indices in L. As in the released code, a class that is the lowest in no frame is missing in both Y and L.
     """
     data = config.load(assignments=["data.overlaps=lowest", "data.max_frames=1000"]).data
-    out.mkdir(parents=True, exist_ok=True)
     written = []
     for subset in SUBSETS:
         content: dict[str, list[Any]] = {"sid": [], "X": [], "Y": [], "L": []}
@@ -44,7 +43,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
             if labels is None:
                 continue
             content["sid"].append(sid)
-            content["X"].append(np.array(split.store.people(sid)).transpose(3, 0, 2, 1))
+            content["X"].append(np.asarray(split.store.people(sid)).transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
         if left_out := len(split.clip_ids(subset)) - len(content["sid"]):
@@ -65,7 +64,7 @@ def export_ground_truth(split: Split, out: Path) -> list[Path]:
 def export_pyskl(split: Split, out: Path) -> list[Path]:
     """Write the annotation pickle of pyskl and MMAction2: all clips, with the list of their classes as label.
 
-    `keypoint` is (M, T, V, C): people, metres, z up, joints in the order of NTU RGB+D.
+    `keypoint` (M, T, V, C) is in metres, z up, with the joints in Kinect's order.
     """
     ids = {subset: split.clip_ids(subset) for subset in SUBSETS}
     annotations = []
@@ -75,7 +74,6 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
         joints = split.store.people(sid)[:, :, KINECT_ORDER]
         about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(present).tolist()}
         annotations.append({**about, "keypoint": joints.transpose(1, 0, 2, 3)})
-    out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / f"{split.name}.pkl") as file:
         pickle.dump({"split": ids, "annotations": annotations}, file, protocol=4)
     return [out / f"{split.name}.pkl", _write_classes(split, out)]
@@ -90,7 +88,7 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     model, settings = load_localizer(weights, split.classes, config.load())
     device = choose_device(None)
     network = for_inference(model).to(device)
-    (out / "features").mkdir(parents=True, exist_ok=True)
+    (out / "features").mkdir(exist_ok=True)
     exported = []  # name in the files, id and subset of each clip
     for subset in SUBSETS:
         clips = SkeletonClips(split, subset, corrected(settings.data))
@@ -125,7 +123,6 @@ def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Pa
             found += [{"label": split.classes[k], "label_id": k} for k in known]
         about = {"subset": SUBSET_NAMES[subset], "duration": len(labels) / FPS, "fps": FPS, "frame": len(labels)}
         database[name] = {**about, "annotations": found}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"version": split.name, "database": database})
     return path
 

@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.babel import read_actions
+from prepare.formats.classes import read_actions
 from prepare.formats.pickles import as_array, read_pickle
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
 from prepare.store.splits import check_split
@@ -62,16 +62,16 @@ from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
 
 MAX_FILE_BYTES = 32 << 30
-LARGEST = 3e38  # the store has floats of 32 bits
+LARGEST = np.finfo(np.float32).max  # the store has floats of 32 bits
 
 
 def import_split(files: dict[str, Path], classes: list[str], name: str, out: Path) -> Split:
     """Make a split, with a store of its own, from one pickle of the released code per subset.
 
-    Raises UserError when the split exists, or when another command writes to `out`. Also when a file holds anything but
-    plain containers and numpy arrays, or does not have the released layout.
+    Raises UserError when the split exists, when another command writes to `out`, or when a file holds anything but
+    plain containers and numpy arrays or does not have the released layout.
     """
-    check_split(out, name, classes, replace=True)
+    check_split(out, name, classes, replace=True)  # an existing split is refused below
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
         if (out / name).exists():
@@ -88,9 +88,11 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
                 labels.append(clip_labels)
                 start += frames
         if repeated := len(clips) - len({clip.sid for clip in clips}):
-            raise UserError(f"{files['train']}, {files['val']}: {repeated} clip ids come twice; each needs its own")
+            raise UserError(
+                f"{files['train']}, {files['val']}: {repeated} clip ids occur twice; every clip needs its own id"
+            )
         store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
-        store.mkdir(parents=True, exist_ok=True)
+        store.mkdir(exist_ok=True)
         origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
         write_store(store, clips, joints, origin)
         of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
@@ -103,8 +105,8 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
 def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Id, joints (T, 25, 3) float32 metres and labels (T, K) bool of each clip. Raises UserError as `import_split`."""
     content = read_pickle(path, "a released split pickle", MAX_FILE_BYTES)
-    columns = [content.get(key) for key in ("sid", "X", "L")] if isinstance(content, dict) else [None]
-    if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+    columns = [content.get(key) for key in ("sid", "X", "L")] if isinstance(content, dict) else []
+    if not columns or not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
         raise UserError(f"{path}: expected lists sid, X and L with one entry per clip, as in a released split pickle")
     for number, (sid, x, frame_labels) in enumerate(zip(*columns, strict=True)):
         where = f"{path}: clip {number} ({shown(sid)})"
@@ -131,10 +133,11 @@ def main() -> None:
     if args.command == "import":
         files = {"train": args.train, "val": args.val}
         split = import_split(files, read_actions(args.actions), args.name, args.out)
-        print(f"look: {write_card(split)}")
+        print(f"overview: {write_card(split)}")
         print(next_command("own_actions.yaml", args.out, args.name))
         return
     split = Split.open(args.data, args.split)
+    args.out.mkdir(parents=True, exist_ok=True)
     if args.format == "features":
         written = export_features(split, args.weights, args.out)
     else:

@@ -3,15 +3,15 @@
 `write_split_of_store` makes it from a store. `write_recordings` makes the store too, and reports what did not fit.
 """
 
+import dataclasses
 from collections import Counter, defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prepare.formats.babel import PAPER_SPLITS
+from prepare.formats.classes import PAPER_SPLITS
 from prepare.formats.labels import AnnotatedClip, dense_labels
 from prepare.store.summary import print_counts
-from prepare.store.update import Takes, update_store
+from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
 from utils.lock import lock_folder
@@ -23,12 +23,14 @@ Problems = dict[str, list[str]]  # messages by heading
 PROBLEMS_SHOWN = 5  # messages of a heading that are printed; the report has all
 SHORTEST_SEGMENT = 3  # frames; the default of eval.min_length: shorter proposals are dropped
 TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
+AFTER_END = "segments after the end of their recording, not used"  # a heading
 
 
 def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
     """Raise UserError unless the split `name` below `root` may be written with these classes.
 
-    origin: the keys of the manifest's `imported`; empty for BABEL's labels.
+    `replace`: also accept a split of this name with other classes, or with labels from elsewhere. `origin`: the keys of
+    the manifest's `imported`; empty for BABEL's labels.
     """
     folder = root / plain_name(name, "--name")
     if name.lower().startswith(STORE_PREFIX):
@@ -59,7 +61,7 @@ def write_split_of_store(
 ) -> Split:
     """Write the split `folder` of these classes, whose clips are in `store`, and print what is in it.
 
-    `origin`: as in `Takes`. `unlabelled`: number of clips without frame labels, by subset.
+    `origin`: as in `TakeSource`. `unlabelled`: number of clips without frame labels, by subset.
     """
     clips: dict[str, list[tuple[str, int]]] = {subset: [] for subset in SUBSETS}
     all_labels, all_annotated = [], []
@@ -101,13 +103,15 @@ def write_recordings(
     classes: list[str],
     recordings: list[AnnotatedClip],
     files: dict[str, str],
-    takes: Takes,
+    takes: TakeSource,
     workers: int,
     problems: Problems,
+    needed: str = "file",
 ) -> Split:
     """Bring the split `folder`, and its store beside it, up to date. Write and print a report of what did not fit.
 
     `files`: file below `takes.folder`, by recording. `problems`: those that the caller has found, for the report.
+    `needed`: what a recording without an entry in `files` lacks, for the report.
     Raises UserError when no recording could be used, or when most segments begin after the end of their recording.
     """
     out = folder.parent
@@ -115,20 +119,20 @@ def write_recordings(
     with lock_folder(out, "preparation", "choose another --out"):
         # The split decides the subset, not the store. An annotated duration does not shorten a recording.
         # `_check_times` only reports a difference.
-        shared = [replace(recording, subset=None, duration=None) for recording in recordings]
+        shared = [dataclasses.replace(recording, subset=None, duration=None) for recording in recordings]
         store = update_store(out, takes, shared, files, workers)
         left_out = store.manifest.left_out
-        problems |= _check_times(recordings, store, takes.folder)
+        found = _check_times(recordings, store, takes.folder)
         split = write_split_of_store(folder, classes, recordings, store, takes.origin)
-        problems |= {
-            "recordings without a file": [name for name, why in left_out.items() if why == "missing"],
-            "recordings whose file is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
+        found |= {
+            f"recordings without a {needed}": [name for name, why in left_out.items() if why == "missing"],
+            f"recordings whose {needed} is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
             "recordings that cannot be used": [f"{files[n]} {why}" for n, why in left_out.items() if why != "missing"],
         }
         two = sum(clip.people > 1 for clip in store.clips.values())
         people = f", {two} of them with two people" if two else ""
         print(f"\n{len(store.clips)} of {len(recordings)} recordings are stored{people}")
-        _write_report(folder / "report.txt", problems)
+        _write_report(folder / "report.txt", problems | found)
     return split
 
 
@@ -151,13 +155,13 @@ def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: 
         for label in timed:
             text = f"{label.where} ({shown(label.names[0])}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
             if label.start >= seconds:
-                problems["segments after the end of their recording, not used"].append(text)
+                problems[AFTER_END].append(text)
                 continue
             if label.end > seconds + TOLERANCE:
                 problems["segments that end after their recording, cut off there"].append(text)
             if (min(label.end, seconds) - label.start) * FPS < SHORTEST_SEGMENT:
                 problems[f"segments of less than {SHORTEST_SEGMENT} frames, too short to be detected"].append(text)
-    outside = problems["segments after the end of their recording, not used"]
+    outside = problems[AFTER_END]
     if 2 * len(outside) > segments:
         raise UserError(
             f"{folder}: most segments begin after the end of their recording, such as {outside[0]}. If the times are "

@@ -21,10 +21,10 @@ def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavo
     table: dict[str, Counter[str]] = {}
     for clip in clips:
         if clip.sid in store.clips or clip.sid in left_out:  # the other clips were not chosen, because of --limit
-            state = left_out.get(clip.sid, "stored")
+            unstored = "missing" if left_out.get(clip.sid) == "missing" else "unusable"
             parts = clip.take.split("/")
             folder = printable(parts[1], 60) if len(parts) > 2 else "(no folder)"
-            table.setdefault(folder, Counter())[state if state in columns else "unusable"] += 1
+            table.setdefault(folder, Counter())["stored" if clip.sid in store.clips else unstored] += 1
     width = max(22, *(len(folder) for folder in table))
     print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{column:>12}" for column in columns) + "  download")
     for folder, counts in sorted(table.items()):
@@ -68,7 +68,7 @@ def next_command(config: str, root: Path, split: str | None = None) -> str:
 
 def _counts(split: Split, subset: str) -> list[tuple[int, int]]:
     """Clips and frames of each class in a subset, and of all."""
-    ids, none = split.clip_ids(subset), np.zeros(len(split.classes), int)
-    clips = sum((split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids), none)
-    frames = sum((split.labels(sid).sum(axis=0) for sid in ids), none)
+    ids, zeros = split.clip_ids(subset), np.zeros(len(split.classes), int)
+    clips = sum((split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids), zeros)
+    frames = sum((split.labels(sid).sum(axis=0) for sid in ids), zeros)
     return [*zip(clips, frames, strict=True), (len(ids), sum(len(split.labels(sid)) for sid in ids))]

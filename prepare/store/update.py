@@ -23,7 +23,7 @@ CACHE = "parts"  # folder of computed takes, until the store is written from the
 
 
 @dataclass(frozen=True)
-class Takes:
+class TakeSource:
     """Where the joints of a store come from."""
 
     folder: Path
@@ -34,7 +34,7 @@ class Takes:
 
 def update_store(
     out: Path,
-    takes: Takes,
+    takes: TakeSource,
     clips: list[AnnotatedClip],
     files: dict[str, str],
     workers: int,
@@ -50,7 +50,8 @@ def update_store(
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
-    before, cache = _store_before(folder), folder / CACHE
+    before = _store_before(folder)
+    cache = folder / CACHE
     stored = before.clips if before else {}
     wanted = files.keys() if wanted is None else wanted
     chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
@@ -66,9 +67,11 @@ def update_store(
     left_out = dict(sorted((missing | failed).items()))
     if not made:
         # A new folder is deleted. A folder with an older store loses only its computed takes.
-        shutil.rmtree(folder if before is None and not (folder / "store.json").exists() else cache)
-        # One example for each reason: the first clip. Reversed, because the last entry of a key stays.
-        first = {left_out[clip.sid]: clip for clip in reversed(clips) if clip.sid in left_out}
+        shutil.rmtree(cache if (folder / "store.json").exists() else folder)
+        first: dict[str, AnnotatedClip] = {}  # by reason, as an example
+        for clip in clips:
+            if clip.sid in left_out:
+                first.setdefault(left_out[clip.sid], clip)
         some = "; ".join(f"{printable(clip.take)} {reason}" for reason, clip in list(first.items())[:5])
         hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")

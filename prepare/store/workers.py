@@ -7,7 +7,7 @@ that a power failure cut off fails the CRC check of .npz (a zip file), and its t
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -54,18 +54,19 @@ Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
 Outcome = ComputedTake | None | TakeError
 
 
-def compute_takes(takes: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> Iterator[Outcome]:
-    """Compute each job's file below `takes` and write it to the folder `cache`. Yields outcomes in the jobs' order.
+def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> list[Outcome]:
+    """Compute each job's file below `folder` and write it to the folder `cache`. Returns outcomes in the jobs' order.
 
     The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
-    joints do not depend on the number of workers. Cache files stay when the caller stops.
+    joints do not depend on the number of workers. Cache files stay when the command is stopped.
     """
     cache.mkdir(exist_ok=True)
-    pool, threads = ThreadPoolExecutor(workers), torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        outcomes = pool.map(partial(_outcome, takes, cache, read), jobs)
-        yield from progress(outcomes, "takes", "take", len(jobs))
+        outcomes = pool.map(partial(_outcome, folder, cache, read), jobs)
+        return list(progress(outcomes, "takes", "take", len(jobs)))
     finally:
         torch.set_num_threads(threads)
         pool.shutdown(cancel_futures=True)
@@ -80,11 +81,11 @@ def read_computed(cache: Path, job: Job) -> tuple[ComputedTake, np.ndarray] | No
         return None
 
 
-def _write_computed(cache: Path, job: Job, take: ComputedTake, joints: np.ndarray) -> None:
+def _write_computed(cache: Path, job: Job, computed: ComputedTake, joints: np.ndarray) -> None:
     path = _cache_path(cache, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
     with naming(temporary), temporary.open("wb") as file:
-        np.savez(file, about=json.dumps(asdict(take)), joints=joints)
+        np.savez(file, about=json.dumps(asdict(computed)), joints=joints)
     temporary.replace(path)
 
 
@@ -93,19 +94,23 @@ def _cache_path(cache: Path, job: Job) -> Path:
     return cache / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
 
 
-def _outcome(takes: Path, cache: Path, read: Reader, job: Job) -> Outcome:
-    """Compute one take. It is not read if its size and time are those of its stored joints, or of its cache file."""
-    take = takes / job.file
+def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Outcome:
+    """Compute one take.
+
+    The file is not read if its size and modification time equal those recorded with its stored joints or in its cache
+    file.
+    """
+    path = folder / job.file
     try:
-        state = _state(take, job.file)
+        state = _state(path, job.file)
         if state.items() <= job.stored.items():  # same file, size and modification time
             return None
         found = read_computed(cache, job)
         if found and state.items() <= found[0].source.items():
             return found[0]
-        fps, made = read(take, job)
-        source = {**state, "sha256": sha256(take)}
-        if _state(take, job.file) != state:
+        fps, made = read(path, job)
+        source = {**state, "sha256": sha256(path)}
+        if _state(path, job.file) != state:
             raise TakeError("was changed while it was read")
     except TakeError as error:
         return error
@@ -117,6 +122,6 @@ def _outcome(takes: Path, cache: Path, read: Reader, job: Job) -> Outcome:
     return computed
 
 
-def _state(take: Path, name: str) -> Source:
-    status = regular_file(take)
+def _state(path: Path, name: str) -> Source:
+    status = regular_file(path)
     return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}

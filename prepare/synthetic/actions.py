@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from prepare.synthetic.motion import Motion, Rows
 
-HIPS: Rows = {"arm": -10, "arm_out": 26, "elbow": 65, "arm_turn": -62, "wrist": 30}  # hands on the hips
+HANDS_ON_HIPS: Rows = {"arm": -10, "arm_out": 26, "elbow": 65, "arm_turn": -62, "wrist": 30}  # hands on the hips
 CROSSED: Rows = {"arm": 28, "arm_out": -4, "elbow": 85, "arm_turn": -62}
 CLASPED: Rows = {"arm": 14, "arm_out": -4, "elbow": 37, "arm_turn": -42}
 ON_THIGHS: Rows = {"arm": 10, "elbow": 31, "arm_turn": -8, "forearm_turn": -60}
@@ -18,24 +18,24 @@ ON_GUARD: Rows = {"arm": 30, "elbow": 90, "arm_turn": -15}
 ONE_LEG: Rows = {"knee_r": 16, "hip_r": 10, "ankle_r": 6, "roll": -4, "side": 3, "look": 8}
 
 # Gaits: eight poses of a cycle, from one strike of the right heel to the next. Arms swing opposite to the legs.
-_WALK: Rows = {
+_WALK_ROWS: Rows = {
     "hip": (24, 13, -4, -16, -17, -5, 12, 24), "knee": (8, 15, 8, 4, 10, 33, 46, 24),
     "ankle": (0, 0, 0, 3, -4, -13, -3, 0), "arm": (-20, -14, 0, 14, 20, 14, 0, -14), "elbow": (-1, 5, 11, 5),
     "yaw": (5, 0, -5, 0), "twist": (-9, 0, 9, 0), "roll": (0, -3, 0, 3), "bend": 4, "speed": 1.44,
 }  # fmt: skip
-_RUN: Rows = _WALK | {
+_RUN_ROWS: Rows = _WALK_ROWS | {
     "hip": (69, 48, 17, -5, -5, 16, 47, 69), "knee": (21, 26, 14, 8, 20, 64, 92, 48),
     "ankle": (0, 0, 0, 3, -4, -22, -5, 0), "arm": (-33, -20, 12, 44, 57, 44, 12, -20), "elbow": (61, 75, 88, 75),
     "twist": (-16, 0, 16, 0), "lift": (0.03, 0.01, 0.03, 0.1) * 2, "pitch": 12, "speed": 2.6,
 }  # fmt: skip
-_JOG: Rows = _WALK | {
+_JOG_ROWS: Rows = _WALK_ROWS | {
     "hip": (39, 28, 11, -1, -1, 10, 27, 39), "knee": (16, 22, 12, 7, 15, 45, 63, 34),
     "ankle": (0, 0, 0, 3, -4, -18, -4, 0), "arm": (-11, -7, 4, 15, 19, 15, 4, -7), "elbow": (61, 65, 70, 65),
     "lift": (0.02, 0.01, 0.02, 0.05) * 2, "pitch": 4, "speed": 1.8,
 }  # fmt: skip
 _ON_THE_SPOT: Rows = {"hip": (30, 24, 15, 8, 8, 14, 23, 30), "speed": 0.1}
-_walk = Motion(_WALK, (0.98, 1.29), alternating=True)
-_jog = Motion(_JOG, (0.74, 0.85), alternating=True)
+_walk = Motion(_WALK_ROWS, (0.98, 1.29), alternating=True)
+_jog = Motion(_JOG_ROWS, (0.74, 0.85), alternating=True)
 
 
 def stepping(height: float, shortest: float, longest: float, **rows: float) -> Motion:
@@ -48,12 +48,12 @@ def stepping(height: float, shortest: float, longest: float, **rows: float) -> M
 _turn = stepping(31, 0.87, 1.25, turn_rate=105, look=28, twist=12, hip_out=6)
 CURVE = Motion({"turn_rate": 80, "look": 20, "side": 5})  # a turn at the same time as a gait
 
-_JUMP: Rows = {
+_JUMP_ROWS: Rows = {
     "hip": (0, 73, -4, 18, 7, 50, 0), "knee": (0, 84, -4, 21, 8, 58, 0), "ankle": (0, 30, -40, -36, -40, 21, 0),
     "arm": (0, -40, 35, 85, 50, -10, 0), "arm_out": 6, "elbow": (0, 10, 10, 22, 12, 0, 0),
     "pitch": (0, 28, 0, 7, 3, 20, 0), "bend": (0, 14, 0, 4, 2, 10, 0), "lift": (0, 0, 0.04, 0.28, 0.04, 0, 0),
 }  # fmt: skip
-_jump = Motion(_JUMP, (1.15, 1.6), "repeat", at=(0, 0.28, 0.42, 0.55, 0.68, 0.8, 0.97))
+_jump = Motion(_JUMP_ROWS, (1.15, 1.6), "repeat", at=(0, 0.28, 0.42, 0.55, 0.68, 0.8, 0.97))
 
 _KICKS = ((8, 80, 0), (-30, 46, 0), (23, 38, 67))  # to the front, low as at a ball, to the side
 _SWINGING: Rows = {"arm_l": (0, 35, 30, 20, 0), "arm_r": (0, -35, -30, -20, 0), "arm_out": (0, 25, 25, 15, 0)}
@@ -117,14 +117,14 @@ _BECKON: Rows = {"arm_r": 48, "elbow_r": (91, 23), "forearm_turn_r": 70, "nod": 
 
 ACTIONS: dict[str, tuple[Motion, ...]] = {  # variants; one that is repeated is drawn more often
     "walk": (*[_walk] * 7, replace(_walk, seconds=(-1.29, -0.98))),  # backwards in one of eight
-    "stand": tuple(Motion(arms | legs) for arms in ({}, {}, HIPS, CROSSED, CLASPED) for legs in ({}, ONE_LEG)),
+    "stand": tuple(Motion(arms | legs) for arms in ({}, {}, HANDS_ON_HIPS, CROSSED, CLASPED) for legs in ({}, ONE_LEG)),
     "turn": (_turn, _turn, replace(_turn, rows=_turn.rows | CLASPED)),
-    "jump": (_jump, replace(_jump, rows=_JUMP | {"speed": (0, 0, 1.2, 2.0, 1.2, 0, 0)})),  # in place, ahead
+    "jump": (_jump, replace(_jump, rows=_JUMP_ROWS | {"speed": (0, 0, 1.2, 2.0, 1.2, 0, 0)})),  # in place, ahead
     "sit": tuple(_lowering(seat) for seat in SEATS),
-    "run": (Motion(_RUN, (0.61, 0.71), alternating=True),),
+    "run": (Motion(_RUN_ROWS, (0.61, 0.71), alternating=True),),
     "stand up": tuple(_lowering(seat, (-1.7, -1.1)) for seat in SEATS),
     "kick": tuple(_kick(*leg, arms) for leg in _KICKS for arms in (ON_GUARD, _SWINGING)),
-    "jog": (_jog, _jog, replace(_jog, rows=_JOG | _ON_THE_SPOT)),
+    "jog": (_jog, _jog, replace(_jog, rows=_JOG_ROWS | _ON_THE_SPOT)),
     "wave": tuple(Motion(arm, (0.42, 0.83)) for arm in (_FOREARM, _FOREARM, _WHOLE_ARM)),
     "dance": tuple(Motion(_BEAT | way, (0.87, 1.25), alternating=True) for way in (_SIDE_STEPS, _TWISTS, _ARMS_HIGH)),
     "gesture": (*[Motion(_TALK, (1.6, 2.6))] * 2, Motion(_POINT, (1.3, 2)), Motion(_SHRUG, (1.3, 2)), Motion(_BECKON)),
@@ -149,7 +149,7 @@ def _down_and_up(pose: Rows, shortest: float, longest: float) -> Motion:
 OTHER: dict[str, Motion] = {
     "stretch": Motion(_STRETCH, (2.2, 3.4)),
     "bend": _down_and_up(_BEND, 2.5, 3.5),
-    "look": Motion(HIPS | {"look": (0, 40, 0, -40), "nod": (0, 12, -10)}, (2.5, 4.0)),
+    "look": Motion(HANDS_ON_HIPS | {"look": (0, 40, 0, -40), "nod": (0, 12, -10)}, (2.5, 4.0)),
     "circular movement": Motion({"arm_out": (108, 78, 48, 78), "arm": (12, 42, 12, -18)}),
     "squat": _down_and_up(SQUATTING | {"arm": 90}, 1.8, 2.6),
     "raising body part": Motion({"arm_r": 140}),

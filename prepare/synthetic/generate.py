@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python -m prepare.synthetic.generate")
     add = parser.add_argument
     add("--out", type=Path, required=True, help="new folder for the data")
-    add("--clips", type=number(1, 10**6), default=240, help="number of takes (default: %(default)s)")
+    add("--clips", type=number(1, 10**6), default=240, help="number of clips, one take each (default: %(default)s)")
     add("--gaps", type=number(0.0, 0.5), default=GAP_SHARE, help="share of unannotated time (default: %(default)s)")
     return parser.parse_args()
 
@@ -41,11 +41,17 @@ from utils.progress import progress
 
 MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 SEED = 0
-_RATES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # frames per second: share of clips
-_TRAIN_SUBJECTS, _VAL_SUBJECTS = 24, 8
-_LONGEST_SECONDS, _OVERLONG_SECONDS = 17.0, 34.0  # overlong: more than the paper's limit of 1,000 frames
-_VAL_EVERY, _OVERLONG_EVERY, _NO_LABELS_EVERY = 4, 40, 25  # one clip in this many
-_SOURCES = (  # data sets: first two components of BABEL's path, and a folder name of AMASS downloads
+# Frames per second: share of clips
+_FPS_CHANCES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}
+_TRAIN_SUBJECTS = 24
+_VAL_SUBJECTS = 8
+_LONGEST_SECONDS = 17.0
+_OVERLONG_SECONDS = 34.0  # more than the paper's limit of 1,000 frames
+# One clip in this many is for validation, is overlong, or has no labels
+_VAL_EVERY = 4
+_OVERLONG_EVERY = 40
+_NO_LABELS_EVERY = 25
+_DATA_SETS = (  # data sets: first two components of BABEL's path, and a folder name of AMASS downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
     ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),
 )  # fmt: skip
@@ -57,7 +63,7 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
     Clip n does not depend on the number of clips. Returns False, and changes nothing, when `out` already holds these
     data. Raises UserError when `out` holds anything else.
     """
-    # The marker has a hash of this code, so that data of another version are not taken for those of this one.
+    # The marker has a hash of this code, so that data made by other code are recognized.
     code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
     settings = {"clips": clips, "gap_share": gap_share, "sources": hashlib.sha256(code).hexdigest()[:16]}
     marker = json.dumps(settings).encode()
@@ -74,9 +80,9 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
         folder.mkdir()
         np.savez(folder / "SMPLH_male.npz", **body_structure())
         entries: dict[str, dict[str, Any]] = {"train": {}, "val": {}}
-        for number in progress(range(clips), "synthetic takes", "take"):
-            subset, entry = _write_take(folder / "amass", gap_share, number)
-            entries[subset][str(number + 1)] = entry
+        for index in progress(range(clips), "synthetic takes", "take"):
+            subset, entry = _write_take(folder / "amass", gap_share, index)
+            entries[subset][str(index + 1)] = entry
         (folder / "babel_v1.0_release").mkdir()
         for subset, content in entries.items():
             write_json(folder / "babel_v1.0_release" / f"{subset}.json", content)
@@ -85,24 +91,28 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
     return True
 
 
-def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[str, Any]]:
-    """Write the motion of clip `number`; returns its subset and its entry in BABEL's layout."""
-    earlier_vals = number // _VAL_EVERY  # validation clips before this one; clip_number: within the subset
-    if number % _VAL_EVERY == _VAL_EVERY - 1:
-        subset, clip_number, subject = "val", earlier_vals, _TRAIN_SUBJECTS + earlier_vals % _VAL_SUBJECTS
+def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[str, Any]]:
+    """Write the motion of clip `index`; returns its subset and its entry in BABEL's layout."""
+    earlier_vals = index // _VAL_EVERY  # validation clips before this one
+    if index % _VAL_EVERY == _VAL_EVERY - 1:
+        subset = "val"
+        clip_number = earlier_vals  # within the subset
+        subject = _TRAIN_SUBJECTS + clip_number % _VAL_SUBJECTS
     else:
-        subset, clip_number, subject = "train", number - earlier_vals, (number - earlier_vals) % _TRAIN_SUBJECTS
-    in_babel, folder = _SOURCES[subject % len(_SOURCES)]
-    body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, number))
+        subset = "train"
+        clip_number = index - earlier_vals
+        subject = clip_number % _TRAIN_SUBJECTS
+    in_babel, folder = _DATA_SETS[subject % len(_DATA_SETS)]
+    body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, index))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
-    fps = float(rng.choice(list(_RATES), p=list(_RATES.values())))
+    fps = float(rng.choice(list(_FPS_CHANCES), p=list(_FPS_CHANCES.values())))
     seconds = float(min(5.0 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS))
-    if number % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
+    if index % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, clip_number, gap_share)
     poses, trans = render(plan, who, fps)
     seconds = len(poses) / fps
-    take = f"s{subject:02d}/{number:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"
+    take = f"s{subject:02d}/{index:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"
     file = amass / folder / take
     file.parent.mkdir(parents=True, exist_ok=True)
     with naming(file):
@@ -110,9 +120,9 @@ def _write_take(amass: Path, gap_share: float, number: int) -> tuple[str, dict[s
             file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
             dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male"), mocap_framerate=np.array(fps),
         )  # fmt: skip
-    has_labels = number % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2
+    has_labels = index % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2
     return subset, {
-        "babel_sid": number + 1,
+        "babel_sid": index + 1,
         "feat_p": f"{in_babel}/{take}",
         "dur": round(seconds, 2),
         "frame_ann": {"labels": annotate(plan, seconds)} if has_labels else None,

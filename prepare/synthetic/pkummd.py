@@ -33,12 +33,12 @@ from utils.errors import UserError, run_command
 from utils.progress import progress
 from utils.skeleton import FPS, KINECT_ORDER
 
-CAMERAS = {"L": -45.0, "M": 0.0, "R": 45.0}  # degrees about the vertical axis
+CAMERA_ANGLES = {"L": -45.0, "M": 0.0, "R": 45.0}  # degrees about the vertical axis
 # Numbers in PKU-MMD of the labelled actions: of one person, of two people
 ALONE = {"wave": 13, "jump": 17, "kick": 19, "gesture": 25, "sit": 33, "stand up": 34, "clap": 6, "bend": 1}
 TOGETHER = ALONE | {"kick": 18, "wave": 24, "punch": 26}
 DISTANCE = np.array([1.2, 0.4, 0.0])  # metres from the first person to the second one
-CAMERA = np.array([0.0, 0.0, 3.0])  # metres from the camera to the first person, y up
+CAMERA_OFFSET = np.array([0.0, 0.0, 3.0])  # metres from the camera to the first person, y up
 
 
 def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
@@ -57,7 +57,7 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
             folder.mkdir(parents=True)
         for number in progress(range(takes), "synthetic takes", "take"):
             people, rows = _take(joints_of, number, seconds)
-            for camera, degrees in CAMERAS.items():
+            for camera, degrees in CAMERA_ANGLES.items():
                 name = f"{number + 2:04d}-{camera}.txt"
                 np.savetxt(skeletons / name, _seen(people, degrees).reshape(len(people), -1), fmt="%.6f")
                 (labels / name).write_text(rows)
@@ -96,7 +96,8 @@ def _take(joints_of: BodyJoints, number: int, seconds: float) -> tuple[np.ndarra
 def _seen(people: np.ndarray, degrees: float) -> np.ndarray:
     """Joints (T, 2, 25, 3) as a camera at this angle sees them: y up, in Kinect's order."""
     turn = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
-    seen = (people @ turn.T @ AXIS_ROTATIONS["y"] + CAMERA) * people.any(axis=(2, 3), keepdims=True)
+    # AXIS_ROTATIONS is not transposed: from z up back to y up
+    seen = (people @ turn.T @ AXIS_ROTATIONS["y"] + CAMERA_OFFSET) * people.any(axis=(2, 3), keepdims=True)
     return seen[:, :, np.argsort(KINECT_ORDER)]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.babel import PAPER_SPLITS
+from prepare.formats.classes import PAPER_SPLITS
 from prepare.synthetic.actions import ACTIONS, CURVE, OTHER, RISE, SEATS
 from prepare.synthetic.motion import Motion, Performer
 from prepare.synthetic.pose import MOVES, to_smplh
@@ -15,6 +15,7 @@ _OTHER = tuple(name for name in OTHER if name not in ("crouch", "t pose"))
 _CHANCES = (0.48, 0.22, 0.3)  # that the next action is of the main group, of the second group, or another movement
 _SECONDS = {"sit": (3.0, 4.6), "stand up": (1.4, 2.2), "dance": (2.4, 5.0)}  # shortest and longest time of an action
 _USUAL_SECONDS = (1.4, 3.4)  # the same for all other actions
+# BABEL's categories of an action, where they are not only its name
 _CATEGORIES = {"wave": ("wave", "greet"), "gesture": ("gesture", "hand movements"), "jump": ("jump", "hop")}
 # Actions at the same time as another one; one that is repeated is drawn more often
 _OVERLAYS = {"walk": ("turn", "turn", "wave"), "jog": ("wave",), "sit": ("gesture", "gesture", "wave")}
@@ -65,7 +66,8 @@ class Plan:
         self.actions.append(
             PlannedAction(motion or self._variant(name), name if annotated else None, categories, start, end)
         )
-        over, first = _OVERLAYS.get(name, ()), end - self.rng.uniform(1.3, 2.0)
+        over = _OVERLAYS.get(name, ())
+        first = end - self.rng.uniform(1.3, 2.0)
         if over and self.rng.random() < _OVERLAY_CHANCE and first > start + 0.3:
             name = over[self.rng.integers(len(over))]
             motion = CURVE if name == "turn" else self._variant(name)
@@ -79,12 +81,13 @@ class Plan:
 def plan_clip(rng: np.random.Generator, seconds: float, clip_number: int, gap_share: float) -> Plan:
     """Random actions of a clip that lasts at least `seconds`. The last action is never cut.
 
-    `clip_number` counts the clips of a subset. Successive numbers go through the main groups, and through the actions
-    of each. The clip has that action. `gap_share` is the approximate share of time without annotation.
+    `clip_number` (within the subset) decides the main group and the one action that the clip must have; both are taken
+    in turn. `gap_share` is the approximate share of time without annotation.
     """
     main = GROUPS[clip_number % len(GROUPS)]
     groups = (main, GROUPS[(clip_number + rng.integers(1, len(GROUPS))) % len(GROUPS)], _OTHER)
-    due, steps_before = main[clip_number // len(GROUPS) % len(main)], rng.integers(3)
+    due = main[clip_number // len(GROUPS) % len(main)]
+    steps_before = rng.integers(3)
     plan = Plan(rng, rng.integers(len(SEATS)))
     if rng.random() < 0.08:
         plan.add("t pose")

@@ -187,7 +187,7 @@ def test_training_on_own_recordings(folder: Path, monkeypatch: pytest.MonkeyPatc
             ["two,train,walk,15,60", "four,val,walk,30,45"],
             "motion: most segments .* divide them by the frame rate",
         ),
-        (["one.bvh,train,walk,0,1", "bvh/one,train,walk,0,1"], "'one.bvh', 'bvh/one' are all the recording"),
+        (["one.bvh,train,walk,0,1", "bvh/one,train,walk,0,1"], "'one.bvh', 'bvh/one' all name the recording"),
         (["zero,train,walk,0,1"], "none of the takes of the annotated clips could be used: zero missing"),
     ],
 )

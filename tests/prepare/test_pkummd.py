@@ -55,13 +55,14 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
         (data / path.relative_to(root)).write_text(path.read_text())
     skeletons, labels = data / "Data" / "PKU_Skeleton_Renew", data / "Label" / "Train_Label_PKU_final"
     (skeletons / "0002-M.txt").unlink()
+    (labels / "0002-R.txt").unlink()
     (skeletons / "0003-M.txt").write_text("1 2 3\n")
     frames = len((skeletons / "0005-R.txt").read_text().splitlines())
     (labels / "0005-R.txt").write_text(f"1,0,{frames + 9},2\n6,{frames},{frames + 5},2\n")
     split = Split.open(tmp_path, pkummd.prepare_protocol(data, "cross-view", tmp_path).name)
     printed = capsys.readouterr().out
-    assert "10 of 12 recordings are stored" in printed
-    assert "recordings without a file (1): 0002-M" in printed
+    assert "9 of 12 recordings are stored" in printed
+    assert "recordings without a skeleton or label file (2): 0002-M; 0002-R" in printed
     assert "cannot be used (1): Data/PKU_Skeleton_Renew/0003-M.txt has 3 numbers in row 1, expected 150" in printed
     assert f"cut off there (1): {labels / '0005-R.txt'}: row 1 ('bow', 0 to" in printed
     assert f"not used (1): {labels / '0005-R.txt'}: row 2" in printed

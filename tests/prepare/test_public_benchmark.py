@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -105,6 +106,14 @@ def test_a_part_of_a_clone_is_refused(source: tuple[Path, int], tmp_path: Path) 
     with pytest.raises(UserError, match=f"holds {source[1]} of the 991 files"):
         public_benchmark.build(source[0], tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_out_has_to_be_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a").touch()
+    monkeypatch.setattr(sys, "argv", ["public_benchmark.py", "--source", str(tmp_path), "--out", str(tmp_path / "a")])
+    with pytest.raises(SystemExit):
+        public_benchmark.parse_arguments()
+    assert "expected a folder, this is a file" in capsys.readouterr().err
 
 
 @pytest.mark.slow

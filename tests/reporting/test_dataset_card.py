@@ -175,7 +175,7 @@ def test_preparation_ends_with_the_cards_and_names_them(
     printed = capsys.readouterr().out
     for name in ("split1", "split2", "split3"):
         path = out / name / "card.html"
-        assert f"look: {path}\n" in printed
+        assert f"overview: {path}\n" in printed
         assert "100% of bodies upright" in " ".join(re.sub(r"<[^>]*>", " ", path.read_text()).split())
 
 

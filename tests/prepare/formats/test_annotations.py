@@ -74,7 +74,8 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
             ["row 2", "'walk' of the recording 'a' has no times", "to train"],
         ),
         (f"{HEADER}\na,test,walk,1,2\n", ["no training or validation recording"]),
-        (f'{HEADER}\na,train,"walk,1,2\n', ["row 2", "no row of a CSV table"]),
+        (f'{HEADER}\na,train,"walk,1,2\n', ["line 2 is not CSV", "check the quotes"]),
+        (f'{HEADER}\na,train,"two\nlines",1,2\na,train,"walk,1,2\n', ["line 4 is not CSV"]),
     ],
 )
 def test_a_mistake_in_a_table_is_told_with_row_and_remedy(text: str, parts: list[str], tmp_path: Path) -> None:

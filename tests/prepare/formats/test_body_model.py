@@ -15,7 +15,7 @@ import pytest
 from scipy.sparse import csc_array, csc_matrix, csr_matrix
 
 from prepare.formats.body_model import Body, body_digest, check_body, load_body, read_body
-from prepare.formats.flavours import SMPLH
+from prepare.formats.flavours import SMPLH, Flavour
 from prepare.synthetic.body import body_structure
 from utils.errors import UserError
 
@@ -30,7 +30,8 @@ def structure() -> Structure:
 @pytest.fixture()
 def light(structure: Structure, monkeypatch: pytest.MonkeyPatch) -> Structure:
     """A body without `posedirs`, its only large array; the reader does not expect it then."""
-    monkeypatch.delitem(SMPLH.shapes, "posedirs")
+    shapes = {name: shape for name, shape in SMPLH.shapes.items() if name != "posedirs"}
+    monkeypatch.setattr(Flavour, "shapes", shapes)
     return {name: values for name, values in structure.items() if name != "posedirs"}
 
 

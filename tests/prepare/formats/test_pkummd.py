@@ -124,13 +124,14 @@ def test_what_is_missing_or_there_twice_is_named(root: Path) -> None:
         with pytest.raises(UserError, match=said):
             find_recordings(root, protocol)
 
-    refused(r"has no cross-subject\.txt, expected one; unpack Split of PKU-MMD", "cross-subject")
+    refused(r"has no cross-subject\.txt, expected one; unpack the folder 'Split' of PKU-MMD", "cross-subject")
     copy = write_rows(root / "copy" / "0002-L.txt", numbers())
     refused("is the same recording; name the folder of one of them by --root")
     copy.unlink()
     lists = root / "cross_view.txt"
     lists.write_text("Training videos:\n0009-L\nValidation videos:\n0008-L\n")
-    refused("has no skeleton file of the recordings in cross_view.txt, such as 0009-L.txt; unpack PKU_Skeleton_Renew")
+    missing = "has no skeleton file of the recordings in cross_view.txt, such as 0009-L.txt"
+    refused(f"{missing}; unpack the folder 'PKU_Skeleton_Renew'")
     lists.write_text("Training videos:\n0002-L\nValidation videos:\n0002-L\n")
     refused("row 4: '0002-L' is for training and for validation")
     lists.write_text("0002-L\n")

@@ -1,4 +1,4 @@
-"""Joint maps: the meaning of their lines, the choice of a ready map, and the messages about a wrong one."""
+"""Joint maps: the meaning of their lines, the choice of a shipped map, and the messages about a wrong one."""
 
 from functools import reduce
 from pathlib import Path
@@ -82,12 +82,12 @@ def test_a_common_skeleton_gets_its_map(names: list[str], chosen: str) -> None:
 def test_an_unknown_skeleton_is_refused_with_its_names_and_the_remedy() -> None:
     with pytest.raises(TakeError) as error:
         choose_map(["bip01", "bip01 Spine", "bip01 Head"])
-    for part in ("none of the ready joint maps", "mixamo", "--joint-map", "bip01 Spine"):
+    for part in ("none of the joint maps in config/joint_maps", "mixamo", "--joint-map", "bip01 Spine"):
         assert part in str(error.value)
 
 
 def test_a_skeleton_that_fits_two_maps_equally_is_refused() -> None:
-    with pytest.raises(TakeError, match="fits several of the ready joint maps .*--joint-map"):
+    with pytest.raises(TakeError, match="fits several of the joint maps in config/joint_maps .*--joint-map"):
         choose_map([*XSENS, *NAMCO[1:]])
 
 

@@ -43,7 +43,7 @@ def test_the_ground_truth_is_read_back_by_own_data(tmp_path: Path, monkeypatch: 
     for name in ("day/one", "two", "three"):
         np.savez(tmp_path / "motion" / f"{name}.npz", joints=joints, fps=30)
     split = own_split(tmp_path, "mine", tmp_path / "labels.csv")
-    path, classes = export_ground_truth(split, tmp_path / "there")
+    path, classes = export_ground_truth(split, tmp_path)
     assert classes.read_text().split("\n") == ["walk", "wave", ""]
     back = own_split(tmp_path, "again", path)
     assert back.classes == split.classes
@@ -58,7 +58,7 @@ def test_the_ground_truth_is_read_back_by_own_data(tmp_path: Path, monkeypatch: 
 def test_the_released_pickles_leave_out_clips_that_are_too_long_and_say_so(
     make_split, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    paths = export_released(make_split(train=[20, 1001], val=[30]), tmp_path / "out")
+    paths = export_released(make_split(train=[20, 1001], val=[30]), tmp_path)
     assert [pickle.loads(path.read_bytes())["sid"] for path in paths] == [["train0"], ["val0"]]
     assert capsys.readouterr().out.startswith("1 train clips are left out: longer than 1,000 frames, or no label")
 
@@ -72,7 +72,7 @@ def test_the_released_pickles_list_the_classes_of_their_frames(tmp_path: Path, m
     )
     for name in ("one", "two", "three", "four"):
         np.savez(tmp_path / "motion" / f"{name}.npz", joints=motions.joints_of(motions.poses(2.0)), fps=30)
-    path = export_released(own_split(tmp_path, "mine", tmp_path / "labels.csv"), tmp_path / "there")[0]
+    path = export_released(own_split(tmp_path, "mine", tmp_path / "labels.csv"), tmp_path)[0]
     content = pickle.loads(path.read_bytes())
     assert dict(zip(content["sid"], content["Y"], strict=True)) == {"one": [0], "two": [0, 1], "three": [1]}
     assert [np.unique(frames[frames < 2]).tolist() for frames in content["L"]] == content["Y"]
@@ -80,7 +80,7 @@ def test_the_released_pickles_list_the_classes_of_their_frames(tmp_path: Path, m
 
 def test_the_pickle_has_pyskls_layout(make_split, tmp_path: Path) -> None:
     split = make_split(train=[12, 7], val=[9])
-    path, classes = export_pyskl(split, tmp_path / "there")
+    path, classes = export_pyskl(split, tmp_path)
     content = pickle.loads(path.read_bytes())
     assert content["split"] == {"train": ["train0", "train1"], "val": ["val0"]}
     by_name = {annotation["frame_dir"]: annotation for annotation in content["annotations"]}
@@ -105,7 +105,7 @@ def weights(tmp_path: Path) -> tuple[Path, Localizer]:
 
 def test_features_are_read_by_actionformer_and_opentad(make_split, tmp_path: Path, weights: tuple) -> None:
     split = make_split(train=[40, 70, 9], val=[33])  # 70 frames are more than max_frames
-    path, classes, folder = export_features(split, weights[0], tmp_path / "there")
+    path, classes, folder = export_features(split, weights[0], tmp_path)
     database = json.loads(path.read_text())["database"]
     assert {name: entry["subset"] for name, entry in database.items()} == {
         "train0": "training", "train2": "training", "val0": "validation",
@@ -138,9 +138,9 @@ def test_a_clip_id_never_leaves_the_folder(make_split, tmp_path: Path, weights: 
     split.store.clips["../day/one"] = split.store.clips.pop("train0")
     split._rows["../day/one"] = split._rows.pop("train0")
     split.manifest.clips["train"][0] = ("../day/one", 20)
-    path, *_ = export_features(split, weights[0], tmp_path / "there")
+    path, *_ = export_features(split, weights[0], tmp_path)
     assert set(json.loads(path.read_text())["database"]) == {"..%2Fday%2Fone", "val0"}
-    assert {file.name for file in (tmp_path / "there" / "features").iterdir()} == {"..%2Fday%2Fone.npy", "val0.npy"}
+    assert {file.name for file in (tmp_path / "features").iterdir()} == {"..%2Fday%2Fone.npy", "val0.npy"}
 
 
 def test_a_checkpoint_of_other_classes_is_refused(make_split, tmp_path: Path, weights: tuple) -> None:

@@ -70,7 +70,7 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
     read = read_on("synthetic")
-    outcomes = list(compute_takes(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2))
+    outcomes = compute_takes(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2)
     assert str(outcomes[0]) == "cannot be read (No such file or directory)"
     assert isinstance(outcomes[1], ComputedTake)
 
