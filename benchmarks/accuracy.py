@@ -97,6 +97,8 @@ def read_rows(path: Path) -> dict[str, Row]:
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; a row has config, set or evaluate") from None
     common, rows = content.common, {}
+    if common.evaluate is not None:
+        raise UserError(f"{path}: common has evaluate: {common.evaluate}; give it to single rows instead")
     for name, row in content.rows.items():
         own = row or Row()
         rows[name] = own.model_copy(update={"config": common.config + own.config, "set": common.set + own.set})

@@ -204,6 +204,8 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
     """A config file and, before it, the files in the same folder that its key `layers` names."""
     groups = read_groups(path)
     for name in groups.pop("layers", []):
+        if Path(name).name != name:  # one spelling for each file, so that a loop is found
+            raise UserError(f"{path}: its layers name {shown(name)}; expected a file beside it, without a folder")
         layer = path.parent / name
         if layer in (*parents, path):
             raise UserError(f"{path}: its layers lead back to {layer}; remove one of them")

@@ -111,4 +111,4 @@ def printable(text: str, most: int = 500) -> str:
 
 def printable_bytes(name: object) -> str:
     """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

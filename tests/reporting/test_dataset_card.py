@@ -116,6 +116,10 @@ def test_a_split_that_was_not_made_from_babel_says_so(make_split: Callable[..., 
     assert "this split was not made from BABEL" in text(make_split(**ALL))
 
 
+def test_without_overlaps_there_is_no_table_of_them(make_split: Callable[..., Split]) -> None:
+    assert "0 pairs of classes share frames. Left out" in text(make_split(classes=("walk",), **ALL))
+
+
 @pytest.mark.filterwarnings("error")
 def test_hostile_class_names_are_shown_as_text(make_split: Callable[..., Split]) -> None:
     odd = ("<script>x</script>", "$\\frac$", "\ud800", "日本", "zero\x00", "long " * 60, "")
