@@ -32,15 +32,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from utils import config
-from utils.config import Settings
+from utils.config import ROOT, Settings
 from utils.errors import UserError, first_problem, nearest, run_command
-from utils.files import read_yaml, sha256
-from utils.manifest import StrictModel
-from utils.stored_settings import OF_MACHINE, differences, of_checkpoint, of_weights
+from utils.files import StrictModel, read_yaml, sha256
+from utils.stored_settings import OF_MACHINE, differences, of_weights, read_stored
 
-ROOT = Path(__file__).parents[1]
 TIOUS = ("0.3", "0.5", "0.7")
-FolderName = Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]
+FolderName = Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]  # no slash, and not only dots
 
 
 class Row(StrictModel):
@@ -87,16 +85,18 @@ class Run(NamedTuple):
                 return [f"{weights} was trained again"]
             if changes := self.trained.changes():
                 return changes
-        return differences(of_checkpoint(found["settings"], str(results)), wanted, OF_MACHINE)
+        return differences(read_stored(found["settings"], str(results)), wanted, OF_MACHINE)
 
 
 def read_rows(path: Path) -> dict[str, Row]:
-    """The rows of a list by name, each with the common settings first. Raises UserError: the file is no list."""
+    """The rows of a list by name, each with the common settings first. Raises UserError if the file is no list."""
     try:
         content = RowList.model_validate(read_yaml(path, "a list of rows, as in benchmarks/ablation.yaml"))
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; a row has config, set or evaluate") from None
     common, rows = content.common, {}
+    if common.evaluate is not None:
+        raise UserError(f"{path}: common has evaluate: {common.evaluate}; give it to single rows instead")
     for name, row in content.rows.items():
         own = row or Row()
         rows[name] = own.model_copy(update={"config": common.config + own.config, "set": common.set + own.set})
@@ -112,7 +112,10 @@ def read_rows(path: Path) -> dict[str, Row]:
 
 
 def choose_rows(rows: dict[str, Row], names: list[str]) -> dict[str, Row]:
-    """The rows with these names, each after the row whose weights it scores again. Raises UserError: unknown name."""
+    """The rows with these names, each after the row whose weights it scores again.
+
+    Raises UserError if a name is unknown.
+    """
     for name in names:
         if name not in rows:
             raise UserError(f"--only {name}: {nearest(name, list(rows))}")
@@ -121,10 +124,9 @@ def choose_rows(rows: dict[str, Row], names: list[str]) -> dict[str, Row]:
 
 
 def runs_of(rows: dict[str, Row], seeds: list[int], out: Path) -> list[Run]:
-    """The runs of a list. Those that are scored again come last, because their weights have to be trained first."""
+    """The runs of a list."""
     runs = {(name, n): Run(name, row, n, out / name / f"seed{n}", None) for n in seeds for name, row in rows.items()}
-    again = [run._replace(trained=runs[run.row.evaluate, run.seed]) for run in runs.values() if run.row.evaluate]
-    return [run for run in runs.values() if not run.row.evaluate] + again
+    return [run._replace(trained=runs.get((run.row.evaluate, run.seed))) for run in runs.values()]
 
 
 def of_task(task: str, runs: list[Run]) -> list[Run]:
@@ -152,11 +154,11 @@ def up_to_date(runs: list[Run]) -> list[Run]:
     return kept
 
 
-def execute(run: Run, script: Path, threads: int) -> str:
-    """Train or score one run, unless it is done. Returns one line about it."""
+def execute(run: Run, script: Path, threads: int) -> tuple[bool, str]:
+    """Train or score one run, unless it is done. Returns whether it is done now, and one line about it."""
     row, folder = run.row, run.folder
     if (folder / "results.json").exists():
-        return f"{run.name}, seed {run.seed}: done before"
+        return True, f"{run.name}, seed {run.seed}: done before"
     command = [sys.executable, str(script.resolve()), "--work-dir", str(folder)]
     command += ["--config", *row.config] if row.config else []
     command += ["--set", f"train.seed={run.seed}", *row.set]
@@ -168,7 +170,7 @@ def execute(run: Run, script: Path, threads: int) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with folder.with_suffix(".log").open("a") as log:
         status = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
-    return f"{run.name}, seed {run.seed}: {'done' if status == 0 else f'FAILED, see {log.name}'}"
+    return status == 0, f"{run.name}, seed {run.seed}: {'done' if status == 0 else f'FAILED, see {log.name}'}"
 
 
 def scores_of_run(folder: Path) -> dict[str, float | None] | None:
@@ -246,8 +248,9 @@ def main() -> int:
     for scored_again in (False, True):  # weights first
         now = up_to_date([run for run in wanted if bool(run.trained) == scored_again])
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:
-            for line in pool.map(lambda run: execute(run, args.script, args.threads), () if args.table_only else now):
-                failed |= "FAILED" in line
+            todo = () if args.table_only else now
+            for done, line in pool.map(lambda run: execute(run, args.script, args.threads), todo):
+                failed |= not done
                 print(line, file=sys.stderr, flush=True)
         runs += now
     failed |= len(runs) < len(wanted)

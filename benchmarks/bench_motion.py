@@ -19,9 +19,8 @@ from benchmarks.measure import Result, in_turn
 from prepare.formats.body_model import check_body
 from prepare.skeletons.body_joints import BodyJoints
 from prepare.synthetic.body import body_structure
+from utils.config import ROOT
 from utils.device import choose_device
-
-ROOT = Path(__file__).parents[1]
 
 
 def joints(repeats: int) -> Iterator[Result]:

@@ -7,10 +7,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from benchmarks.bench_motion import write_takes
 from benchmarks.bench_network import CLASSES, epoch, random_batch
@@ -21,10 +23,11 @@ from model.inference import for_inference
 from model.localizer import Localizer
 from prepare.build import build
 from utils import config
+from utils.config import ROOT
+from utils.manifest import Clip
 from utils.skeleton import FPS, NUM_JOINTS
-from utils.store import Clip, write_split, write_store
+from utils.store import write_split, write_store
 
-ROOT = Path(__file__).parents[1]
 TAKES, FRAMES = 12_660, 366  # of BABEL, and frames of each: 43 hours
 SIZES = (1, 4, 16)
 CPU = torch.device("cpu")
@@ -51,22 +54,23 @@ def start(repeats: int) -> Iterator[Result]:
             write_data_set(data, takes)
             (joints,) = (data / "skeletons-bench").glob("joints-*")
             measured: list[list[float]] = []
-
-            def first_step(data: Path = data, measured: list[list[float]] = measured) -> None:
-                arguments = ["--work-dir", data / "run", "--set", f"data.root={data}", "data.split=bench"]
-                arguments += ["model.width=8"]  # a small network, to time the loading
-                line = [sys.executable, "-c", FIRST_STEP, *map(str, arguments)]
-                found = subprocess.run(line, check=True, cwd=ROOT, capture_output=True, text=True)
-                said = next(text for text in found.stdout.splitlines() if text.startswith("first step"))
-                measured.append([float(number) for number in said.split()[2:]])
-                shutil.rmtree(data / "run")
-
-            _, whole = in_turn(repeats, first_step, joints.read_bytes)
+            _, whole = in_turn(repeats, partial(train_to_first_step, data, measured), joints.read_bytes)
             seconds, memory = np.median(measured[1:], axis=0)
             size = joints.stat().st_size / 2**20
             what, when = f"start, {takes:,} takes", "from the imports to the first step"
             yield Result(f"{what}, time {when}; baseline: reading all joints", "s (lower is better)", seconds, whole)
             yield Result(f"{what}, memory {when}; baseline: all joints", "MB (lower is better)", memory, size)
+
+
+def train_to_first_step(data: Path, measured: list[list[float]]) -> None:
+    """Run train.py until Adam's first step. Append its seconds and MB to `measured`."""
+    arguments = ["--work-dir", data / "run", "--set", f"data.root={data}", "data.split=bench"]
+    arguments += ["model.width=8"]  # a small network, to time the loading
+    line = [sys.executable, "-c", FIRST_STEP, *map(str, arguments)]
+    found = subprocess.run(line, check=True, cwd=ROOT, capture_output=True, text=True)
+    said = next(text for text in found.stdout.splitlines() if text.startswith("first step"))
+    measured.append([float(number) for number in said.split()[2:]])
+    shutil.rmtree(data / "run")
 
 
 def write_data_set(folder: Path, takes: int) -> None:
@@ -129,12 +133,12 @@ def random_scores(lengths: np.ndarray, classes: int) -> tuple[list[np.ndarray], 
     """Smooth frame probabilities (T, K+1) of clips of these lengths, and frame labels (T, K) that fit them."""
     rng = np.random.default_rng(0)
     scores = [rng.normal(0, 1, (length, classes + 1)).cumsum(0) / 6 for length in lengths]
-    probs = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in scores]
+    probs = [softmax(s, axis=1) for s in scores]
     return probs, [p[:, :classes] > 0.3 for p in probs]
 
 
 def _slope(what: str, repeats: int, work: Callable[[int], None]) -> Result:
-    seconds = in_turn(repeats, *(lambda size=size: work(size) for size in SIZES))
+    seconds = in_turn(repeats, *(partial(work, size) for size in SIZES))
     slope = np.polyfit(np.log(SIZES), np.log(seconds), 1)[0]
     listed = ", ".join(f"{taken:.2g}" for taken in seconds)
     return Result(f"scale: {what}: {listed} s", "slope (lower is better)", float(slope), 1.0)

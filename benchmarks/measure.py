@@ -15,7 +15,7 @@ class Result(NamedTuple):
     unit: str  # of ours and of the baseline; higher is better, or "... (lower is better)"
     ours: float
     baseline: float
-    memory: tuple[float, float] | None = None  # GiB at most, of ours and of the baseline; None without a GPU
+    memory: tuple[float, float] | None = None  # peak GiB, of ours and of the baseline; None without a GPU
 
 
 def in_turn(repeats: int, *works: Callable[[], object]) -> list[float]:

@@ -86,9 +86,9 @@ class Tally(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         given = kwargs or {}
         with self:
-            parts = func.decompose(*args, **given)  # in inference mode composite operations arrive whole
-        if parts is not NotImplemented:
-            return parts
+            result = func.decompose(*args, **given)  # in inference mode composite operations arrive whole
+        if result is not NotImplemented:
+            return result
         result = func(*args, **given)
         op = func.overloadpacket
         if not func.is_view and op not in ALLOCATIONS:

@@ -3,14 +3,14 @@
     python benchmarks/run.py
     python benchmarks/run.py --only joints train infer                 # the fast ones that use a GPU
 
-Each benchmark has a process of its own. It runs ours and the baseline in turn, N times, and reports medians and their
-ratio. The baselines are smplx's full mesh, the network written plainly (`benchmarks/plain.py`), and reading the same
-files with numpy.
+Each benchmark has a process of its own. It runs ours and the baseline in turn, N times (prepare: N // 3 times, at least
+once), and reports medians and their ratio. The baselines are smplx's full mesh, the network written plainly
+(`benchmarks/plain.py`), and reading the same files with numpy.
 
-On a machine with a GPU, joints, train, compiled, infer and start run there, baselines included. An empty
-CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. On a GPU, the memory of train, compiled
-and infer is that of the tensors, of ours and of the baseline. Otherwise it is the most that the process has held so
-far, for both.
+With a GPU, joints, train, compiled and infer run on it, with their baselines; of start, the training runs on it. An
+empty CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. On a GPU, the memory of train,
+compiled and infer is that of the tensors, of ours and of the baseline. In all other rows it is the peak memory of the
+process so far, ours and baseline together.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python benchmarks/run.py")
     add = parser.add_argument
     add("--only", nargs="+", choices=NAMES, default=NAMES, help="which ones (default: all)")
-    add("--repeats", type=int, default=5, metavar="N", help="of each measurement (default: 5)")
+    add("--repeats", type=int, default=5, metavar="N", help="of each measurement, but N // 3 of prepare (default: 5)")
     args = parser.parse_args()
     if args.repeats < 1:
         parser.error(f"--repeats is {args.repeats}: expected 1 or more")

@@ -90,7 +90,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
             history = checkpoint["pseudo_labels"]
             if "ring" in history:  # its name in earlier versions
                 history["history"] = history.pop("ring")
-            checkpoint["settings"] = stored_settings.of_checkpoint(checkpoint["settings"], str(path)).model_dump()
+            checkpoint["settings"] = stored_settings.read_stored(checkpoint["settings"], str(path)).model_dump()
         except UserError as error:
             problems.append(str(error))
             continue
@@ -178,7 +178,7 @@ def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
     check_contents(checkpoint, Weights, path)
-    settings = stored_settings.of_checkpoint(checkpoint["settings"], str(path), for_inference=True)
+    settings = stored_settings.read_stored(checkpoint["settings"], str(path), for_inference=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
     weights = of_earlier_version(checkpoint["model"])

@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.skeleton import FPS
 from utils.store import Split
 
-# All in pixels: width of a picture, and heights of its title, a line of its label, its skeleton and its footer
+# All in pixels: width of a picture, and heights of its title, a line of its text, its skeleton and its footer
 WIDTH, TITLE, LINE, BODY, FOOTER = 480, 26, 22, 400, 14
 MARGIN = 12  # pixels at the left and right
 MAX_TEXT = 54  # characters of a line
@@ -29,31 +29,31 @@ GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
 GIF_PICTURES = 1000  # Pillow holds all pictures of a GIF in memory
 
 
-def animate(path: Path, joints: np.ndarray, labels: Sequence[str], title: str) -> None:
+def animate(path: Path, joints: np.ndarray, texts: Sequence[str], title: str) -> None:
     """Write the motion as .gif or .mp4, by the path's suffix.
 
     Args:
         joints: (T, 25, 3) metres, z up, FPS frames per second. The body may travel.
-        labels: the text above the body, for each of the T frames.
+        texts: the text above the body, for each of the T frames.
 
     Raises UserError when the suffix is neither, a joint is not finite, or the encoder of .mp4 is not installed.
     """
     if not np.isfinite(joints).all():
         raise UserError(f"{path}: this clip has joints that are not finite and cannot be drawn; prepare it again")
     if path.suffix.lower() == ".mp4":
-        _write_mp4(path, draw_pictures(joints, labels, title, 1))
+        _write_mp4(path, draw_pictures(joints, texts, title, 1))
     elif path.suffix.lower() == ".gif":
         step = max(GIF_STEP, math.ceil(len(joints) / GIF_PICTURES))
-        _write_gif(path, draw_pictures(joints, labels, title, step), step, math.ceil(len(joints) / step))
+        _write_gif(path, draw_pictures(joints, texts, title, step), step, math.ceil(len(joints) / step))
     else:
         raise UserError(f"{path}: an animation is a .gif or an .mp4; choose a name that ends so")
 
 
-def draw_pictures(joints: np.ndarray, labels: Sequence[str], title: str, step: int) -> Iterator[Image.Image]:
-    """Draw every step-th frame: RGB images of one size with title, time, label and skeleton."""
+def draw_pictures(joints: np.ndarray, texts: Sequence[str], title: str, step: int) -> Iterator[Image.Image]:
+    """Draw every step-th frame: RGB images of one size with title, time, text and skeleton."""
     view = SkeletonView(joints, (WIDTH, BODY))
     frames = range(0, len(joints), step)
-    header = TITLE + LINE * max(labels[frame].count("\n") + 1 for frame in frames) + 4
+    header = TITLE + LINE * max(texts[frame].count("\n") + 1 for frame in frames) + 4
     height = header + BODY + FOOTER
     background = Image.new("RGB", (WIDTH, height + height % 2), PAPER)  # video needs even sides
     draw = ImageDraw.Draw(background)
@@ -66,7 +66,7 @@ def draw_pictures(joints: np.ndarray, labels: Sequence[str], title: str, step: i
         image.paste(view.draw(joints[frame]), (0, header))
         draw = ImageDraw.Draw(image)
         draw.text((WIDTH - MARGIN, 8), f"{frame / FPS:.2f} s", FAINT, font(13), anchor="ra")
-        for row, line in enumerate(labels[frame].split("\n")):
+        for row, line in enumerate(texts[frame].split("\n")):
             text = drawable(line, MAX_TEXT)
             draw.text((MARGIN, TITLE + LINE * row), text, INK, font(16, font_of(text)))
         yield image

@@ -86,7 +86,10 @@ class EvaluatedOn(BaseModel):
 
 
 def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split, tuple[Evaluation, Evaluation]]:
-    """The split and the corrected evaluations of both runs. Raises UserError: other clips or tIoUs."""
+    """The split and the corrected evaluations of both runs.
+
+    Raises UserError if the runs were evaluated on different clips or at different tIoUs.
+    """
     expected = "the folder of a finished run, or of its evaluation"
     first, second = (read_json(folder / "results.json", TypeAdapter(EvaluatedOn), expected) for folder in folders)
     for name in ("split", "store", "labels", "max_frames", "tious"):

@@ -14,9 +14,9 @@ from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
 from utils import config
 from utils.atomic import write_whole
-from utils.manifest import OTHER_DURATION
-from utils.skeleton import FPS, HEAD, JOINT_NAMES, PELVIS
-from utils.store import SUBSETS, Split
+from utils.manifest import OTHER_DURATION, SUBSETS
+from utils.skeleton import FPS, HEAD, LEFT_FOOT, PELVIS
+from utils.store import Split
 
 EXAMPLES, MAX_CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
 PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
@@ -24,7 +24,6 @@ LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes named in one warning
 LEAST_UPRIGHT = 0.8  # fraction of the clips; people also lie, hang and tumble, but less often
 HEIGHTS = (0.8, 2.2)  # metres; expected range of the median distance from foot to head
-FOOT = JOINT_NAMES.index("left_foot")
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ def write_card(split: Split) -> Path:
     """Write the card into the split's folder and return its path. The same data give the same bytes."""
     stats = {subset: subset_stats(split, subset) for subset in SUBSETS}
     poses = pose_stats(split)
+    # NaN: the table shows –
     seconds = {name: s.lengths / FPS if len(s.lengths) else np.nan for name, s in stats.items()}
     clips = []
     for name, sid in example_clips(split):
@@ -76,7 +76,7 @@ def write_card(split: Split) -> Path:
         reasons=_reasons(split),
         listed=LISTED,
         examples=EXAMPLES,
-        most_classes=MAX_CLASSES,
+        max_classes=MAX_CLASSES,
         player=player_data(clips, split.classes),
     )
     path = split.folder / "card.html"
@@ -105,7 +105,7 @@ def pose_stats(split: Split) -> PoseStats:
     middle = [split.store.joints(sid)[split.store.clips[sid].frames // 2] for sid in split.clip_ids()]
     if not middle:
         return PoseStats(np.nan, np.nan)
-    head, pelvis, foot = np.array(middle, np.float64)[:, [HEAD, PELVIS, FOOT]].swapaxes(0, 1)
+    head, pelvis, foot = np.array(middle, np.float64)[:, [HEAD, PELVIS, LEFT_FOOT]].swapaxes(0, 1)
     height = float(np.median(np.linalg.norm(head - foot, axis=1)))
     return PoseStats(float((head[:, 2] > pelvis[:, 2]).mean()), height)
 
@@ -124,9 +124,9 @@ def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> l
     unusable = sum(reason != "missing" for reason in split.store.manifest.left_out.values())
     if unusable:
         found.append(f"{unusable:,} clips are left out because their takes cannot be used. The reasons are below.")
-    missing, stored = len(split.store.manifest.left_out), len(split.store.clips)
-    if missing > stored:
-        found.append(f"More clips are missing from the store ({missing:,}) than are in it ({stored:,}).")
+    left_out, stored = len(split.store.manifest.left_out), len(split.store.clips)
+    if left_out > stored:
+        found.append(f"More clips are missing from the store ({left_out:,}) than are in it ({stored:,}).")
     return found
 
 
@@ -167,7 +167,7 @@ def _overlaps(split: Split, overlap: np.ndarray) -> list[list]:
 def _left_out(split: Split) -> list[list]:
     """For each reason: annotated clips that are not in the split, by subset."""
     counts = [split.manifest.left_out.get(subset, {}) for subset in SUBSETS]
-    return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted({r for c in counts for r in c})]
+    return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted(set().union(*counts))]
 
 
 def _reasons(split: Split) -> list[list]:

@@ -18,7 +18,7 @@ HATCHES = ("", "..", "//", "\\\\", "xx", "")
 MATRIX_CLASSES = 24  # classes in a confusion matrix: those with most frames
 NUMBERS_UP_TO = 12  # classes; a larger matrix has no room for numbers
 MAX_NAME, MAX_BAR_NAME = 22, 28  # characters of a class name in a matrix, and beside a bar
-SCORES = {  # path to each number in an epoch's row
+SCORES = {  # path to each number in an epoch's row; also the results in TensorBoard's table of settings
     "mAP, corrected": "corrected/mAP",
     "mAP, released": "released/mAP",
     "classification mAP": "corrected/classification_mAP",
@@ -26,7 +26,7 @@ SCORES = {  # path to each number in an epoch's row
 }
 BAR = {"edgecolor": "black", "linewidth": 0.5}
 SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
-MOST_CLASSES = 40  # whose minutes are shown
+MAX_CLASSES = 40  # whose minutes are shown
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -48,7 +48,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
     `confusion` is in frames, (K+1, K+1), as `evaluation.metrics.frame_confusion` counts them.
     """
     background = len(classes)
-    total = np.asarray(confusion.sum(axis=1)).reshape(-1)
+    total = confusion.sum(axis=1)
     most = np.sort(np.argsort(-total[:background], kind="stable")[:MATRIX_CLASSES])
     shown = np.append(most, background)
     percent = 100 * confusion[shown][:, shown].toarray() / np.where(total > 0, total, 1)[shown, None]
@@ -72,7 +72,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
 
 
 def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Figure:
-    """Loss terms, and scores on the validation clips, over the epochs: the rows of metrics.jsonl.
+    """Loss terms, and scores on the validation clips, over the epochs: the rows of metrics.jsonl, one or more.
 
     The first `refine_start` epochs have no pseudo-labels.
     """
@@ -90,7 +90,7 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     for axes in (losses, scores):
         plain_axes(axes)
         first = refine_start + 1
-        if 1 < first <= max((row["epoch"] for row in history), default=0):
+        if 1 < first <= history[-1]["epoch"]:
             axes.axvline(first, color="0.5", linewidth=1, linestyle=":")
             axes.annotate(
                 "pseudo-labels", (first, 1), xycoords=("data", "axes fraction"), fontsize=8, color="0.35",
@@ -100,9 +100,9 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
 
 
 def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
-    """Minutes of each class in each subset, the most frequent classes first, at most MOST_CLASSES."""
+    """Minutes of each class in each subset, the most frequent classes first, at most MAX_CLASSES."""
     order = np.argsort(-sum(minutes.values()), kind="stable")
-    shown = order[:MOST_CLASSES]
+    shown = order[:MAX_CLASSES]
     figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
     axes = figure.subplots()
     for place, (subset, values) in enumerate(minutes.items()):

@@ -31,6 +31,8 @@ PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages sl
 EXTREMES = 10  # best clips, and worst clips, that come first
 QUANTUM = 0.001  # metres; joints are rounded to multiples of it, or of more if they go farther than 32 m
 MAX_NAME = 200  # characters
+MIN_REACH = 0.6  # metres that a body reaches sideways from its pelvis, at least
+FLOOR_MARGIN = 0.25  # metres of floor beyond the reach of the body
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         "quantum": quantum,
         "joints": _pack_joints(clip.joints, quantum) if finite else None,
         "view": _view(clip.joints) if finite else None,
-        "classes": ", ".join(
+        "classes": ", ".join(  # a text for the list of clips
             printable(classes[label], MAX_NAME) for label in shown if clip.labels is None or labels[:, label].any()
         ),
         "shown": shown,
@@ -121,7 +123,7 @@ def player_data(
         "bones": BONES,
         "sides": SIDES,
         "kinds": KINDS,
-        "colours": COLOURS,
+        "palette": COLOURS,  # of the classes
         "classes": [printable(name, MAX_NAME) for name in classes],
         "runs": [printable(name, MAX_NAME) for name in runs],
         "truth": truth,
@@ -157,9 +159,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
-    """The highest score, and the range and first value of the slider for the lowest score that is shown.
+    """The slider of the minimum score (range and initial value), and the highest score.
 
-    At the first value, which is rounded down to 0.01, about as many detections are shown as there are true `segments`.
+    At the initial value, about as many detections are shown as there are true `segments`. It is rounded down to 0.01.
     """
     ranked = sorted(scores, reverse=True)
     low, high = min([0.0, *scores]), max([0.01, *scores])
@@ -188,7 +190,7 @@ def _view(joints: np.ndarray) -> dict[str, float]:
     view = {
         "floor": lowest - SOLE,
         "height": highest + HEAD_RADIUS - lowest + SOLE,
-        "radius": max(0.6, reach) + 0.25,
+        "radius": max(MIN_REACH, reach) + FLOOR_MARGIN,
         "front": front(joints),
     }
     return {name: round(float(value), 4) for name, value in view.items()}
@@ -204,7 +206,7 @@ def _pack_joints(joints: np.ndarray, quantum: float) -> str:
     """Joints as compressed text. Second differences of smooth motion are small: about 47 bytes a frame remain."""
     steps = np.round(joints.reshape(len(joints), -1) / quantum).astype("<i2")
     for _ in range(2):
-        steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # modulo 65536, as the player adds
+        steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # wraps at 16 bits, as do the player's sums
     codes = (steps << 1) ^ (steps >> 15)  # zigzag: small numbers of both signs have small codes
     # All low bytes, then all high bytes; each coordinate by coordinate
     return _compress(np.ascontiguousarray(codes.T).reshape(-1, 1).view(np.uint8).T)

@@ -1,7 +1,7 @@
 """The files that prediction writes: a folder for each recording, and the tables of all recordings in --out.
 
-docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It says what the others were
-made from, and which file the recording is. So a recording keeps its name from one command to the next.
+docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It records the options
+and inputs of the other files and the path of the recording. So a recording keeps its name in later commands.
 """
 
 import os
@@ -80,7 +80,7 @@ def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
     """Write segments.json and segments.csv, best segments first. Returns the segments by name.
 
-    The clips of `found` are `names`: a recording, or each person in it.
+    names: of each clip in `found`: the recording, or one of its people.
     """
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
     results = detections.write(folder / "segments.json", best, names, classes)
@@ -108,7 +108,8 @@ def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, c
 class PredictionSet:
     """The recordings in the folder `out`. The caller holds its lock.
 
-    `made_with` has the facts of this command, as in prediction.json. SHARED_FACTS decide which recordings belong.
+    made_with: the facts of this command, as in prediction.json. A recording belongs to the set if its SHARED_FACTS
+    equal those of this command.
     """
 
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
@@ -145,9 +146,11 @@ class PredictionSet:
 
     def complete(self) -> dict[str, Results]:
         """The segments of each recording that is complete and belongs to this set, by name, sorted."""
-        stored = {name: made.made_from for name, made in self._stored().items() if self._belongs(made)}
-        found = {name: finished(self.out / name, facts) for name, facts in stored.items()}
-        return {name: results for name, results in found.items() if results is not None}
+        return {
+            name: results
+            for name, made in self._stored().items()
+            if self._belongs(made) and (results := finished(self.out / name, made.made_from)) is not None
+        }
 
     def write_summary_files(self) -> Results:
         """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""

@@ -35,7 +35,7 @@ def report_html(
         results: the content of results.json.
         clips: of the corrected evaluation.
         history: the rows of metrics.jsonl; empty if the training is not known.
-        joints: returns the joints (T, 25, 3) of the clip with a name, in metres, z up.
+        joints: clip name → its joints (T, 25, 3) in metres, z up.
     """
     settings = results["settings"]
     confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in clips)
@@ -44,7 +44,7 @@ def report_html(
     def load(index: int) -> PlayedClip:
         name, frame_probs, _, labels = clips[index]
         found = corrected.detections.of_clip(index)
-        return PlayedClip(name, joints(name)[: len(labels)], labels, (found,), frame_probs, (ap[index],))
+        return PlayedClip(name, joints(name), labels, (found,), frame_probs, (ap[index],))
 
     packed = pack_fitting(varied_order(ap), load, corrected.classes)
     return render(
@@ -82,8 +82,8 @@ def clip_ap(evaluation: Evaluation) -> np.ndarray:
     Detections of all classes are ranked together. Each can only match a true segment of its own class.
     """
     classes = len(evaluation.classes)
-    # detection_map computes one AP per class and matches only within a clip. So here a clip plays the class, and a pair
-    # (clip, class) plays the clip.
+    # detection_map computes one AP per class and matches only within a clip. So the clip's index is passed as the
+    # class, and the pair (clip, class) as the clip.
     found, true = (
         replace(side, clip=side.clip * classes + side.label, label=side.clip)
         for side in (evaluation.detections, evaluation.truth)

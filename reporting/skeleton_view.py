@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reporting.style import BLUE, ORANGE, font_of
-from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, RIGHT_SHOULDER
+from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NECK, RIGHT_SHOULDER
 
 # Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
@@ -20,13 +20,13 @@ SOLE = 0.02  # metres from the lowest joint to the floor
 REACH = 0.15  # metres of floor beyond the outermost joint
 # The camera is 35° from the body's front towards its left side, and 12° above the horizon.
 AZIMUTH, ELEVATION = np.deg2rad(35), np.deg2rad(12)
-NECK = JOINT_NAMES.index("neck")
 
 
 class SkeletonView:
-    """Draws bodies as seen by a camera that has every frame of `joints` in view: (T, 25, 3) metres, z up.
+    """Draws bodies seen by a fixed camera.
 
-    The body may travel. `size` is the pictures' width and height in pixels.
+    `joints` (T, 25, 3), metres, z up, is the whole motion; all of it is in view. The body may travel.
+    `size` is the pictures' width and height in pixels.
     """
 
     def __init__(self, joints: np.ndarray, size: tuple[int, int]) -> None:
@@ -76,7 +76,7 @@ class SkeletonView:
 
 @cache
 def font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
-    """A font of this size in pixels, from its file or the usual one."""
+    """A font of this size in pixels, from `file`, or matplotlib's own font."""
     return ImageFont.truetype(file or font_of(""), size)
 
 

@@ -9,29 +9,29 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter, summary
 
+from reporting.figures import SCORES
 from utils import config
-from utils.atomic import naming
+from utils.atomic import adds_file_name
 from utils.config import Settings
 from utils.nested import flat
 from utils.stored_settings import OF_MACHINE
 
-RESULTS = ("corrected/mAP", "released/mAP", "corrected/classification_mAP", "corrected/frame_accuracy")
 BINS = np.linspace(0, 1, 41)  # of histograms of probabilities
 
 
 class TensorBoardWriter:
     """Writes one step per epoch, counted from 1, into a run's folder. Every method raises OSError when it cannot write.
 
-    For a run that resumes at `first_epoch`, TensorBoard ignores this epoch and later ones in its earlier files.
+    After a resume, TensorBoard ignores what earlier event files hold from `first_epoch` on.
     """
 
     def __init__(self, folder: Path, settings: Settings, first_epoch: int) -> None:
         self.name = folder / "events.out.tfevents.*"
         threading.excepthook = _report_thread_error
-        with naming(self.name):
+        with adds_file_name(self.name):
             self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
         values, defaults = _hyper_parameters(settings), _hyper_parameters(config.load())
-        experiment, start, self._end = summary.hparams(values, dict.fromkeys(RESULTS, 0))
+        experiment, start, self._end = summary.hparams(values, dict.fromkeys(SCORES.values(), 0))
         # Mark the settings that differ from the defaults. TensorBoard shows them in the first columns of its table.
         plugin_data = experiment.value[0].metadata.plugin_data
         content = HParamsPluginData.FromString(plugin_data.content)
@@ -66,7 +66,7 @@ class TensorBoardWriter:
         self.writer.close()
 
     def _add(self, what: Summary, epoch: int | None = None) -> None:
-        with naming(self.name):
+        with adds_file_name(self.name):
             self.writer.file_writer.add_summary(what, epoch)
             self.writer.flush()  # so that the file holds every finished epoch, and a full disk raises here
 

@@ -49,9 +49,9 @@ def time_line(
     heights = [0.55 * panels, *(panels * [1.0])]
     figure = new_figure(10, 1 + sum(heights))
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    lane = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
+    offset = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
     for row, label in enumerate(shown):
-        _draw_bars(bars, row, lane, true[:, label], detections.where(detections.label == label))
+        _draw_bars(bars, row, offset, true[:, label], detections.where(detections.label == label))
     bars.set_yticks(range(len(shown)), names, parse_math=False)
     bars.set(ylim=(panels - 0.5, -0.5), xlim=(0, max(1, len(true)) / FPS))
     rest = f" ({hidden} more classes not shown)" if hidden else ""
@@ -80,8 +80,8 @@ def shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int]
     return relevant[:MAX_ROWS], len(relevant[MAX_ROWS:])
 
 
-def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections: Detections) -> None:
-    """Draw a class's true segments in the upper part of its row, and its detections `lane` below the row's middle."""
+def _draw_bars(axes: Axes, row: int, offset: float, labels: np.ndarray, detections: Detections) -> None:
+    """Draw a class's true segments in the upper part of its row, and its detections `offset` below the row's middle."""
     colour = COLOURS[row % len(COLOURS)]
     spans = [(start, end - start) for start, end in runs(labels) / FPS]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
@@ -89,9 +89,9 @@ def _draw_bars(axes: Axes, row: int, lane: float, labels: np.ndarray, detections
     highest = max(float(best.scores.max(initial=0)), 1e-9)
     for (start, end), score in zip(best.segments / FPS, best.scores, strict=True):
         opacity = 0.15 + 0.75 * float(np.clip(score / highest, 0, 1))
-        axes.barh(row + lane, end - start, 0.32, start, facecolor=(colour, opacity), edgecolor="black", linewidth=0.8)
+        axes.barh(row + offset, end - start, 0.32, start, facecolor=(colour, opacity), edgecolor="black", linewidth=0.8)
         middle, label = (start + end) / 2, f"{score:.2f}"
-        text = axes.text(middle, row + lane, label, ha="center", va="center", fontsize=7, clip_on=True)
+        text = axes.text(middle, row + offset, label, ha="center", va="center", fontsize=7, clip_on=True)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
         text.set_visible(end - start > 0.045 * len(labels) / FPS)  # shorter bars have no room for it
 

@@ -36,7 +36,7 @@ else
 fi
 echo 17
 """
-SRUN = '#!/usr/bin/env bash\necho "srun $*" >>"$CALLS"\nexec "$@"\n'
+SRUN = '#!/usr/bin/env bash\necho "srun $*" >>"$CALLS"\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n'
 SCONTROL = "#!/usr/bin/env bash\necho localhost\necho other\n"
 
 Submit = Callable[..., subprocess.CompletedProcess]
@@ -91,6 +91,7 @@ def test_a_training_job_starts_torchrun_on_every_node_and_says_once_what_is_wron
     line = ["cluster/train.sbatch", "--set", "refine.strat=3", "--work-dir", str(tmp_path / "run")]
     outcome = submit("sbatch", *line, SLURM_GPUS_ON_NODE="2", SLURM_RESTART_COUNT="1")
     called = (tmp_path / "calls").read_text()
+    assert f"srun --cpus-per-task=1 {sys.executable} -m torch.distributed.run" in called
     assert "--nnodes 1 --nproc_per_node 2 --rdzv_backend c10d --rdzv_id 17 --rdzv_endpoint localhost:" in called
     assert called.rstrip().endswith(
         "train.py --set refine.strat=3 --work-dir " + str(tmp_path / "run --resume-or-start")

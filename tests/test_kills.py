@@ -233,6 +233,6 @@ def test_a_stop_before_anything_has_begun_says_how_to_start(prepared: Path, tmp_
     stopped = start([sys.executable, "-c", STOPPED_EARLY, *line], cwd=ROOT)
     said = stopped.communicate(timeout=120)[1]
     assert stopped.returncode == 130
-    assert f"stopped; nothing had begun. Start with: python {ROOT}/train.py" in said
+    assert f"stopped; the training had not begun. Start it with: python {ROOT}/train.py" in said
     assert "--resume" not in said
     assert not (tmp_path / "run").exists()

@@ -65,7 +65,7 @@ def test_a_damaged_recording_is_reported_and_the_others_are_processed(
     assert "1 of 5 recordings done" in printed.out
     assert "4 failed" in printed.out
     failed = {row["recording"]: row["reason"] for row in csv.DictReader((out / "failed.csv").open())}
-    assert set(failed) == {"giant", "cut", "caf\\udce9 $x$", "empty"}
+    assert set(failed) == {"giant", "cut", "caf\\xe9 $x$", "empty"}
     assert "--scale 0.01" in failed["giant"]
     assert list(results(out)) == ["good"]
     for name in ("cut.bvh", "caf\udce9 $x$.npz", "empty.skeleton"):

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file for writing. When all of it is on the disk, it replaces `path` in one step."""
     temporary = path.with_name(path.name + ".tmp")
-    with naming(path):
+    with adds_file_name(path):
         try:
             with temporary.open("wb") as file:
                 yield file
@@ -27,7 +27,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def adds_file_name(path: Path) -> Iterator[None]:
     """Add `path` to an OSError that names no file, such as that of a full disk."""
     try:
         yield

@@ -8,12 +8,12 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from utils.errors import UserError, describe_problem, nearest, shown
-from utils.files import parse_yaml, read_yaml
-from utils.manifest import StrictModel
+from utils.files import StrictModel, parse_yaml, read_yaml
 
-BASE = Path(__file__).parents[1] / "config" / "base.yaml"
+ROOT = Path(__file__).parents[1]  # the project's folder
+BASE = ROOT / "config" / "base.yaml"
 
-MOST = 1_000_000  # larger numbers are most likely typos
+MAX_NUMBER = 1_000_000  # larger numbers are most likely typos
 PROBLEMS_SHOWN = 12
 
 # Settings of earlier versions, and what became of them. In checkpoints they are allowed, and their values are ignored.
@@ -25,9 +25,9 @@ FORMER = {
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0, le=MOST)]
-NonNegative = Annotated[float, Field(ge=0, le=MOST)]
-Count = Annotated[int, Field(ge=1, le=MOST)]
+Positive = Annotated[float, Field(gt=0, le=MAX_NUMBER)]
+NonNegative = Annotated[float, Field(ge=0, le=MAX_NUMBER)]
+Count = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 
 
 def _rising(values: list[float]) -> list[float]:
@@ -204,6 +204,8 @@ def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
     """A config file and, before it, the files in the same folder that its key `layers` names."""
     groups = read_groups(path)
     for name in groups.pop("layers", []):
+        if Path(name).name != name:  # one spelling for each file, so that a loop is found
+            raise UserError(f"{path}: its layers name {shown(name)}; expected a file beside it, without a folder")
         layer = path.parent / name
         if layer in (*parents, path):
             raise UserError(f"{path}: its layers lead back to {layer}; remove one of them")
@@ -219,10 +221,11 @@ def read_groups(path: Path) -> dict[str, Any]:
     values = read_yaml(path, f"a config file, such as {shipped}")
     if values is None:
         return {}
-    wrong = [f"it is {shown(values)}"]
     if isinstance(values, dict):
         groups = values.items()
         wrong = [f"{shown(k)} is {shown(v)}" for k, v in groups if k != "layers" and not isinstance(v, dict | None)]
+    else:
+        wrong = [f"it is {shown(values)}"]
     if wrong:
         raise UserError(f"{path}: {wrong[0]}; expected groups of settings, as in 'train: {{epochs: 20}}'")
     layers = values.get("layers", [])

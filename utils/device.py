@@ -10,7 +10,7 @@ from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
 
-MOST_GRAPHS = 64  # compiled for `Block`. Blocks with other channels or strides need graphs of their own
+MAX_GRAPHS = 64  # compiled for `Block`. Blocks with other channels or strides need graphs of their own
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -63,7 +63,7 @@ def compile_blocks(blocks: Iterable[nn.Module], train: TrainSettings) -> None:
     # analysis of tiles on a GPU.
     options = {"layout_optimization": False, "triton.coalesce_tiling_analysis": False}
     for block in blocks:  # all blocks of a class share one limit
-        block.compile(fullgraph=True, dynamic=True, options=options, recompile_limit=MOST_GRAPHS)
+        block.compile(fullgraph=True, dynamic=True, options=options, recompile_limit=MAX_GRAPHS)
 
 
 def is_out_of_memory(error: Exception) -> bool:

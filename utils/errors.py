@@ -25,9 +25,9 @@ class UserError(Exception):
 
 
 class TakeError(Exception):
-    """Why one motion file cannot be used. The message is printed after the file's name, which most messages continue.
+    """Why one motion file cannot be used. Callers report it and continue with the next file.
 
-    Callers report it and continue with the next file.
+    The file's name is printed before the message, so most messages begin with a verb.
     """
 
 
@@ -60,7 +60,9 @@ def one_message(after_stop: str = "") -> Iterator[None]:
 
 def reason(error: OSError) -> str:
     """The file of an OSError, if it has one, and what went wrong."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # `utils.atomic.naming` adds the name where files are written
+    # Files that we write have a name (`utils.atomic.adds_file_name`). Without one, it is stdout or stderr that is on
+    # the full disk.
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     name = error.filename or ("the file that the messages go to" if full else None)
     return f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
 
@@ -81,6 +83,7 @@ def first_problem(error: ValidationError) -> str:
 def describe_problem(problem: Mapping[str, Any]) -> str:
     """One of the problems in a pydantic error: where it is, what was found, what was expected."""
     place = shown(".".join(str(part) for part in problem["loc"]))[1:-1]  # shortened, without the quotes
+    # pydantic writes, for example, "a valid dictionary or instance of Clip"
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     if problem["type"] == "value_error":
         return f"{place}: {message}" if place else message
@@ -93,7 +96,7 @@ def describe_problem(problem: Mapping[str, Any]) -> str:
 
 def nearest(name: str, known: list[str]) -> str:
     """The end of a message about an unknown name: similar known names, or all of them if none is similar."""
-    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    close = get_close_matches(name, known)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return f"known are: {', '.join(known)}"
@@ -111,4 +114,4 @@ def printable(text: str, most: int = 500) -> str:
 
 def printable_bytes(name: object) -> str:
     """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from utils.errors import UserError, first_problem, shown
 
@@ -21,7 +21,13 @@ MAX_BYTES = 1 << 30  # of a file that is read whole
 KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 
 
-def regular_file(path: Path) -> os.stat_result:
+class StrictModel(BaseModel):
+    """A part of a JSON or YAML file: exact types, no unknown entry, read-only."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def stat_regular_file(path: Path) -> os.stat_result:
     """Size and times of a regular file, or of the one to which a link leads.
 
     Raises OSError when the file is missing or of another kind, or when links form a loop.
@@ -47,7 +53,7 @@ def read_bytes(path: Path, expected: str, max_bytes: int = MAX_BYTES) -> bytes:
     Raises UserError when the file cannot be read or is larger than `max_bytes`.
     """
     try:
-        if regular_file(path).st_size > max_bytes:
+        if stat_regular_file(path).st_size > max_bytes:
             raise UserError(f"{path}: is larger than {max_bytes >> 30} GiB; expected {expected}")
         return path.read_bytes()
     except OSError as error:

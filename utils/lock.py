@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from utils.atomic import naming
+from utils.atomic import adds_file_name
 from utils.errors import UserError
 
 NAME = ".lock"  # stays in the folder: if it were deleted, two processes could each lock a file of this name
@@ -19,8 +19,8 @@ NAME = ".lock"  # stays in the folder: if it were deleted, two processes could e
 def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
     """Lock an existing folder for this process. The system unlocks it when the process ends, also when it is killed.
 
-    On NFS, Linux turns the lock into one of the server, which other machines see. On a disk without locks, a warning is
-    printed and the work goes on.
+    On NFS, Linux sets the lock on the server, so other machines see it. On a disk without locks, a warning is printed
+    and the work goes on.
 
     Raises UserError when another process has locked the folder. The message contains `work`, such as "preparation", and
     `remedy`, such as "choose another --out".
@@ -39,7 +39,7 @@ def lock_folder(folder: Path, work: str, remedy: str) -> Iterator[None]:
             print(f"warning: {folder}: {warning}", file=sys.stderr)
         os.register_at_fork(after_in_child=file.close)  # a child would keep the lock after this process is killed
         now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-        with naming(path):
+        with adds_file_name(path):
             file.truncate(0)
             print(f"process {os.getpid()} on {socket.gethostname()} since {now}", file=file, flush=True)
         yield

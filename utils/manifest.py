@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, PositiveInt, Strict, TypeAdapter, model_validator
+from pydantic import FailFast, Field, PositiveInt, Strict, TypeAdapter, model_validator
 
 from utils.atomic import write_json
 from utils.errors import UserError, shown
-from utils.files import read_json
+from utils.files import StrictModel, read_json
 from utils.skeleton import FPS
 
 FORMAT = 1
@@ -27,13 +27,7 @@ _ARRAY_NAME = re.compile(r"(joints|labels|annotated)-[0-9a-f]{12}\.npy")
 Subset = Literal["train", "val"]
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
 IdAndFrames = Annotated[tuple[str, PositiveInt], Strict(False)]  # not strict, because JSON has lists for tuples
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class StrictModel(BaseModel):
-    """A part of a JSON file, or a group of settings: exact types, no unknown entry, read-only."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+FiniteNonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Clip(StrictModel):
@@ -45,8 +39,8 @@ class Clip(StrictModel):
     start: int
     frames: PositiveInt  # at 30 fps
     people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
-    fps: NonNegative  # of the take, before it was brought to 30 fps
-    duration: NonNegative  # seconds, as annotated
+    fps: FiniteNonNegative  # of the take, before it was brought to 30 fps
+    duration: FiniteNonNegative  # seconds, as annotated
     source: dict[str, Any]  # the take: `file` in the AMASS folder, its `bytes` and `sha256`; empty for imports
 
     @property
@@ -101,12 +95,12 @@ class SplitManifest(Manifest):
     name: str
     classes: list[str] = Field(min_length=1)  # by index
     skeletons: str = Field(pattern=f"^{PLAIN_NAME}$")  # name of the store's folder, which is beside the split's folder
-    skeletons_digest: str = ""  # digest of the store when the split was made
+    skeletons_digest: str = ""  # digest of the store when the split was made; not checked
     labels_file: str = Field(pattern=r"^labels-[0-9a-f]{12}\.npy$")
     annotated_file: str = Field(pattern=r"^annotated-[0-9a-f]{12}\.npy$")
-    clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)
+    clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)  # both subsets
     untimed: dict[str, list[int]] = {}  # classes of a training clip whose times are not known, by clip id
-    counts: dict[str, dict[str, Any]] = {}  # clips and frames by subset
+    counts: dict[str, dict[str, Any]] = {}  # of earlier versions; no longer written
     left_out: dict[str, dict[str, int]] = {}  # annotated clips that are not in the split, by subset and reason
 
     @model_validator(mode="after")
@@ -142,7 +136,7 @@ def write_manifest(path: Path, entries: dict[str, Any]) -> None:
 
 def plain_name(name: str, what: str) -> str:
     """`name`, if it is safe as the name of a file or folder. Raises UserError otherwise, calling it `what`."""
-    if not isinstance(name, str) or not re.fullmatch(PLAIN_NAME, name):
+    if not re.fullmatch(PLAIN_NAME, name):
         raise UserError(
             f"{what} {shown(name)} is not a plain name: letters, digits, '_', '-' and '.', "
             "a letter or digit first, at most 100 in all"

@@ -17,7 +17,7 @@ from utils import config, lock
 from utils.atomic import sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError, shown
-from utils.stored_settings import OF_MACHINE, differences, of_checkpoint
+from utils.stored_settings import OF_MACHINE, differences, read_stored
 
 FORMAT = 1  # of checkpoints
 CHECKPOINTS = ("last.pt", "previous.pt")  # newest first
@@ -29,8 +29,8 @@ class Run:
     """The folder of a new or resumed run, which exists and is locked (`lock_run`).
 
     Args:
-        data: identifies the data, in every checkpoint (`model.checkpoint.Training`).
-        resumed: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
+        data: what identifies the data (`SkeletonClips.identity`); stored in every checkpoint.
+        checkpoint: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
     Raises UserError when the resumed run has other settings or other data or has finished more epochs than
     train.epochs, or when its config.yaml was edited.
@@ -42,15 +42,15 @@ class Run:
         settings: Settings,
         data: dict[str, Any],
         resume: bool,
-        resumed: dict[str, Any] | None = None,
+        checkpoint: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.settings, self.data = folder, settings, data
         self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
-        self.best_score = resumed["best_score"] if resumed else -math.inf
+        self.best_score = checkpoint["best_score"] if checkpoint else -math.inf
         if resume:
-            self._refuse_other_settings(resumed)
-            self._refuse_other_data(resumed or {})
-            self._keep_rows(resumed["epoch"] + 1 if resumed else 0)
+            self._refuse_other_settings(checkpoint)
+            self._refuse_other_data(checkpoint or {})
+            self._keep_rows(checkpoint["epoch"] + 1 if checkpoint else 0)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any], score: float) -> None:
@@ -77,19 +77,19 @@ class Run:
         write_whole(self.folder / "metrics.jsonl", lines.encode())
 
     def _keep_rows(self, done: int) -> None:
-        """Drop the rows of all epochs but the first `done`. These epochs are trained again."""
+        """Keep the rows of the first `done` epochs. Later epochs are trained again."""
         rows = read_history(self.folder)
         if len(rows) < done:
             what = f"ends before epoch {done}, which the checkpoint holds"
             raise UserError(f"{self.folder / 'metrics.jsonl'}: {what}; put a copy back, or {NEW_RUN}")
         self._write_rows(rows[:done])
 
-    def _refuse_other_settings(self, resumed: dict[str, Any] | None) -> None:
+    def _refuse_other_settings(self, checkpoint: dict[str, Any] | None) -> None:
         path = self.folder / "config.yaml"
         # Along a cosine, the learning rate of every epoch depends on train.epochs
         may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
-        written = of_checkpoint(config.read_groups(path), str(path)) if path.exists() else None
-        before = Settings.model_validate(resumed["settings"]) if resumed else written
+        written = read_stored(config.read_groups(path), str(path)) if path.exists() else None
+        before = Settings.model_validate(checkpoint["settings"]) if checkpoint else written
         if changed := before and differences(before, self.settings, may_change):
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
@@ -100,16 +100,19 @@ class Run:
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
             )
-        if resumed and self.settings.train.epochs <= resumed["epoch"]:
-            done = resumed["epoch"] + 1
+        if checkpoint and self.settings.train.epochs <= checkpoint["epoch"]:
+            done = checkpoint["epoch"] + 1
             wanted = f"train.epochs is {self.settings.train.epochs}; give {done} or more, or {NEW_RUN}"
             raise UserError(f"{self.folder}: its run has done {done} epochs, {wanted}")
 
-    def _refuse_other_data(self, resumed: dict[str, Any]) -> None:
+    def _refuse_other_data(self, checkpoint: dict[str, Any]) -> None:
+        digests = {"store": "joints", "labels": "labels"}  # their values would tell a user nothing
         for name, value in self.data.items():
-            if resumed.get(name, value) != value:
-                what = f"its {name} were {shown(resumed[name])} and are {shown(value)}"
-                what = {"store": "its joints have changed", "labels": "its labels have changed"}.get(name, what)
+            if checkpoint.get(name, value) != value:
+                if name in digests:
+                    what = f"its {digests[name]} have changed"
+                else:
+                    what = f"its {name} were {shown(checkpoint[name])} and are {shown(value)}"
                 raise UserError(f"{self.folder}: the data of this run: {what}; restore the data, or {NEW_RUN}")
 
 
@@ -175,7 +178,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 def provenance() -> dict[str, Any]:
     """Where a result comes from: commit, versions, machine."""
-    git = ["git", "-C", str(config.BASE.parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    git = ["git", "-C", str(config.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

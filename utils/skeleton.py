@@ -21,9 +21,10 @@ MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[
 # Index in JOINT_NAMES of each joint of Kinect v2. It lists the hand tip (here index_tip) before the thumb (thumb_tip)
 KINECT_ORDER = (*range(21), 22, 21, 24, 23)
 
-PELVIS, SPINE, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 3, 4, 8
+PELVIS, SPINE, NECK, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_FOOT = 0, 1, 2, 3, 4, 8, 15
 
-# (child, parent), counted from 0; following the parents leads to the chest (joint 20)
+# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The last four pairs have the
+# numbers of NTU RGB+D's graph. But there 21 is the hand tip, so here the thumb hangs on the tip of the index finger
 BONES = (
     (0, 1), (1, 20), (2, 20), (3, 2),
     (4, 20), (5, 4), (6, 5), (7, 6),

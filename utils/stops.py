@@ -44,11 +44,13 @@ def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) ->
 
 
 def _how_to_continue(folder: Path) -> str:
-    again = shlex.join(argument for argument in sys.argv if not argument.startswith("--resume"))
+    begun = (folder / "config.yaml").exists()
+    state = "every finished epoch is kept" if begun else "the training had not begun"
+    if distributed.size() > int(os.environ.get("LOCAL_WORLD_SIZE", 1)):  # ranks of this machine, set by torchrun
+        return f"{state}. Submit the job again{', with --resume' if begun else ''}"
     by = f"torchrun --nproc_per_node {distributed.size()}" if distributed.size() > 1 else "python"
-    if not (folder / "config.yaml").exists():
-        return f"nothing had begun. Start with: {by} {again}"
-    return f"every finished epoch is kept. Go on with: {by} {again} --resume"
+    again = shlex.join(argument for argument in sys.argv if not argument.startswith("--resume"))
+    return f"{state}. Go on with: {by} {again} --resume" if begun else f"{state}. Start it with: {by} {again}"
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def _ended_by_signals(folder: Path) -> Iterator[None]:
     """
 
     def stop(*_: Any) -> None:
-        if distributed.report_failure():  # otherwise torchrun stops this rank because another one failed
+        if distributed.report_failure():  # False: another rank failed first and prints its own message
             _say_stopped(folder)
         os._exit(130)
 
@@ -70,16 +72,16 @@ def _ended_by_signals(folder: Path) -> Iterator[None]:
         read, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
-        threading.Thread(target=_stop_hanging, args=(read, folder), daemon=True).start()
+        threading.Thread(target=_end_by_force, args=(read, folder), daemon=True).start()
     try:
         yield
     finally:
-        if distributed.is_main():
+        if distributed.is_main():  # other ranks keep SIG_DFL, so they end silently
             for number, previous in before.items():
                 signal.signal(number, previous)
 
 
-def _stop_hanging(wakeup_fd: int, folder: Path) -> None:
+def _end_by_force(wakeup_fd: int, folder: Path) -> None:
     """End the process some seconds after a signal. Python handles no signal while PyTorch waits for another rank."""
     while os.read(wakeup_fd, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass

@@ -18,7 +18,7 @@ import numpy as np
 
 from utils.atomic import sync_folder, whole_file
 from utils.errors import UserError, nearest, printable, shown
-from utils.files import regular_file, sha256
+from utils.files import sha256, stat_regular_file
 from utils.manifest import (
     PREPARE_COMMAND,
     SUBSETS,
@@ -112,7 +112,7 @@ class Split:
         store = SkeletonStore.open(root / manifest.skeletons)
         stored = {(clip.subset, clip.sid, clip.frames) for clip in store.clips.values()}
         for clip in manifest.clips_in_order():
-            if clip not in stored and (None, *clip[1:]) not in stored:
+            if clip not in stored and (None, *clip[1:]) not in stored:  # subset None: the store leaves it to its splits
                 raise UserError(
                     f"{path}: clip {shown(clip[1])} is not the same as in {store.folder.name}, which was changed "
                     f"later. Make the split again with {command}"
@@ -199,7 +199,7 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
 def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Memory-map a .npy file, read-only. Raises UserError when it does not hold exactly the array that was written."""
     try:
-        size = regular_file(path).st_size
+        size = stat_regular_file(path).st_size
         array = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # numpy raises many kinds of errors on a hostile header
         reason = error.strerror if isinstance(error, OSError) else str(error)[:200]

@@ -8,7 +8,7 @@ from utils.config import Settings
 from utils.errors import shown
 from utils.nested import flat
 
-# Checkpoints of earlier versions lack these settings. The defaults do what those versions did, apart from bucketing.
+# Checkpoints of earlier versions lack these settings. The defaults reproduce those versions, except data.bucket_mix.
 ADDED = {
     "data.bucket_mix",
     "data.frame_step",
@@ -29,11 +29,11 @@ DATA_OF_WEIGHTS = ("normalization", "frame_step", "overlaps", "gaps", "max_frame
 OF_MACHINE = {"data.root", "train.cuda_graphs", "train.timeout"}  # they change results by rounding at most
 
 
-def of_checkpoint(values: dict[str, Any], origin: str, for_inference: bool = False) -> Settings:
-    """The settings in the checkpoint `origin`, written by this version or an earlier one. Raises as `from_dict` does.
+def read_stored(values: dict[str, Any], origin: str, for_inference: bool = False) -> Settings:
+    """The settings stored in the file `origin`: a checkpoint, config.yaml or results.json. Raises as `from_dict` does.
 
-    With `for_inference`, the network is only used and not trained further. Then missing settings of training get their
-    defaults, and unknown ones are dropped.
+    This version or an earlier one wrote the file. With `for_inference`, the network is only used and not trained
+    further. Then missing settings of training get their defaults, and unknown ones are dropped.
     """
     groups = dict(values)
     for group, defaults in config.read_groups(config.BASE).items():

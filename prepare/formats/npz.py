@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import TakeError, printable
-from utils.files import regular_file
+from utils.files import stat_regular_file
 
 MAX_ARRAY_BYTES = 2 << 30  # an hour of AMASS at 120 fps is 0.5 GiB; its longest take lasts minutes
 MAX_HEADER_BYTES = 1 << 14  # numpy refuses longer headers only after it has read them
@@ -23,7 +23,7 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     """The `wanted` arrays of an .npz file by name (read-only), and the sorted names of all. Raises TakeError."""
     try:
-        size = regular_file(path).st_size
+        size = stat_regular_file(path).st_size
         with zipfile.ZipFile(path) as archive:
             names = sorted(n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy"))
             return {name: _read_member(archive, name, size) for name in names if name in wanted}, names

@@ -17,7 +17,7 @@ from prepare.formats.frames import check_length_and_rate, interpolate
 from prepare.formats.labels import Label
 from prepare.formats.npz import finite_float32
 from utils.errors import TakeError, UserError, first_problem, shown
-from utils.files import read_text, read_yaml, regular_file
+from utils.files import read_text, read_yaml, stat_regular_file
 from utils.skeleton import FPS, KINECT_ORDER, NUM_JOINTS
 
 PAGE = "https://struct002.github.io/PKUMMD/"
@@ -67,7 +67,7 @@ def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
     for path in texts:
         if path.stem not in subsets:
             continue
-        regular_file(path)
+        stat_regular_file(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             found = labels if "," in file.readline(1 << 14) else skeletons
         if path.stem in found:

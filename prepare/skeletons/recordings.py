@@ -22,7 +22,7 @@ from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
 from utils.errors import TakeError, UserError, printable_bytes
-from utils.files import regular_file
+from utils.files import stat_regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 
 BVH_FRAMES = 1024  # at a time, because the matrices of all joints need much memory
@@ -65,7 +65,7 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
     Raises TakeError when the file cannot be read, is damaged or incomplete, or its joints cannot be a person's.
     """
     try:
-        regular_file(path)
+        stat_regular_file(path)
         people = _READERS[path.suffix.lower()](path, options)
     except OSError as error:
         raise TakeError(f"cannot be read ({error.strerror or error})") from error

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.atomic import naming
+from utils.atomic import adds_file_name
 from utils.errors import TakeError
-from utils.files import regular_file, sha256
+from utils.files import sha256, stat_regular_file
 from utils.progress import progress
 from utils.skeleton import NUM_JOINTS
 
@@ -84,7 +84,7 @@ def read_computed(cache: Path, job: Job) -> tuple[ComputedTake, np.ndarray] | No
 def _write_computed(cache: Path, job: Job, computed: ComputedTake, joints: np.ndarray) -> None:
     path = _cache_path(cache, job)
     temporary = path.with_suffix(f".{threading.get_ident()}")
-    with naming(temporary), temporary.open("wb") as file:
+    with adds_file_name(temporary), temporary.open("wb") as file:
         np.savez(file, about=json.dumps(asdict(computed)), joints=joints)
     temporary.replace(path)
 
@@ -123,5 +123,5 @@ def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Outcome:
 
 
 def _state(path: Path, name: str) -> Source:
-    status = regular_file(path)
+    status = stat_regular_file(path)
     return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}

@@ -35,7 +35,7 @@ import numpy as np
 from prepare.synthetic.body import body_structure
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import annotate, plan_clip, render
-from utils.atomic import naming, write_json
+from utils.atomic import adds_file_name, write_json
 from utils.errors import UserError, run_command
 from utils.progress import progress
 
@@ -115,7 +115,7 @@ def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[st
     take = f"s{subject:02d}/{index:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"
     file = amass / folder / take
     file.parent.mkdir(parents=True, exist_ok=True)
-    with naming(file):
+    with adds_file_name(file):
         np.savez_compressed(
             file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
             dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male"), mocap_framerate=np.array(fps),

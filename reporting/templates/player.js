@@ -1,17 +1,24 @@
 // The player: shows one clip of the page's data (reporting/player.py), plays it, and lists all clips.
 
-const COLOURS = ["ink", "paper", "faint", "line", "floor", "shadow", "left", "right", "trunk"]; // of player.css
+// CSS variables of style.css and player.css
+const THEME_NAMES = ["ink", "paper", "faint", "line", "floor", "shadow", "left", "right", "trunk"];
 const data = JSON.parse(document.getElementById("player-data").textContent);
 const part = (name) => document.getElementById(`player-${name}`);
 const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 const bodyView = new BodyView(part("body"), data.bones, data.sides);
 const timeLine = new TimeLine(part("time-line"), data, isShown);
-let [clip, position, request, opened, minimum, listed] = [null, 0, null, 0, 0, []]; // position: frames, not rounded
+let clip = null; // the entry of data.clips that is shown
+let position = 0; // the moment that is shown, in frames, not rounded
+let request = null; // for the next picture of the motion; null while it is paused
+let opened = 0; // calls of `open`
+let minimum = 0; // detections with a lower score are not shown
+let listed = []; // entries of data.clips, in the order of the list
 
 // --- Segments: lane 0 has the true ones, lane n the detections of run n
 
 for (const entry of data.clips) {
-  entry.segments = entry.truth.map(([label, start, end, ...taken]) => ({ lane: 0, label, start, end, taken }));
+  entry.segments = entry.truth.map(([label, start, end, ...matchedScores]) => (
+    { lane: 0, label, start, end, matchedScores })); // of the matched detection of each run, or null
   entry.found.forEach((rows, run) => rows.forEach(([label, start, end, score, kind]) => {
     entry.segments.push({ lane: run + 1, label, start, end, score, kind: data.kinds[kind] ?? "", error: kind > 0 });
   }));
@@ -25,9 +32,10 @@ function isShown(segment) {
 function setMinimum() {
   minimum = Number(part("minimum").value);
   part("minimum-text").textContent = minimum.toFixed(2);
+  const isMissed = (score) => score === null || score < minimum;
   for (const segment of data.clips.flatMap((entry) => entry.segments)) {
     if (segment.lane) continue;
-    const missing = data.runs.filter((_, run) => segment.taken[run] === null || segment.taken[run] < minimum);
+    const missing = data.runs.filter((_, run) => isMissed(segment.matchedScores[run]));
     segment.error = missing.length > 0;
     segment.kind = segment.error ? "missed" : "";
     if (segment.error && missing.length < data.runs.length) segment.kind += ` by ${missing.join(", ")}`;
@@ -96,9 +104,9 @@ function draw() {
   if (!clip) return;
   const frame = Math.floor(position);
   const style = getComputedStyle(part("player"));
-  const colours = Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-  bodyView.draw(frame, colours);
-  timeLine.draw(frame, colours);
+  const theme = Object.fromEntries(THEME_NAMES.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  bodyView.draw(frame, theme);
+  timeLine.draw(frame, theme);
   const time = `${seconds(frame)} of ${seconds(clip.frames)} s`;
   const now = { "aria-valuenow": frame, "aria-valuemax": clip.frames - 1, "aria-valuetext": time };
   for (const [name, value] of Object.entries(now)) part("time-line").setAttribute(name, value);
@@ -218,7 +226,8 @@ function showList() {
     const button = make("button", { type: "button", value: data.clips.indexOf(entry), onclick: () => open(entry) });
     const ap = data.scored ? `AP ${entry.ap.map((value) => value?.toFixed(0) ?? "–").join(" → ")}` : "";
     const length = `${clock(entry.frames / data.fps, 1)} s`;
-    const facts = [length, entry.classes, errorsOf(entry) && `errors: ${errorsOf(entry)}`].filter(Boolean);
+    const errors = errorsOf(entry);
+    const facts = [length, entry.classes, errors && `errors: ${errors}`].filter(Boolean);
     for (const [tag, textContent] of [["bdi", entry.name], ["b", ap], ["small", facts.join(" · ")]]) {
       button.append(make(tag, { textContent }));
     }

@@ -23,7 +23,7 @@ class TimeLine {
     this.stale = true;
   }
 
-  // Shows a part of this length, relative to the present one. The given frame keeps its place.
+  // Multiplies the visible length by `factor`; `frame` stays in place.
   zoom(factor, frame) {
     this.look(frame - (frame - this.start) * factor, frame + (this.end - frame) * factor);
   }
@@ -41,15 +41,15 @@ class TimeLine {
     return this.boxes.findLast((box) => x >= box.x0 - 1 && x <= box.x1 + 1 && y >= box.y0 && y <= box.y1)?.segment;
   }
 
-  draw(frame, colours) {
+  draw(frame, theme) {
     const length = this.end - this.start;
     if (frame < this.start || frame >= this.end) this.look(frame - 0.1 * length, frame + 0.9 * length);
     const size = `${this.canvas.clientWidth} ${window.devicePixelRatio}`;
-    if (this.stale || this.drawn !== size) this.drawWithoutCursor(colours);
+    if (this.stale || this.drawn !== size) this.drawWithoutCursor(theme);
     const [width, height, context] = fit(this.canvas);
     context.drawImage(this.withoutCursor, 0, 0, width, height);
     const x = this.x(frame + 0.5);
-    context.fillStyle = colours.ink;
+    context.fillStyle = theme.ink;
     context.fillRect(x - 1, 0, 2, height);
     context.beginPath();
     for (const [dx, y] of [[-6, 0], [6, 0], [0, 9]]) context.lineTo(x + dx, y);
@@ -57,7 +57,7 @@ class TimeLine {
   }
 
   // Draws everything but the cursor. Sizes are in em, so that they grow with the reader's text.
-  drawWithoutCursor(colours) {
+  drawWithoutCursor(theme) {
     const { clip, data, canvas, curves } = this;
     const em = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const lanes = [...(data.truth ? ["true"] : []), ...data.runs];
@@ -65,16 +65,16 @@ class TimeLine {
     const height = em * 2.2 + panel * clip.shown.length;
     canvas.style.height = `${height}px`;
     const width = canvas.clientWidth;
-    Object.assign(this, { em, colours, boxes: [], left: 3.2 * em, width: width - 4 * em, stale: false });
+    Object.assign(this, { em, theme, boxes: [], left: 3.2 * em, width: width - 4 * em, stale: false });
     this.drawn = `${width} ${window.devicePixelRatio}`;
     this.context = fit(this.withoutCursor, [width, height])[2];
     this.drawTicks(height - 1.6 * em);
     clip.shown.forEach((label, row) => {
       let y = 0.6 * em + row * panel;
-      this.write(data.classes[label], this.left + 0.5 * em, y + 0.85 * em, colours.ink, 0.85, "600");
+      this.write(data.classes[label], this.left + 0.5 * em, y + 0.85 * em, theme.ink, 0.85, "600");
       y += 1.2 * em;
       lanes.forEach((name, n) => {
-        this.write(name.length > 5 ? `${name.slice(0, 4)}…` : name, 0, y + 0.85 * em, colours.faint);
+        this.write(name.length > 5 ? `${name.slice(0, 4)}…` : name, 0, y + 0.85 * em, theme.faint);
         const lane = data.truth ? n : n + 1;
         const own = clip.segments.filter((s) => s.label === label && s.lane === lane && this.isShown(s));
         own.sort((a, b) => a.score - b.score); // the best on top
@@ -97,20 +97,20 @@ class TimeLine {
     const step = TICKS.find((tick) => (tick / (last - first)) * this.width > 4.5 * this.em) ?? 7200;
     for (let n = Math.ceil(first / step - 1e-9); n * step <= last + 1e-9; n++) {
       const x = this.x(n * step * fps - this.clip.first);
-      this.context.fillStyle = this.colours.line;
+      this.context.fillStyle = this.theme.line;
       this.context.fillRect(x, 0, 1, bottom);
       this.context.textAlign = "center";
-      this.write(clock(n * step, step < 1 ? 1 : 0), x, bottom + 1.1 * this.em, this.colours.faint);
+      this.write(clock(n * step, step < 1 ? 1 : 0), x, bottom + 1.1 * this.em, this.theme.faint);
       this.context.textAlign = "left";
     }
   }
 
   drawSegment(segment, y, height) {
-    const { context, colours, em } = this;
+    const { context, theme, em } = this;
     const x0 = Math.max(this.left, this.x(segment.start));
     const x1 = Math.max(x0 + 2, Math.min(this.left + this.width, this.x(segment.end)));
     if (this.x(segment.end) < this.left || x0 > this.left + this.width) return;
-    const colour = this.data.colours[segment.label % this.data.colours.length];
+    const colour = this.data.palette[segment.label % this.data.palette.length];
     const strength = segment.lane ? Math.max(0, segment.score / this.data.highest) : 0.5;
     context.save();
     context.beginPath();
@@ -126,7 +126,7 @@ class TimeLine {
     }
     context.stroke();
     context.setLineDash(segment.error ? [4, 3] : []); // errors have a dashed edge
-    Object.assign(context, { strokeStyle: colours.ink, lineWidth: segment.error ? 2 : 3 }); // half of it is clipped
+    Object.assign(context, { strokeStyle: theme.ink, lineWidth: segment.error ? 2 : 3 }); // half of it is clipped
     context.strokeRect(x0, y, x1 - x0, height);
     context.setLineDash([]);
     const score = segment.score?.toFixed(2) ?? "";
@@ -134,9 +134,9 @@ class TimeLine {
     const fits = (text) => text && context.measureText(text).width < x1 - x0 - 8;
     const label = [`${score} ${segment.kind}`.trim(), score].find(fits);
     if (label) {
-      Object.assign(context, { strokeStyle: colours.paper, lineWidth: 3, lineJoin: "round" });
+      Object.assign(context, { strokeStyle: theme.paper, lineWidth: 3, lineJoin: "round" });
       context.strokeText(label, x0 + 4, y + 0.8 * em);
-      this.write(label, x0 + 4, y + 0.8 * em, colours.ink, 0.72);
+      this.write(label, x0 + 4, y + 0.8 * em, theme.ink, 0.72);
     }
     context.restore();
     this.boxes.push({ segment, x0, x1, y0: y, y1: y + height });
@@ -144,15 +144,15 @@ class TimeLine {
 
   // Draws the frame probabilities of a class and of background, on a square-root axis, and the thresholds.
   drawCurves(row, top, height) {
-    const { data, clip, context, colours, em } = this;
+    const { data, clip, context, theme, em } = this;
     const y = (root) => top + height * (1 - root);
-    for (const tick of [0, 0.25, 1]) this.write(`${tick}`, em, y(Math.sqrt(tick)) + 0.25 * em, colours.faint, 0.65);
-    context.fillStyle = colours.line;
+    for (const tick of [0, 0.25, 1]) this.write(`${tick}`, em, y(Math.sqrt(tick)) + 0.25 * em, theme.faint, 0.65);
+    context.fillStyle = theme.line;
     context.fillRect(this.left, y(0), this.width, 1);
     for (const threshold of data.thresholds) context.fillRect(this.left, y(Math.sqrt(threshold)), this.width, 1.5);
-    const step = Math.max(1, Math.floor((this.end - this.start) / this.width / 2)); // frames of a point of the curve
-    const own = data.colours[clip.shown[row] % data.colours.length];
-    for (const [curve, colour, thick, dash] of [[clip.shown.length, colours.faint, 1, [2, 2]], [row, own, 2, []]]) {
+    const step = Math.max(1, Math.floor((this.end - this.start) / this.width / 2)); // frames per point of the curve
+    const own = data.palette[clip.shown[row] % data.palette.length];
+    for (const [curve, colour, thick, dash] of [[clip.shown.length, theme.faint, 1, [2, 2]], [row, own, 2, []]]) {
       Object.assign(context, { strokeStyle: colour, lineWidth: thick });
       context.setLineDash(dash);
       context.beginPath();

@@ -198,7 +198,7 @@ def test_a_damaged_metrics_jsonl_is_refused(damage: Callable[[Change], Path], li
     (folder / "metrics.jsonl").write_bytes(lines)
     settings = config.load([folder / "config.yaml"])
     with pytest.raises(UserError, match=rf"metrics\.jsonl: .*{said}.*put a copy back, or start a new run"):
-        Run(folder, settings, {}, resume=True, resumed=last_good(folder))
+        Run(folder, settings, {}, resume=True, checkpoint=last_good(folder))
 
 
 def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(

@@ -12,10 +12,12 @@ import pytest
 
 from prepare import build
 from reporting import dataset_card
-from reporting.dataset_card import FOOT, example_clips, pose_stats, subset_stats, write_card
+from reporting.dataset_card import example_clips, pose_stats, subset_stats, write_card
 from tests.reporting.test_player import player_of
 from tests.reporting.test_skeleton_view import star
-from utils.store import SUBSETS, Split, write_split, write_store
+from utils.manifest import SUBSETS
+from utils.skeleton import LEFT_FOOT
+from utils.store import Split, write_split, write_store
 
 ALL = {"train": [40, 9, 1200], "val": [30, 25]}
 
@@ -112,8 +114,12 @@ def test_reasons_for_leaving_clips_out_are_counted(make_split: Callable[..., Spl
     assert "More clips are missing from the store (8) than are in it (5)." in said
 
 
-def test_a_split_that_was_not_made_from_babel_says_so(make_split: Callable[..., Split]) -> None:
-    assert "this split was not made from BABEL" in text(make_split(**ALL))
+def test_a_split_that_was_imported_says_so(make_split: Callable[..., Split]) -> None:
+    assert "Not recorded: this split was imported." in text(make_split(**ALL))
+
+
+def test_without_overlaps_there_is_no_table_of_them(make_split: Callable[..., Split]) -> None:
+    assert "0 pairs of classes share frames. Left out" in text(make_split(classes=("walk",), **ALL))
 
 
 @pytest.mark.filterwarnings("error")
@@ -186,7 +192,7 @@ def test_poses_are_those_in_the_middle_of_the_clips(make_split: Callable[..., Sp
     write_store(split.store.folder, list(split.store.clips.values()), [joints], {})
     found = pose_stats(Split.open(split.folder.parent, "tiny"))
     assert found.upright == 1.0
-    assert found.height == pytest.approx(np.linalg.norm(star()[3] - star()[FOOT]), abs=1e-5)
+    assert found.height == pytest.approx(np.linalg.norm(star()[3] - star()[LEFT_FOOT]), abs=1e-5)
 
 
 def test_a_split_without_clips_has_a_card(make_split: Callable[..., Split]) -> None:

@@ -16,6 +16,7 @@ from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from PIL import Image
 
+from reporting.player import player_data
 from reporting.style import as_image
 from reporting.templates import ENVIRONMENT, policy_digest, render
 
@@ -30,6 +31,7 @@ PAGE = """{% extends "page.html" %}
 {{ tiles([(text, text)]) }}
 {{ table([text, "n"], [[text, 1], [text, none]], text) }}
 {{ figure(image, text, text) }}
+{% include "player_part.html" %}
 {% endblock %}"""
 NOISE = Figure(figsize=(0.07, 0.05), dpi=100)
 NOISE.figimage(np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8))
@@ -66,7 +68,7 @@ def read(html: str) -> Reader:
 
 def everything(text: str) -> str:
     """A page with `text` in every place that takes one."""
-    return ENVIRONMENT.from_string(PAGE).render(text=text, image=NOISE)
+    return ENVIRONMENT.from_string(PAGE).render(text=text, image=NOISE, player=player_data([], [text], [text]))
 
 
 @given(text=st.text(min_size=1, max_size=60))
@@ -81,20 +83,25 @@ def test_any_text_comes_out_as_text(text: str) -> None:
     assert "".join(c for c in alternative if c.isprintable() and c != "\ufffd") == plain.replace("\ufffd", "")
 
 
-def test_a_page_asks_for_nothing_beside_itself_and_runs_nothing() -> None:
+def test_a_page_asks_for_nothing_beside_itself_and_runs_only_its_own_script() -> None:
     reader = read(everything(HOSTILE))
     names = {name for _, attributes in reader.elements for name in attributes}
     assert not {name for name in names if name.startswith("on")}
-    assert not {"script", "link", "iframe", "object", "base"} & {element for element, _ in reader.elements}
+    assert [attributes for element, attributes in reader.elements if element == "script"] == [
+        {"type": "application/json", "id": "player-data"},
+        {},
+    ]
+    assert not {"link", "iframe", "object", "base"} & {element for element, _ in reader.elements}
     places = [a[key] for _, a in reader.elements for key in ("src", "href") if key in a]
     assert all(place.startswith(("data:image/png;base64,", "#")) for place in places)
     policy = next(a["content"] for e, a in reader.elements if e == "meta" and "http-equiv" in a)
-    style = re.search(r"<style>(.*?)</style>", everything(""), re.DOTALL)[1]
+    html = everything("")
+    style, script = (re.search(rf"<{name}>(.*?)</{name}>", html, re.DOTALL)[1] for name in ("style", "script"))
     assert policy == (
-        f"default-src 'none'; img-src data:; style-src '{policy_digest(style)}'; script-src 'none'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{policy_digest(style)}'; "
+        f"script-src '{policy_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    assert not re.search(r"url\(|@import", everything(""))
+    assert not re.search(r"url\(|@import", html)
 
 
 def assert_all_sections_are_linked(html: str) -> None:
@@ -160,7 +167,7 @@ def in_browser(path: Path, profile: Path, *more: str) -> str:
     return subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-def test_a_browser_shows_the_page_and_runs_nothing_in_it(tmp_path: Path) -> None:
+def test_a_browser_shows_the_page_and_runs_no_script_of_a_text(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(everything(HOSTILE), encoding="utf-8")
     seen = read(in_browser(path, tmp_path / "profile"))

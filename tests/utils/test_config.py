@@ -57,6 +57,13 @@ def test_a_file_wins_over_the_layers_that_it_names_which_lie_beside_it(tmp_path:
     assert "b.yaml: its layers name nowhere.yaml, but there is no file" in refusal([tmp_path / "c.yaml"])
 
 
+def test_a_layer_with_a_folder_is_refused(tmp_path: Path) -> None:
+    name = f"../{tmp_path.name}/a.yaml"  # names itself; each turn would add to the path
+    for layer in (name, "./a.yaml", str(tmp_path / "a.yaml")):
+        (tmp_path / "a.yaml").write_text(f"layers: [{layer}]\n")
+        assert "expected a file beside it, without a folder" in refusal([tmp_path / "a.yaml"])
+
+
 def test_best_is_the_same_for_every_split() -> None:
     folder = config.BASE.parent
     for i in (1, 2, 3):

@@ -218,8 +218,8 @@ def test_any_json_anywhere_in_a_sealed_manifest_is_refused_or_consistent(
         path.write_bytes(before)
 
 
-@given(name=st.text(max_size=120) | JSON)
-def test_a_name_is_one_file_name_or_refused(name: Any) -> None:
+@given(name=st.text(max_size=120))
+def test_a_name_is_one_file_name_or_refused(name: str) -> None:
     try:
         assert (Path("/folder") / plain_name(name, "it")).parent == Path("/folder")
     except UserError as error:
