@@ -201,17 +201,15 @@ def to_yaml(settings: Settings) -> str:
 
 
 def _layers(path: Path, parents: tuple[Path, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A config file and, before it, the files in the same folder that its key `layers` names."""
-    groups = read_groups(path)
+    """A config file and, before it, the files that its key `layers` names, relative to its folder."""
+    groups, parents = read_groups(path), (*parents, path.resolve())
     for name in groups.pop("layers", []):
-        if Path(name).name != name:  # one spelling for each file, so that a loop is found
-            raise UserError(f"{path}: its layers name {shown(name)}; expected a file beside it, without a folder")
         layer = path.parent / name
-        if layer in (*parents, path):
+        if layer.resolve() in parents:
             raise UserError(f"{path}: its layers lead back to {layer}; remove one of them")
         if not layer.is_file():
-            raise UserError(f"{path}: its layers name {name}, but there is no file {layer}; layers lie beside the file")
-        yield from _layers(layer, (*parents, path))
+            raise UserError(f"{path}: its layers name {name}, but there is no file {layer}")
+        yield from _layers(layer, parents)
     yield path, groups
 
 

@@ -43,7 +43,7 @@ def test_later_files_win_over_earlier_ones_and_assignments_over_all(tmp_path: Pa
     assert (settings.train.epochs, settings.train.batch_size) == (4, 5)
 
 
-def test_a_file_wins_over_the_layers_that_it_names_which_lie_beside_it(tmp_path: Path) -> None:
+def test_a_file_wins_over_the_layers_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("train: {epochs: 3, batch_size: 2}\n")
     (tmp_path / "b.yaml").write_text("layers: [a.yaml]\ntrain: {epochs: 4}\n")
     (tmp_path / "c.yaml").write_text("layers: [b.yaml]\n")
@@ -57,11 +57,14 @@ def test_a_file_wins_over_the_layers_that_it_names_which_lie_beside_it(tmp_path:
     assert "b.yaml: its layers name nowhere.yaml, but there is no file" in refusal([tmp_path / "c.yaml"])
 
 
-def test_a_layer_with_a_folder_is_refused(tmp_path: Path) -> None:
-    name = f"../{tmp_path.name}/a.yaml"  # names itself; each turn would add to the path
-    for layer in (name, "./a.yaml", str(tmp_path / "a.yaml")):
+def test_a_layer_in_another_folder_is_found_and_a_loop_is_refused_however_it_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "a.yaml").write_text("train: {epochs: 3}\n")
+    (tmp_path / "mine" / "b.yaml").write_text("layers: [../a.yaml]\n")
+    assert config.load([tmp_path / "mine" / "b.yaml"]).train.epochs == 3
+    for layer in (f"../{tmp_path.name}/a.yaml", "./a.yaml", str(tmp_path / "a.yaml")):
         (tmp_path / "a.yaml").write_text(f"layers: [{layer}]\n")
-        assert "expected a file beside it, without a folder" in refusal([tmp_path / "a.yaml"])
+        assert "its layers lead back to" in refusal([tmp_path / "a.yaml"])
 
 
 def test_best_is_the_same_for_every_split() -> None:
