@@ -201,7 +201,7 @@ def oracle_epoch(
 
 def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> None:
     """Print which classes cannot be learnt or scored, because no clip has them."""
-    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of the means")):
+    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of mAP")):
         for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
             if not present:
                 print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")

@@ -61,7 +61,7 @@ class RowList(StrictModel):
 
 
 class Run(NamedTuple):
-    """A row with one seed, its folder, and for a row that is scored again the run of its weights."""
+    """A row with one seed and its folder. If it is scored again, also the run of its weights."""
 
     name: str
     row: Row

@@ -38,8 +38,8 @@ LENGTHS += (602, 687)
 def train(repeats: int) -> Iterator[Result]:
     """Frames per second, padding not counted, of training steps on random clips with real_mocap's lengths.
 
-    Identical batches: both networks get the same random batches and treat padding as real. Bucketed: ours has its
-    default settings and bucketed batches. On a GPU, ours is also measured with CUDA graphs, the default.
+    Identical batches: both networks get the same random batches and treat padding as real. Bucketed: ours has
+    bucketed batches and its default settings, without CUDA graphs. On a GPU, another row has CUDA graphs.
     """
     released, ours, device = config.load([ROOT / "config" / "released.yaml"]), config.load(), choose_device(None)
     random, bucketed = batches(device, False), batches(device, True)

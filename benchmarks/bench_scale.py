@@ -18,7 +18,7 @@ from benchmarks.bench_motion import write_takes
 from benchmarks.bench_network import CLASSES, epoch, random_batch
 from benchmarks.measure import Result, in_turn
 from evaluation.localization import ground_truth, localize
-from evaluation.metrics import detection_map
+from evaluation.metrics import detection_ap
 from model.inference import for_inference
 from model.localizer import Localizer
 from prepare.build import build
@@ -124,7 +124,7 @@ def scale(repeats: int) -> Iterator[Result]:
     def evaluate(size: int) -> None:
         some = slice(100 * size)
         found = localize(probs[some], np.full((100 * size, 21), 0.5), settings.eval)
-        detection_map(found, ground_truth(labels[some]), 20, settings.eval.tious)
+        detection_ap(found, ground_truth(labels[some]), 20, settings.eval.tious)
 
     yield _slope("evaluate, 100, 400, 1,600 clips", repeats, evaluate)
 

@@ -4,13 +4,13 @@
     python benchmarks/run.py --only joints train infer                 # the fast ones that use a GPU
 
 Each benchmark has a process of its own. It runs ours and the baseline in turn, N times (prepare: N // 3 times, at least
-once), and reports medians and their ratio. The baselines are smplx's full mesh, the network written plainly
+once), and reports medians and their ratio. Among the baselines are smplx's full mesh, the plain network
 (`benchmarks/plain.py`), and reading the same files with numpy.
 
 With a GPU, joints, train, compiled and infer run on it, with their baselines; of start, the training runs on it. An
-empty CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. On a GPU, the memory of train,
-compiled and infer is that of the tensors, of ours and of the baseline. In all other rows it is the peak memory of the
-process so far, ours and baseline together.
+empty CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. Two figures of memory are
+those of the tensors on the GPU, of ours and of the baseline. One figure is the peak memory of the process so far, ours
+and baseline together.
 """
 
 import argparse

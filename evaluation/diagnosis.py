@@ -4,7 +4,7 @@ A detection is *correct* if it takes a true segment at TIOU, as in detection mAP
 kind of error. The kind depends on its highest tIoU with a true segment of its own class in its clip (own), and on its
 highest tIoU with a true segment of another class (other):
 
-    double detection            own >= TIOU, but better-scored detections have taken these segments
+    double detection            own >= TIOU, but better-scored detections have taken all such segments
     localization error          LOWEST <= own < TIOU
     wrong class                 own < LOWEST, other >= TIOU              (DETAD: wrong label error)
     wrong class and boundary    own < LOWEST, LOWEST <= other < TIOU     (DETAD: confusion error)
@@ -14,8 +14,8 @@ Classes may overlap in time, such as a turn while walking. So a detection near a
 wrong class, even if it fits a segment of another class better. Detections of classes without a true segment are left
 out, as in mAP.
 
-The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. A
-fixed detection gets the class, start and end of the true segment that decided its kind. Double detections and
+The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. To
+fix an error, a detection gets the class, start and end of the true segment that decided its kind. Double detections and
 background are removed, and so are detections that fixing would turn into double detections.
 
 Letters: n detections, K action classes.
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluation.localization import Detections
-from evaluation.metrics import detection_map, match, mean_of_numbers, nan_to_none, overlaps_by_clip, ranking
+from evaluation.metrics import detection_ap, match, mean_of_numbers, nan_to_none, overlaps_by_clip, ranking
 from utils.skeleton import FPS
 
 TIOU = 0.5
@@ -146,4 +146,4 @@ def _count(names: Sequence[str], group: np.ndarray, is_taken: np.ndarray) -> lis
 
 
 def _map(detections: Detections, truth: Detections, classes: Sequence[str]) -> float:
-    return float(mean_of_numbers(detection_map(detections, truth, len(classes), [TIOU])))
+    return float(mean_of_numbers(detection_ap(detections, truth, len(classes), [TIOU])))

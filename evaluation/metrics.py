@@ -16,7 +16,7 @@ from evaluation.segments import tiou
 PAIRS = 2**20  # tIoUs that are computed at once; they and each intermediate result take 8 MB
 
 
-def detection_map(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
+def detection_ap(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
     """Average precision of each class at each tIoU, (len(tious), K); NaN for classes that the truth does not have.
 
     Detections of all clips are ranked together (`ranking`) and matched as in ActivityNet's evaluation (`match`).

@@ -30,9 +30,9 @@ class ClipResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one evaluation in percent; NaN where a class does not occur or a figure is not defined.
+    """Figures of one evaluation in percent; NaN if not defined, such as the detection AP of an absent class.
 
-    The released classification AP of a class that does not occur is 100.
+    The released classification AP of an absent class is 100.
     """
 
     protocol: str
@@ -69,7 +69,7 @@ class Evaluation:
 
     @property
     def f1_at(self) -> dict[str, float]:
-        """Segmental F1 as F1@10, F1@25 and F1@50: the mean over classes."""
+        """Segmental F1 as F1@10, F1@25 and F1@50: the mean over classes that occur or are predicted."""
         return {f"F1@{100 * t:g}": float(metrics.mean_of_numbers(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
 
     @property
@@ -166,8 +166,8 @@ def score_detections(
         tious=tuple(tious),
         detections=detections,
         truth=truth,
-        ap=metrics.detection_map(detections, truth, len(classes), tious),
-        whole_clip_ap=metrics.detection_map(baseline, truth, len(classes), tious),
+        ap=metrics.detection_ap(detections, truth, len(classes), tious),
+        whole_clip_ap=metrics.detection_ap(baseline, truth, len(classes), tious),
         classification_ap=np.full(len(classes), np.nan),
         frame_accuracy=np.nan,
         f1=np.full((len(F1_TIOUS), len(classes)), np.nan),

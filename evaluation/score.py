@@ -63,7 +63,7 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     val = split.clip_ids("val")
     data = corrected(config.load().data).model_copy(update={"max_frames": max_frames})
     labels = {clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in val}
-    ids = [*val, *(clip for clip in split.store.clips if clip not in labels)]  # others: of training, or without a class
+    ids = [*val, *(clip for clip in split.store.clips if clip not in labels)]  # then the clips that are not scored
     kept = [index for index, clip_id in enumerate(val) if labels[clip_id] is not None]
     if not kept:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
@@ -76,7 +76,9 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
     if outside.any():
         remedy = "times are seconds; divide frames by the frame rate"
-        print(f"warning: {outside.sum()} of {len(scored)} detections lie after the end of their clip; {remedy}")
+        print(
+            f"warning: {outside.sum()} of {len(scored)} detections start after their clip or end far after it; {remedy}"
+        )
     scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
     names = [val[index] for index in kept]
     kept_labels = [labels[clip_id] for clip_id in names]

@@ -91,9 +91,9 @@ class TrainBatches:
     """Random batches for every epoch. Seed and epoch alone decide them.
 
     With bucketing, a batch has clips of similar length. A random number of up to ± max(mix × number of clips,
-    batch_size) is added to each clip's place in the order of lengths. The minimum of batch_size makes the batches of
-    a small dataset differ between epochs, too. The clips are sorted by the sums and cut into batches. Then the batches
-    are shuffled.
+    batch_size) is added to each clip's place in the order of lengths. The batch_size in it makes the batches of small
+    datasets differ between epochs, too. The clips are sorted by the sums and cut into batches. Then the batches are
+    shuffled.
 
     Raises UserError if `drop_last` leaves no batch, because there are fewer clips than one batch needs.
     """

@@ -73,7 +73,7 @@ class MILHead(nn.Module):
 def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
     """Linear interpolation along time from each clip's first real frame to its last, as in the released code.
 
-    The last of the T' frames is placed at the clip's last frame, which can be up to stride − 1 frames further on. Each
+    A clip's last feature is placed at its last frame, up to stride − 1 frames after its own. Each
     clip has its own lengths, so padding does not change its scores.
 
     Args:

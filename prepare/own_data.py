@@ -5,8 +5,8 @@
 
 Recordings are .bvh, .npy, .npz and .skeleton files, in any folders below --recordings. Annotations are a CSV table with
 the columns recording,subset,label,start,end (seconds), or ActivityNet's ground-truth JSON. A recording is named by its
-path below --recordings, or by its file name if that is unique, with or without suffix. A label without times is a
-video-level label; only training recordings may have them. A repeated run reads only recordings that are new or changed.
+path below --recordings, or by its file name if that is unique, with or without suffix. Only training recordings may
+have labels without times (video-level labels). A repeated run reads only recordings that are new or changed.
 """
 
 import argparse

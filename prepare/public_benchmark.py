@@ -5,7 +5,7 @@
 
 Anyone can download that data set (Kobayashi et al. 2023, CC BY-NC 4.0) without registration. Each of its BVH files
 shows one action. A recording of the benchmark is a sequence of such files of one actor. Each file is placed and turned
-so that a short blend connects it to the one before. So the times of all actions are known exactly.
+so that a short blend connects it to the one before. The times of all actions are known exactly.
 
 Two splits label the same recordings. `public` has all actors in training and validation, and no file in both.
 In `public_actors`, two actors are for validation only. The seed is fixed, so every build gives the same files.

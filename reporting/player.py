@@ -208,7 +208,7 @@ def _pack_joints(joints: np.ndarray, quantum: float) -> str:
     for _ in range(2):
         steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # wraps at 16 bits, as do the player's sums
     codes = (steps << 1) ^ (steps >> 15)  # zigzag: small numbers of both signs have small codes
-    # All low bytes, then all high bytes; each coordinate by coordinate
+    # All low bytes, then all high bytes, coordinate by coordinate
     return _compress(np.ascontiguousarray(codes.T).reshape(-1, 1).view(np.uint8).T)
 
 

@@ -80,7 +80,7 @@ def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
     """Write segments.json and segments.csv, best segments first. Returns the segments by name.
 
-    names: of each clip in `found`: the recording, or one of its people.
+    names: of each clip, the recording or one of its people.
     """
     best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
     results = detections.write(folder / "segments.json", best, names, classes)

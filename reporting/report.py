@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis
-from evaluation.metrics import detection_map, frame_confusion
+from evaluation.metrics import detection_ap, frame_confusion
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
 from reporting.player import PlayedClip, pack_fitting, player_data, varied_order
@@ -82,13 +82,13 @@ def clip_ap(evaluation: Evaluation) -> np.ndarray:
     Detections of all classes are ranked together. Each can only match a true segment of its own class.
     """
     classes = len(evaluation.classes)
-    # detection_map computes one AP per class and matches only within a clip. So the clip's index is passed as the
+    # detection_ap computes one AP per class and matches only within a clip. So the clip's index is passed as the
     # class, and the pair (clip, class) as the clip.
     found, true = (
         replace(side, clip=side.clip * classes + side.label, label=side.clip)
         for side in (evaluation.detections, evaluation.truth)
     )
-    return detection_map(found, true, len(evaluation.names), evaluation.tious).mean(axis=0)
+    return detection_ap(found, true, len(evaluation.names), evaluation.tious).mean(axis=0)
 
 
 def _class_rows(evaluation: Evaluation, diagnosis: Diagnosis) -> list[list]:

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from evaluation.localization import RELEASED, ground_truth, localize
-from evaluation.metrics import classification_ap, detection_map
+from evaluation.metrics import classification_ap, detection_ap
 from feeders.normalize import normalize
 from model.graph import adjacency
 from model.localizer import Localizer
@@ -158,7 +158,7 @@ def detection(folder: Path) -> Iterator[Check]:
         yield Check(f"proposals of class {label}, clip, start and end", largest(ours[:, :3], theirs[:, :3]), 0)
         yield Check(f"proposals of class {label}, scores", largest(ours[:, 3], theirs[:, 3]), 1e-5)
     labels = [files[f"frame_labels{i}"][:, None] == np.arange(classes) for i in clips]
-    ap = detection_map(found, ground_truth(labels, RELEASED), classes, settings.tious)
+    ap = detection_ap(found, ground_truth(labels, RELEASED), classes, settings.tious)
     mean = ap[:, ~np.isnan(ap).any(axis=0)].mean(axis=1)  # over the classes that occur
     for tiou, ours, theirs in zip(settings.tious, mean, files["map"], strict=True):
         yield Check(f"detection mAP at tIoU {tiou:g}, of 100", largest(ours, theirs), 1e-5)

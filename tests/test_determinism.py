@@ -131,7 +131,7 @@ def without(split: Split, subset: str, name: str) -> None:
     ("subset", "said"),
     [
         ("train", "warning: no train clip has the class 'wave': it cannot be learnt"),
-        ("val", "warning: no val clip has the class 'wave': it is left out of the means"),
+        ("val", "warning: no val clip has the class 'wave': it is left out of mAP"),
     ],
 )
 def test_a_class_without_clips_is_warned_of_and_harms_no_figure(

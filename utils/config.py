@@ -89,7 +89,7 @@ class LossSettings(StrictModel):
 class RefineSettings(StrictModel):
     """Frame-level label refinement."""
 
-    start: Count  # pseudo-labels come from earlier epochs
+    start: Count  # pseudo-labels need an earlier epoch
     history: Annotated[int, Field(ge=1, le=1000)]
     mask_absent: bool
     change_penalty: NonNegative
@@ -228,7 +228,7 @@ def read_groups(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {wrong[0]}; expected groups of settings, as in 'train: {{epochs: 20}}'")
     layers = values.get("layers", [])
     if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
-        raise UserError(f"{path}: layers is {shown(layers)}; expected files beside it, as in [train_split1.yaml]")
+        raise UserError(f"{path}: layers is {shown(layers)}; expected file names, as in [train_split1.yaml]")
     return {group: entries or {} for group, entries in values.items()}
 
 

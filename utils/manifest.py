@@ -40,8 +40,8 @@ class Clip(StrictModel):
     frames: PositiveInt  # at 30 fps
     people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
     fps: FiniteNonNegative  # of the take, before it was brought to 30 fps
-    duration: FiniteNonNegative  # seconds, as annotated
-    source: dict[str, Any]  # the take: `file` in the AMASS folder, its `bytes` and `sha256`; empty for imports
+    duration: FiniteNonNegative  # seconds
+    source: dict[str, Any]  # the take: its `file`, `bytes`, `mtime_ns` and `sha256`; empty for imports
 
     @property
     def rows(self) -> int:

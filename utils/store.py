@@ -1,6 +1,6 @@
 """Prepared data on disk. Only this module reads and writes the arrays.
 
-    <root>/skeletons-<key>/   store.json, joints-<digest>.npy                             every annotated clip
+    <root>/skeletons-<key>/   store.json, joints-<digest>.npy                             annotated clips
     <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     a set of classes over a store
 
 A .npy file has a digest of its content in its name. The JSON file is written last and names the .npy files. So a reader
@@ -37,7 +37,7 @@ STORE_PREFIX = "skeletons-"
 
 
 class SkeletonStore:
-    """The joints of all annotated clips: metres, z up, not normalized, 30 fps.
+    """The joints of annotated clips: metres, z up, not normalized, 30 fps.
 
     Bodies of AMASS have no translation: the pelvis stays in place. Other bodies may travel.
     """

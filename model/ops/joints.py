@@ -1,12 +1,12 @@
 """Affinity of joints, and features mixed along the graphs between joints.
 
-Features are (N, C, T, V), channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs and
-torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in the
-cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
+Features are (N, C, T, V), mostly channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs
+and torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in
+the cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-In bfloat16, long sums are split into several matrix products, which are added in float32. The CPU kernels use one
-product for each chunk of frames. The affinity on a GPU uses one for each channel. A long sum of bfloat16 numbers would
-stop growing, because they have only 8 bits of precision.
+Long sums are computed as several matrix products, which are added in float32: the CPU kernels use one product for each
+chunk of frames, and the affinity on a GPU one for each channel. Added in bfloat16, the products would stop growing,
+because it has only 8 bits of precision.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Convolution along time.
 
-The CPU kernel needs a quarter of the multiplications of a direct convolution. It cuts the output into tiles of 17
+With stride 1, the CPU kernel multiplies a quarter as often as a direct convolution. It cuts the output into tiles of 17
 frames. `taps` is the kernel size, here 9. A tile y depends on 17 + taps − 1 input frames x, so the inputs of
 neighbouring tiles overlap by taps − 1 frames. By the convolution theorem,
 
@@ -36,7 +36,7 @@ TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
 # A group of tiles has at most this many transformed values (2 MB in float32), or as many as the transformed weights, if
-# those are more. So a group fits in the cache.
+# those are more. The first limit fits in the cache.
 CACHED = 2**19
 
 
@@ -80,14 +80,14 @@ class Transforms(NamedTuple):
     """The three matrices of the convolution."""
 
     of_input: Tensor  # A (P, L)
-    of_weights: Tensor  # G (P, taps)
+    of_weights: Tensor  # G (P, taps of a sequence)
     inverse: Tensor  # B (TILE, P)
 
 
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
-    `taps` is the number of taps of one sequence: ⌈kernel size / stride⌉, so 5 for 9 taps and stride 2.
+    Here, `taps` counts the taps of one sequence: ⌈kernel size / stride⌉, so 5 for 9 taps and stride 2.
 
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
     c + is = e^(2πifn/L) at frame n. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
@@ -177,7 +177,7 @@ class _TiledConvolution(torch.autograd.Function):
 
 
 def _groups(x: Tensor, kernels: list[Tensor], taps: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """Split the tiles into groups whose transforms fit in the cache.
+    """Split the tiles into groups of limited size (`CACHED`).
 
     Yields the frame indices (see `lay_tiles`) of m tiles: a list of the frames read, (L·m,) for each sequence, and the
     frames written, (TILE·m,).

@@ -1,6 +1,6 @@
 """BVH files: the skeleton, and the positions of its joints.
 
-Own reader: position channels occur at every joint, and the input may be damaged.
+Not a library's reader: any joint may have positions, and files may be damaged.
 """
 
 from collections.abc import Iterator

@@ -89,7 +89,7 @@ def shipped_maps() -> list[JointMap]:
 def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
     """Weights (25, J) of the joints of an array (T, J, 3). Raises TakeError as `JointMap.matrix` and `choose_map` do.
 
-    A joint map names the joints as ARRAY_NAMES does, or by their indices, which are '0' for the first.
+    A joint map names the joints as ARRAY_NAMES does, or by their indices, from '0' on.
     """
     indices = [str(index) for index in range(joints)]
     if joint_map and joint_map.names <= set(indices):
@@ -111,9 +111,10 @@ def choose_map(names: list[str]) -> JointMap:
         return best[0]
     found = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
     how_many, maps = ("several", best) if best else ("none", shipped_maps())
+    remedy = "name the right one" if best else "copy one, put in the names of this skeleton, and name it"
     raise TakeError(
-        f"fits {how_many} of the joint maps in config/joint_maps ({', '.join(m.name for m in maps)}): copy one, "
-        f"put in the names of this skeleton, and give it by --joint-map. Names in the file: {found}"
+        f"fits {how_many} of the joint maps in config/joint_maps ({', '.join(m.name for m in maps)}): {remedy} by "
+        f"--joint-map. Names in the file: {found}"
     )
 
 

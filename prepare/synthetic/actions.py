@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from prepare.synthetic.motion import Motion, Rows
 
-HANDS_ON_HIPS: Rows = {"arm": -10, "arm_out": 26, "elbow": 65, "arm_turn": -62, "wrist": 30}  # hands on the hips
+HANDS_ON_HIPS: Rows = {"arm": -10, "arm_out": 26, "elbow": 65, "arm_turn": -62, "wrist": 30}
 CROSSED: Rows = {"arm": 28, "arm_out": -4, "elbow": 85, "arm_turn": -62}
 CLASPED: Rows = {"arm": 14, "arm_out": -4, "elbow": 37, "arm_turn": -42}
 ON_THIGHS: Rows = {"arm": 10, "elbow": 31, "arm_turn": -8, "forearm_turn": -60}

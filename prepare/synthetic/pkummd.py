@@ -2,7 +2,7 @@
 
     python -m prepare.synthetic.pkummd --out dataset/synthetic_pkummd
 
-Each take is seen by three cameras, L, M and R. Every third one has two people. Motion and bodies are invented.
+Three cameras, L, M and R, see each take. Every third take has two people. Motion and bodies are invented.
 """
 
 import argparse

@@ -95,7 +95,7 @@ def plan_clip(rng: np.random.Generator, seconds: float, clip_number: int, gap_sh
         names = [n for n in groups[rng.choice(3, p=_CHANCES)] if not plan.actions or n != plan.actions[-1].label]
         name = due if steps_before == 0 else names[rng.integers(len(names))]
         steps_before -= 1
-        if plan.actions and rng.random() < 1.6 * gap_share:  # measured: about `gap_share` of the time
+        if plan.actions and rng.random() < 1.6 * gap_share:  # 1.6: measured to give about this share
             plan.add("foot movements", annotated=False)
         # Some people stay seated, and some stand up from a squat: `sit` and `stand up` do not imply each other.
         if name == "stand up":

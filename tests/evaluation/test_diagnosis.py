@@ -9,7 +9,7 @@ import pytest
 from evaluation import metrics
 from evaluation.diagnosis import CORRECT, DURATIONS, KINDS, MAX_K, TIOU, diagnose, kinds
 from evaluation.localization import Detections, ground_truth
-from evaluation.metrics import detection_map, match, ranking
+from evaluation.metrics import detection_ap, match, ranking
 from evaluation.segments import tiou
 
 CLASSES = ("walk", "turn", "wave")
@@ -114,7 +114,7 @@ def test_fixing_never_lowers_map_and_fixing_all_gives_100_if_nothing_is_missed(s
     every = Detections.concatenate([detections, Detections.of(truth.clip, truth.label, truth.segments, 0.1)])
     for given in (detections, every):
         diagnosis = diagnose(given, truth, CLASSES)
-        assert diagnosis.map == pytest.approx(np.nanmean(detection_map(given, truth, 3, [TIOU])))
+        assert diagnosis.map == pytest.approx(np.nanmean(detection_ap(given, truth, 3, [TIOU])))
         assert min(diagnosis.fixed.values()) >= diagnosis.map - 1e-9
         assert diagnosis.fixed["all"] >= max(diagnosis.fixed.values()) - 1e-9
     assert diagnosis.fixed["all"] == pytest.approx(100)

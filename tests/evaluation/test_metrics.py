@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.localization import CORRECTED, RELEASED, Detections, ground_truth, segmentation
-from evaluation.metrics import classification_ap, detection_map, frame_confusion, segmental_f1
+from evaluation.metrics import classification_ap, detection_ap, frame_confusion, segmental_f1
 
 TIOUS = (0.1, 0.3, 0.5, 0.7)
 CLASSES = 2
@@ -56,7 +56,7 @@ def oracle(found: Detections, truth: Detections, label: int, tiou: float) -> flo
 @given(scored, label_bits, readings)
 def test_detection_ap_is_the_area_under_the_precision_envelope(found: list, bits: list[int], reading: tuple) -> None:
     found, truth = detections(found), ground_truth(labels_of(bits), reading)
-    ap = detection_map(found, truth, CLASSES, TIOUS)
+    ap = detection_ap(found, truth, CLASSES, TIOUS)
     expected = [[oracle(found, truth, label, tiou) for label in range(CLASSES)] for tiou in TIOUS]
     np.testing.assert_allclose(ap, expected, atol=1e-9)
 
@@ -64,7 +64,7 @@ def test_detection_ap_is_the_area_under_the_precision_envelope(found: list, bits
 @given(label_bits)
 def test_perfect_detections_score_100(bits: list[int]) -> None:
     truth = ground_truth(labels_of(bits))
-    ap = detection_map(truth, truth, CLASSES, [*TIOUS, 1.0])
+    ap = detection_ap(truth, truth, CLASSES, [*TIOUS, 1.0])
     occurs = np.isin(np.arange(CLASSES), truth.label)
     assert (ap[:, occurs] == 100).all()
     assert np.isnan(ap[:, ~occurs]).all()
@@ -77,7 +77,7 @@ def test_a_perfect_detection_of_l_frames_counts_up_to_a_released_tiou_of_l_minus
     labels = np.zeros((20, 1), bool)
     labels[6 : 6 + frames] = True
     perfect = Detections.of(0, 0, ground_truth([labels]).segments + [0, RELEASED.past_end], 1.0)
-    assert detection_map(perfect, ground_truth([labels], RELEASED), 1, [tiou]).tolist() == [[ap]]
+    assert detection_ap(perfect, ground_truth([labels], RELEASED), 1, [tiou]).tolist() == [[ap]]
 
 
 @given(scored, label_bits, st.permutations(range(CLIPS)))
@@ -86,10 +86,10 @@ def test_ap_lies_within_0_and_100_and_does_not_depend_on_the_order_of_clips(
 ) -> None:
     found = [(place, segment, 0.1 + number / 100) for number, (place, segment, _) in enumerate(found)]  # no ties
     labels = labels_of(bits)
-    ap = detection_map(detections(found), ground_truth(labels), CLASSES, TIOUS)
+    ap = detection_ap(detections(found), ground_truth(labels), CLASSES, TIOUS)
     assert ((ap >= 0) & (ap <= 100) | np.isnan(ap)).all()
     moved = [((order.index(clip), label), segment, score) for (clip, label), segment, score in found]
-    again = detection_map(detections(moved), ground_truth([labels[clip] for clip in order]), CLASSES, TIOUS)
+    again = detection_ap(detections(moved), ground_truth([labels[clip] for clip in order]), CLASSES, TIOUS)
     np.testing.assert_allclose(again, ap, atol=1e-9)
 
 
@@ -97,48 +97,48 @@ def test_ap_lies_within_0_and_100_and_does_not_depend_on_the_order_of_clips(
 def test_ap_does_not_depend_on_the_order_of_detections_with_equal_scores(found: list, bits: list[int], rnd) -> None:
     shuffled = rnd.sample(found, len(found))
     truth = ground_truth(labels_of(bits))
-    ap = [detection_map(detections(rows), truth, CLASSES, TIOUS) for rows in (found, shuffled)]
+    ap = [detection_ap(detections(rows), truth, CLASSES, TIOUS) for rows in (found, shuffled)]
     assert np.array_equal(*ap, equal_nan=True)
 
 
 def test_of_equal_scores_the_earlier_clip_ranks_first() -> None:
     truth = Detections.of(1, 0, [[0, 5]], 1.0)
     found = Detections.of([1, 0], 0, [[0, 5], [0, 5]], 0.5)  # clip 0 has no truth: a false one before the right one
-    assert detection_map(found, truth, 1, [0.5]).tolist() == [[50]]
+    assert detection_ap(found, truth, 1, [0.5]).tolist() == [[50]]
 
 
 @given(scored, label_bits, scored)
 def test_false_detections_of_lowest_score_never_raise_ap(found: list, bits: list[int], others: list) -> None:
     truth = ground_truth(labels_of(bits))
     false = [((CLIPS, place[1]), segment, 0.05) for place, segment, _ in others]  # of a clip without truth
-    before = detection_map(detections(found), truth, CLASSES, TIOUS)
-    after = detection_map(detections(found + false), truth, CLASSES, TIOUS)
+    before = detection_ap(detections(found), truth, CLASSES, TIOUS)
+    after = detection_ap(detections(found + false), truth, CLASSES, TIOUS)
     assert (after <= before + 1e-9).all(where=~np.isnan(before))
 
 
 def test_a_segment_is_found_once() -> None:
     truth = Detections.of(0, 0, [[0, 10], [20, 30]], 1.0)
     twice = Detections.of(0, 0, [[0, 10], [0, 9], [20, 30]], [0.9, 0.8, 0.7])
-    assert detection_map(twice, truth, 1, [0.5])[0, 0] == pytest.approx(100 * (1 / 2 + 2 / 3 / 2))
+    assert detection_ap(twice, truth, 1, [0.5])[0, 0] == pytest.approx(100 * (1 / 2 + 2 / 3 / 2))
 
 
 def test_of_two_equally_good_segments_the_earlier_is_taken() -> None:
     truth = Detections.of(0, 0, [[0, 4], [6, 10]], 1.0)
     between = Detections.of(0, 0, [[2, 8], [0, 4]], [0.9, 0.8])  # the first leaves the second without a segment
-    assert detection_map(between, truth, 1, [0.2]).tolist() == [[50]]
+    assert detection_ap(between, truth, 1, [0.2]).tolist() == [[50]]
 
 
 def test_at_tiou_0_a_detection_must_still_overlap() -> None:
     beside_and_empty = Detections.of(0, 0, [[5, 9], [2, 2]], 1.0)
-    assert detection_map(beside_and_empty, Detections.of(0, 0, [[0, 5]], 1.0), 1, [0.0]).tolist() == [[0]]
+    assert detection_ap(beside_and_empty, Detections.of(0, 0, [[0, 5]], 1.0), 1, [0.0]).tolist() == [[0]]
 
 
 def test_without_detections_ap_is_0_and_without_truth_it_is_not_a_number() -> None:
     nothing = Detections.concatenate([])
     truth = Detections.of(0, 0, [[0, 5]], 1.0)
-    assert detection_map(nothing, truth, 2, [0.5])[0, 0] == 0
-    assert np.isnan(detection_map(nothing, truth, 2, [0.5])[0, 1])
-    assert np.isnan(detection_map(truth, nothing, 2, [0.5])).all()
+    assert detection_ap(nothing, truth, 2, [0.5])[0, 0] == 0
+    assert np.isnan(detection_ap(nothing, truth, 2, [0.5])[0, 1])
+    assert np.isnan(detection_ap(truth, nothing, 2, [0.5])).all()
 
 
 def test_a_hundred_thousand_detections_are_scored() -> None:
@@ -149,7 +149,7 @@ def test_a_hundred_thousand_detections_are_scored() -> None:
     found = Detections.of(
         rng.integers(0, 200, len(starts)), rng.integers(0, 5, len(starts)), segments, rng.random(100_000)
     )
-    ap = detection_map(found, truth, 4, TIOUS)
+    ap = detection_ap(found, truth, 4, TIOUS)
     assert ((ap > 0) & (ap < 100)).all()
     assert (np.diff(ap, axis=0) <= 0).all()
 

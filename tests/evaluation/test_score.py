@@ -119,7 +119,7 @@ def test_detections_in_training_clips_are_dropped_and_late_ones_are_told(
     corrected, _ = score(written(split, late, ["train0", "val0", "val1"]), split, 1000, TIOUS)
     said = capsys.readouterr().out
     assert "1 of 3 detections are in clips that the benchmark leaves out: dropped" in said
-    assert "warning: 1 of 2 detections lie after the end of their clip; times are seconds" in said
+    assert "warning: 1 of 2 detections start after their clip or end far after it; times are seconds" in said
     assert corrected.names == ["val0", "val1"]
     assert corrected.detections.clip.tolist() == [0, 1]
 

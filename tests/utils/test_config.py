@@ -52,7 +52,7 @@ def test_a_file_wins_over_the_layers_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("layers: [c.yaml]\n")
     assert "its layers lead back to" in refusal([tmp_path / "c.yaml"])
     (tmp_path / "a.yaml").write_text("layers: c.yaml\n")
-    assert "expected files beside it" in refusal([tmp_path / "c.yaml"])
+    assert "expected file names" in refusal([tmp_path / "c.yaml"])
     (tmp_path / "b.yaml").write_text("layers: [nowhere.yaml]\n")
     assert "b.yaml: its layers name nowhere.yaml, but there is no file" in refusal([tmp_path / "c.yaml"])
 
