@@ -92,7 +92,7 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (C,) and variance (C,) of (N, C, …), at least in float32; several times as fast as torch.var_mean."""
+    """Mean (C,) and variance (C,) of (N, C, …), at least in float32; faster than torch.var_mean."""
     if x.is_cuda:
         return torch.batch_norm_update_stats(x, None, None, 0.0)
     # On a CPU, the results have the type of the running statistics. Momentum 0 leaves those as they are
@@ -134,7 +134,7 @@ class _Normalize(torch.autograd.Function):
         count, mean, var = moments
         ctx.save_for_backward(x, weight, count, mean, var, mask)
         ctx.eps, ctx.over_ranks = eps, over_ranks
-        # F.batch_norm would call cuDNN, whose kernel takes three times as long in float32
+        # F.batch_norm would call cuDNN, whose float32 kernel is slower
         return torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
 
     @staticmethod

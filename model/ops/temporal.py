@@ -72,8 +72,8 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
 
 def slow_on_gpu(x: Tensor) -> bool:
     """Whether cuDNN's gradients are slow if time is the third dimension: in float32 without TF32 (docs/speed.md)."""
-    exact = x.is_cuda and x.dtype == torch.float32 and not torch.compiler.is_compiling()
-    return exact and not torch.backends.cudnn.allow_tf32
+    needed = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return needed and x.is_cuda and x.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
 
 
 class Transforms(NamedTuple):
