@@ -47,7 +47,6 @@ from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_split_of_store
 from prepare.store.summary import next_command, print_takes
 from prepare.store.update import TakeSource, update_store
-from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder
@@ -84,8 +83,8 @@ def build(
     wanted_classes = {name for classes in splits.values() for name in classes}
     wanted = choose_clips(babel.clips, files, wanted_classes, limit) if limit else None
 
-    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
-        return read_joints(path, joints_of, job.limit, job.seconds)
+    def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
+        return read_joints(path, joints_of, clip.frame_limit(), clip.duration)
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):

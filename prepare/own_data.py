@@ -45,7 +45,6 @@ from prepare.skeletons.recordings import find_inputs, read_recording
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
 from prepare.store.update import TakeSource
-from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
 from utils.errors import UserError, run_command, shown
@@ -79,10 +78,10 @@ def prepare_recordings(
     paths = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
     files = match([*annotated, *test_recordings], paths, annotations)
 
-    def read(path: Path, job: Job) -> tuple[float, np.ndarray]:
+    def read(path: Path, recording: AnnotatedClip) -> tuple[float, np.ndarray]:
         person = read_recording(path, options)[0]
         until_first = np.repeat(person.joints[:1], person.first, axis=0)  # no motion until the person appears
-        return FPS, np.concatenate([until_first, person.joints])[: job.limit]
+        return FPS, np.concatenate([until_first, person.joints])[: recording.frame_limit()]
 
     # The store's key contains repr(options). If a field of ReadOptions or JointMap is renamed, all stores are computed
     # again. The key has the hash of the body, so it does not need the path.

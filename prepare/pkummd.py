@@ -40,7 +40,6 @@ from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.store.splits import check_split, write_recordings
 from prepare.store.summary import next_command
 from prepare.store.update import TakeSource
-from prepare.store.workers import Job
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.skeleton import FPS
@@ -76,7 +75,7 @@ def prepare_protocol(
     return split
 
 
-def read_people(path: Path, _: Job) -> tuple[float, np.ndarray]:
+def read_people(path: Path, _: AnnotatedClip) -> tuple[float, np.ndarray]:
     """The frame rate and the joints (T, M, 25, 3), z up, of a recording."""
     return FPS, read_skeletons(path) @ AXIS_ROTATIONS["y"].T.astype(np.float32)
 

@@ -1,7 +1,7 @@
 """Computes the joints of several takes at a time. Each result is a cache file, which the next run uses again.
 
-A cache file is an .npz file: the joints, and what they were computed from. Cache files are not synced to the disk. One
-that a power failure cut off fails the CRC check of .npz (a zip file), and its take is computed again.
+A cache file is an .npz file: the joints, and their entry of the store. Cache files are not synced to the disk. One that
+a power failure cut off fails the CRC check of .npz (a zip file), and its take is computed again.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,45 +17,34 @@ from typing import Any
 import numpy as np
 import torch
 
+from prepare.formats.labels import AnnotatedClip
 from utils.atomic import adds_file_name
 from utils.errors import TakeError
 from utils.files import sha256, stat_regular_file
+from utils.manifest import Clip
 from utils.progress import progress
-from utils.skeleton import NUM_JOINTS
-
-# The file of a take as it was read: `file` (path below the folder of takes), `bytes`, `mtime_ns` and `sha256`
-Source = dict[str, Any]
+from utils.skeleton import FPS, NUM_JOINTS
 
 
 @dataclass(frozen=True)
 class Job:
     """A take to compute."""
 
+    clip: AnnotatedClip
     file: str  # path below the folder of takes
-    limit: int  # frames at 30 fps that are needed
-    seconds: float | None  # annotated duration
-    stored: Source = field(default_factory=dict)  # source of the stored joints of this clip; empty if none are stored
+    stored: Clip | None = None  # the clip as it is stored
 
 
-@dataclass(frozen=True)
-class ComputedTake:
-    """A take whose joints were computed."""
-
-    source: Source
-    fps: float  # of the take itself
-    frames: int  # at 30 fps, at most the job's limit
-    people: int = 1
+# Reads the motion file of a clip: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
+# people, (T, M, 25, 3), at most `clip.frame_limit()` frames. Raises TakeError.
+Reader = Callable[[Path, AnnotatedClip], tuple[float, np.ndarray]]
 
 
-# Reads the motion file of a job: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
-# people, (T, M, 25, 3). Raises TakeError.
-Reader = Callable[[Path, Job], tuple[float, np.ndarray]]
-# None: unchanged since it was stored. TakeError: why it cannot be used.
-Outcome = ComputedTake | None | TakeError
+def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> list[Clip | TakeError]:
+    """Compute each job's file below `folder` and write it to the folder `cache`.
 
-
-def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> list[Outcome]:
-    """Compute each job's file below `folder` and write it to the folder `cache`. Returns outcomes in the jobs' order.
+    Returns, in the jobs' order, entries of the store (`start` is not set yet), or why a take cannot be used. A clip
+    whose file is unchanged since it was stored is returned as it is stored.
 
     The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
     joints do not depend on the number of workers. Cache files stay when the command is stopped.
@@ -72,56 +61,57 @@ def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], work
         pool.shutdown(cancel_futures=True)
 
 
-def read_computed(cache: Path, job: Job) -> tuple[ComputedTake, np.ndarray] | None:
-    """The computed take of a job and its joints (T, M, 25, 3) float32; None when its file is missing or damaged."""
+def read_computed(cache: Path, sid: str) -> tuple[Clip, np.ndarray] | None:
+    """A computed clip and its joints (T, M, 25, 3) float32; None when its file is missing or damaged."""
     try:
-        with np.load(_cache_path(cache, job)) as file:
-            return ComputedTake(**json.loads(str(file["about"]))), file["joints"]
+        with np.load(_cache_path(cache, sid)) as file:
+            return Clip(**json.loads(str(file["clip"]))), file["joints"]
     except Exception:  # zipfile raises many kinds of errors for a damaged file
         return None
 
 
-def _write_computed(cache: Path, job: Job, computed: ComputedTake, joints: np.ndarray) -> None:
-    path = _cache_path(cache, job)
-    temporary = path.with_suffix(f".{threading.get_ident()}")
-    with adds_file_name(temporary), temporary.open("wb") as file:
-        np.savez(file, about=json.dumps(asdict(computed)), joints=joints)
-    temporary.replace(path)
+def _cache_path(cache: Path, sid: str) -> Path:
+    """Where the cache file of a clip is. Its name is a hash, so no name from the labels enters the path."""
+    return cache / f"{hashlib.sha256(sid.encode()).hexdigest()[:32]}.part"
 
 
-def _cache_path(cache: Path, job: Job) -> Path:
-    """Where the cache file of a job is. Its name is a hash, so no name from the labels enters the path."""
-    return cache / f"{hashlib.sha256(json.dumps([job.file, job.limit]).encode()).hexdigest()[:32]}.part"
-
-
-def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Outcome:
+def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeError:
     """Compute one take.
 
     The file is not read if its size and modification time equal those recorded with its stored joints or in its cache
     file.
     """
-    path = folder / job.file
+    path, clip = folder / job.file, job.clip
     try:
         state = _state(path, job.file)
-        if state.items() <= job.stored.items():  # same file, size and modification time
-            return None
-        found = read_computed(cache, job)
+        if job.stored and state.items() <= job.stored.source.items():  # same file, size and modification time
+            return job.stored
+        found = read_computed(cache, clip.sid)
         if found and state.items() <= found[0].source.items():
             return found[0]
-        fps, made = read(path, job)
+        fps, made = read(path, clip)
         source = {**state, "sha256": sha256(path)}
         if _state(path, job.file) != state:
             raise TakeError("was changed while it was read")
+        if not len(made):
+            raise TakeError(f"has no frame within the annotated {clip.duration:g} s")
     except TakeError as error:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
     joints = made.astype(np.float32).reshape(len(made), -1, NUM_JOINTS, 3)
-    computed = ComputedTake(source, fps, *joints.shape[:2])
-    _write_computed(cache, job, computed, joints)
+    frames, people = joints.shape[:2]
+    facts = {"subset": clip.subset, "feat_p": clip.take, "fps": fps, "duration": clip.duration or frames / FPS}
+    computed = Clip(sid=clip.sid, start=0, frames=frames, people=people, source=source, **facts)
+    cached = _cache_path(cache, clip.sid)
+    temporary = cached.with_suffix(f".{threading.get_ident()}")
+    with adds_file_name(temporary), temporary.open("wb") as file:
+        np.savez(file, clip=json.dumps(computed.model_dump()), joints=joints)
+    temporary.replace(cached)
     return computed
 
 
-def _state(path: Path, name: str) -> Source:
+def _state(path: Path, name: str) -> dict[str, Any]:
+    """Of a take's `source` in the store, what tells whether the file has changed."""
     status = stat_regular_file(path)
     return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}

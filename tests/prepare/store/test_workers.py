@@ -1,5 +1,6 @@
 """Computed takes: a later run finds their cache files, and computes damaged ones again."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ import torch
 
 import prepare.skeletons.body_joints
 from prepare.formats.body_model import load_body
+from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.workers import ComputedTake, Job, Outcome, Reader, compute_takes, read_computed
+from prepare.store.workers import Job, Reader, compute_takes, read_computed
 from utils.errors import TakeError
+from utils.manifest import Clip
 
 
 def read_on(body: str) -> Reader:
     joints_of = BodyJoints(load_body(body))
-    return lambda path, job: read_joints(path, joints_of, job.limit, job.seconds)
+    return lambda path, clip: read_joints(path, joints_of, 20, clip.duration)
 
 
-def computed(amass: Path, folder: Path, job: Job) -> Outcome:
+def computed(amass: Path, folder: Path, job: Job) -> Clip | TakeError:
     (outcome,) = compute_takes(amass, folder, read_on("synthetic"), [job], workers=1)
     return outcome
 
@@ -29,15 +32,15 @@ def job(synthetic: Path) -> Job:
     take = min((synthetic / "amass").rglob("*.npz"))
     with np.load(take) as arrays:
         seconds = len(arrays["poses"]) / next(arrays[name] for name in arrays if name.startswith("mocap_frame"))
-    return Job(str(take.relative_to(synthetic / "amass")), 20, seconds)
+    return Job(AnnotatedClip("a", "train", "A/B/take", [], seconds), str(take.relative_to(synthetic / "amass")))
 
 
 def test_a_computed_take_is_found_again_and_a_damaged_one_is_computed_again(
     synthetic: Path, tmp_path: Path, job: Job
 ) -> None:
     take = computed(synthetic / "amass", tmp_path, job)
-    assert isinstance(take, ComputedTake)
-    found, joints = read_computed(tmp_path, job)
+    assert isinstance(take, Clip)
+    found, joints = read_computed(tmp_path, "a")
     assert found == take
     assert joints.shape == (20, 1, 25, 3)
     (file,) = tmp_path.iterdir()
@@ -45,9 +48,9 @@ def test_a_computed_take_is_found_again_and_a_damaged_one_is_computed_again(
     half = len(whole) // 2
     for damaged in (b"", b"{}\n", whole[:-4], whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]):
         file.write_bytes(damaged)
-        assert read_computed(tmp_path, job) is None
+        assert read_computed(tmp_path, "a") is None
     assert computed(synthetic / "amass", tmp_path, job) == take
-    assert np.array_equal(read_computed(tmp_path, job)[1], joints)
+    assert np.array_equal(read_computed(tmp_path, "a")[1], joints)
 
 
 def test_a_take_that_changes_while_it_is_read_is_not_used(
@@ -70,9 +73,9 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
     read = read_on("synthetic")
-    outcomes = compute_takes(synthetic / "amass", tmp_path, read, [Job("gone.npz", 20, 1.0), job], workers=2)
+    outcomes = compute_takes(synthetic / "amass", tmp_path, read, [replace(job, file="gone.npz"), job], workers=2)
     assert str(outcomes[0]) == "cannot be read (No such file or directory)"
-    assert isinstance(outcomes[1], ComputedTake)
+    assert isinstance(outcomes[1], Clip)
 
 
 def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(tmp_path: Path) -> None:
@@ -81,9 +84,9 @@ def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(
     def read(*_: Any) -> tuple[float, np.ndarray]:
         return torch.get_num_threads(), np.zeros((1, 25, 3))  # in place of the frame rate
 
-    before = torch.get_num_threads()
+    clip, before = AnnotatedClip("a", "train", "A/B/take", []), torch.get_num_threads()
     torch.set_num_threads(2)
-    (take,) = compute_takes(tmp_path, tmp_path / "cache", read, [Job("take.npz", 1, None)], workers=1)
+    (take,) = compute_takes(tmp_path, tmp_path / "cache", read, [Job(clip, "take.npz")], workers=1)
     assert take.fps == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
