@@ -77,19 +77,19 @@ def write_data_set(folder: Path, takes: int) -> None:
     """A store of `takes` clips of the same random walk, and a split `bench` of four classes over it."""
     walk = np.random.default_rng(0).normal(0, 0.01, (FRAMES, NUM_JOINTS, 3)).cumsum(0).astype(np.float32)
     walk += np.random.default_rng(1).normal(0, 0.3, (NUM_JOINTS, 3)).astype(np.float32)
-    clips, ids = [], {"train": [], "val": []}
+    labels = np.zeros((CLASSES, FRAMES, CLASSES), bool)
+    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # labels[k] has class k in its first half
+    clips, labelled = [], {"train": [], "val": []}
     for number in range(takes):
         subset = "val" if number % 4 == 0 else "train"
         facts = {"feat_p": "A/B/x.npz", "fps": 30.0, "duration": FRAMES / FPS, "source": {}}
         clips.append(Clip(sid=str(number), subset=subset, start=number * FRAMES, frames=FRAMES, **facts))
-        ids[subset].append((str(number), FRAMES))
+        k = len(labelled[subset]) % CLASSES  # both subsets have all classes
+        labelled[subset].append((str(number), labels[k], np.ones(FRAMES, bool)))
     (folder / "skeletons-bench").mkdir()
     write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})
-    labels = np.zeros((CLASSES, FRAMES, CLASSES), bool)
-    labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # labels[k] has class k in its first half
     facts = {"name": "bench", "classes": ["walk", "run", "turn", "wave"], "skeletons": "skeletons-bench"}
-    every = [labels[place % CLASSES] for place in range(takes)]  # train first; both subsets have all classes
-    write_split(folder / "bench", ids, every, [np.ones(FRAMES, bool)] * takes, facts)
+    write_split(folder / "bench", labelled, facts)
 
 
 def scale(repeats: int) -> Iterator[Result]:

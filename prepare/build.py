@@ -44,9 +44,8 @@ from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.classes import PAPER_SPLITS, check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.splits import check_split, write_split_of_store
-from prepare.store.summary import next_command, print_takes
-from prepare.store.update import TakeSource, update_store
+from prepare.store.splits import check_split, next_command, write_split_of_store
+from prepare.store.update import TakeSource, print_takes, update_store
 from reporting.dataset_card import write_card
 from utils.errors import run_command
 from utils.lock import lock_folder

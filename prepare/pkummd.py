@@ -37,8 +37,7 @@ import numpy as np
 from prepare.formats.labels import AnnotatedClip
 from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.skeletons.recordings import AXIS_ROTATIONS
-from prepare.store.splits import check_split, write_recordings
-from prepare.store.summary import next_command
+from prepare.store.splits import check_split, next_command, write_recordings
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from utils.errors import run_command

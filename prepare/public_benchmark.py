@@ -44,7 +44,7 @@ from prepare.formats.annotations import COLUMNS
 from prepare.formats.bvh import Bvh, header_text, read_bvh, write_bvh
 from prepare.formats.files import walk
 from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
-from prepare.store.summary import next_command
+from prepare.store.splits import next_command
 from utils.atomic import write_csv, write_json
 from utils.errors import TakeError, UserError, run_command
 from utils.progress import progress

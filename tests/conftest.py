@@ -92,24 +92,22 @@ def make_split(tmp_path: Path) -> Callable[..., Split]:
 
     def make(classes: tuple[str, ...] = ("walk", "wave"), gaps: bool = False, **frames: list[int]) -> Split:
         rng = np.random.default_rng(0)
-        clips, ids = [], {"train": [], "val": []}
+        clips, labelled = [], {"train": [], "val": []}
         for subset, lengths in frames.items():
             for number, length in enumerate(lengths):
                 sid = f"{subset}{number}"
                 start = sum(clip.frames for clip in clips)
                 facts = {"feat_p": f"A/B/{sid}.npz", "fps": 30.0, "duration": length / FPS, "source": {}}
                 clips.append(Clip(sid=sid, subset=subset, start=start, frames=length, **facts))
-                ids[subset].append((sid, length))
         joints = [rng.normal(size=(clip.frames, NUM_JOINTS, 3)) for clip in clips]
-        labels = [rng.random((clip.frames, len(classes))) < 0.5 for clip in clips]
-        annotated = [np.ones(clip.frames, bool) for clip in clips]
-        if gaps:
-            annotated = [np.arange(clip.frames) % 4 > 0 for clip in clips]
-            labels = [clip_labels & seen[:, None] for clip_labels, seen in zip(labels, annotated, strict=True)]
+        for clip in clips:
+            labels = rng.random((clip.frames, len(classes))) < 0.5
+            annotated = np.arange(clip.frames) % 4 > 0 if gaps else np.ones(clip.frames, bool)
+            labelled[clip.subset].append((clip.sid, labels & annotated[:, None], annotated))
         (tmp_path / "skeletons-test").mkdir()
         write_store(tmp_path / "skeletons-test", clips, joints, {})
         facts = {"name": "tiny", "classes": list(classes), "skeletons": "skeletons-test"}
-        write_split(tmp_path / "tiny", ids, labels, annotated, facts)
+        write_split(tmp_path / "tiny", labelled, facts)
         return Split.open(tmp_path, "tiny")
 
     return make

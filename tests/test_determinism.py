@@ -118,13 +118,15 @@ def test_another_seed_gives_another_run(
 
 def without(split: Split, subset: str, name: str) -> None:
     """Write the split again, with no label of class `name` in a subset."""
-    ids = [sid for part in ("train", "val") for sid in split.clip_ids(part)]
-    labels = {sid: np.array(split.labels(sid)) for sid in ids}
-    for sid in split.clip_ids(subset):
-        labels[sid][:, split.classes.index(name)] = False
-    clips = {part: [(sid, len(labels[sid])) for sid in split.clip_ids(part)] for part in ("train", "val")}
+    clips = {"train": [], "val": []}
+    for part, of_part in clips.items():
+        for sid in split.clip_ids(part):
+            labels = np.array(split.labels(sid))
+            if part == subset:
+                labels[:, split.classes.index(name)] = False
+            of_part.append((sid, labels, np.ones(len(labels), bool)))
     facts = {"name": split.name, "classes": list(split.classes), "skeletons": split.store.folder.name}
-    write_split(split.folder, clips, list(labels.values()), [np.ones(len(labels[sid]), bool) for sid in ids], facts)
+    write_split(split.folder, clips, facts)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from utils.manifest import (
     Clip,
     SplitManifest,
     StoreManifest,
+    Subset,
     array_name,
     plain_name,
     read_manifest,
@@ -34,6 +35,7 @@ from utils.manifest import (
 from utils.skeleton import FPS, NUM_JOINTS
 
 STORE_PREFIX = "skeletons-"
+LabelledClip = tuple[str, np.ndarray, np.ndarray]  # id, labels (T, K) bool, annotated (T,) bool
 
 
 class SkeletonStore:
@@ -151,35 +153,29 @@ def list_splits(root: Path) -> list[str]:
 def write_store(folder: Path, clips: list[Clip], blocks: Iterable[np.ndarray], facts: dict[str, Any]) -> None:
     """Write a store: its clips, their joints as blocks of frames in the same order, and further manifest entries."""
     rows = sum(clip.rows for clip in clips)
-    digest = write_array(folder, "joints", (rows, NUM_JOINTS, 3), np.float32, blocks)
-    manifest = {"fps": FPS, "joints_file": array_name("joints", digest), "digest": digest, **facts}
+    joints_file, digest = write_array(folder, "joints", (rows, NUM_JOINTS, 3), np.float32, blocks)
+    manifest = {"fps": FPS, "joints_file": joints_file, "digest": digest, **facts}
     write_manifest(folder / "store.json", {**manifest, "clips": [clip.model_dump() for clip in clips]})
 
 
-def write_split(
-    folder: Path,
-    clips: dict[str, list[tuple[str, int]]],
-    labels: list[np.ndarray],
-    annotated: list[np.ndarray],
-    facts: dict[str, Any],
-) -> None:
-    """Write a split: id and frames of its clips by subset, and further manifest entries.
-
-    labels, annotated: (T, K) and (T,) bool of each clip, train first.
-    """
+def write_split(folder: Path, clips: dict[Subset, list[LabelledClip]], facts: dict[str, Any]) -> None:
+    """Write a split: its clips by subset, and further manifest entries."""
     folder.mkdir(parents=True, exist_ok=True)
-    frames = sum(count for subset in SUBSETS for _, count in clips[subset])
-    labels_digest = write_array(folder, "labels", (frames, len(facts["classes"])), np.bool_, labels)
-    annotated_digest = write_array(folder, "annotated", (frames,), np.bool_, annotated)
-    files = {"labels_file": array_name("labels", labels_digest)}
-    files |= {"annotated_file": array_name("annotated", annotated_digest)}
-    write_manifest(folder / "split.json", {**facts, **files, "clips": clips})
+    every = [clip for subset in SUBSETS for clip in clips[subset]]
+    frames = sum(len(labels) for _, labels, _ in every)
+    shape = (frames, len(facts["classes"]))
+    labels_file, _ = write_array(folder, "labels", shape, np.bool_, (labels for _, labels, _ in every))
+    annotated_file, _ = write_array(folder, "annotated", shape[:1], np.bool_, (annotated for *_, annotated in every))
+    ids = {subset: [(sid, len(labels)) for sid, labels, _ in clips[subset]] for subset in SUBSETS}
+    files = {"labels_file": labels_file, "annotated_file": annotated_file}
+    write_manifest(folder / "split.json", {**facts, **files, "clips": ids})
 
 
-def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, blocks: Iterable[Any]) -> str:
+def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, blocks: Iterable[Any]) -> tuple[str, str]:
     """Write an array of `shape`, given as `blocks` of its rows, to a .npy file with its digest in the name.
 
-    Returns the SHA-256 of the file in hexadecimal. Raises ValueError when all blocks together have another size.
+    Returns the name and the SHA-256 of the file in hexadecimal. Raises ValueError when all blocks together have another
+    size.
     """
     unnamed = folder / f"{stem}.npy"
     with whole_file(unnamed) as file:
@@ -191,9 +187,10 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
         if file.tell() - start != math.prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError(f"{stem}: {file.tell() - start} bytes were given for an array of shape {shape}")
     digest = sha256(unnamed)
-    unnamed.replace(folder / array_name(stem, digest))
+    name = array_name(stem, digest)
+    unnamed.replace(folder / name)
     sync_folder(folder)
-    return digest
+    return name, digest
 
 
 def map_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:

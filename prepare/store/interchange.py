@@ -53,13 +53,13 @@ import numpy as np
 from prepare.formats.classes import read_actions
 from prepare.formats.pickles import as_array, read_pickle
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
-from prepare.store.splits import check_split
-from prepare.store.summary import next_command
+from prepare.store.splits import check_split, next_command
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command, shown
 from utils.lock import lock_folder
+from utils.manifest import SUBSETS, Clip, Subset
 from utils.skeleton import FPS, NUM_JOINTS
-from utils.store import STORE_PREFIX, SUBSETS, Clip, Split, write_split, write_store
+from utils.store import STORE_PREFIX, LabelledClip, Split, write_split, write_store
 
 MAX_FILE_BYTES = 32 << 30
 LARGEST = np.finfo(np.float32).max  # the store has floats of 32 bits
@@ -77,15 +77,16 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
         if (out / name).exists():
             raise UserError(f"{out / name}: is there already; choose another --name")
         clips: list[Clip] = []
-        joints, labels = [], []
+        labelled: dict[Subset, list[LabelledClip]] = {subset: [] for subset in SUBSETS}
+        all_joints = []
         start = 0
         for subset in SUBSETS:
-            for sid, clip_joints, clip_labels in read_clips(files[subset], len(classes)):
-                frames = len(clip_joints)
+            for sid, joints, labels in read_clips(files[subset], len(classes)):
+                frames = len(joints)
                 about = {"feat_p": f"{subset}/{sid}", "fps": FPS, "duration": frames / FPS, "source": {}}
                 clips.append(Clip(sid=sid, subset=subset, start=start, frames=frames, **about))
-                joints.append(clip_joints)
-                labels.append(clip_labels)
+                labelled[subset].append((sid, labels, np.ones(frames, bool)))
+                all_joints.append(joints)
                 start += frames
         if repeated := len(clips) - len({clip.sid for clip in clips}):
             raise UserError(
@@ -94,11 +95,9 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
         store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
         store.mkdir(exist_ok=True)
         origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}
-        write_store(store, clips, joints, origin)
-        of_subset = {s: [(clip.sid, clip.frames) for clip in clips if clip.subset == s] for s in SUBSETS}
-        annotated = [np.ones(len(part), bool) for part in labels]
+        write_store(store, clips, all_joints, origin)
         facts = {"name": name, "classes": classes, "skeletons": store.name, **origin}
-        write_split(out / name, of_subset, labels, annotated, facts)
+        write_split(out / name, labelled, facts)
     return Split.open(out, name)
 
 

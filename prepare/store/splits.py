@@ -8,16 +8,18 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from prepare.formats.classes import PAPER_SPLITS
 from prepare.formats.labels import AnnotatedClip, dense_labels
-from prepare.store.summary import print_counts
+from prepare.options import DATA_ROOT
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
 from utils.lock import lock_folder
-from utils.manifest import SplitManifest, plain_name, read_manifest
+from utils.manifest import SUBSETS, SplitManifest, Subset, plain_name, read_manifest
 from utils.skeleton import FPS
-from utils.store import STORE_PREFIX, SUBSETS, SkeletonStore, Split, write_split
+from utils.store import STORE_PREFIX, LabelledClip, SkeletonStore, Split, write_split
 
 Problems = dict[str, list[str]]  # messages by heading
 PROBLEMS_SHOWN = 5  # messages of a heading that are printed; the report has all
@@ -63,11 +65,10 @@ def write_split_of_store(
 
     `origin`: as in `TakeSource`. `unlabelled`: number of clips without frame labels, by subset.
     """
-    clips: dict[str, list[tuple[str, int]]] = {subset: [] for subset in SUBSETS}
-    all_labels, all_annotated = [], []
+    clips: dict[Subset, list[LabelledClip]] = {subset: [] for subset in SUBSETS}
     untimed: dict[str, list[int]] = {}
     left_out = {subset: Counter({"without frame labels": (unlabelled or {}).get(subset, 0)}) for subset in SUBSETS}
-    for clip in sorted(annotations, key=lambda clip: SUBSETS.index(clip.subset)):  # train first
+    for clip in annotations:
         if clip.sid not in store.clips:
             left_out[clip.subset]["not in the store"] += 1
             continue
@@ -78,9 +79,7 @@ def write_split_of_store(
             untimed[clip.sid] = indices
             annotated[:] = True  # the action may be in any frame
         if labels.any() or indices:
-            clips[clip.subset].append((clip.sid, len(labels)))
-            all_labels.append(labels)
-            all_annotated.append(annotated)
+            clips[clip.subset].append((clip.sid, labels, annotated))
         else:
             left_out[clip.subset]["without a chosen class"] += 1
     facts = {
@@ -92,7 +91,7 @@ def write_split_of_store(
         "untimed": untimed,
         "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
     }
-    write_split(folder, clips, all_labels, all_annotated, facts)
+    write_split(folder, clips, facts)
     split = Split.open(folder.parent, folder.name)
     print_counts(split)
     return split
@@ -134,6 +133,35 @@ def write_recordings(
         print(f"\n{len(store.clips)} of {len(recordings)} recordings are stored{people}")
         _write_report(folder / "report.txt", problems | found)
     return split
+
+
+def print_counts(split: Split) -> None:
+    """Print the clips and frames of each class in each subset, and warn of classes without clips."""
+    names = [*split.classes, "all"]
+    counts = {subset: np.zeros((len(names), 2), int) for subset in SUBSETS}  # clips and frames
+    for subset in SUBSETS:
+        for sid in split.clip_ids(subset):
+            labels = split.labels(sid)
+            counts[subset][:, 0] += [*(labels.any(axis=0) | split.untimed(sid)), True]
+            counts[subset][:, 1] += [*labels.sum(axis=0), len(labels)]
+    width = max(18, *(len(name) + 2 for name in names))
+    print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
+    for k, name in enumerate(names):
+        cells = "".join("{:>13,}{:>12,}".format(*counts[subset][k]) for subset in SUBSETS)
+        print(f"  {name:<{width - 2}}{cells}")
+    for subset in SUBSETS:
+        for k, name in enumerate(split.classes):
+            if not counts[subset][k, 0]:
+                print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
+
+
+def next_command(config: str, root: Path, split: str | None = None) -> str:
+    """A message with the command that trains on prepared data. split: None if `config` names it."""
+    changes = [f"data.split={split}"] if split else []
+    if root.resolve() != DATA_ROOT.resolve():
+        changes.append(f"data.root={root}")
+    command = f"next: python train.py --config config/{config}"
+    return f"{command} --set {' '.join(changes)}" if changes else command
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:

@@ -116,7 +116,7 @@ def test_a_failure_midway_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch:
 def tiny(make_split: Callable[..., Split], labels: np.ndarray, annotated: np.ndarray) -> Split:
     split = make_split(train=[6], val=[6])
     facts = {"name": "tiny", "classes": ["walk", "wave"], "skeletons": "skeletons-test"}
-    write_split(split.folder, split.manifest.clips, [labels] * 2, [annotated] * 2, facts)
+    write_split(split.folder, {subset: [(f"{subset}0", labels, annotated)] for subset in ("train", "val")}, facts)
     return Split.open(split.folder.parent, "tiny")
 
 

@@ -93,10 +93,12 @@ def test_bodies_that_look_wrong_are_warned_of(make_split: Callable[..., Split], 
 
 def test_classes_without_clips_are_warned_of(make_split: Callable[..., Split]) -> None:
     split = make_split(**ALL)
-    labels = [split.labels(sid) & (subset == "train") for subset in SUBSETS for sid in split.clip_ids(subset)]
-    annotated = [split.annotated(sid) for subset in SUBSETS for sid in split.clip_ids(subset)]
+    clips = {
+        subset: [(sid, split.labels(sid) & (subset == "train"), split.annotated(sid)) for sid in split.clip_ids(subset)]
+        for subset in SUBSETS
+    }
     facts = {"name": "tiny", "classes": ["walk", "wave"], "skeletons": "skeletons-test"}
-    write_split(split.folder, split.manifest.clips, labels, annotated, facts)
+    write_split(split.folder, clips, facts)
     said = text(Split.open(split.folder.parent, "tiny"))
     assert "No val clip has 'walk', 'wave': that cannot be scored." in said
     assert "No train clip" not in said
@@ -155,13 +157,8 @@ def test_example_clips_have_middle_lengths_and_are_all_different(
 
 def test_a_split_without_clips_has_a_page_too(make_split: Callable[..., Split]) -> None:
     split = make_split(train=[5])
-    write_split(
-        split.folder,
-        {"train": [], "val": []},
-        [],
-        [],
-        {"name": "tiny", "classes": ["walk"], "skeletons": "skeletons-test"},
-    )
+    facts = {"name": "tiny", "classes": ["walk"], "skeletons": "skeletons-test"}
+    write_split(split.folder, {"train": [], "val": []}, facts)
     said = text(Split.open(split.folder.parent, "tiny"))
     assert "No train clip has 'walk'" in said
 
