@@ -25,19 +25,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
     add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
-    add("--tious", type=_tiou, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: %(default)s)")
+    add("--tious", type=float, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: %(default)s)")
     add("--out", type=Path, metavar="FOLDER", help="write the figures and the kinds of errors there, as JSON and PNG")
-    return parser.parse_args()
-
-
-def _tiou(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a tIoU above 0 and at most 1")
-    return value
+    args = parser.parse_args()
+    if not all(0 < tiou <= 1 for tiou in args.tious):
+        parser.error(f"argument --tious: found {args.tious}, expected numbers above 0 and at most 1")
+    return args
 
 
 if __name__ == "__main__":
@@ -60,32 +53,26 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
 
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
-    val = split.clip_ids("val")
     data = corrected(config.load().data).model_copy(update={"max_frames": max_frames})
-    labels = {clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in val}
-    ids = [*val, *(clip for clip in split.store.clips if clip not in labels)]  # then the clips that are not scored
-    kept = [index for index, clip_id in enumerate(val) if labels[clip_id] is not None]
-    if not kept:
+    labels = {sid: used_labels(split.labels(sid), split.annotated(sid), data) for sid in split.clip_ids("val")}
+    labels = {sid: known for sid, known in labels.items() if known is not None}  # of the clips that are scored
+    if not labels:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
-    found = read(path, ids, split.classes)
-    scored = found.where(np.isin(found.clip, kept))
+    names = list(labels)
+    found = read(path, [*names, *(sid for sid in split.store.clips if sid not in labels)], split.classes)
+    scored = found.where(found.clip < len(names))
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
-    frames = np.array([len(split.labels(clip_id)) for clip_id in val])[scored.clip]
+    frames = np.array([len(labels[sid]) for sid in names])[scored.clip]
     # An end somewhat too late is tolerated. Twice the length of the clip is most likely a wrong unit
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
     if outside.any():
-        remedy = "times are seconds; divide frames by the frame rate"
-        print(
-            f"warning: {outside.sum()} of {len(scored)} detections start after their clip or end far after it; {remedy}"
-        )
-    scored = replace(scored, clip=np.searchsorted(kept, scored.clip))  # the kept clips are numbered from 0
-    names = [val[index] for index in kept]
-    kept_labels = [labels[clip_id] for clip_id in names]
+        these = f"{outside.sum()} of {len(scored)} detections start after their clip or end far after it"
+        print(f"warning: {these}; times are seconds; divide frames by the frame rate")
     evaluations = []
     for protocol, conventions in PROTOCOLS.items():
         as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])
-        evaluations.append(score_detections(as_read, names, kept_labels, split.classes, tious, protocol))
+        evaluations.append(score_detections(as_read, names, list(labels.values()), split.classes, tious, protocol))
     return tuple(evaluations)
 
 

@@ -79,8 +79,8 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None
     [
         ([], r"nowhere\.json: cannot be read"),
         (["--split", "tidy"], r"holds no split 'tidy' \(did you mean 'tiny'\?\)"),
-        (["--tious", "1.5"], r"1\.5: expected a tIoU above 0"),
-        (["--tious", "half"], "half: expected a tIoU above 0"),
+        (["--tious", "1.5"], r"--tious: found \[1\.5\], expected numbers above 0 and at most 1"),
+        (["--tious", "half"], "--tious: invalid float value: 'half'"),
     ],
 )
 def test_a_bad_argument_is_named(split: Split, capsys: pytest.CaptureFixture, more: list[str], said: str) -> None:
