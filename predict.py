@@ -46,6 +46,7 @@ from utils.errors import TakeError, printable_bytes, run_command
 from utils.files import sha256
 from utils.lock import lock_folder
 from utils.progress import progress
+from utils.skeleton import FPS
 
 OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 
@@ -171,7 +172,9 @@ def predict_person(
     if predictor.features:
         with whole_file(path("features.npy")) as file:
             np.save(file, scores.features)
-        predictions.write_scores(path("scores.npz"), scores.frame_probs, scores.video_probs, classes)
+        with whole_file(path("scores.npz")) as file:
+            facts = {"classes": [*classes, "background"], "fps": np.float64(FPS)}
+            np.savez(file, frame_probs=scores.frame_probs, video_probs=scores.video_probs, **facts)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
         animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from evaluation.diagnosis import KINDS, TIOU, kinds
 from evaluation.localization import Detections, ground_truth
@@ -24,7 +25,8 @@ from reporting.style import COLOURS
 from reporting.templates import render
 from reporting.time_lines import shown_classes
 from utils.atomic import write_whole
-from utils.errors import UserError, printable
+from utils.errors import printable
+from utils.files import read_json
 from utils.skeleton import BONES, FPS
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
@@ -146,16 +148,11 @@ def write_predictions(path: Path, files: Sequence[Path], classes: Sequence[str],
     """
     sizes = np.cumsum([file.stat().st_size for file in files])
     fitting = files[: max(1, int((sizes <= PAGE_BYTES).sum()))]
-    data = player_data([_read(file) for file in fitting], classes, ["found"], False, thresholds)
+    expected = "what --page writes; delete the folder of this file and run the command again"
+    clips = [read_json(file, TypeAdapter(dict[str, Any]), expected) for file in fitting]
+    data = player_data(clips, classes, ["found"], False, thresholds)
     write_player(path, "Actions found", f"{len(fitting)} of {len(files)} clips", data)
     return len(fitting)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: is damaged ({error}); delete {path.parent} and run the command again") from None
 
 
 def _score_range(scores: list[float], segments: int) -> dict[str, Any]:

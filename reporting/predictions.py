@@ -15,11 +15,10 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from evaluation import detections
-from evaluation.detections import Results, write_results
+from evaluation.detections import DetectionsFile, Results, write_results
 from evaluation.localization import Detections
-from utils.atomic import whole_file, write_csv, write_json
+from utils.atomic import write_csv, write_json
 from utils.errors import UserError, printable_bytes
-from utils.skeleton import FPS
 
 FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"
@@ -36,12 +35,6 @@ class PredictionFile(BaseModel):
     files: list[Annotated[str, Field(pattern=r"^\w+\.\w+$")]] = []
 
 
-class SegmentsFile(BaseModel):
-    """The part of segments.json that is read again."""
-
-    results: Results  # of the recording, or of each person in it
-
-
 def read_prediction_file(path: Path) -> PredictionFile:
     """Read a prediction.json. If it is missing or damaged, the result lists no files."""
     try:
@@ -56,9 +49,10 @@ def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
         return None
     try:
-        return SegmentsFile.model_validate_json((folder / "segments.json").read_bytes()).results
+        segments = DetectionsFile.model_validate_json((folder / "segments.json").read_bytes())
     except (OSError, ValidationError):
         return None
+    return segments.model_dump()["results"]
 
 
 @contextmanager
@@ -96,13 +90,6 @@ def write_table(path: Path, results: Results) -> None:
         for s in segments
     ]
     write_csv(path, COLUMNS, rows)
-
-
-def write_scores(path: Path, frame_probs: np.ndarray, video_probs: np.ndarray, classes: Sequence[str]) -> None:
-    """Write scores.npz: frame probabilities, video probabilities, class names (background last), frame rate."""
-    names = np.array([*classes, "background"])
-    with whole_file(path) as file:
-        np.savez(file, frame_probs=frame_probs, video_probs=video_probs, classes=names, fps=np.float64(FPS))
 
 
 class PredictionSet:
