@@ -42,18 +42,10 @@ class SubsetStats:
         return self.overlap.diagonal()
 
 
-@dataclass(frozen=True)
-class PoseStats:
-    """Statistics of the bodies in the middle frames of all clips. NaN if there is no clip."""
-
-    upright: float  # fraction of clips with the head above the pelvis
-    height: float  # metres; median distance from foot to head
-
-
 def write_card(split: Split) -> Path:
     """Write the card into the split's folder and return its path. The same data give the same bytes."""
     stats = {subset: subset_stats(split, subset) for subset in SUBSETS}
-    poses = pose_stats(split)
+    upright, height = upright_and_height(split)
     # NaN: the table shows –
     seconds = {name: s.lengths / FPS if len(s.lengths) else np.nan for name, s in stats.items()}
     clips = []
@@ -66,8 +58,9 @@ def write_card(split: Split) -> Path:
         **stats,
         fps=FPS,
         max_frames=config.load().data.max_frames,
-        poses=poses,
-        warnings=warnings(split, stats, poses),
+        upright=upright,
+        height=height,
+        warnings=warnings(split, stats, upright, height),
         class_minutes=class_minutes(split.classes, {subset: s.frames / FPS / 60 for subset, s in stats.items()}),
         classes=_class_rows(split, stats),
         lengths=[[name, *np.percentile(values, PERCENTS)] for name, values in seconds.items()],
@@ -100,33 +93,36 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
     return SubsetStats(lengths, clips, overlap, unannotated, several)
 
 
-def pose_stats(split: Split) -> PoseStats:
-    """Examine the middle frame of every clip."""
+def upright_and_height(split: Split) -> tuple[float, float]:
+    """Fraction of clips with the head above the pelvis, and median distance from foot to head in metres.
+
+    The middle frame of every clip counts. NaN if there is no clip.
+    """
     middle = [split.store.joints(sid)[split.store.clips[sid].frames // 2] for sid in split.clip_ids()]
     if not middle:
-        return PoseStats(np.nan, np.nan)
+        return np.nan, np.nan
     head, pelvis, foot = np.array(middle, np.float64)[:, [HEAD, PELVIS, LEFT_FOOT]].swapaxes(0, 1)
-    height = float(np.median(np.linalg.norm(head - foot, axis=1)))
-    return PoseStats(float((head[:, 2] > pelvis[:, 2]).mean()), height)
+    height = np.median(np.linalg.norm(head - foot, axis=1))
+    return float((head[:, 2] > pelvis[:, 2]).mean()), float(height)
 
 
-def warnings(split: Split, stats: dict[str, SubsetStats], poses: PoseStats) -> list[str]:
+def warnings(split: Split, stats: dict[str, SubsetStats], upright: float, height: float) -> list[str]:
     """What looks wrong, one sentence each."""
     found = []
     for subset, use in (("train", "learnt"), ("val", "scored")):
-        empty = [name for name, clips in zip(split.classes, stats[subset].clips, strict=True) if not clips]
+        empty = [repr(name) for name, clips in zip(split.classes, stats[subset].clips, strict=True) if not clips]
         if empty:
-            found.append(f"No {subset} clip has {_listed(empty)}: that cannot be {use}.")
-    if poses.upright < LEAST_UPRIGHT:
-        found.append(f"Only {poses.upright:.0%} of the bodies are upright: is z the vertical axis of the motion?")
-    if poses.height < HEIGHTS[0] or poses.height > HEIGHTS[1]:
-        found.append(f"Bodies are {poses.height:.2f} m from foot to head: are the joints in metres?")
-    unusable = sum(reason != "missing" for reason in split.store.manifest.left_out.values())
-    if unusable:
+            rest = f" and {len(empty) - MAX_NAMED:,} more" if len(empty) > MAX_NAMED else ""
+            found.append(f"No {subset} clip has {', '.join(empty[:MAX_NAMED])}{rest}: that cannot be {use}.")
+    if upright < LEAST_UPRIGHT:
+        found.append(f"Only {upright:.0%} of the bodies are upright: is z the vertical axis of the motion?")
+    if height < HEIGHTS[0] or height > HEIGHTS[1]:
+        found.append(f"Bodies are {height:.2f} m from foot to head: are the joints in metres?")
+    left_out, stored = split.store.manifest.left_out.values(), len(split.store.clips)
+    if unusable := sum(reason != "missing" for reason in left_out):
         found.append(f"{unusable:,} clips are left out because their takes cannot be used. The reasons are below.")
-    left_out, stored = len(split.store.manifest.left_out), len(split.store.clips)
-    if left_out > stored:
-        found.append(f"More clips are missing from the store ({left_out:,}) than are in it ({stored:,}).")
+    if len(left_out) > stored:
+        found.append(f"More clips are missing from the store ({len(left_out):,}) than are in it ({stored:,}).")
     return found
 
 
@@ -170,18 +166,10 @@ def _left_out(split: Split) -> list[list]:
     return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted(set().union(*counts))]
 
 
-def _reasons(split: Split) -> list[list]:
+def _reasons(split: Split) -> list[tuple[str, int]]:
     """Why clips are not in the store, the most frequent reason first."""
-
-    def short(reason: str) -> str:
-        if reason == "missing":
-            return "its take is missing"
-        return OTHER_DURATION if reason.startswith(OTHER_DURATION) else reason
-
-    counts = Counter(sorted(short(reason) for reason in split.store.manifest.left_out.values()))
-    return [[reason[:200], clips] for reason, clips in counts.most_common()]
-
-
-def _listed(names: list[str]) -> str:
-    rest = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(map(repr, names[:MAX_NAMED])) + rest
+    reasons = []
+    for reason in split.store.manifest.left_out.values():
+        reason = OTHER_DURATION if reason.startswith(OTHER_DURATION) else reason[:200]
+        reasons.append("its take is missing" if reason == "missing" else reason)
+    return Counter(sorted(reasons)).most_common()
