@@ -80,14 +80,15 @@ class Validation:
         for index in self.pictured:
             picture = as_image(self.time_line(evaluation, index))
             writer.picture(f"time_line/{self.results[index].name}", picture, epoch)
-        confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in self.results)
+        _, frame_probs, _, labels = zip(*self.results, strict=True)
+        confusion = frame_confusion(frame_probs, labels)
         writer.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
-        labels = np.concatenate([clip.labels for clip in self.results])
-        frames = labels.sum(axis=0)
-        for k in np.argsort(-frames, kind="stable")[:MAX_CURVES]:
-            if frames[k]:
-                probs = np.concatenate([clip.frame_probs[:, k] for clip in self.results])
-                writer.precision_recall(f"precision_recall/{self.split.classes[k]}", labels[:, k], probs, epoch)
+        true_frames = np.concatenate(labels)
+        counts = true_frames.sum(axis=0)
+        for k in np.argsort(-counts, kind="stable")[:MAX_CURVES]:
+            if counts[k]:
+                probs = np.concatenate([clip[:, k] for clip in frame_probs])
+                writer.precision_recall(f"precision_recall/{self.split.classes[k]}", true_frames[:, k], probs, epoch)
 
     def report(
         self, folder: Path, evaluations: tuple[Evaluation, Evaluation], facts: dict[str, Any], run_folder: Path

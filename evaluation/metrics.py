@@ -3,11 +3,10 @@
 Letters: N clips, T frames, K action classes; class K is background.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
 from sklearn.metrics import average_precision_score
 
 from evaluation.localization import Detections
@@ -43,25 +42,24 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
     return ap
 
 
-def frame_confusion(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> csr_array:
+def frame_confusion(frame_probs: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
     """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
     Each clip has frame_probs (T, K+1) and labels (T, K) bool. A frame without a label is background. A frame with
     several classes counts at its most probable class if that is one of them; otherwise it is divided equally among
     them. So the diagonal counts the frames that are right.
     """
-    cells, size = [], 0
-    for frame_probs, labels in clips:
-        size = frame_probs.shape[1]
-        truth = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
-        predicted = frame_probs.argmax(axis=1)
+    size = frame_probs[0].shape[1]
+    confusion = np.zeros((size, size))
+    for probs, of_clip in zip(frame_probs, labels, strict=True):
+        truth = np.concatenate([of_clip, ~of_clip.any(axis=1, keepdims=True)], axis=1)
+        predicted = probs.argmax(axis=1)
         right = truth[np.arange(len(truth)), predicted]
         truth[right] = False
         truth[right, predicted[right]] = True
         frame, true = np.nonzero(truth)
-        cells.append((1 / truth.sum(axis=1)[frame], true, predicted[frame]))
-    weight, true, predicted = (np.concatenate(part) for part in zip(*cells, strict=True))
-    return coo_array((weight, (true, predicted)), shape=(size, size)).tocsr()
+        np.add.at(confusion, (true, predicted[frame]), 1 / truth.sum(axis=1)[frame])
+    return confusion
 
 
 def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:

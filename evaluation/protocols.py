@@ -102,18 +102,17 @@ class Evaluation:
     def table(self, other: Evaluation, what: str = "model") -> str:
         """The figures as a text table; `other` is the evaluation by the other protocol."""
         width = max(34, *(len(name) + 2 for name in self.classes))
-        head = [f"{tiou:g}" for tiou in self.tious] + ["Avg", "cls mAP", "frame acc", *self.f1_at]
-        lines = [_row(f"{len(self.names)} clips, detection mAP (%) at tIoU", head, width)]
+        head = [*(f"{tiou:g}" for tiou in self.tious), "Avg", "cls mAP", "frame acc", *self.f1_at]
+        rows = [(f"{len(self.names)} clips, detection mAP (%) at tIoU", head)]
         for e in (self, other):
             figures = [*e.map_at, e.average_map, e.classification_map, e.frame_accuracy, *e.f1_at.values()]
-            lines.append(_row(f"{what}, {e.protocol} evaluation", figures, width))
+            rows.append((f"{what}, {e.protocol} evaluation", figures))
         for e in (self, other):
-            baseline = [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]
-            lines.append(_row(f"whole-clip baseline, {e.protocol}", baseline, width))
-        lines.append(f"AP by class, {self.protocol} evaluation")
+            rows.append((f"whole-clip baseline, {e.protocol}", [*e.whole_clip_map_at, e.whole_clip_map_at.mean()]))
+        rows.append((f"AP by class, {self.protocol} evaluation", []))
         for name, ap, classification_ap in zip(self.classes, self.ap.T, self.classification_ap, strict=True):
-            lines.append(_row(f"  {name}", [*ap, ap.mean(), classification_ap], width))
-        return "\n".join(lines)
+            rows.append((f"  {name}", [*ap, ap.mean(), classification_ap]))
+        return "\n".join(_row(name, cells, width).rstrip() for name, cells in rows)
 
 
 def evaluate(
@@ -135,7 +134,7 @@ def evaluate(
     detections = localize(frame_probs, video_probs, settings, conventions)
     action_probs = np.stack(video_probs)[:, : len(classes)]
     video_labels = np.stack([frame_labels.any(axis=0) for frame_labels in labels])
-    right = metrics.frame_confusion(zip(frame_probs, labels, strict=True)).trace()
+    right = metrics.frame_confusion(frame_probs, labels).trace()
     return replace(
         score_detections(detections, names, labels, classes, settings.tious, protocol),
         classification_ap=metrics.classification_ap(action_probs, video_labels, conventions.absent_ap),

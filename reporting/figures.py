@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.sparse import csr_array
 
 from evaluation.diagnosis import KINDS, MAX_K, TIOU, Diagnosis, Missed
 from reporting.style import BLUE, COLOURS, GREEN, LINE_STYLES, ORANGE, PINK, RED, SKY, drawable, new_figure, plain_axes
@@ -42,7 +41,7 @@ def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
+def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     """Percentage of each true class's frames (rows) by most probable class (columns), background last.
 
     `confusion` is in frames, (K+1, K+1), as `evaluation.metrics.frame_confusion` counts them.
@@ -51,7 +50,7 @@ def confusion_figure(confusion: csr_array, classes: Sequence[str]) -> Figure:
     total = confusion.sum(axis=1)
     most = np.sort(np.argsort(-total[:background], kind="stable")[:MATRIX_CLASSES])
     shown = np.append(most, background)
-    percent = 100 * confusion[shown][:, shown].toarray() / np.where(total > 0, total, 1)[shown, None]
+    percent = 100 * confusion[np.ix_(shown, shown)] / np.where(total > 0, total, 1)[shown, None]
     names = [*(drawable(classes[k], MAX_NAME) for k in most), "background"]
     size = 2.6 + 0.42 * max(len(shown), 5)
     figure = new_figure(size + 1.2, size)

@@ -38,13 +38,12 @@ def report_html(
         joints: clip name → its joints (T, 25, 3) in metres, z up.
     """
     settings = results["settings"]
-    confusion = frame_confusion((clip.frame_probs, clip.labels) for clip in clips)
+    _, frame_probs, _, labels = zip(*clips, strict=True)
     ap = clip_ap(corrected)
 
     def load(index: int) -> PlayedClip:
-        name, frame_probs, _, labels = clips[index]
-        found = corrected.detections.of_clip(index)
-        return PlayedClip(name, joints(name), labels, (found,), frame_probs, (ap[index],))
+        clip, found = clips[index], corrected.detections.of_clip(index)
+        return PlayedClip(clip.name, joints(clip.name), clip.labels, (found,), clip.frame_probs, (ap[index],))
 
     packed = pack_fitting(varied_order(ap), load, corrected.classes)
     return render(
@@ -56,7 +55,7 @@ def report_html(
         corrected=corrected,
         released=released,
         classes=_class_rows(corrected, diagnosis),
-        confusion=confusion_figure(confusion, corrected.classes),
+        confusion=confusion_figure(frame_confusion(frame_probs, labels), corrected.classes),
         diagnosis=diagnosis,
         diagnosis_figure=diagnosis_figure(diagnosis),
         kinds=KINDS,

@@ -56,7 +56,7 @@ def test_bars_of_fixed_errors_and_missed_segments_have_their_numbers() -> None:
 
 def test_confusion_counts_a_frame_once_and_its_diagonal_holds_the_right_frames() -> None:
     clips = [clip(40, 3, seed) for seed in range(3)]
-    confusion = frame_confusion(clips).toarray()
+    confusion = frame_confusion(*zip(*clips, strict=True))
     assert confusion.sum() == pytest.approx(120)
     right = 0
     for probs, labels in clips:
@@ -72,12 +72,12 @@ def test_a_frame_with_two_classes_is_shared_between_them() -> None:
     expected[0, 2] = expected[1, 2] = 0.5  # taken for wave
     expected[1, 1] = 1  # a turn, which it is
     expected[3, 0] = 1  # background taken for walk
-    np.testing.assert_array_equal(frame_confusion([(probs, labels)]).toarray(), expected)
+    np.testing.assert_array_equal(frame_confusion([probs], [labels]), expected)
 
 
 def test_confusion_is_in_percent_of_the_true_class() -> None:
     labels = np.repeat(np.eye(3, dtype=bool)[[0]], 4, axis=0)
-    figure = confusion_figure(frame_confusion([(np.eye(4)[[0, 0, 0, 2]], labels)]), CLASSES)
+    figure = confusion_figure(frame_confusion([np.eye(4)[[0, 0, 0, 2]]], [labels]), CLASSES)
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.texts][:4] == ["75", "0", "25", "0"]
     assert [label.get_text() for label in axes.get_yticklabels()][::3] == ["walk  (4)", "background  (0)"]
@@ -89,7 +89,7 @@ def test_of_many_classes_those_with_most_frames_are_shown() -> None:
     labels[np.arange(3000), np.arange(3000) % 40] = True
     labels[:100, 55] = True
     probs = np.random.default_rng(0).dirichlet(np.ones(61), 3000)
-    axes = confusion_figure(frame_confusion([(probs, labels)]), names).axes[0]
+    axes = confusion_figure(frame_confusion([probs], [labels]), names).axes[0]
     assert axes.get_title(loc="left") == f"% of frames ({60 - MATRIX_CLASSES} more classes not shown)"
     assert len(axes.get_yticklabels()) == MATRIX_CLASSES + 1
     assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 22
@@ -112,7 +112,7 @@ def test_curves_are_those_of_the_history_over_its_epochs() -> None:
     [
         lambda: diagnosis_figure(diagnose(NONE, TRUTH, CLASSES)),
         lambda: diagnosis_figure(diagnose(FOUND, NONE, CLASSES)),
-        lambda: confusion_figure(frame_confusion([clip(1, 1)]), ("$\\frac$_\n",)),
+        lambda: confusion_figure(frame_confusion(*zip(clip(1, 1), strict=True)), ("$\\frac$_\n",)),
         lambda: training_figure([{"epoch": 0}], 1),
         lambda: training_figure([{"epoch": 0, "loss": 3, "corrected": {"mAP": 1.0, "frame_accuracy": "none"}}], 0),
     ],
