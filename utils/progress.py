@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -30,17 +31,10 @@ def progress(
     for done, item in enumerate(items):
         now = time.monotonic()
         if done and now >= due:
-            whole = duration((now - began) / done * total)
+            whole = timedelta(seconds=round((now - began) / done * total))
             print(f"{title}: {done} of {total} {plural}, about {whole} for all", file=sys.stderr, flush=True)
             due = now + EVERY
         yield item
-
-
-def duration(seconds: float) -> str:
-    """A time in a unit that suits it, such as "40 s", "12 min" or "3.5 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def epoch_line(row: dict[str, Any], settings: Settings) -> str:
