@@ -128,16 +128,11 @@ class TrainBatches:
 
 def eval_loader(clips: SkeletonClips, batch_size: int) -> Loader:
     """Loads this rank's part of `clips` in batches. The longest come first, so a lack of memory shows at once."""
-    batches = eval_batches(clips.lengths, batch_size, distributed.rank(), distributed.size())
-    return Loader(clips, batches, lambda batch: collate([clips[i] for i in batch], len(clips.classes)))
-
-
-def eval_batches(lengths: np.ndarray, batch_size: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
-    """The evaluation batches of one rank, longest clips first. Together the ranks have every clip once."""
-    order = np.argsort(-lengths, kind="stable").tolist()
+    order = np.argsort(-clips.lengths, kind="stable").tolist()
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    frames = [float(lengths[batch].sum()) for batch in batches]
-    return [batches[i] for i in balance(frames, ranks)[rank]]
+    frames = [float(clips.lengths[batch].sum()) for batch in batches]
+    own = [batches[i] for i in balance(frames, distributed.size())[distributed.rank()]]
+    return Loader(clips, own, lambda batch: collate([clips[i] for i in batch], len(clips.classes)))
 
 
 def balance(costs: list[float], groups: int) -> list[list[int]]:

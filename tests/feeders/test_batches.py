@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from feeders.batches import Loader, TrainBatches, collate, eval_batches, eval_loader
+from feeders.batches import Loader, TrainBatches, collate, eval_loader
 from feeders.dataset import Sample, SkeletonClips, network_input
 from feeders.micro_batches import train_loader
 from utils import config
@@ -89,10 +89,9 @@ def test_the_batches_differ_between_epochs_even_among_few_clips() -> None:
     assert len(different) > 20
 
 
-def test_evaluation_sees_every_clip_longest_first() -> None:
-    batches = eval_batches(LENGTHS, 10)
-    assert sorted(sum(batches, [])) == list(range(101))
-    assert [LENGTHS[i] for batch in batches for i in batch] == sorted(LENGTHS, reverse=True)
+def test_evaluation_sees_every_clip_longest_first(make_split) -> None:
+    clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", DATA)
+    assert eval_loader(clips, 2).items == [[1, 3], [4, 0], [2]]
 
 
 def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_split) -> None:
