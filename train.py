@@ -17,8 +17,9 @@ if __name__ == "__main__":
 
 import math
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import validate
 from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
 from feeders.micro_batches import train_loader
-from model.checkpoint import check_state, last_good
+from model.checkpoint import TrainingState, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.localizer import Localizer
 from model.losses import EpochLosses, objective
@@ -38,13 +39,12 @@ from model.refinement import FrameLabels, PseudoLabels
 from model.similar_pieces import find_pieces
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
-from utils.config import Settings
+from utils.config import Settings, TrainSettings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
 from utils.errors import UserError, run_command
 from utils.progress import epoch_line, progress
 from utils.run import Run, holds_run, lock_run
-from utils.schedule import learning_rate
-from utils.stops import run_until_stopped
+from utils.stops import explain_interruptions
 from utils.store import Split
 
 
@@ -59,98 +59,78 @@ def main() -> int:
         return validate.test(args.weights, args.work_dir, settings, device)
     folder = Path(args.work_dir or f"work_dir/{settings.data.split}")
     resume = args.resume or (args.resume_or_start and holds_run(folder))
-    with ExitStack() as locks:  # `train` adds the lock of the run's folder. It is released after the last message
-        return run_until_stopped(lambda: train(folder, resume, settings, device, locks), folder, settings.train.timeout)
+    with explain_interruptions(folder, settings.train.timeout):
+        train(folder, resume, settings, device)
+    return 0
 
 
-@dataclass
-class TrainingState:
-    """All that changes during training, and that --resume restores."""
-
-    model: Localizer
-    adam: torch.optim.Adam
-    pseudo_labels: PseudoLabels
-
-    def state_dict(self) -> dict[str, dict[str, Any]]:
-        """The three state_dicts. Call this only between epochs."""
-        pseudo_labels = self.pseudo_labels.state_dict()
-        return {"model": self.model.state_dict(), "optimizer": self.adam.state_dict(), "pseudo_labels": pseudo_labels}
-
-    def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
-        """Restores weights, Adam moments and pseudo-label history.
-
-        Learning rate and weight decay come from the current settings. Raises UserError if anything in the checkpoint,
-        which comes from `origin`, does not fit.
-        """
-        check_state(checkpoint, self.state_dict(), list(self.model.parameters()), origin)
-        self.model.load_state_dict(checkpoint["model"])
-        self.adam.load_state_dict({**self.adam.state_dict(), "state": checkpoint["optimizer"]["state"]})
-        self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
-
-
-def train(folder: Path, resume: bool, settings: Settings, device: torch.device, locks: ExitStack) -> int:
-    """Train a new or resumed run, write its results and return the exit status."""
+def train(folder: Path, resume: bool, settings: Settings, device: torch.device) -> None:
+    """Train a new or resumed run, and write its results."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
+    clips, held_out = training_clips(split, settings)
+    load_epoch = train_loader(clips, settings, few_shapes=settings.train.compile or uses_cuda_graphs(settings, device))
+    validation = validate.Validation(split, settings, device)
+    print(validation.corrected.summary())
+    validate.warn_of_empty_classes(clips, validation.corrected)
+
+    with open_run(folder, resume, settings, clips) as (run, resumed):
+        # 2. Model, optimizer and pseudo-labels
+        state = new_state(clips, settings, device)
+        if resumed:
+            state.load_state_dict(resumed, str(folder))
+        first_epoch = state.pseudo_labels.epochs  # the number of epochs that are done
+        network = for_training(state.model, settings, device)
+        writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
+
+        # 3. Epochs
+        for epoch in range(first_epoch, settings.train.epochs):
+            loader = load_epoch(epoch, state.pseudo_labels.labelled().numpy())
+            row = train_epoch(network, loader, state, settings, epoch, device)
+            if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
+                evaluations = validation.evaluate(state.model)
+                if run:
+                    row |= {"corrected": validate.summary(evaluations[0]), "released": validate.summary(evaluations[1])}
+                    validation.show(writer, evaluations[0], row["epoch"])
+            if held_out:
+                held_out_score = validate.video_label_score(state.model, held_out, settings, device)
+                row["held_out_classification_mAP"] = held_out_score
+            if run:
+                writer.scalars(row)
+                writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), row["epoch"])
+                run.record(row, state.state_dict())
+                print(epoch_line(row, settings))
+
+        # 4. Results: those of the last epoch. The best validation epoch is reported beside them
+        if first_epoch == settings.train.epochs:  # the resumed run had finished its epochs
+            evaluations = validation.evaluate(state.model)
+        if run:
+            writer.close()
+            oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
+            validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
+
+
+def training_clips(split: Split, settings: Settings) -> tuple[SkeletonClips, SkeletonClips | None]:
+    """The clips to train on, and those that are held out, if any."""
     clips = SkeletonClips(split, "train", settings.data)
     print(clips.summary())
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     if held_out:
         print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
-    cuda_graphs = uses_cuda_graphs(settings, device)
-    load_epoch = train_loader(clips, settings, few_shapes=cuda_graphs or settings.train.compile)
-    validation = validate.Validation(split, settings, device)
-    print(validation.corrected.summary())
-    validate.warn_of_empty_classes(clips, validation.corrected)
+    return clips, held_out
+
+
+@contextmanager
+def open_run(
+    folder: Path, resume: bool, settings: Settings, clips: SkeletonClips
+) -> Iterator[tuple[Run | None, dict[str, Any] | None]]:
+    """The run, on the main rank only, and the checkpoint to resume from. Meanwhile its folder is locked."""
     run = resumed = None
-    if distributed.is_main():  # only the main rank uses the run's folder
-        locks.enter_context(lock_run(folder, resume))
-        resumed = last_good(folder) if resume else None
-        run = Run(folder, settings, clips.identity(), resume, resumed)
-    resumed = distributed.broadcast(resumed)
-
-    # 2. Model, optimizer and pseudo-labels
-    state, first_epoch = new_state(clips, settings, device), 0
-    model = state.model
-    if resumed:
-        state.load_state_dict(resumed, str(folder))
-        first_epoch = resumed["epoch"] + 1
-    if settings.train.compile:
-        compile_blocks(model.backbone.blocks, settings.train)
-    network = CUDAGraphs(model) if cuda_graphs else model
-    network = distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
-    writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{len(split.classes)} classes, {parameters:,} parameters, on {device_name(device)}")
-
-    # 3. Epochs
-    for epoch in range(first_epoch, settings.train.epochs):
-        loader = load_epoch(epoch, state.pseudo_labels.labelled().numpy())
-        row = train_epoch(network, loader, state, settings, epoch, device)
-        selection_score = -math.inf  # best.pt keeps the epoch with the highest score; -inf: not evaluated
-        if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
-            evaluations = validation.evaluate(model)
-            if run:
-                row |= {"corrected": validate.summary(evaluations[0]), "released": validate.summary(evaluations[1])}
-                selection_score = row["corrected"]["mAP"]
-                validation.show(writer, evaluations[0], row["epoch"])
-        if held_out:  # then validation labels do not select best.pt
-            selection_score = validate.video_label_score(model, held_out, settings, device)
-            row["held_out_classification_mAP"] = selection_score
-        if run:
-            writer.scalars(row)
-            writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), row["epoch"])
-            run.record(row, state.state_dict(), selection_score)
-            print(epoch_line(row, settings))
-
-    # 4. Results: those of the last epoch. The best validation epoch is reported beside them
-    if first_epoch == settings.train.epochs:  # the resumed run had finished its epochs
-        evaluations = validation.evaluate(model)
-    if run:
-        writer.close()
-        oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
-        validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
-    return 0
+    with lock_run(folder, resume) if distributed.is_main() else nullcontext():
+        if distributed.is_main():
+            resumed = last_good(folder) if resume else None
+            run = Run(folder, settings, clips.identity(), resume, resumed)
+        yield run, distributed.broadcast(resumed)
 
 
 def new_state(clips: SkeletonClips, settings: Settings, device: torch.device) -> TrainingState:
@@ -161,7 +141,17 @@ def new_state(clips: SkeletonClips, settings: Settings, device: torch.device) ->
         synchronize_batch_norm(model)
     fused = device.type == "cuda"  # one GPU kernel updates many parameters
     adam = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{len(clips.classes)} classes, {parameters:,} parameters, on {device_name(device)}")
     return TrainingState(model, adam, make_pseudo_labels(clips, settings))
+
+
+def for_training(model: Localizer, settings: Settings, device: torch.device) -> nn.Module:
+    """`model` with compiled blocks or CUDA graphs, if the settings say so, and wrapped for several ranks."""
+    if settings.train.compile:
+        compile_blocks(model.backbone.blocks, settings.train)
+    network = CUDAGraphs(model) if uses_cuda_graphs(settings, device) else model
+    return distributed.wrap(network, device, own_statistics=not settings.train.sync_batch_norm)
 
 
 def train_epoch(
@@ -169,15 +159,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
-    In each micro-batch but the first, the CPU waits once for the device, to check that the previous loss is finite. It
-    waits once more if clips have several people.
-
-    Args:
-        network: the model, or a wrapper around it.
-        loader: yields this rank's micro-batches, and with each the weights of its losses.
-
-    Raises:
-        UserError: a loss is not finite; then nothing of this epoch is saved.
+    `network` is the model or a wrapper around it. `loader` yields this rank's micro-batches. Raises UserError when a
+    loss is not finite; then nothing of this epoch is saved.
     """
     adam, pseudo_labels, began = state.adam, state.pseudo_labels, time.monotonic()
     for group in adam.param_groups:
@@ -212,6 +195,13 @@ def train_epoch(
         "seconds": round(seconds, 3),
         "frames_per_second": round(frames / seconds, 1),
     }
+
+
+def learning_rate(train: TrainSettings, epoch: int) -> float:
+    """Adam's learning rate in an epoch, counted from 0. Constant, or half a cosine wave (Loshchilov & Hutter 2017)."""
+    if train.schedule == "constant":
+        return train.learning_rate
+    return train.learning_rate * (1 + math.cos(math.pi * epoch / train.epochs)) / 2
 
 
 def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels:

@@ -9,14 +9,15 @@ import re
 import sys
 import warnings
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
 from model.localizer import Localizer
+from model.refinement import PseudoLabels
 from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import stored_settings
 from utils.config import Settings
@@ -49,6 +50,45 @@ class Training(Weights):
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
     pseudo_labels: dict
+
+
+@dataclass
+class TrainingState:
+    """All that changes during training, and that --resume restores."""
+
+    model: Localizer
+    adam: torch.optim.Adam
+    pseudo_labels: PseudoLabels
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """The three state_dicts. Call this only between epochs."""
+        pseudo_labels = self.pseudo_labels.state_dict()
+        return {"model": self.model.state_dict(), "optimizer": self.adam.state_dict(), "pseudo_labels": pseudo_labels}
+
+    def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
+        """Restores weights, Adam moments and pseudo-label history before the first step of a training.
+
+        Learning rate and weight decay come from the current settings. Raises UserError if anything in the checkpoint,
+        which comes from `origin`, does not fit.
+        """
+        own = self.state_dict()
+        # Adam creates its moments at its first step. They have the shapes of the parameters
+        zero = torch.tensor(0.0)
+        moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(self.model.parameters())}
+        expected = dict(flat({**own, "optimizer": {"state": moments}}))
+        found = dict(flat({name: checkpoint[name] for name in own}))
+        found.pop("optimizer.param_groups", None)
+        epochs = found.pop("pseudo_labels.epochs", None)
+        del expected["pseudo_labels.epochs"]
+        refuse_misfit(found, expected, origin)
+        if epochs != checkpoint["epoch"] + 1:
+            raise UserError(
+                f"{origin}: is damaged: its pseudo-labels are of {shown(epochs)} epochs, "
+                f"its weights of {checkpoint['epoch'] + 1}"
+            )
+        self.model.load_state_dict(checkpoint["model"])
+        self.adam.load_state_dict({**self.adam.state_dict(), "state": checkpoint["optimizer"]["state"]})
+        self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -151,29 +191,6 @@ def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: 
         raise UserError(f"{path}: is damaged: {first_problem(error)}") from None
     if checkpoint["format"] != FORMAT:
         raise UserError(f"{path}: is of format {checkpoint['format']}, this version reads format {FORMAT}")
-
-
-def check_state(checkpoint: dict[str, Any], expected: dict[str, Any], parameters: list[Tensor], origin: str) -> None:
-    """Compare the state to resume from with the state of a training that has not begun.
-
-    Args:
-        checkpoint, expected: both have the entries model, optimizer and pseudo_labels.
-        parameters: of the network. Adam's moments have the same shapes. `expected` contains no moments yet.
-
-    Raises UserError when the weights, Adam's moments or the history of pseudo-labels do not fit.
-    """
-    moments = {i: {"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(parameters)}
-    wanted = dict(flat({**expected, "optimizer": {"state": moments}}))
-    found = dict(flat({name: checkpoint[name] for name in expected}))
-    found.pop("optimizer.param_groups", None)  # they come from the settings
-    epochs = found.pop("pseudo_labels.epochs", None)
-    del wanted["pseudo_labels.epochs"]
-    refuse_misfit(found, wanted, origin)
-    if epochs != checkpoint["epoch"] + 1:
-        raise UserError(
-            f"{origin}: is damaged: its pseudo-labels are of {shown(epochs)} epochs, "
-            f"its weights of {checkpoint['epoch'] + 1}"
-        )
 
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:

@@ -53,16 +53,18 @@ class Run:
             self._keep_rows(checkpoint["epoch"] + 1 if checkpoint else 0)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
-    def record(self, row: dict[str, Any], state: dict[str, Any], score: float) -> None:
+    def record(self, row: dict[str, Any], state: dict[str, Any]) -> None:
         """Save a finished epoch: its row of metrics.jsonl, last.pt and, if its score is the highest so far, best.pt.
 
-        At every moment one of CHECKPOINTS is whole and at most one epoch old.
+        The score is the classification mAP of held-out clips if there are any, or else the validation mAP, if this was
+        evaluated. At every moment one of CHECKPOINTS is whole and at most one epoch old.
 
         Args:
             row: figures of the epoch; "epoch" counts from 1.
             state: state_dicts of model, optimizer and pseudo_labels.
-            score: -inf for an epoch without one.
         """
+        validated = row["corrected"]["mAP"] if "corrected" in row else -math.inf
+        score = row.get("held_out_classification_mAP", validated)
         self._write_rows([*self.rows, row])
         about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ from utils.errors import UserError, reason
 PATIENCE = 5  # seconds from a signal until the process is stopped by force
 
 
-def run_until_stopped(train: Callable[[], int], folder: Path, timeout: float) -> int:
-    """Run a training in `folder` and return its exit status. A signal that stops it ends the process with 130.
+@contextmanager
+def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
+    """Context of a training in `folder`. A signal that stops it ends the process with 130.
 
     Errors that the user can correct become a UserError that says how to continue. The ranks wait for each other for
     `timeout` minutes.
     """
     try:
         with _ended_by_signals(folder):
-            return train()
+            yield
     except OSError as error:  # most likely a full disk
         raise UserError(f"{reason(error)}; {_how_to_continue(folder)}") from error
     except (MemoryError, RuntimeError) as error:

@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Run:
 
 def record(run: Run, epoch: int) -> None:
     states = {name: state(epoch)[name] for name in ("model", "optimizer", "pseudo_labels")}
-    run.record({"epoch": epoch + 1, "loss": {"total": 0.5}}, states, score=0.5)
+    run.record({"epoch": epoch + 1, "loss": {"total": 0.5}, "corrected": {"mAP": 0.5}}, states)
 
 
 def again(run: Run, settings: config.Settings = SETTINGS) -> tuple[Run, dict[str, Any] | None]:
