@@ -109,29 +109,22 @@ def _numbers(value: Any, name: str, origin: str) -> np.ndarray:
 
 def _unpickled(value: Any) -> np.ndarray | None:
     """The array that a pickle's entry represents, of numpy, chumpy or scipy.sparse; None for other values."""
-    if not isinstance(value, Stub):
+    state = value.state if isinstance(value, Stub) else None
+    if not isinstance(state, dict):
         return as_array(value)
-    kind = value
-    if value.name == "copyreg._reconstructor" and value.args:
-        kind = value.args[0]  # protocols 0 and 1 wrap the class
-    name = getattr(kind, "name", "")
-    state = value.state if isinstance(value.state, dict) else {}
-    if name.startswith("chumpy."):
-        return as_array(state.get("x"))
-    if name.startswith("scipy.sparse."):
-        return _dense(state, csc_array if ".csc_" in name else csr_array)
-    return as_array(value)
+    return as_array(state["x"]) if "x" in state else _dense(state)  # chumpy's arrays have x
 
 
-def _dense(state: dict[str, Any], form: type[csc_array | csr_array]) -> np.ndarray | None:
+def _dense(state: dict[str, Any]) -> np.ndarray | None:
     """A sparse J_regressor as an array; None when its parts do not fit together."""
     arrays = [as_array(state.get(name)) for name in ("data", "indices", "indptr")]
     shape = state.get("_shape")
     if shape not in [flavour.shapes["J_regressor"] for flavour in FLAVOURS] or any(array is None for array in arrays):
         return None
     data, indices, indptr = arrays
-    if not indices.dtype.kind == indptr.dtype.kind == "i":
+    if not indices.dtype.kind == indptr.dtype.kind == "i" or not indptr.ndim:
         return None
+    form = csr_array if len(indptr) == shape[0] + 1 else csc_array  # by rows or by columns
     try:
         sparse = form((data.astype(np.float64), indices, indptr), shape=shape)
         sparse.check_format(full_check=True)  # invalid indices would crash toarray
