@@ -32,15 +32,13 @@ def motion_features(joints: Tensor) -> np.ndarray:
         return np.zeros((T, 2 * V * M))
     x = joints.double().numpy()
     speed = np.linalg.norm(np.gradient(x, axis=1), axis=0)  # (T, V, M)
-    acceleration = np.pad(np.linalg.norm(np.diff(x, 2, axis=1), axis=0), ((1, 1), (0, 0), (0, 0)), mode="edge")
-    there = np.pad(people_there(joints)[0].numpy(), ((1, 1), (0, 0), (0, 0)), mode="edge")
-    moving = np.stack([speed, acceleration], axis=1) * (there[:-2] & there[1:-1] & there[2:])[:, None]
+    acceleration = np.linalg.norm(np.diff(x, 2, axis=1), axis=0)  # (T-2, V, M), without the first and the last frame
+    ends = ((1, 1), (0, 0), (0, 0))
+    there = np.pad(people_there(joints)[0].numpy(), ends, mode="edge")
+    there = there[:-2] & there[1:-1] & there[2:]  # (T, 1, M)
+    acceleration = np.pad(acceleration * there[1:-1], ends, mode="edge")
+    moving = np.stack([speed, acceleration], axis=1) * there[:, None]
     return np.log1p(moving / STILL).reshape(T, -1)
-
-
-def mean_over_pieces(probs: Tensor, numbers: Tensor) -> Tensor:
-    """Each frame's probabilities (T, K+1) replaced by the mean over its piece, whose number is in `numbers` (T,)."""
-    return piece_means(probs, numbers)[numbers]
 
 
 def piece_means(values: Tensor, numbers: Tensor) -> Tensor:
@@ -75,7 +73,8 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        # Pruning drops starts that cannot be the best any more: for every later end, a last piece from `end` costs less
+        # Pruning drops starts that can never be the best again: for every later frame, starting the last piece at
+        # `end` costs no more than starting it there
         starts = starts[total <= least[end]]
     cuts, cut = [], int(previous[frames])
     while cut:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.change_points import mean_over_pieces, piece_numbers
+from model.change_points import piece_means, piece_numbers
 from model.localizer import Localizer
 from model.mil_head import interpolate
 from utils.config import EvalSettings
@@ -57,13 +57,16 @@ def score_clips(
         view = network(moved.joints, moved.mask, moved.lengths).views[0]
         frame_probs, video_probs = (probs.float().cpu() for probs in (view.frame_probs, view.video_probs))
         for n, (index, length) in enumerate(zip(batch.index.tolist(), batch.lengths.tolist(), strict=True)):
-            frames = averaged(frame_probs[n, :length], batch.joints[n, :, :length], change_penalty)
-            yield index, (frames.numpy(), video_probs[n].numpy())
+            probs = over_pieces(frame_probs[n, :length], batch.joints[n, :, :length], change_penalty)
+            yield index, (probs.numpy(), video_probs[n].numpy())
 
 
-def averaged(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
+def over_pieces(probs: Tensor, joints: Tensor, change_penalty: float) -> Tensor:
     """Probabilities (T, K+1), averaged over pieces of steady motion of joints (C, T, V, M) if the penalty is not 0."""
-    return mean_over_pieces(probs, piece_numbers(joints, change_penalty)) if change_penalty else probs
+    if not change_penalty:
+        return probs
+    numbers = piece_numbers(joints, change_penalty)
+    return piece_means(probs, numbers)[numbers]
 
 
 class Scores(NamedTuple):
@@ -118,7 +121,7 @@ def score_recording(
         parts = parts if features else parts[:2]
         whole = whole or [np.empty((frames, part.shape[1]), part.dtype) for part in parts]
         overlap = scored - start  # number of frames that the window before has scored, too
-        weight = ((np.arange(overlap, dtype=np.float32) + 0.5) / max(overlap, 1))[:, None]
+        weight = ((np.arange(overlap, dtype=np.float32) + 0.5) / overlap)[:, None]  # empty without an overlap
         for rows, part in zip(whole, parts, strict=True):
             rows[start:scored] = (1 - weight) * rows[start:scored] + weight * part[:overlap]
             rows[scored:end] = part[overlap:]
@@ -148,7 +151,7 @@ def _score(
     output = model(joints.unsqueeze(0).to(device), torch.ones(1, T, dtype=torch.bool, device=device), lengths)
     view = output.views[0]
     frame_probs, video_probs = (probs[0].float().cpu() for probs in (view.frame_probs, view.video_probs))
-    frame_probs = averaged(frame_probs, joints, settings.change_penalty)
+    frame_probs = over_pieces(frame_probs, joints, settings.change_penalty)
     features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
     gated = frame_probs * (video_probs >= settings.min_video_score)
     rows = (every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features))

@@ -52,11 +52,15 @@ def test_a_change_of_a_slow_motion_counts_as_much_as_one_of_a_fast_motion() -> N
         assert abs(cuts[0] - 45) <= 1
 
 
-def test_a_second_person_who_comes_and_goes_adds_no_cut() -> None:
+@pytest.mark.parametrize(("comes", "goes"), [(10, 80), (0, 2), (88, 90)])
+def test_a_second_person_who_comes_and_goes_adds_no_cut(comes: int, goes: int) -> None:
     alone = standing_walking_standing()
     guest = np.zeros_like(alone)
-    guest[10:80] = alone[:1] + 3
-    assert cuts_of(np.concatenate([alone, guest], axis=3), 2.0) == cuts_of(alone, 2.0)
+    guest[comes:goes] = alone[:1] + 3
+    both = torch.from_numpy(np.concatenate([alone, guest], axis=3)).permute(2, 0, 1, 3)
+    features = motion_features(both).reshape(90, 2, 25, 2)
+    assert not features[..., 1].any()  # the guest never moves
+    assert change_points(features.reshape(90, -1), 2.0).tolist() == cuts_of(alone, 2.0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 50])
