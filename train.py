@@ -29,7 +29,7 @@ from torch import nn
 import validate
 from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
-from feeders.micro_batches import train_loader
+from feeders.micro_batches import train_loaders
 from model.checkpoint import TrainingState, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.localizer import Localizer
@@ -69,23 +69,24 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     # 1. Data: training clips with video-level labels, validation clips with frame labels
     split = Split.open(settings.data.root, settings.data.split)
     clips, held_out = training_clips(split, settings)
-    load_epoch = train_loader(clips, settings, few_shapes=settings.train.compile or uses_cuda_graphs(settings, device))
+    few_shapes = settings.train.compile or uses_cuda_graphs(settings, device)
+    loader_of_epoch = train_loaders(clips, settings, few_shapes)
     validation = validate.Validation(split, settings, device)
     print(validation.corrected.summary())
     validate.warn_of_empty_classes(clips, validation.corrected)
 
-    with open_run(folder, resume, settings, clips) as (run, resumed):
+    with open_run(folder, resume, settings, clips) as (run, checkpoint):
         # 2. Model, optimizer and pseudo-labels
         state = new_state(clips, settings, device)
-        if resumed:
-            state.load_state_dict(resumed, str(folder))
+        if checkpoint:
+            state.load_state_dict(checkpoint, str(folder))
         first_epoch = state.pseudo_labels.epochs  # the number of epochs that are done
         network = for_training(state.model, settings, device)
         writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
 
         # 3. Epochs
         for epoch in range(first_epoch, settings.train.epochs):
-            loader = load_epoch(epoch, state.pseudo_labels.labelled().numpy())
+            loader = loader_of_epoch(epoch, state.pseudo_labels.labelled().numpy())
             row = train_epoch(network, loader, state, settings, epoch, device)
             if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
                 evaluations = validation.evaluate(state.model)
@@ -125,12 +126,12 @@ def open_run(
     folder: Path, resume: bool, settings: Settings, clips: SkeletonClips
 ) -> Iterator[tuple[Run | None, dict[str, Any] | None]]:
     """The run, on the main rank only, and the checkpoint to resume from. Meanwhile its folder is locked."""
-    run = resumed = None
+    run = checkpoint = None
     with lock_run(folder, resume) if distributed.is_main() else nullcontext():
         if distributed.is_main():
-            resumed = last_good(folder) if resume else None
-            run = Run(folder, settings, clips.identity(), resume, resumed)
-        yield run, distributed.broadcast(resumed)
+            checkpoint = last_good(folder) if resume else None
+            run = Run(folder, settings, clips.identity(), resume, checkpoint)
+        yield run, distributed.broadcast(checkpoint)
 
 
 def new_state(clips: SkeletonClips, settings: Settings, device: torch.device) -> TrainingState:

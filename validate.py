@@ -19,7 +19,7 @@ from evaluation.metrics import classification_ap, frame_confusion, mean_of_numbe
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
-from feeders.label_policy import corrected
+from feeders.label_policy import corrected_policy
 from model.checkpoint import load_localizer
 from model.inference import every_frame, score_clips
 from model.localizer import Localizer
@@ -51,7 +51,7 @@ class Validation:
 
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
         self.settings, self.device, self.split = settings, device, split
-        self.corrected = SkeletonClips(split, "val", corrected(settings.data))
+        self.corrected = SkeletonClips(split, "val", corrected_policy(settings.data))
         self.released = SkeletonClips(split, "val", settings.data)
         class_counts = self.corrected.video_labels.sum(axis=1)
         self.pictured = np.argsort(-class_counts, kind="stable")[:PICTURED].tolist()
@@ -59,10 +59,10 @@ class Validation:
 
     def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
         """The corrected and the released evaluation of `model`, on the main rank; None on the other ranks."""
-        scores = released_scores = clip_scores(model, self.corrected, self.settings, self.device)
+        scores = released_scores = gather_scores(model, self.corrected, self.settings, self.device)
         same_clips = self.corrected.clip_ids == self.released.clip_ids
         if not same_clips or not np.array_equal(self.corrected.lengths, self.released.lengths):
-            released_scores = clip_scores(model, self.released, self.settings, self.device)
+            released_scores = gather_scores(model, self.released, self.settings, self.device)
         if not distributed.is_main():
             return None
         self.results, released = clip_results(self.corrected, scores), clip_results(self.released, released_scores)
@@ -99,7 +99,7 @@ class Validation:
         `run_folder`.
         """
         corrected, released = evaluations
-        results = {
+        contents = {
             "about": "The main result is the corrected evaluation of the last epoch, or of the given weights.",
             "corrected": corrected.to_dict(),
             "released": released.to_dict(),
@@ -110,7 +110,7 @@ class Validation:
             "settings": self.settings.model_dump(),
             **provenance(),
         }
-        write_json(folder / "results.json", results)
+        write_json(folder / "results.json", contents)
         detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
         print(corrected.table(released))
         diagnosis = diagnose(corrected.detections, corrected.truth, self.split.classes)
@@ -121,7 +121,7 @@ class Validation:
         except UserError as error:
             print(f"warning: the report has no training curves: {error}", file=sys.stderr)
             history = []
-        html = report_html(results, corrected, released, self.results, diagnosis, history, self.split.store.joints)
+        html = report_html(contents, corrected, released, self.results, diagnosis, history, self.split.store.joints)
         write_whole(folder / "report.html", html.encode())
         names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
         print(f"written to {folder}: {', '.join(names)}")
@@ -158,7 +158,7 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
     return 0
 
 
-def clip_scores(
+def gather_scores(
     model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
@@ -171,7 +171,7 @@ def clip_scores(
 
 def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device) -> float:
     """Classification mAP in percent, from video-level labels only. NaN on all ranks but the main one."""
-    scores = clip_scores(model, clips, settings, device)
+    scores = gather_scores(model, clips, settings, device)
     if not distributed.is_main():
         return float("nan")
     video_probs = np.stack([scores[i][1][: len(clips.classes)] for i in range(len(clips))])
@@ -186,7 +186,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "classification_mAP": evaluation.classification_map,
         "frame_accuracy": evaluation.frame_accuracy,
         **evaluation.f1_at,
-        "AP": {name: value for name, value in evaluation.per_class.items() if not np.isnan(value)},
+        "AP": {name: value for name, value in evaluation.ap_by_class.items() if not np.isnan(value)},
     }
 
 
@@ -195,21 +195,22 @@ def oracle_epoch(
 ) -> dict[str, Any]:
     """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
-    # If a run was resumed with fewer epochs, its history may lack the scores of the epoch that is now the last one.
+    # A run that stopped after an epoch without validation can be resumed with train.epochs set to that epoch. Then its
+    # history lacks the scores of its last epoch
     scored.append({"epoch": epochs, "corrected": summary(evaluations[0])})
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 
 
-def warn_of_empty_classes(clips: SkeletonClips, validation: SkeletonClips) -> None:
+def warn_of_empty_classes(train: SkeletonClips, val: SkeletonClips) -> None:
     """Print which classes cannot be learnt or scored, because no clip has them."""
-    for data, what in ((clips, "cannot be learnt"), (validation, "is left out of mAP")):
-        for name, present in zip(data.classes, data.video_labels.any(axis=0), strict=True):
+    for clips, what in ((train, "cannot be learnt"), (val, "is left out of mAP")):
+        for name, present in zip(clips.classes, clips.video_labels.any(axis=0), strict=True):
             if not present:
-                print(f"warning: no {data.subset} clip has the class {name!r}: it {what}")
+                print(f"warning: no {clips.subset} clip has the class {name!r}: it {what}")
 
 
 def clip_results(clips: SkeletonClips, scores: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[ClipResult]:
-    """The scores of all clips by `clip_scores`, at every frame, with the true frame labels."""
+    """The scores of all clips by `gather_scores`, at every frame, with the true frame labels."""
     results = []
     for i, name in enumerate(clips.clip_ids):
         (frame_probs, video_probs), labels = scores[i], clips.frame_labels(i)

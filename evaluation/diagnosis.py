@@ -55,7 +55,7 @@ class Diagnosis:
 
     true_segments: int  # the sum of G over the classes
     profile: np.ndarray  # (MAX_K, 6) int: for each k, detections of each kind among the k·G best of each class
-    map: float
+    mean_ap: float
     fixed: dict[str, float]  # mAP if each kind of error were fixed, and if all were ("all")
     missed: dict[str, list[Missed]]  # true segments by duration, by number of actions in the clip and by class
 
@@ -64,7 +64,7 @@ class Diagnosis:
         kinds_of_best = {f"{k}G": dict(zip(KINDS, row, strict=True)) for k, row in enumerate(self.profile.tolist(), 1)}
         missed = {grouping: [group._asdict() for group in groups] for grouping, groups in self.missed.items()}
         counts = {"true_segments": self.true_segments, "best_detections": kinds_of_best}
-        figures = {"mAP": self.map, "mAP_fixed": self.fixed, "missed": missed}
+        figures = {"mAP": self.mean_ap, "mAP_fixed": self.fixed, "missed": missed}
         return nan_to_none({"tIoU": TIOU, "lowest_tIoU": LOWEST, **counts, **figures})
 
 
@@ -87,8 +87,10 @@ def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) 
     return Diagnosis(
         true_segments=len(truth),
         profile=profile,
-        map=_map(ranked, truth, classes),
-        fixed={name: _map(fix(ranked, truth, taken, target, error), truth, classes) for name, error in errors.items()},
+        mean_ap=_mean_ap(ranked, truth, classes),
+        fixed={
+            name: _mean_ap(fix(ranked, truth, taken, target, error), truth, classes) for name, error in errors.items()
+        },
         missed=_missed(truth, is_taken, classes),
     )
 
@@ -121,9 +123,10 @@ def fix(ranked: Detections, truth: Detections, taken: np.ndarray, target: np.nda
     segments, label = ranked.segments.copy(), ranked.label.copy()
     segments[moved], label[moved] = truth.segments[target[moved]], truth.label[target[moved]]
     fixed = replace(ranked, segments=segments, label=label)
-    order = ranking(fixed, int(fixed.label.max(initial=-1)) + 1)  # of all classes
-    order = order[(~chosen | moved)[order]]
-    fixed, must_match = fixed.where(order), (chosen | (taken >= 0))[order]
+    kept = ~chosen | moved  # double detections and background are removed
+    fixed, must_match = fixed.where(kept), (chosen | (taken >= 0))[kept]
+    order = ranking(fixed, int(fixed.label.max(initial=-1)) + 1)  # without leaving out a class
+    fixed, must_match = fixed.where(order), must_match[order]
     # Fixed or correct detections that take no segment now are double detections.
     return fixed.where((match(fixed, truth, [TIOU])[0] >= 0) | ~must_match)
 
@@ -145,5 +148,5 @@ def _count(names: Sequence[str], group: np.ndarray, is_taken: np.ndarray) -> lis
     return [Missed(*row) for row in zip(names, segments, missed, strict=True)]
 
 
-def _map(detections: Detections, truth: Detections, classes: Sequence[str]) -> float:
+def _mean_ap(detections: Detections, truth: Detections, classes: Sequence[str]) -> float:
     return float(mean_of_numbers(detection_ap(detections, truth, len(classes), [TIOU])))

@@ -18,15 +18,16 @@ from utils.config import EvalSettings
 class Conventions(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
-    # Frames added to the end of a proposal, for its score and in the stored segment. Suppression adds them once more
+    # Frames added to the end of a proposal before it is scored and stored. As in the released code, suppression adds
+    # them to the stored end again
     past_end: int
     truth_short: int  # frames that a ground-truth segment lacks at its end
-    overlap: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
+    divide_by: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
 
-CORRECTED = Conventions(past_end=0, truth_short=0, overlap=None, absent_ap=np.nan)
-RELEASED = Conventions(past_end=1, truth_short=1, overlap="lower", absent_ap=100.0)
+CORRECTED = Conventions(past_end=0, truth_short=0, divide_by=None, absent_ap=np.nan)
+RELEASED = Conventions(past_end=1, truth_short=1, divide_by="lower", absent_ap=100.0)
 PROTOCOLS = {"corrected": CORRECTED, "released": RELEASED}
 
 
@@ -85,9 +86,9 @@ def localize(
         video_probs: (K+1,) of each clip.
     """
     parts = []
-    for clip, (frame, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
+    for clip, (probs, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
         for label in np.flatnonzero(video[:-1].astype(np.float64) >= settings.min_video_score):
-            segments, scores = _localize_class(frame[:, label].astype(np.float64), settings, conventions)
+            segments, scores = _localize_class(probs[:, label].astype(np.float64), settings, conventions)
             parts.append(Detections.of(clip, label, segments, scores))
     return Detections.concatenate(parts)
 
@@ -102,11 +103,11 @@ def _localize_class(
     # Probabilities are float32. A finer difference between two scores is rounding and must not decide their order.
     scores = scores.astype(np.float32).astype(np.float64)
     segments = proposals + [0, conventions.past_end]
-    if settings.suppression_sigma and conventions.overlap is None:
+    if settings.suppression_sigma and conventions.divide_by is None:
         kept, scores = suppress_softly(segments, scores, settings.suppression_sigma)
         return segments[kept], scores
-    overlap = conventions.overlap or settings.suppression_overlap
-    kept = suppress(segments, scores, overlap, settings.suppression_threshold, conventions.past_end)
+    divide_by = conventions.divide_by or settings.suppression_overlap
+    kept = suppress(segments, scores, divide_by, settings.suppression_threshold, conventions.past_end)
     return segments[kept], scores[kept]
 
 

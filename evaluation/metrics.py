@@ -23,10 +23,10 @@ def detection_ap(detections: Detections, truth: Detections, num_classes: int, ti
     """
     detections = detections.where(ranking(detections, num_classes))
     hits = match(detections, truth, tious) >= 0
-    present = np.bincount(truth.label, minlength=num_classes)
+    num_true = np.bincount(truth.label, minlength=num_classes)
     ap = np.full((len(tious), num_classes), np.nan)
-    for label in np.flatnonzero(present[:num_classes]):
-        ap[:, label] = 100 * _average_precision(hits[:, detections.label == label], present[label])
+    for label in np.flatnonzero(num_true[:num_classes]):
+        ap[:, label] = 100 * _average_precision(hits[:, detections.label == label], num_true[label])
     return ap
 
 
@@ -136,11 +136,11 @@ def nan_to_none(value: Any) -> Any:
     return value
 
 
-def _average_precision(hits: np.ndarray, present: int) -> np.ndarray:
-    """Area under the precision envelope: hits (n_tious, n) bool in order of rank, `present` true segments."""
+def _average_precision(hits: np.ndarray, num_true: int) -> np.ndarray:
+    """Area under the precision envelope: hits (n_tious, n) bool in order of rank, `num_true` true segments."""
     envelope = np.zeros_like(hits, dtype=np.float64)
     for row, hit in zip(envelope, hits, strict=True):
         places = np.flatnonzero(hit)  # recall rises only at hits, and precision is highest there
         precision = np.arange(1, len(places) + 1) / (places + 1)
         row[places] = np.maximum.accumulate(precision[::-1])[::-1]
-    return envelope.sum(axis=1) / present
+    return envelope.sum(axis=1) / num_true

@@ -73,7 +73,7 @@ class Evaluation:
         return {f"F1@{100 * t:g}": float(metrics.mean_of_numbers(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
 
     @property
-    def per_class(self) -> dict[str, float]:
+    def ap_by_class(self) -> dict[str, float]:
         """Detection AP averaged over the tIoUs, by class name."""
         return dict(zip(self.classes, self.ap.mean(axis=0).tolist(), strict=True))
 
@@ -89,7 +89,7 @@ class Evaluation:
             "clips": len(self.names),
             "mAP": self.average_map,
             "mAP_at_tIoU": at_tious(self.map_at),
-            "AP": self.per_class,
+            "AP": self.ap_by_class,
             "AP_at_tIoU": {name: at_tious(ap) for name, ap in zip(self.classes, self.ap.T, strict=True)},
             "classification_mAP": self.classification_map,
             "classification_AP": dict(zip(self.classes, self.classification_ap, strict=True)),

@@ -4,7 +4,8 @@
 
 The file is in ActivityNet's format; see docs/train.md. Clips that the benchmark leaves out are not scored: training
 clips, clips longer than --max-frames, and clips without a label of the split's classes. The corrected and the released
-evaluation are printed. The released one reads each true segment one frame short and each detection one frame long.
+evaluation are printed. The released one reads each true segment one frame too short and each detection one frame too
+long.
 """
 
 import argparse
@@ -42,7 +43,7 @@ from evaluation.detections import read
 from evaluation.diagnosis import diagnose
 from evaluation.localization import PROTOCOLS
 from evaluation.protocols import Evaluation, score_detections
-from feeders.label_policy import corrected, used_labels
+from feeders.label_policy import corrected_policy, used_labels
 from reporting.report import write_diagnosis
 from utils.atomic import write_json
 from utils.errors import UserError, run_command
@@ -53,7 +54,7 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
 
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
-    data = corrected(config.load().data).model_copy(update={"max_frames": max_frames})
+    data = corrected_policy(config.load().data).model_copy(update={"max_frames": max_frames})
     labels = {sid: used_labels(split.labels(sid), split.annotated(sid), data) for sid in split.clip_ids("val")}
     labels = {sid: known for sid, known in labels.items() if known is not None}  # of the clips that are scored
     if not labels:

@@ -27,14 +27,16 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.zeros(union.shape), where=union > 0)
 
 
-def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: float, past_end: int = 0) -> np.ndarray:
+def suppress(
+    segments: np.ndarray, scores: np.ndarray, divide_by: str, threshold: float, past_end: int = 0
+) -> np.ndarray:
     """Greedy non-maximum suppression: indices (m,) int64 of the segments that stay, by falling score.
 
     Args:
         segments: (n, 2), none empty.
         scores: (n,). Among equal scores the earlier start comes first, then the earlier end.
-        overlap: common frames divided by the length of the "shorter" segment, of the "union", or of the "lower"-scored
-            segment.
+        divide_by: the overlap of two segments is their number of common frames, divided by the length of the "shorter"
+            one, of their "union", or of the one with the "lower" score.
         threshold: a segment is removed if its overlap with a better one is above this; not negative.
         past_end: frames that are added to every end. The released code reads ends as inclusive and adds 1.
     """
@@ -46,9 +48,9 @@ def suppress(segments: np.ndarray, scores: np.ndarray, overlap: str, threshold: 
         best, left = left[0], left[1:]
         kept.append(best)
         common = np.minimum(ends[left], ends[best]) - np.maximum(starts[left], starts[best])  # negative: no overlap
-        if overlap == "lower":
+        if divide_by == "lower":
             whole = lengths[left]
-        elif overlap == "shorter":
+        elif divide_by == "shorter":
             whole = np.minimum(lengths[left], lengths[best])
         else:
             whole = lengths[left] + lengths[best] - common

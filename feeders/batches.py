@@ -44,14 +44,14 @@ class Batch:
         return Batch(*moved, index=self.index, pseudo=pseudo)
 
 
-def collate(samples: list[Sample], classes: int, frames: int | None = None) -> Batch:
-    """Make one batch of clips with K `classes`, padded with zeros to `frames` (default: those of the longest clip)."""
+def collate(samples: list[Sample], num_classes: int, frames: int | None = None) -> Batch:
+    """Make one batch of clips with K classes, padded with zeros to `frames` (default: those of the longest clip)."""
     N, C = len(samples), 3
     lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
     T = int(lengths.max()) if frames is None else frames
     M = max((sample.joints.shape[3] for sample in samples), default=1)
     joints = np.zeros((N, C, T, NUM_JOINTS, M), dtype=np.float32)
-    video_labels = np.zeros((N, classes), dtype=np.float32)
+    video_labels = np.zeros((N, num_classes), dtype=np.float32)
     for n, sample in enumerate(samples):
         joints[n, :, : lengths[n], :, : sample.joints.shape[3]] = sample.joints.numpy()
         video_labels[n] = sample.video_labels.numpy()

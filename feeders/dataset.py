@@ -63,7 +63,10 @@ class SkeletonClips:
         return Sample(network_input(joints, self.data.normalization), video_labels, index)
 
     def summary(self) -> str:
-        """One line: how many clips there are, and how many were left out and why, at preparation or here."""
+        """One line: how many clips the subset has, and how many were left out and why, at preparation or here.
+
+        Not for a part of the subset (`only`).
+        """
         ids = self.split.clip_ids(self.subset)
         long = sum(is_too_long(self.split.annotated(clip_id), self.data) for clip_id in ids)
         reasons = Counter(self.split.manifest.left_out.get(self.subset, {}))
@@ -73,7 +76,7 @@ class SkeletonClips:
         return f"{len(self)} {self.subset} clips; left out: {left_out or 'none'}"
 
     def identity(self) -> dict[str, Any]:
-        """What identifies the data of a run in its checkpoints (`model.checkpoint.Training`)."""
+        """What identifies the data of a run in its checkpoints (`model.checkpoint.TrainingFile`)."""
         preparation = self.split.store.manifest.settings
         return {
             "classes": list(self.classes),

@@ -8,7 +8,7 @@ import numpy as np
 from utils.config import DataSettings
 
 
-def corrected(data: DataSettings) -> DataSettings:
+def corrected_policy(data: DataSettings) -> DataSettings:
     """The settings with the label policy of the corrected protocol: all labels, each at its own frames.
 
     `max_frames` stays as it is.

@@ -82,7 +82,7 @@ class MicroBatches:
         return MicroBatch(epoch, local, padded[self.rank], normalization, frames, last)
 
 
-def train_loader(
+def train_loaders(
     clips: SkeletonClips, settings: Settings, few_shapes: bool = False
 ) -> Callable[[int, np.ndarray], Loader]:
     """Returns a function that makes the Loader of an epoch, from its number and `labelled` (see `of_epoch`).

@@ -55,7 +55,7 @@ class Shortcut(nn.Module):
 def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
     """Random weights (C_out, C) of several linear maps.
 
-    The first draw is thrown away, so that a seed gives the same weights as in earlier versions.
+    The first draw is thrown away, so that a seed gives the same weights as in the trainings of docs/results.md.
     """
     for _ in range(2):
         maps = [torch.empty(out_channels, in_channels).normal_(std=std) for _ in range(count)]

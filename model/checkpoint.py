@@ -26,7 +26,7 @@ from utils.nested import flat
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 
 
-class Weights(BaseModel):
+class WeightsFile(BaseModel):
     """best.pt: a network for evaluation. Other entries are ignored."""
 
     model_config = ConfigDict(strict=True)
@@ -38,7 +38,7 @@ class Weights(BaseModel):
     skeletons: dict[str, str] = {}  # of AMASS takes: "model", the body model, and "hands", how hand poses were treated
 
 
-class Training(Weights):
+class TrainingFile(WeightsFile):
     """last.pt and previous.pt: all that --resume needs."""
 
     epoch: Annotated[int, Field(ge=0)]  # index of the last finished epoch
@@ -126,7 +126,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     for path in filter(Path.exists, (folder / name for name in CHECKPOINTS)):
         try:
             checkpoint = load_checkpoint(path)
-            check_contents(checkpoint, Training, path)
+            check_contents(checkpoint, TrainingFile, path)
             history = checkpoint["pseudo_labels"]
             if "ring" in history:  # its name in earlier versions
                 history["history"] = history.pop("ring")
@@ -194,7 +194,7 @@ def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: 
 
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
-    check_contents(checkpoint, Weights, path)
+    check_contents(checkpoint, WeightsFile, path)
     settings = stored_settings.read_stored(checkpoint["settings"], str(path), for_inference=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
@@ -206,7 +206,7 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
 
 def _is_own(checkpoint: dict[str, Any]) -> bool:
     """Whether this project wrote the checkpoint."""
-    return Weights.model_fields.keys() - {"skeletons"} <= checkpoint.keys()  # earlier versions wrote no "skeletons"
+    return all(name in checkpoint for name in ("format", "settings", "classes", "model"))
 
 
 def _problem(path: Path) -> str | None:

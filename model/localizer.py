@@ -14,7 +14,9 @@ from utils.config import ModelSettings
 
 
 class Output(NamedTuple):
-    """views: scores of both heads; results come from the first. features: (N, T', C), mean over joints and people."""
+    """views: scores of both heads; results come from the first. features: (N, T', C), the mean over
+    joints and people, at T' = ⌈T/stride⌉ frames.
+    """
 
     views: tuple[View, View]
     features: Tensor
@@ -58,7 +60,8 @@ class Localizer(nn.Module):
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
-        # A new mask for each batch: `mask_constants` caches by object, and a CUDA graph overwrites its input in place
+        # A copy, also if M is 1. `mask_constants` caches by object, and a CUDA graph writes each batch into the same
+        # mask. Without the copy, the cache would return the constants of an earlier batch
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # people who appear in no frame are left out, except the first
             in_mean = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
@@ -77,11 +80,11 @@ class Localizer(nn.Module):
         return Output(views, features)
 
 
-def mean_over_people(features: Tensor, in_mean: Tensor, clip: Tensor, clips: int) -> Tensor:
-    """The mean over the people of each clip in each frame: features (R, T', C) of R people → (clips, T', C).
+def mean_over_people(features: Tensor, in_mean: Tensor, clip_of_row: Tensor, num_clips: int) -> Tensor:
+    """The mean over the people of each clip in each frame: features (R, T', C) of R people → (num_clips, T', C).
 
-    in_mean: (R, T') bool, who enters the mean. clip: (R,) the clip of each person.
+    in_mean: (R, T') bool, who enters the mean. clip_of_row: (R,) the clip of each person.
     """
     weight = in_mean.unsqueeze(-1).to(features.dtype)
-    total = features.new_zeros(clips, *features.shape[1:]).index_add(0, clip, features * weight)
-    return total / weight.new_zeros(clips, *weight.shape[1:]).index_add(0, clip, weight)
+    total = features.new_zeros(num_clips, *features.shape[1:]).index_add(0, clip_of_row, features * weight)
+    return total / weight.new_zeros(num_clips, *weight.shape[1:]).index_add(0, clip_of_row, weight)

@@ -25,9 +25,9 @@ class PseudoLabels:
         lengths: (N,) frames of each training clip, in the order of the clips' indices.
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
-            within a clip. Without it, background often has the highest probability, even inside short actions. With
-            `zero_start` (the released code), the mean is taken over the whole history. Places that are not filled yet
-            count as zeros. If an epoch drops a clip, the clip's older probabilities stay in place.
+            within a clip. Without it, background often has the highest probability, even inside short actions.
+            `zero_start` selects the released code's mean: over all places of the history, also over those that are
+            still zeros, and those with old probabilities because an epoch dropped the clip.
         pieces: P pieces of steady motion (`model.change_points`). All frames of a piece get the mean over the piece, so
             that labels change only between pieces. A piece with neighbours gets their probabilities instead of its own.
             None: no averaging over pieces.
@@ -53,9 +53,9 @@ class PseudoLabels:
     def end_epoch(self) -> None:
         """Replace the oldest epoch of the history with what all ranks recorded, and update the pieces."""
         current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
-        sizes = [frame_probs.shape[:2].numel() for _, frame_probs in self.recorded]
-        frames = torch.cat([frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]).cpu()  # one copy, one wait
-        for (index, frame_probs), batch in zip(self.recorded, frames.split(sizes), strict=True):
+        batches = [frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]
+        copied = torch.cat(batches).cpu().split([len(batch) for batch in batches])  # one copy, one wait
+        for (index, frame_probs), batch in zip(self.recorded, copied, strict=True):
             for clip, probs in zip(index.tolist(), batch.view(frame_probs.shape), strict=True):
                 current[self._frames(clip)] = probs[: int(self.lengths[clip])]
             seen[index] = True
@@ -86,7 +86,7 @@ class PseudoLabels:
     def confidence(self) -> Tensor:
         """The highest class probability in each frame's pseudo-label, for all frames of the clips that have one."""
         clips = self.labelled().nonzero().flatten().tolist()
-        return torch.cat([self.history.new_empty(0), *(self._label(clip).amax(-1) for clip in clips)])
+        return torch.cat([self._label(clip).amax(-1) for clip in clips])
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """All that a resumed run needs. Call this only between epochs."""

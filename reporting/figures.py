@@ -133,11 +133,13 @@ def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     values = [diagnosis.fixed[name] for name in names]
     colours = [*KIND_COLOURS[1:], "0.3"]
     bars = axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
-    axes.bar_label(bars, [f"{value:.1f}  (+{value - diagnosis.map:.1f})" for value in values], padding=3, fontsize=8)
-    axes.axvline(diagnosis.map, color="black", linewidth=1)
+    axes.bar_label(
+        bars, [f"{value:.1f}  (+{value - diagnosis.mean_ap:.1f})" for value in values], padding=3, fontsize=8
+    )
+    axes.axvline(diagnosis.mean_ap, color="black", linewidth=1)
     axes.set_yticks(range(len(names)), [*names[:-1], "all of these"])
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 128), xticks=range(0, 101, 20))  # leaves room for the numbers
-    axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {diagnosis.map:.1f})", loc="left", fontsize=10)
+    axes.set_title(f"mAP at tIoU {TIOU:g} if each were fixed (now {diagnosis.mean_ap:.1f})", loc="left", fontsize=10)
 
 
 def _missed(axes: Axes, by: str, groups: Sequence[Missed]) -> None:

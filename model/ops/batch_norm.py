@@ -81,10 +81,11 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if mask is None:
         mean, var = moments_of_all(x)
         return mean.new_tensor(N * T * V), mean, var
-    # Fill the padding of each channel with a value near its mean, and compute the moments of all frames. The padding is
-    # then a group with a known mean and variance 0, and its contribution is removed (Chan et al. 1979). Let m and v be
-    # the moments of all frames, r = all frames / real frames, and d = m - filler. Then the mean of the real frames is
-    # filler + r·d, and their variance r·(v + (1 - r)·d²). The result is precise because the filler is near the mean.
+    # Fill the padding of each channel with a value near its mean, and compute the moments m and v of all frames. The
+    # padding is then a group with a known mean and variance 0. Its contribution is removed (Chan et al. 1979):
+    #     r = all frames / real frames, d = m - filler
+    #     mean of the real frames = filler + r·d
+    #     variance of the real frames = r·(v + (1 - r)·d²)     precise, because d is small
     filler = x[:, :, 0].mean((0, 2))  # over the first frame of each clip, which is always real
     constant = mask_constants(mask, V, x.dtype)
     filled = torch.where(constant.padding, filler[:, None, None], x)
@@ -128,12 +129,12 @@ class _Normalize(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
-        moments: tuple[Tensor, Tensor, Tensor],
+        statistics: tuple[Tensor, Tensor, Tensor],
         mask: Tensor | None,
         eps: float,
         over_ranks: bool,
     ) -> Tensor:
-        count, mean, var = moments
+        count, mean, var = statistics
         ctx.save_for_backward(x, weight, count, mean, var, mask)
         ctx.eps, ctx.over_ranks = eps, over_ranks
         # F.batch_norm would call cuDNN, whose float32 kernel is slower

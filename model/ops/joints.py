@@ -5,8 +5,8 @@ and torch.compile use. The CPU kernels work on a few frames of a clip at a time,
 the cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
 Long sums are computed as several matrix products, which are added in float32: the CPU kernels use one product for each
-chunk of frames, and the affinity on a GPU one for each channel. Added in bfloat16, the products would stop growing,
-because it has only 8 bits of precision.
+chunk of frames, and the affinity on a GPU one for each channel. In bfloat16, with 8 bits of precision, the sum would
+stop growing, because small products are rounded away.
 """
 
 from collections.abc import Iterator

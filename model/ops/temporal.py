@@ -35,8 +35,8 @@ from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
-# A group of tiles has at most this many transformed values (2 MB in float32), or as many as the transformed weights, if
-# those are more. The first limit fits in the cache.
+# Tiles are transformed in groups. A group has at most this many transformed values (2 MB in float32, which fits in the
+# cache). If the transformed weights have more, it may have as many as they have.
 CACHED = 2**19
 
 
@@ -53,13 +53,13 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
         (N, C_out, ⌈T/stride⌉, V). Its padding holds no meaningful values.
     """
     taps = weight.shape[2]
-    N, C, T, _ = x.shape
-    small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
-    fits = math.ceil(taps / stride) % 2 == 1  # then the number of input frames of a tile is odd, as `transforms` needs
     if slow_on_gpu(x):
         x = x.transpose(2, 3).contiguous(memory_format=torch.channels_last)  # (N, C, V, T)
         y = F.conv2d(x, weight.transpose(2, 3), bias, (1, stride), (0, taps // 2))
         return y.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+    N, C, T, _ = x.shape
+    small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
+    fits = math.ceil(taps / stride) % 2 == 1  # then the number of input frames of a tile is odd, as `transforms` needs
     if not use_cpu_kernels(x) or small or not N or not fits:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
@@ -72,8 +72,8 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
 
 def slow_on_gpu(x: Tensor) -> bool:
     """Whether cuDNN's gradients are slow if time is the third dimension: in float32 without TF32 (docs/speed.md)."""
-    needed = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return needed and x.is_cuda and x.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
+    eager_training = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return eager_training and x.is_cuda and x.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
 
 
 class Transforms(NamedTuple):
@@ -90,9 +90,9 @@ def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     Here, `taps` counts the taps of one sequence: ⌈kernel size / stride⌉, so 5 for 9 taps and stride 2.
 
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
-    c + is = e^(2πifn/L) at frame n. The transform of x is a + ib = Σ x·(c − is). That of the weights is conjugate,
-    u + iv = Σ w·(c + is), because PyTorch does not reverse the weights of a convolution. Gauss: (a + ib)(u + iv) =
-    k1 − k3 + i(k1 + k2), where k1 = (a + b)·u, k2 = a·(v − u), k3 = b·(u + v).
+    c + i·s = e^(2πifn/L) at frame n. The transform of x is a + i·b = Σ x·(c − i·s). That of the weights is conjugate,
+    u + i·v = Σ w·(c + i·s), because PyTorch does not reverse the weights of a convolution. Gauss: (a + i·b)(u + i·v) =
+    k1 − k3 + i·(k1 + k2), where k1 = (a + b)·u, k2 = a·(v − u), k3 = b·(u + v).
     """
     length = TILE + taps - 1
     frequency = np.arange(1, length // 2 + 1)[:, None]

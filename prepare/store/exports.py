@@ -14,7 +14,7 @@ import torch
 from evaluation.segments import runs_of_classes
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
-from feeders.label_policy import corrected, used_labels
+from feeders.label_policy import corrected_policy, used_labels
 from model.checkpoint import load_localizer
 from model.inference import for_inference
 from prepare.formats.annotations import LONG_NAMES
@@ -91,7 +91,7 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     (out / "features").mkdir(exist_ok=True)
     exported = []  # name in the files, id and subset of each clip
     for subset in SUBSETS:
-        clips = SkeletonClips(split, subset, corrected(settings.data))
+        clips = SkeletonClips(split, subset, corrected_policy(settings.data))
         print(clips.summary())
         for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
             sid = clips.clip_ids[batch.index.item()]

@@ -85,7 +85,7 @@ def test_a_second_detection_of_the_same_segment_is_a_double_detection() -> None:
     twice = found((0, WALK, 0, 100, 0.4), (0, WALK, 10, 100, 0.9))
     diagnosis = diagnose(twice, TRUTH, CLASSES)
     assert diagnosis.profile[0].tolist() == [1, 1, 0, 0, 0, 0]
-    assert diagnosis.fixed["double detection"] == diagnosis.map  # the lowest of its class costs nothing
+    assert diagnosis.fixed["double detection"] == diagnosis.mean_ap  # the lowest of its class costs nothing
 
 
 def test_a_detection_near_its_own_class_is_not_of_the_wrong_class_even_if_another_fits_better() -> None:
@@ -114,8 +114,8 @@ def test_fixing_never_lowers_map_and_fixing_all_gives_100_if_nothing_is_missed(s
     every = Detections.concatenate([detections, Detections.of(truth.clip, truth.label, truth.segments, 0.1)])
     for given in (detections, every):
         diagnosis = diagnose(given, truth, CLASSES)
-        assert diagnosis.map == pytest.approx(np.nanmean(detection_ap(given, truth, 3, [TIOU])))
-        assert min(diagnosis.fixed.values()) >= diagnosis.map - 1e-9
+        assert diagnosis.mean_ap == pytest.approx(np.nanmean(detection_ap(given, truth, 3, [TIOU])))
+        assert min(diagnosis.fixed.values()) >= diagnosis.mean_ap - 1e-9
         assert diagnosis.fixed["all"] >= max(diagnosis.fixed.values()) - 1e-9
     assert diagnosis.fixed["all"] == pytest.approx(100)
     assert sum(group.missed for group in diagnosis.missed["class"]) == 0
@@ -133,7 +133,7 @@ def test_fixing_never_lowers_map_and_fixing_all_gives_100_if_nothing_is_missed(s
 def test_map_after_fixing_one_wrong_detection(wrong: tuple, kind: str, before: float, after: float) -> None:
     right = [(0, WALK, 0, 100, 0.8), (1, WALK, 0, 60, 0.7)]
     diagnosis = diagnose(found(wrong, *right), TRUTH, CLASSES)
-    assert diagnosis.map == pytest.approx(before)
+    assert diagnosis.mean_ap == pytest.approx(before)
     expected = {name: after if name in (kind, "all") else before for name in (*KINDS[1:], "all")}
     assert diagnosis.fixed == pytest.approx(expected)
 

@@ -66,7 +66,7 @@ def test_a_class_that_does_not_occur_is_left_out_or_counts_100_as_released() -> 
     assert corrected.classification_map == pytest.approx(known.mean())
     assert corrected.classification_map < 100
     assert released.classification_map == pytest.approx((known.sum() + 100) / 3)
-    assert np.isnan(corrected.per_class["kick"])
+    assert np.isnan(corrected.ap_by_class["kick"])
 
 
 def test_figures_equal_those_of_localization_and_metrics() -> None:

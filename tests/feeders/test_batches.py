@@ -8,7 +8,7 @@ import torch
 
 from feeders.batches import Loader, TrainBatches, collate, eval_loader
 from feeders.dataset import Sample, SkeletonClips, network_input
-from feeders.micro_batches import train_loader
+from feeders.micro_batches import train_loaders
 from utils import config
 from utils.skeleton import NUM_JOINTS
 
@@ -97,7 +97,7 @@ def test_evaluation_sees_every_clip_longest_first(make_split) -> None:
 def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_split) -> None:
     clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", DATA)
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
-    for loader in (train_loader(clips, settings)(0, np.ones(5, bool)), eval_loader(clips, 2)):
+    for loader in (train_loaders(clips, settings)(0, np.ones(5, bool)), eval_loader(clips, 2)):
         begun, load = [], loader.load
         loader.load = lambda item, begun=begun, load=load: begun.append(threading.get_ident()) or load(item)
         for count, (found, item) in enumerate(zip(loader, loader.items, strict=True), start=1):

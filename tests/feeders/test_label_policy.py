@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeders.label_policy import corrected, used_labels
+from feeders.label_policy import corrected_policy, used_labels
 from utils import config
 from utils.config import DataSettings
 
@@ -98,5 +98,5 @@ def test_the_settings_of_the_released_code_name_its_policy() -> None:
 
 def test_the_corrected_policy_keeps_only_the_limit() -> None:
     data = policy("lowest", "removed", 700, "annotated")
-    assert values(corrected(data)) == ("all", "background", 700, "clip")
+    assert values(corrected_policy(data)) == ("all", "background", 700, "clip")
     assert data.overlaps == "lowest"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from feeders.batches import TrainBatches, balance, collate
 from feeders.dataset import SkeletonClips
-from feeders.micro_batches import MicroBatch, MicroBatches, train_loader
+from feeders.micro_batches import MicroBatch, MicroBatches, train_loaders
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
@@ -73,7 +73,7 @@ def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
     micros = of_ranks(order(clips.lengths, 2), 1, 3)
     assert [len(world[2].local) for world in micros] == [0, 0]
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
-    loader = train_loader(clips, settings)(0, np.ones(3, bool))
+    loader = train_loaders(clips, settings)(0, np.ones(3, bool))
     batch, micro = loader.load(micros[0][2])
     assert batch.joints.shape == (0, 3, micro.padded, 25, 1)
     assert batch.mask.shape == (0, micro.padded)

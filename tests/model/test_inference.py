@@ -14,7 +14,7 @@ from model.localizer import Localizer
 from utils import config
 from utils.skeleton import NUM_JOINTS
 from utils.store import Split
-from validate import Validation, clip_scores
+from validate import Validation, gather_scores
 
 CPU = torch.device("cpu")
 
@@ -59,7 +59,7 @@ def test_a_clip_has_the_scores_that_evaluation_gives_it(make_split: Callable[...
     assignments = (f"data.root={split.folder.parent}", "data.split=tiny", f"model.mask_padding={mask_padding}")
     model, settings = network(*[a.replace("True", "true").replace("False", "false") for a in assignments])
     validation = Validation(split, settings, CPU)
-    evaluated = clip_scores(model, validation.corrected, settings, CPU)
+    evaluated = gather_scores(model, validation.corrected, settings, CPU)
     for index, sid in enumerate(validation.corrected.clip_ids):
         whole = score(model, split.store.joints(sid), longest=61)
         frame_probs, video_probs = evaluated[index]
