@@ -10,7 +10,7 @@ once), and reports medians and their ratio. Among the baselines are smplx's full
 With a GPU, joints, train, compiled and infer run on it, with their baselines; of start, the training runs on it. An
 empty CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. Two figures of memory are
 those of the tensors on the GPU, of ours and of the baseline. One figure is the peak memory of the process so far, ours
-and baseline together.
+and baseline together, or of a process that it started.
 """
 
 import argparse
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
 from utils.command_line import argument_parser, check_first
 
+MEMORY_OF = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 NAMES = ("joints", "prepare", "train", "compiled", "infer", "start", "scale")
 
 
@@ -66,7 +67,7 @@ def main() -> None:
 def measure(name: str, repeats: int) -> None:
     """Run a benchmark. Each row is printed as soon as it is measured."""
     for result in BENCHMARKS[name](repeats):
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        held = max(resource.getrusage(whose).ru_maxrss for whose in MEMORY_OF) / 2**20
         memory = "{:.1f} and {:.1f} GiB of GPU".format(*result.memory) if result.memory else f"{held:.1f} GiB"
         figures = (f"{number:,.3g}" if number < 100 else f"{number:,.0f}" for number in (result.ours, result.baseline))
         row = (result.name, result.unit, *figures, f"{result.ours / result.baseline:.2g}", memory)

@@ -58,17 +58,17 @@ def update_store(
     cache = folder / CACHE
     stored = before.clips if before else {}
     wanted = files.keys() if wanted is None else wanted
-    chosen = [clip for clip in clips if clip.sid in wanted or clip.sid in stored]
-    jobs = [Job(clip, files[clip.sid], stored.get(clip.sid)) for clip in chosen if clip.sid in files]
+    chosen = {clip.sid: clip for clip in clips if clip.sid in wanted or clip.sid in stored}
+    jobs = [Job(clip, files[sid], stored.get(sid)) for sid, clip in chosen.items() if sid in files]
     computed = compute_takes(takes.folder, cache, takes.read, jobs, workers)
     outcomes = stored | {job.clip.sid: outcome for job, outcome in zip(jobs, computed, strict=True)}
     made: list[Clip] = []
     failed: dict[str, str] = {}
     start = 0
-    for clip in chosen:
-        outcome = outcomes[clip.sid]
+    for sid, clip in chosen.items():
+        outcome = outcomes[sid]
         if isinstance(outcome, TakeError):
-            failed[clip.sid] = str(outcome)
+            failed[sid] = str(outcome)
             continue
         made.append(outcome.model_copy(update={"start": start, "subset": clip.subset}))
         start += outcome.rows
@@ -84,7 +84,7 @@ def update_store(
     if before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
-        write_store(folder, made, _joints(made, outcomes, before, cache), facts)
+        write_store(folder, made, _joints(made, chosen, outcomes, before, cache), facts)
     shutil.rmtree(cache)
     return SkeletonStore.open(folder)
 
@@ -128,13 +128,17 @@ def _store_before(folder: Path) -> SkeletonStore | None:
 
 
 def _joints(
-    clips: list[Clip], outcomes: dict[str, Clip | TakeError], before: SkeletonStore | None, cache: Path
+    clips: list[Clip],
+    annotated: dict[str, AnnotatedClip],
+    outcomes: dict[str, Clip | TakeError],
+    before: SkeletonStore | None,
+    cache: Path,
 ) -> Iterator[np.ndarray]:
-    """The joints (T, M, 25, 3) of each clip, in order: those in the store `before` if it is unchanged."""
+    """The joints (T, M, 25, 3) of each clip, in order. Those of an unchanged clip come from the store `before`."""
     for clip in clips:
         if before and outcomes[clip.sid] is before.clips.get(clip.sid):
             yield before.people(clip.sid)
-        elif found := read_computed(cache, clip.sid):
+        elif found := read_computed(cache, annotated[clip.sid]):
             yield found[1]
         else:
             raise UserError(f"{cache}: the joints of {clip.source['file']} are gone or damaged; run the command again")

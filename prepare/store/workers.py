@@ -61,18 +61,18 @@ def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], work
         pool.shutdown(cancel_futures=True)
 
 
-def read_computed(cache: Path, sid: str) -> tuple[Clip, np.ndarray] | None:
+def read_computed(cache: Path, clip: AnnotatedClip) -> tuple[Clip, np.ndarray] | None:
     """A computed clip and its joints (T, M, 25, 3) float32; None when its file is missing or damaged."""
     try:
-        with np.load(_cache_path(cache, sid)) as file:
+        with np.load(_cache_path(cache, clip)) as file:
             return Clip(**json.loads(str(file["clip"]))), file["joints"]
     except Exception:  # zipfile raises many kinds of errors for a damaged file
         return None
 
 
-def _cache_path(cache: Path, sid: str) -> Path:
+def _cache_path(cache: Path, clip: AnnotatedClip) -> Path:
     """Where the cache file of a clip is. Its name is a hash, so no name from the labels enters the path."""
-    return cache / f"{hashlib.sha256(sid.encode()).hexdigest()[:32]}.part"
+    return cache / f"{hashlib.sha256(json.dumps([clip.sid, clip.frame_limit()]).encode()).hexdigest()[:32]}.part"
 
 
 def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeError:
@@ -86,7 +86,7 @@ def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeEr
         state = _state(path, job.file)
         if job.stored and state.items() <= job.stored.source.items():  # same file, size and modification time
             return job.stored
-        found = read_computed(cache, clip.sid)
+        found = read_computed(cache, clip)
         if found and state.items() <= found[0].source.items():
             return found[0]
         fps, made = read(path, clip)
@@ -103,7 +103,7 @@ def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeEr
     frames, people = joints.shape[:2]
     facts = {"subset": clip.subset, "feat_p": clip.take, "fps": fps, "duration": clip.duration or frames / FPS}
     computed = Clip(sid=clip.sid, start=0, frames=frames, people=people, source=source, **facts)
-    cached = _cache_path(cache, clip.sid)
+    cached = _cache_path(cache, clip)
     temporary = cached.with_suffix(f".{threading.get_ident()}")
     with adds_file_name(temporary), temporary.open("wb") as file:
         np.savez(file, clip=json.dumps(computed.model_dump()), joints=joints)

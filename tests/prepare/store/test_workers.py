@@ -40,17 +40,18 @@ def test_a_computed_take_is_found_again_and_a_damaged_one_is_computed_again(
 ) -> None:
     take = computed(synthetic / "amass", tmp_path, job)
     assert isinstance(take, Clip)
-    found, joints = read_computed(tmp_path, "a")
+    found, joints = read_computed(tmp_path, job.clip)
     assert found == take
     assert joints.shape == (20, 1, 25, 3)
+    assert read_computed(tmp_path, replace(job.clip, duration=None)) is None  # more frames are needed now
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     half = len(whole) // 2
     for damaged in (b"", b"{}\n", whole[:-4], whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]):
         file.write_bytes(damaged)
-        assert read_computed(tmp_path, "a") is None
+        assert read_computed(tmp_path, job.clip) is None
     assert computed(synthetic / "amass", tmp_path, job) == take
-    assert np.array_equal(read_computed(tmp_path, "a")[1], joints)
+    assert np.array_equal(read_computed(tmp_path, job.clip)[1], joints)
 
 
 def test_a_take_that_changes_while_it_is_read_is_not_used(
