@@ -20,7 +20,6 @@ import train
 from model.checkpoint import load_checkpoint
 from utils import config
 from utils.errors import UserError
-from utils.progress import epoch_line
 from utils.store import Split
 from validate import PICTURED
 
@@ -197,43 +196,6 @@ def test_every_shipped_config_comes_through_the_entry_point(path: Path, monkeypa
         run(monkeypatch, "--config", str(path), "--set", "data.root=nowhere")
 
 
-def test_released_weights_are_evaluated(
-    golden: Path, make_split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = golden / "model_state.pt"
-    classes = len(torch.load(path, weights_only=True)["classifier_1.ac_center"]) - 1
-    make_split(tuple("abcdefghijklmnopqrstuvwxyz"[:classes]), train=[20], val=[40, 33])
-    data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
-    layers = ["--config", str(ROOT / "config/released.yaml"), "--work-dir", str(tmp_path / "eval")]
-    assert run(monkeypatch, "--phase", "test", "--weights", str(path), *layers, *data) == 0
-    results = json.loads((tmp_path / "eval" / "results.json").read_text())
-    assert results["weights"] == str(path)
-    assert results["settings"]["data"]["normalization"] == "released"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda state: state.pop("l3.gcn1.PA"), "missing l3.gcn1.PA"),
-        (lambda state: state.update(extra=torch.zeros(1)), "unknown extra"),
-        (
-            lambda state: state.update({"l1.gcn1.PA": torch.zeros(3, 9, 9)}),
-            r"l1\.gcn1\.PA has shape \(3, 9, 9\), expected",
-        ),
-    ],
-)
-def test_weights_that_do_not_fit_are_listed(
-    golden: Path, make_split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, said: str
-) -> None:
-    state = torch.load(golden / "model_state.pt", weights_only=True)
-    change(state)
-    torch.save(state, tmp_path / "partial.pt")
-    make_split(tuple("abcdefghij"[: len(state["classifier_1.ac_center"]) - 1]), train=[20], val=[40])
-    data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
-    with pytest.raises(UserError, match=rf"partial\.pt: these weights do not fit the network:\n  {said}"):
-        run(monkeypatch, "--phase", "test", "--weights", str(tmp_path / "partial.pt"), *data)
-
-
 def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     files = [str(ROOT / "config" / name) for name in ("train_split2.yaml", "released.yaml")]
     monkeypatch.setattr(sys, "argv", ["train.py", "--config", files[0], "--config", files[1]])
@@ -282,15 +244,6 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
         "error: --set train.epoch=3: unknown setting 'train.epoch'; did you mean 'train.epochs'"
     )
     assert outcome.stderr.count("\n") == 1
-
-
-def test_the_line_of_the_first_epoch_with_pseudo_labels_says_that_the_loss_is_another_one() -> None:
-    settings = config.load([], ["refine.start=2"])
-    lines = [
-        epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings) for epoch in (2, 3, 4)
-    ]
-    assert [("with pseudo-labels" in line) for line in lines] == [False, True, False]
-    assert lines[1].startswith("epoch 3/100  loss 1.0000 (from here on with pseudo-labels")
 
 
 def test_a_cosine_schedule_falls_from_the_whole_rate_to_nearly_nothing() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from utils import config
 from utils import progress as module
-from utils.progress import progress
+from utils.progress import epoch_line, progress
 
 
 @pytest.fixture()
@@ -41,3 +42,12 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(progress("abc", "takes", "take")) == ["a", "b", "c"]
     assert "takes:" in terminal.getvalue()
     assert "/3 [" in terminal.getvalue()
+
+
+def test_the_line_of_the_first_epoch_with_pseudo_labels_says_that_the_loss_is_another_one() -> None:
+    settings = config.load([], ["refine.start=2"])
+    lines = [
+        epoch_line({"epoch": epoch, "loss": {"total": 1.0}, "frames_per_second": 9}, settings) for epoch in (2, 3, 4)
+    ]
+    assert [("with pseudo-labels" in line) for line in lines] == [False, True, False]
+    assert lines[1].startswith("epoch 3/100  loss 1.0000 (from here on with pseudo-labels")
