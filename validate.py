@@ -195,8 +195,8 @@ def oracle_epoch(
 ) -> dict[str, Any]:
     """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
-    # A run that stopped after an epoch without validation can be resumed with train.epochs set to that epoch. Then its
-    # history lacks the scores of its last epoch
+    # Usually the history has the scores of the last epoch. It lacks them if the run was resumed with a smaller
+    # train.epochs, and ends at an epoch without validation
     scored.append({"epoch": epochs, "corrected": summary(evaluations[0])})
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 

@@ -18,8 +18,7 @@ from utils.config import EvalSettings
 class Conventions(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
-    # Frames added to the end of a proposal before it is scored and stored. As in the released code, suppression adds
-    # them to the stored end again
+    # Frames added to the end of a proposal: before it is scored, and once more in suppression, as in the released code
     past_end: int
     truth_short: int  # frames that a ground-truth segment lacks at its end
     divide_by: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say

@@ -110,7 +110,7 @@ def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tupl
     they make more than PAIRS pairs with its true segments.
     """
     clips = 1 + max(detections.clip.max(initial=-1), truth.clip.max(initial=-1))
-    found_in, segments_in = (
+    found_in, segments_in = (  # one part for each clip, and an empty one at the end
         np.split(np.argsort(clip, kind="stable"), np.bincount(clip, minlength=clips).cumsum())
         for clip in (detections.clip, truth.clip)
     )

@@ -70,7 +70,8 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
         sigma: above 0. The smaller, the more an overlap costs.
     """
     by_score = np.argsort(-scores, kind="stable")
-    left = by_score[np.unique(segments[by_score], axis=0, return_index=True)[1]]  # by start, then end
+    # `unique` sorts by start, then end, and keeps the first of equal segments, which is the best
+    left = by_score[np.unique(segments[by_score], axis=0, return_index=True)[1]]
     scores = scores[left]
     order, found = [], []
     while (good := scores >= LEAST_SCORE).any():

@@ -91,9 +91,9 @@ class TrainBatches:
     """Random batches for every epoch. Seed and epoch alone decide them.
 
     With bucketing, a batch has clips of similar length. A random number of up to ± max(mix × number of clips,
-    batch_size) is added to each clip's place in the order of lengths. The batch_size in it makes the batches of small
-    datasets differ between epochs, too. The clips are sorted by the sums and cut into batches. Then the batches are
-    shuffled.
+    batch_size) is added to each clip's place in the order of lengths. Without the limit batch_size, small data sets
+    would get the same batches in every epoch. The clips are sorted by the sums and cut into batches. Then the batches
+    are shuffled.
 
     Raises UserError if `drop_last` leaves no batch, because there are fewer clips than one batch needs.
     """
@@ -103,7 +103,7 @@ class TrainBatches:
     seed: int
     bucketing: bool
     mix: float
-    drop_last: bool  # drop the incomplete last batch
+    drop_last: bool  # leave out random clips in each epoch, as many as do not fill a batch
 
     def __post_init__(self) -> None:
         whole, rest = divmod(len(self.lengths), self.batch_size)

@@ -49,32 +49,32 @@ class MicroBatches:
     def of_epoch(self, epoch: int, labelled: np.ndarray) -> list[MicroBatch]:
         """This rank's micro-batches of an epoch. `labelled` (N,) bool: which clips have pseudo-labels."""
         found = []
-        for step in self.batches.of_epoch(epoch):
-            groups = balance(self.batches.lengths[step].tolist(), self.accumulate * self.ranks)
-            groups = [[step[i] for i in group] for group in groups]
+        for batch in self.batches.of_epoch(epoch):
+            groups = balance(self.batches.lengths[batch].tolist(), self.accumulate * self.ranks)
+            groups = [[batch[i] for i in group] for group in groups]
             passes = [groups[i : i + self.ranks] for i in range(0, len(groups), self.ranks)]
             passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
             for by_rank in passes:
-                found.append(self._micro_batch(epoch, by_rank, step, labelled, last=by_rank is passes[-1]))
+                found.append(self._micro_batch(epoch, by_rank, batch, labelled, last=by_rank is passes[-1]))
         return found
 
     def _micro_batch(
-        self, epoch: int, by_rank: list[list[int]], step: list[int], labelled: np.ndarray, last: bool
+        self, epoch: int, by_rank: list[list[int]], batch: list[int], labelled: np.ndarray, last: bool
     ) -> MicroBatch:
-        """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `step`: the clips of the batch."""
+        """This rank's micro-batch. `by_rank`: the clips of each rank in this pass; `batch`: the clips of the step."""
         lengths, local, together = self.batches.lengths, by_rank[self.rank], sum(by_rank, [])
         if self.mask_padding:
             longest = [int(lengths[clips].max(initial=1)) for clips in by_rank]
             padded = [math.ceil(T / self.multiple) * self.multiple for T in longest]  # T of each rank
             counted = lengths
         else:
-            T = int(lengths[step].max())
+            T = int(lengths[batch].max())
             padded, counted = [T] * self.ranks, np.full_like(lengths, T)
         with_labels, frames_of_ranks = lengths * labelled, int(counted[together].sum())
         normalization = LossNormalization(
-            clip_weight=len(local) / len(step),
-            label_weight=float(with_labels[local].sum() / max(1, with_labels[step].sum())),
-            multi_view_weight=float(frames_of_ranks / counted[step].sum()),
+            clip_weight=len(local) / len(batch),
+            label_weight=float(with_labels[local].sum() / max(1, with_labels[batch].sum())),
+            multi_view_weight=float(frames_of_ranks / counted[batch].sum()),
             frames_of_ranks=frames_of_ranks,
             max_padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )

@@ -54,7 +54,7 @@ def smallest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     axis = np.cross(source, target)
     length = np.linalg.norm(axis)  # |source|·|target|·sin(angle)
     angle = np.arctan2(length, np.dot(source, target))
-    if np.abs(axis).sum() < SMALL or abs(angle) < SMALL:
+    if np.abs(axis).sum() < SMALL or angle < SMALL:
         return np.eye(3)
     x, y, z = axis / length
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

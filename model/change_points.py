@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.streams import people_there
 
-STILL = 1e-3  # metres per frame, and per frame squared: far below this, speeds and accelerations hardly count
+STILL = 1e-3  # m/frame and m/frame²: speeds and accelerations far below this hardly change the features
 
 
 def piece_numbers(joints: Tensor, penalty: float) -> Tensor:
@@ -35,9 +35,9 @@ def motion_features(joints: Tensor) -> np.ndarray:
     acceleration = np.linalg.norm(np.diff(x, 2, axis=1), axis=0)  # (T-2, V, M), without the first and the last frame
     ends = ((1, 1), (0, 0), (0, 0))
     there = np.pad(people_there(joints)[0].numpy(), ends, mode="edge")
-    there = there[:-2] & there[1:-1] & there[2:]  # (T, 1, M)
-    acceleration = np.pad(acceleration * there[1:-1], ends, mode="edge")
-    moving = np.stack([speed, acceleration], axis=1) * there[:, None]
+    valid = there[:-2] & there[1:-1] & there[2:]  # (T, 1, M)
+    acceleration = np.pad(acceleration * valid[1:-1], ends, mode="edge")  # the ends get valid values or 0
+    moving = np.stack([speed, acceleration], axis=1) * valid[:, None]
     return np.log1p(moving / STILL).reshape(T, -1)
 
 
@@ -61,7 +61,8 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
     Returns:
         (n,) int64, rising, each in [1, T).
     """
-    frames, constant = len(features), penalty * features.var(axis=0).sum()
+    variance = max(features.var(axis=0).sum(), 1e-12)  # smaller differences are only rounding
+    frames, constant = len(features), penalty * variance
     sums = np.pad(features.cumsum(0), ((1, 0), (0, 0)))  # sums[t] is the sum over frames 0 .. t-1
     squares = np.pad((features**2).sum(1).cumsum(), (1, 0))
     least = np.full(frames + 1, np.inf)  # least[t] is the lowest cost of frames 0 .. t-1
@@ -73,8 +74,8 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        # Pruning drops starts that can never be the best again: for every later frame, starting the last piece at
-        # `end` costs no more than starting it there
+        # Pruning drops the starts that already cost more than `least[end]`. For every later frame, a last piece that
+        # starts at `end` is at least as cheap
         starts = starts[total <= least[end]]
     cuts, cut = [], int(previous[frames])
     while cut:

@@ -60,31 +60,31 @@ class Localizer(nn.Module):
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
-        # A copy, also if M is 1. `mask_constants` caches by object, and a CUDA graph writes each batch into the same
-        # mask. Without the copy, the cache would return the constants of an earlier batch
+        # A new tensor in every pass, also if M is 1: `mask_constants` caches by tensor object, and a CUDA graph is
+        # recorded and replayed with one and the same `mask`
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # people who appear in no frame are left out, except the first
-            in_mean = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
-            in_mean[:, 0] = True  # the first person always enters the mean over people, so that no mean is empty
-            in_mean = in_mean.flatten(0, 1)
-            rows = in_mean.any(1).nonzero().squeeze(1)  # (R,) indices of the people who stay
-            x, real, in_mean = x[rows], real[rows], in_mean[rows]
+            counted = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
+            counted[:, 0] = True  # the first person always enters the mean over people, so that no mean is empty
+            counted = counted.flatten(0, 1)
+            rows = counted.any(1).nonzero().squeeze(1)  # (R,) indices of the people who stay
+            x, real, counted = x[rows], real[rows], counted[rows]
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
             x, _ = self.backbone(x, real if self.settings.mask_padding else None)
         features = x.to(joints.dtype).mean(dim=3).transpose(1, 2)  # (N, T', C), or (R, T', C) with several people
         if M > 1:
-            features = mean_over_people(features, in_mean[:, :: self.backbone.stride], rows // M, N)
+            features = mean_over_people(features, counted[:, :: self.backbone.stride], rows // M, N)
         second = features.detach() if self.settings.detach_second_view else features
         mask = mask[:, :: self.backbone.stride]  # of the features
         views = tuple(head(seen, mask, lengths, T) for head, seen in zip(self.heads, (features, second), strict=True))
         return Output(views, features)
 
 
-def mean_over_people(features: Tensor, in_mean: Tensor, clip_of_row: Tensor, num_clips: int) -> Tensor:
+def mean_over_people(features: Tensor, counted: Tensor, clip_of_row: Tensor, num_clips: int) -> Tensor:
     """The mean over the people of each clip in each frame: features (R, T', C) of R people → (num_clips, T', C).
 
-    in_mean: (R, T') bool, who enters the mean. clip_of_row: (R,) the clip of each person.
+    counted: (R, T') bool, who enters the mean. clip_of_row: (R,) the clip of each person.
     """
-    weight = in_mean.unsqueeze(-1).to(features.dtype)
+    weight = counted.unsqueeze(-1).to(features.dtype)
     total = features.new_zeros(num_clips, *features.shape[1:]).index_add(0, clip_of_row, features * weight)
     return total / weight.new_zeros(num_clips, *weight.shape[1:]).index_add(0, clip_of_row, weight)

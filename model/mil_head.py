@@ -11,7 +11,8 @@ class View(NamedTuple):
     """The scores that one head gives a batch. The last of the K+1 classes is background.
 
     video_logits: (N, K+1).
-    frame_scores: (N, T, K+1), the class activation sequence: scores before the softmax, zeros in the padding.
+    frame_scores: (N, T, K+1), the class activation sequence: scores before the softmax, zeros in the padding (if
+        `mask_padding` is true).
     """
 
     video_logits: Tensor
@@ -73,8 +74,8 @@ class MILHead(nn.Module):
 def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
     """Linear interpolation along time from each clip's first real frame to its last, as in the released code.
 
-    A clip's last feature is placed at its last frame, up to stride − 1 frames after its own. Each
-    clip has its own lengths, so padding does not change its scores.
+    A clip's last feature belongs to frame stride · (T' − 1). It is placed at the clip's last frame, up to stride − 1
+    frames later. Each clip has its own lengths, so padding does not change its scores.
 
     Args:
         scores: (N, T', K).
@@ -83,7 +84,7 @@ def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> 
         frames: T.
 
     Returns:
-        (N, T, K), zeros in the padding.
+        (N, T, K), zeros after the first `target` frames.
     """
     last = (source - 1).unsqueeze(1)  # (N, 1)
     frame = torch.arange(frames, device=scores.device)

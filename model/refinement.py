@@ -26,8 +26,7 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
             within a clip. Without it, background often has the highest probability, even inside short actions.
-            `zero_start` selects the released code's mean: over all places of the history, also over those that are
-            still zeros, and those with old probabilities because an epoch dropped the clip.
+            `zero_start` selects the mean of the released code.
         pieces: P pieces of steady motion (`model.change_points`). All frames of a piece get the mean over the piece, so
             that labels change only between pieces. A piece with neighbours gets their probabilities instead of its own.
             None: no averaging over pieces.
@@ -53,10 +52,10 @@ class PseudoLabels:
     def end_epoch(self) -> None:
         """Replace the oldest epoch of the history with what all ranks recorded, and update the pieces."""
         current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
-        batches = [frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]
-        copied = torch.cat(batches).cpu().split([len(batch) for batch in batches])  # one copy, one wait
-        for (index, frame_probs), batch in zip(self.recorded, copied, strict=True):
-            for clip, probs in zip(index.tolist(), batch.view(frame_probs.shape), strict=True):
+        flat = [frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]
+        on_cpu = torch.cat(flat).cpu().split([len(part) for part in flat])  # one copy, one wait
+        for (index, on_device), part in zip(self.recorded, on_cpu, strict=True):
+            for clip, probs in zip(index.tolist(), part.view_as(on_device), strict=True):
                 current[self._frames(clip)] = probs[: int(self.lengths[clip])]
             seen[index] = True
         self.recorded.clear()

@@ -30,7 +30,7 @@ class ReadOptions:
     fps: float | None = None
     up: str | None = None  # the axis that points up
     scale: float | None = None  # metres in a unit of the file
-    joint_map: JointMap | None = None  # for BVH files, and arrays of other joints than the 25; None: the one that fits
+    joint_map: JointMap | None = None  # for BVH files and arrays; None: the one that fits, if one is needed
     person: int | None = None  # number of the only person to read, from 1; None: all
     hands: str = "as-is"  # one of HANDS
 
@@ -56,7 +56,7 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ReadOptions` to a command's parser."""
     add_body_options(parser)
     add = parser.add_argument
-    fps = "frames per second (default: as in the file, 30 in .skeleton; needed for .npy)"
+    fps = "frames per second (default: as in the file, 30 in .skeleton; needed where the file has none)"
     add("--fps", type=number(MIN_RATE, MAX_RATE), metavar="N", help=fps)
     up = "axis that points up, such as z, or --up=-y if y points down (default: y in .bvh and .skeleton, z in arrays)"
     add("--up", choices=("x", "y", "z", "-x", "-y", "-z"), metavar="AXIS", help=up)

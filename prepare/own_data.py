@@ -68,6 +68,8 @@ def prepare_recordings(
     """
     annotated, test_recordings = read_annotations(annotations)
     labels = sorted({label for recording in annotated for label in recording.names})
+    if not labels:
+        raise UserError(f"{annotations}: has no label; expected the actions of each recording")
     classes = classes or labels
     check_actions(classes, labels, f"{annotations}: has no label")
     check_split(out, name, classes, replace, ("annotations",))

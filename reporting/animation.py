@@ -99,9 +99,13 @@ def _write_mp4(path: Path, pictures: Iterator[Image.Image]) -> None:
 
 
 def clip_texts(split: Split, sid: str, found: Detections | None = None) -> list[str]:
-    """The text of each frame of a clip: its true classes and, if given, the best detections that cover it."""
+    """The text of each frame of a clip: its true classes and, if given, the best detections that cover it.
+
+    Classes of the clip whose times are not known are named in every frame.
+    """
+    untimed = [f"{name} (time unknown)" for name in compress(split.classes, split.untimed(sid))]
     true = [
-        ", ".join(compress(split.classes, row)) or ("background" if annotated else "not annotated")
+        ", ".join([*compress(split.classes, row), *untimed]) or ("background" if annotated else "not annotated")
         for row, annotated in zip(split.labels(sid), split.annotated(sid), strict=True)
     ]
     if found is None:

@@ -132,7 +132,8 @@ def example_clips(split: Split) -> list[tuple[str, str]]:
     They are training clips, or validation clips if there are no others.
     """
     ids = split.clip_ids("train") or split.clip_ids("val")
-    present = np.array([split.labels(sid).any(axis=0) for sid in ids]).reshape(len(ids), len(split.classes))
+    present = [split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids]
+    present = np.array(present).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
     for label in np.argsort(-present.sum(axis=0), kind="stable")[:MAX_CLASSES]:
         free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]

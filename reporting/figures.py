@@ -25,7 +25,7 @@ SCORES = {  # path of each in an epoch's row; also shown in TensorBoard's table 
 }
 BAR = {"edgecolor": "black", "linewidth": 0.5}
 SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
-MAX_CLASSES = 40  # whose minutes are shown
+MAX_CLASSES = 40  # the most classes in `class_minutes`
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -34,8 +34,8 @@ def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
     upper, lower = figure.subplots(2, 2, width_ratios=[1.25, 1])
     _best_detections(upper[0], diagnosis)
     _fixed(upper[1], diagnosis)
-    for axes, (by, groups) in zip(lower, list(diagnosis.missed.items())[:2], strict=True):
-        _missed(axes, by, groups)
+    for axes, by in zip(lower, ("duration in seconds", "actions in the clip"), strict=True):
+        _missed(axes, by, diagnosis.missed[by])
     for axes in (*upper, *lower):
         plain_axes(axes)
     return figure
@@ -71,7 +71,7 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Figure:
-    """Loss terms, and scores on the validation clips, over the epochs: the rows of metrics.jsonl, one or more.
+    """Loss terms and validation scores by epoch. `history`: the rows of metrics.jsonl, at least one.
 
     The first `refine_start` epochs have no pseudo-labels.
     """

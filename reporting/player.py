@@ -60,7 +60,7 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     frames, number = len(clip.joints), len(classes)
     labels = np.zeros((frames, number), bool) if clip.labels is None else clip.labels
     truth = ground_truth([labels])
-    runs = [_pack_run(run, truth, number, clip.labels is not None) for run in clip.found]
+    by_run = [_pack_run(found, truth, number, clip.labels is not None) for found in clip.found]
     shown, hidden = shown_classes(labels, Detections.concatenate(clip.found))
     finite = bool(np.isfinite(clip.joints).all())
     quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
@@ -79,8 +79,8 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         ),
         "shown": shown,
         "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
-        "truth": [row + [matched.get(n) for _, matched in runs] for n, row in enumerate(_rows(truth))],
-        "found": [rows for rows, _ in runs],
+        "truth": [row + [matched.get(n) for _, matched in by_run] for n, row in enumerate(_rows(truth))],
+        "found": [rows for rows, _ in by_run],
         "ap": [nan_to_none(value) for value in clip.ap],
     }
 
@@ -163,16 +163,16 @@ def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
     ranked = sorted(scores, reverse=True)
     low, high = min([0.0, *scores]), max([0.01, *scores])
     value = ranked[segments - 1] if 0 < segments <= len(ranked) else low
-    lower = [math.floor(100 * some) / 100 for some in (low, value)]
-    return {"highest": high, "range": {"min": lower[0], "max": math.ceil(100 * high) / 100, "value": lower[1]}}
+    bounds = {"min": math.floor(100 * low) / 100, "max": math.ceil(100 * high) / 100}
+    return {"highest": high, "range": {**bounds, "value": math.floor(100 * value) / 100}}
 
 
 def _pack_run(
-    run: Detections, truth: Detections, classes: int, truth_known: bool
+    found: Detections, truth: Detections, classes: int, truth_known: bool
 ) -> tuple[list[list], dict[int, float]]:
     """One run's detections in a clip for the player, and by true segment the score of the matched detection."""
-    ranked = run.where(ranking(run, classes))
-    ranked = replace(ranked, clip=np.zeros_like(ranked.clip))
+    ranked = found.where(ranking(found, classes))
+    ranked = replace(ranked, clip=np.zeros_like(ranked.clip))  # as in `truth`, which has one clip
     matched = match(ranked, truth, [TIOU])[0]
     kind = kinds(ranked, truth, matched)[0] if truth_known else np.full(len(ranked), -1)
     scores = ranked.scores.round(4).tolist()

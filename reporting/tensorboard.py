@@ -26,9 +26,9 @@ class TensorBoardWriter:
     """
 
     def __init__(self, folder: Path, settings: Settings, first_epoch: int) -> None:
-        self.name = folder / "events.out.tfevents.*"
+        self.files = folder / "events.out.tfevents.*"
         threading.excepthook = _report_thread_error
-        with adds_file_name(self.name):
+        with adds_file_name(self.files):
             self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
         values, defaults = _hyper_parameters(settings), _hyper_parameters(config.load())
         experiment, start, self._end = summary.hparams(values, dict.fromkeys(SCORES.values(), 0))
@@ -66,7 +66,7 @@ class TensorBoardWriter:
         self.writer.close()
 
     def _add(self, what: Summary, epoch: int | None = None) -> None:
-        with adds_file_name(self.name):
+        with adds_file_name(self.files):
             self.writer.file_writer.add_summary(what, epoch)
             self.writer.flush()  # so that the file holds every finished epoch, and a full disk raises here
 

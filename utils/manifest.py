@@ -33,13 +33,13 @@ FiniteNonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Clip(StrictModel):
     """One annotated clip of the store: rows [start, start + rows) of its joints array, by frame, then person."""
 
-    sid: str
+    sid: str  # BABEL's id, or the name of the recording
     subset: Subset | None  # None: different splits may put the clip into different subsets
     feat_p: str  # the take: BABEL's path, or the name of the recording
     start: int
     frames: PositiveInt  # at 30 fps
     people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
-    fps: FiniteNonNegative  # of the take, before it was brought to 30 fps
+    fps: FiniteNonNegative  # of an AMASS take, before it was brought to 30 fps; 30 for other recordings
     duration: FiniteNonNegative  # seconds
     source: dict[str, Any]  # the take: its `file`, `bytes`, `mtime_ns` and `sha256`; empty for imports
 

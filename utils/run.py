@@ -92,12 +92,14 @@ class Run:
         may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
         written = read_stored(config.read_groups(path), str(path)) if path.exists() else None
         before = Settings.model_validate(checkpoint["settings"]) if checkpoint else written
-        if changed := before and differences(before, self.settings, may_change):
+        changed = differences(before, self.settings, may_change) if before else []
+        if changed:
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
                 f"Resume with the settings that it was started with, or {NEW_RUN}"
             )
-        if edited := written and differences(before, written, may_change):
+        edited = differences(before, written, may_change) if written else []
+        if edited:
             raise UserError(
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
@@ -152,7 +154,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | No
     torch.save({"format": FORMAT, **checkpoint}, buffer)
     with whole_file(path) as file:
         file.write(buffer.getbuffer())
-        sync(file)
+        sync(file)  # before the old file is renamed
         if previous and path.exists():
             path.replace(previous)
 

@@ -18,13 +18,15 @@ OTHER_SIDE = {"left": "right", "right": "left"}
 # For each joint, the index of the same joint on the other side of the body
 MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[0]], name)) for name in JOINT_NAMES]
 
-# Index in JOINT_NAMES of each joint of Kinect v2. It lists the hand tip (here index_tip) before the thumb (thumb_tip)
-KINECT_ORDER = (*range(21), 22, 21, 24, 23)
+# Index in JOINT_NAMES of each joint of Kinect v2, which lists the hand tip (here index_tip) before the thumb
+# (thumb_tip). The order is its own inverse, so it serves for reading and for writing
+KINECT_ORDER = [*range(21), 22, 21, 24, 23]
 
 PELVIS, SPINE, NECK, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_FOOT = 0, 1, 2, 3, 4, 8, 15
 
-# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The last four pairs have the
-# numbers of NTU RGB+D's graph. But there 21 is the hand tip, so here the thumb hangs on the tip of the index finger
+# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The last four pairs are copied
+# from NTU RGB+D's graph by number. There, 21 is the hand tip and 22 the thumb. Here it is the other way round, so the
+# thumb is the child of the index tip
 BONES = (
     (0, 1), (1, 20), (2, 20), (3, 2),
     (4, 20), (5, 4), (6, 5), (7, 6),

@@ -123,7 +123,7 @@ class Split:
 
     def clip_ids(self, subset: str | None = None) -> list[str]:
         """Ids of the clips in `train` or `val`, or of all clips, in the order of the manifest."""
-        return [sid for name, sid, _ in self.manifest.clips_in_order() if subset in (name, None)]
+        return [sid for name, sid, _ in self.manifest.clips_in_order() if subset is None or name == subset]
 
     def index(self, sid: str) -> int:
         """The place of a clip among all clips. Raises UserError when the split does not have it."""

@@ -81,8 +81,9 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if mask is None:
         mean, var = moments_of_all(x)
         return mean.new_tensor(N * T * V), mean, var
-    # Fill the padding of each channel with a value near its mean, and compute the moments m and v of all frames. The
-    # padding is then a group with a known mean and variance 0. Its contribution is removed (Chan et al. 1979):
+    # Fill the padding of each channel with a value near its mean, and compute the moments m and v of all frames, the
+    # filled ones included. The padding is a group with mean `filler` and variance 0. Its contribution is removed
+    # (Chan et al. 1979):
     #     r = all frames / real frames, d = m - filler
     #     mean of the real frames = filler + r·d
     #     variance of the real frames = r·(v + (1 - r)·d²)     precise, because d is small
@@ -119,8 +120,8 @@ def pooled(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Te
 class _Normalize(torch.autograd.Function):
     """(x − mean)/√(var + eps)·weight + bias.
 
-    The gradient takes into account that mean and var depend on the real frames of x, with `over_ranks` on those of all
-    ranks.
+    The gradient takes into account that mean and var depend on x: on the real frames of this rank, or of all ranks with
+    `over_ranks`.
     """
 
     @staticmethod

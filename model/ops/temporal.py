@@ -9,10 +9,11 @@ neighbouring tiles overlap by taps − 1 frames. By the convolution theorem,
 where ⊙ multiplies element by element, A is the discrete Fourier transform of the input frames, G that of the weights w,
 and B the inverse transform. A complex product is computed as three real products (Gauss), so A, G and B are real
 matrices. P is the number of real products for a tile: 1 for frequency 0, and 3 for each pair of conjugate frequencies.
-With 9 taps, P = 37, so a frame takes 37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over
-input channels. So each of the P products becomes one matrix multiplication for all tiles and output channels. The
-Fourier transform is orthogonal up to a factor, and Gauss's form is nearly orthogonal, too. So float32 is as exact as in
-a direct convolution (tests/model/ops/test_temporal.py).
+With 9 taps, a tile reads 25 frames, which have frequency 0 and 12 pairs. So P = 1 + 3 · 12 = 37, and a frame takes
+37 / 17 = 2.2 multiplications instead of 9. The convolution also sums over input channels. So each of the P products
+becomes one matrix multiplication for all tiles and output channels. The Fourier transform is orthogonal up to a factor,
+and Gauss's form is nearly orthogonal, too. So float32 is as exact as in a direct convolution
+(tests/model/ops/test_temporal.py).
 
 With stride s, the input is split into s sequences of every s-th frame, and so are the weights. The transform of each
 sequence is multiplied by that of its weights, and B is applied to the sum of the products.
@@ -35,8 +36,8 @@ from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
-# Tiles are transformed in groups. A group has at most this many transformed values (2 MB in float32, which fits in the
-# cache). If the transformed weights have more, it may have as many as they have.
+# Limit of the transformed values in a group of tiles: the larger of this number (2 MB in float32, which fits in the
+# cache) and the number of transformed weights
 CACHED = 2**19
 
 

@@ -89,11 +89,11 @@ def read_poses(
     None: no check.
     """
     arrays, names = read_npz(path, ("poses", *RATE_NAMES))
-    rate = next((name for name in RATE_NAMES if name in arrays), None)
-    if "poses" not in arrays or rate is None:
+    rate_name = next((name for name in RATE_NAMES if name in arrays), None)
+    if "poses" not in arrays or rate_name is None:
         found = ", ".join(names[:8]) or "nothing"
         raise TakeError(f"has {found}, expected the arrays 'poses' and {' or '.join(map(repr, RATE_NAMES))}")
-    poses, fps = arrays["poses"], single_number(arrays[rate], rate)
+    poses, fps = arrays["poses"], single_number(arrays[rate_name], rate_name)
     if poses.dtype.kind != "f" or poses.ndim != 2 or poses.shape[1] != flavour.pose_width:
         shape = ", ".join(["T", *map(str, poses.shape[1:])])
         others = [f", or give an {f.model} body by --body" for f in FLAVOURS if poses.shape[1:] == (f.pose_width,)]

@@ -28,7 +28,7 @@ def resample_indices(frames: int, fps: float) -> np.ndarray:
     """Indices of the input frames that make 30 fps, (T,) int64: output frame i is input frame floor(i · fps / 30).
 
     Rates within 1e-3 of a whole number are rounded, because AMASS has 59.9999885 and 120.0000458. The released code
-    loses one second a minute at 59.9999885 fps. It selects the same frames at AMASS's other rates.
+    loses one second a minute at 59.9999885 fps. At AMASS's other rates, it selects the same frames as this function.
     """
     rate = round(fps) if abs(fps - round(fps)) <= 1e-3 else fps
     indices = np.floor(np.arange(math.ceil(frames * FPS / rate) + 1) * rate / FPS).astype(np.int64)

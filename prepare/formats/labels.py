@@ -24,7 +24,7 @@ class Label:
 class AnnotatedClip:
     """A clip, or a recording, and its labels in the file's order."""
 
-    sid: str
+    sid: str  # BABEL's id, or the name of the recording
     subset: str | None  # train, val or test; None: each split decides
     take: str  # BABEL's path of the motion file (`feat_p`), or the name of the recording
     labels: list[Label]

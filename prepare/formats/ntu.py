@@ -56,7 +56,7 @@ def _body(file: TextIO, frame: int) -> tuple[str, np.ndarray]:
         positions = finite_float32(np.array(rows, np.float64).reshape(NUM_JOINTS, 3), "numbers")
     except (ValueError, TakeError):
         raise TakeError(f"has a joint in frame {frame} that is not three finite numbers") from None
-    return words[0], positions[list(KINECT_ORDER)]
+    return words[0], positions[KINECT_ORDER]
 
 
 def _count(file: TextIO, what: str, most: int) -> int:

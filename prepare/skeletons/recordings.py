@@ -127,7 +127,9 @@ def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions)
         )
     wanted = _wanted_frames(len(array), fps)
     joints = array[wanted]
-    if array.shape[1] != NUM_JOINTS:
+    numbers = {str(joint) for joint in range(array.shape[1])}
+    # A map with names is for the BVH files of the same folder
+    if array.shape[1] != NUM_JOINTS or (options.joint_map and options.joint_map.names <= numbers):
         joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), joints)
     return _converted(joints, fps, options)
 
@@ -151,6 +153,7 @@ def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
     return people
 
 
+# Each suffix is also in SUFFIXES of prepare/formats/files.py, by which recordings are found
 _READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton": _read_skeleton}
 
 

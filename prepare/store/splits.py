@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ TOLERANCE = 0.1  # seconds; smaller differences of times are not reported
 AFTER_END = "segments after the end of their recording, not used"  # a heading
 
 
-def check_split(root: Path, name: str, classes: list[str], replace: bool, origin: tuple[str, ...] = ()) -> None:
+def check_split(root: Path, name: str, classes: list[str], replace: bool, imported: tuple[str, ...] = ()) -> None:
     """Raise UserError unless the split `name` below `root` may be written with these classes.
 
-    `replace`: also accept a split of this name with other classes, or with labels from elsewhere. `origin`: the keys of
-    the manifest's `imported`; empty for BABEL's labels.
+    `replace`: also accept a split of this name with other classes, or with labels from elsewhere. `imported`: the keys
+    of `imported` in the manifest; empty for BABEL's labels.
     """
     folder = root / plain_name(name, "--name")
     if name.lower().startswith(STORE_PREFIX):
@@ -46,7 +47,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, origin
     except UserError:
         print(f"warning: {folder} is damaged, or of another version, and is written again")
         return
-    if tuple(old.imported) != origin or old.classes != classes:
+    if tuple(old.imported) != imported or old.classes != classes:
         found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"
         if old.classes == classes:
             found = "has labels of the same classes that come from elsewhere"
@@ -128,8 +129,8 @@ def write_recordings(
             f"recordings whose {needed} is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
             "recordings that cannot be used": [f"{files[n]} {why}" for n, why in left_out.items() if why != "missing"],
         }
-        two = sum(clip.people > 1 for clip in store.clips.values())
-        people = f", {two} of them with two people" if two else ""
+        several = sum(clip.people > 1 for clip in store.clips.values())
+        people = f", {several} of them with several people" if several else ""
         print(f"\n{len(store.clips)} of {len(recordings)} recordings are stored{people}")
         _write_report(folder / "report.txt", problems | found)
     return split
@@ -161,7 +162,7 @@ def next_command(config: str, root: Path, split: str | None = None) -> str:
     if root.resolve() != DATA_ROOT.resolve():
         changes.append(f"data.root={root}")
     command = f"next: python train.py --config config/{config}"
-    return f"{command} --set {' '.join(changes)}" if changes else command
+    return f"{command} --set {shlex.join(changes)}" if changes else command
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:

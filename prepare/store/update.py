@@ -134,7 +134,10 @@ def _joints(
     before: SkeletonStore | None,
     cache: Path,
 ) -> Iterator[np.ndarray]:
-    """The joints (T, M, 25, 3) of each clip, in order. Those of an unchanged clip come from the store `before`."""
+    """The joints (T, M, 25, 3) of each clip, in order.
+
+    Those of an unchanged clip come from the store `before`: then `compute_takes` returned its entry itself.
+    """
     for clip in clips:
         if before and outcomes[clip.sid] is before.clips.get(clip.sid):
             yield before.people(clip.sid)

@@ -35,8 +35,8 @@ class Job:
     stored: Clip | None = None  # the clip as it is stored
 
 
-# Reads the motion file of a clip: returns its frame rate, and joints in metres at 30 fps, (T, 25, 3) or, with several
-# people, (T, M, 25, 3), at most `clip.frame_limit()` frames. Raises TakeError.
+# Reads the motion file of a clip: returns the rate to store as `Clip.fps`, and joints in metres at 30 fps, (T, 25, 3)
+# or, with several people, (T, M, 25, 3), at most `clip.frame_limit()` frames. Raises TakeError.
 Reader = Callable[[Path, AnnotatedClip], tuple[float, np.ndarray]]
 
 
@@ -94,7 +94,7 @@ def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeEr
         if _state(path, job.file) != state:
             raise TakeError("was changed while it was read")
         if not len(made):
-            raise TakeError(f"has no frame within the annotated {clip.duration:g} s")
+            raise TakeError("has no frame" + (f" within the annotated {clip.duration:g} s" if clip.duration else ""))
     except TakeError as error:
         return error
     except OSError as error:
@@ -112,6 +112,6 @@ def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeEr
 
 
 def _state(path: Path, name: str) -> dict[str, Any]:
-    """Of a take's `source` in the store, what tells whether the file has changed."""
+    """The entries of `Clip.source` that tell whether the file of a take has changed."""
     status = stat_regular_file(path)
     return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}

@@ -25,6 +25,11 @@ def test_no_other_cuts_cost_less(seed: int, penalty: float) -> None:
     assert cost(speed, tuple(change_points(speed, penalty)), constant) == pytest.approx(least)
 
 
+def test_equal_frames_are_not_cut() -> None:
+    features = np.repeat(np.random.default_rng(0).normal(size=(1, 50)), 200, axis=0)
+    assert change_points(features, 2.0).tolist() == []
+
+
 def cuts_of(joints: np.ndarray, penalty: float) -> list[int]:
     """Change points of people's joints (T, V, C, M)."""
     return change_points(motion_features(torch.from_numpy(joints).permute(2, 0, 1, 3)), penalty).tolist()

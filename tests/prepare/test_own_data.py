@@ -12,7 +12,10 @@ import train
 from feeders.dataset import SkeletonClips
 from prepare import own_data
 from prepare.options import ReadOptions
+from prepare.store.splits import next_command
 from prepare.synthetic.body import body_structure
+from reporting.animation import clip_texts
+from reporting.dataset_card import example_clips
 from utils import config
 from utils.errors import UserError
 from utils.store import Split
@@ -165,6 +168,8 @@ def test_a_label_without_times_is_enough_for_training(folder: Path, capsys: pyte
         assert clips.video_labels.tolist() == [[True, False], [False, True], [False, True]]
         assert not clips.frame_labels(0).any()
         assert clips.lengths[0] == 90
+    assert set(clip_texts(split, "bvh/one")) == {"walk (time unknown)"}
+    assert ("walk", "bvh/one") in example_clips(split)
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["walk", "1", "0", "1", "30"] in printed
     assert ["wave", "2", "30", "1", "30"] in printed
@@ -196,6 +201,18 @@ def test_what_cannot_be_meant_is_refused_and_writes_no_split(folder: Path, rows:
         prepare(folder, rows)
     assert not (folder.parent / "out" / "mine" / "split.json").exists()
     assert not list((folder.parent / "out").glob("*/parts"))
+
+
+def test_annotations_without_a_label_are_refused(folder: Path) -> None:
+    table = folder.parent / "labels.json"
+    table.write_text('{"database": {"two": {"subset": "training", "annotations": []}}}')
+    with pytest.raises(UserError, match=r"labels\.json: has no label; expected the actions"):
+        own_data.prepare_recordings(folder, table, "mine", folder.parent / "out", OPTIONS)
+    assert not (folder.parent / "out").exists()
+
+
+def test_the_next_command_can_be_copied_from_a_folder_with_a_space() -> None:
+    assert next_command("a.yaml", Path("/my data"), "mine").endswith("--set data.split=mine 'data.root=/my data'")
 
 
 def test_a_name_that_fits_two_files_is_refused(folder: Path) -> None:

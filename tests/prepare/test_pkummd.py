@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_protocols_share_a_store(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     view = Split.open(tmp_path, pkummd.prepare_protocol(root, "cross-view", tmp_path).name)
-    assert "12 of 12 recordings are stored, 3 of them with two people" in capsys.readouterr().out
+    assert "12 of 12 recordings are stored, 3 of them with several people" in capsys.readouterr().out
     written = (view.store.folder / "store.json").stat().st_mtime_ns
     subject = Split.open(tmp_path, pkummd.prepare_protocol(root, "cross-subject", tmp_path).name)
     assert (view.store.folder / "store.json").stat().st_mtime_ns == written

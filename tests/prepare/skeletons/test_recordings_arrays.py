@@ -68,6 +68,12 @@ def test_a_joint_map_names_the_joints_of_an_array_by_name_or_by_index(chain: np.
     assert "has no joint left_index3.end, left_thumb3.end" in message
 
 
+def test_a_joint_map_is_used_for_25_joints_in_another_order(tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text("".join(f"{name}: '{24 - joint}'\n" for joint, name in enumerate(JOINT_NAMES)))
+    options = ReadOptions("x", fps=30, joint_map=read_map(tmp_path / "map.yaml"))
+    np.testing.assert_array_equal(read(saved(tmp_path / "a.npy", JOINTS[:, ::-1]), options), JOINTS)
+
+
 def test_order_byte_order_and_integers_of_an_array_do_not_matter(tmp_path: Path) -> None:
     for name, array in {"f": np.asfortranarray(JOINTS), "big": JOINTS.astype(">f8")}.items():
         np.testing.assert_array_equal(read(saved(tmp_path / f"{name}.npy", array), THIRTY), JOINTS)
