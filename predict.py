@@ -75,9 +75,8 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    args.hands = args.hands or skeletons.get(
-        "hands", "released"
-    )  # data of earlier versions do not say which; theirs were "released"
+    # Data of earlier versions have no entry: their hand poses were the released code's
+    args.hands = args.hands or skeletons.get("hands", "released")
     if args.body:
         recordings.cached_body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
     options = ReadOptions.of(args)
