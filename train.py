@@ -160,8 +160,15 @@ def train_epoch(
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
 
-    `network` is the model or a wrapper around it. `loader` yields this rank's micro-batches. Raises UserError when a
-    loss is not finite; then nothing of this epoch is saved.
+    In each micro-batch but the first, the CPU waits once for the device, to check that the previous loss is finite. It
+    waits once more if clips have several people.
+
+    Args:
+        network: the model, or a wrapper around it.
+        loader: yields this rank's micro-batches, and with each the weights of its losses.
+
+    Raises:
+        UserError: a loss is not finite; then nothing of this epoch is saved.
     """
     adam, pseudo_labels, began = state.adam, state.pseudo_labels, time.monotonic()
     for group in adam.param_groups:

@@ -9,9 +9,10 @@ and computes only what has changed.
 """
 
 import argparse
+from collections import Counter, defaultdict
 from pathlib import Path
 
-from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, number
+from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, next_command, number
 from utils.command_line import argument_parser, check_first
 
 
@@ -38,18 +39,22 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.amass import AmassIndex
+from prepare.formats.amass import AmassIndex, download_name
 from prepare.formats.babel import read_babel
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.classes import PAPER_SPLITS, check_actions, read_actions
+from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.splits import check_split, next_command, write_split_of_store
-from prepare.store.update import TakeSource, print_takes, update_store
+from prepare.store.splits import check_split, write_split_of_store
+from prepare.store.update import TakeSource, update_store
 from reporting.dataset_card import write_card
-from utils.errors import run_command
+from utils.errors import printable, run_command
 from utils.lock import lock_folder
-from utils.store import SUBSETS, Split
+from utils.store import SUBSETS, SkeletonStore, Split
+
+STATES = ("stored", "missing", "unusable")  # of clips
+TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
 def build(
@@ -108,6 +113,33 @@ def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set
         available.sort(key=lambda clip: classes.isdisjoint(clip.names))
         chosen |= {clip.sid for clip in available[:limit]}
     return chosen
+
+
+def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavour) -> None:
+    """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed."""
+    left_out = store.manifest.left_out
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    for clip in clips:
+        if clip.sid in store.clips or clip.sid in left_out:  # the other clips were not chosen, because of --limit
+            state = left_out.get(clip.sid, "stored")
+            parts = clip.take.split("/")
+            folder = printable(parts[1], 60) if len(parts) > 2 else "(no folder)"
+            table[folder][state if state in STATES else "unusable"] += 1
+    width = max(22, *map(len, table))
+    print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{state:>12}" for state in STATES) + "  download")
+    for folder, counts in sorted(table.items()):
+        name = download_name(folder) or "unknown to this project"
+        wanted = f"  {name}" if counts["missing"] + counts["unusable"] else ""
+        print(f"{folder:<{width}}" + "".join(f"{counts[state]:>12,}" for state in STATES) + wanted)
+    failed = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
+    for clip in failed[:TAKES_SHOWN]:
+        print(f"unusable: {printable(clip.take)} {left_out[clip.sid]}")
+    if len(failed) > TAKES_SHOWN:
+        print(f"… and {len(failed) - TAKES_SHOWN} more; {store.folder / 'store.json'} names all")
+    if left_out:
+        print(
+            f"missing or unusable: download {flavour.download!r} of the data sets in the last column from {AMASS_PAGE}"
+        )
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,3 +99,12 @@ def number(least: float, most: float = math.inf) -> Callable[[str], float]:
 
     parse.__name__ = type(least).__name__  # for argparse's message about text that is no such number
     return parse
+
+
+def next_command(config: str, root: Path, split: str | None = None) -> str:
+    """A message with the command that trains on prepared data. split: None if `config` names it."""
+    changes = [f"data.split={split}"] if split else []
+    if root.resolve() != DATA_ROOT.resolve():
+        changes.append(f"data.root={root}")
+    command = f"next: python train.py --config config/{config}"
+    return f"{command} --set {shlex.join(changes)}" if changes else command

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options
+from prepare.options import TO_RESUME, ReadOptions, add_read_options, add_store_options, next_command
 from utils.command_line import argument_parser, check_first
 
 
@@ -42,7 +42,7 @@ from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.classes import check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.recordings import find_inputs, read_recording
-from prepare.store.splits import check_split, next_command, write_recordings
+from prepare.store.splits import check_split, write_recordings
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION

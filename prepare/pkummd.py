@@ -10,7 +10,7 @@ share one store, so the second one takes seconds. A repeated run reads only reco
 import argparse
 from pathlib import Path
 
-from prepare.options import ROOT, TO_RESUME, add_store_options
+from prepare.options import ROOT, TO_RESUME, add_store_options, next_command
 from utils.command_line import argument_parser, check_first
 
 ACTION_NAMES = ROOT / "config" / "actions" / "pkummd.yaml"
@@ -37,7 +37,7 @@ import numpy as np
 from prepare.formats.labels import AnnotatedClip
 from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.skeletons.recordings import AXIS_ROTATIONS
-from prepare.store.splits import check_split, next_command, write_recordings
+from prepare.store.splits import check_split, write_recordings
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from utils.errors import run_command

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions, folder
+from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions, folder, next_command
 from utils.command_line import argument_parser, check_first
 
 
@@ -44,7 +44,6 @@ from prepare.formats.annotations import COLUMNS
 from prepare.formats.bvh import Bvh, header_text, read_bvh, write_bvh
 from prepare.formats.files import walk
 from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
-from prepare.store.splits import next_command
 from utils.atomic import write_csv, write_json
 from utils.errors import TakeError, UserError, run_command
 from utils.progress import progress

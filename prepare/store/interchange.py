@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from prepare.options import DATA_ROOT, folder
+from prepare.options import DATA_ROOT, folder, next_command
 from utils.command_line import argument_parser, check_first
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
@@ -53,7 +53,7 @@ import numpy as np
 from prepare.formats.classes import read_actions
 from prepare.formats.pickles import as_array, read_pickle
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
-from prepare.store.splits import check_split, next_command
+from prepare.store.splits import check_split
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command, shown
 from utils.lock import lock_folder

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import shlex
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 
 from prepare.formats.classes import PAPER_SPLITS
 from prepare.formats.labels import AnnotatedClip, dense_labels
-from prepare.options import DATA_ROOT
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
@@ -154,15 +152,6 @@ def print_counts(split: Split) -> None:
         for k, name in enumerate(split.classes):
             if not counts[subset][k, 0]:
                 print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
-
-
-def next_command(config: str, root: Path, split: str | None = None) -> str:
-    """A message with the command that trains on prepared data. split: None if `config` names it."""
-    changes = [f"data.split={split}"] if split else []
-    if root.resolve() != DATA_ROOT.resolve():
-        changes.append(f"data.root={root}")
-    command = f"next: python train.py --config config/{config}"
-    return f"{command} --set {shlex.join(changes)}" if changes else command
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:

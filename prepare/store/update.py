@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.amass import download_name
-from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.formats.labels import AnnotatedClip
 from prepare.store.workers import Job, Reader, compute_takes, read_computed
 from utils.errors import TakeError, UserError, printable
@@ -21,8 +18,6 @@ from utils.manifest import FORMAT
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
-STATES = ("stored", "missing", "unusable")  # of clips
-TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 CACHE = "parts"  # folder of computed takes, until the store is written from them
 
 
@@ -87,33 +82,6 @@ def update_store(
         write_store(folder, made, _joints(made, chosen, outcomes, before, cache), facts)
     shutil.rmtree(cache)
     return SkeletonStore.open(folder)
-
-
-def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavour) -> None:
-    """Print how many clips of each AMASS folder are stored, missing or unusable, and which download is needed."""
-    left_out = store.manifest.left_out
-    table: dict[str, Counter[str]] = defaultdict(Counter)
-    for clip in clips:
-        if clip.sid in store.clips or clip.sid in left_out:  # the other clips were not chosen, because of --limit
-            state = left_out.get(clip.sid, "stored")
-            parts = clip.take.split("/")
-            folder = printable(parts[1], 60) if len(parts) > 2 else "(no folder)"
-            table[folder][state if state in STATES else "unusable"] += 1
-    width = max(22, *map(len, table))
-    print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{state:>12}" for state in STATES) + "  download")
-    for folder, counts in sorted(table.items()):
-        name = download_name(folder) or "unknown to this project"
-        wanted = f"  {name}" if counts["missing"] + counts["unusable"] else ""
-        print(f"{folder:<{width}}" + "".join(f"{counts[state]:>12,}" for state in STATES) + wanted)
-    failed = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
-    for clip in failed[:TAKES_SHOWN]:
-        print(f"unusable: {printable(clip.take)} {left_out[clip.sid]}")
-    if len(failed) > TAKES_SHOWN:
-        print(f"… and {len(failed) - TAKES_SHOWN} more; {store.folder / 'store.json'} names all")
-    if left_out:
-        print(
-            f"missing or unusable: download {flavour.download!r} of the data sets in the last column from {AMASS_PAGE}"
-        )
 
 
 def _store_before(folder: Path) -> SkeletonStore | None:

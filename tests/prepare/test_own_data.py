@@ -11,8 +11,7 @@ import runs
 import train
 from feeders.dataset import SkeletonClips
 from prepare import own_data
-from prepare.options import ReadOptions
-from prepare.store.splits import next_command
+from prepare.options import ReadOptions, next_command
 from prepare.synthetic.body import body_structure
 from reporting.animation import clip_texts
 from reporting.dataset_card import example_clips
