@@ -193,6 +193,7 @@ def train_epoch(
         pseudo_labels.record(batch.index, output.views[0].frame_probs)
         frames += micro.frames
         steps += micro.last
+    distributed.broadcast_buffers(state.model)  # ranks may have own batch-norm statistics; the main rank saves its own
     totals = losses.totals()
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began

@@ -167,6 +167,13 @@ def gather(value: Any) -> list[Any]:
     return everyone or []
 
 
+def broadcast_buffers(model: nn.Module) -> None:
+    """Copy the main rank's buffers, such as running statistics, to all ranks."""
+    if size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def broadcast(value: Any) -> Any:
     """The main rank's `value`, on all ranks."""
     box = [value]
