@@ -29,7 +29,7 @@ from torch import nn
 import validate
 from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, hold_out
-from feeders.micro_batches import train_loaders
+from feeders.micro_batches import train_loader
 from model.checkpoint import TrainingState, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.localizer import Localizer
@@ -70,10 +70,9 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     split = Split.open(settings.data.root, settings.data.split)
     clips, held_out = training_clips(split, settings)
     few_shapes = settings.train.compile or uses_cuda_graphs(settings, device)
-    loader_of_epoch = train_loaders(clips, settings, few_shapes)
     validation = validate.Validation(split, settings, device)
-    print(validation.corrected.summary())
-    validate.warn_of_empty_classes(clips, validation.corrected)
+    print(validation.clips.summary())
+    validate.warn_of_empty_classes(clips, validation.clips)
 
     with open_run(folder, resume, settings, clips) as (run, checkpoint):
         # 2. Model, optimizer and pseudo-labels
@@ -86,13 +85,13 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 
         # 3. Epochs
         for epoch in range(first_epoch, settings.train.epochs):
-            loader = loader_of_epoch(epoch, state.pseudo_labels.labelled().numpy())
+            loader = train_loader(clips, settings, epoch, state.pseudo_labels.labelled().numpy(), few_shapes)
             row = train_epoch(network, loader, state, settings, epoch, device)
             if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
                 evaluations = validation.evaluate(state.model)
                 if run:
-                    row |= {"corrected": validate.summary(evaluations[0]), "released": validate.summary(evaluations[1])}
-                    validation.show(writer, evaluations[0], row["epoch"])
+                    row |= {evaluation.protocol: validate.epoch_figures(evaluation) for evaluation in evaluations}
+                    validation.show(writer, evaluations.corrected, row["epoch"])
             if held_out:
                 held_out_score = validate.video_label_score(state.model, held_out, settings, device)
                 row["held_out_classification_mAP"] = held_out_score
@@ -107,17 +106,22 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
             evaluations = validation.evaluate(state.model)
         if run:
             writer.close()
-            oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations)
+            oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations.corrected)
             validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
 
 
 def training_clips(split: Split, settings: Settings) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """The clips to train on, and those that are held out, if any."""
+    """The clips to train on, and those that are held out, if any. Raises UserError if they make no batch."""
     clips = SkeletonClips(split, "train", settings.data)
     print(clips.summary())
     clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
     if held_out:
         print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
+    if settings.data.drop_last and len(clips) < settings.train.batch_size:
+        raise UserError(
+            f"{len(clips)} training clips make no batch of train.batch_size = {settings.train.batch_size} clips, and "
+            "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
+        )
     return clips, held_out
 
 
@@ -159,9 +163,6 @@ def train_epoch(
     network: nn.Module, loader: Loader, state: TrainingState, settings: Settings, epoch: int, device: torch.device
 ) -> dict[str, Any]:
     """One pass over the training clips. Returns the mean of each loss term, the learning rate and the speed.
-
-    In each micro-batch but the first, the CPU waits once for the device, to check that the previous loss is finite. It
-    waits once more if clips have several people.
 
     Args:
         network: the model, or a wrapper around it.
@@ -227,7 +228,7 @@ def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels
     pieces, refine = None, settings.refine
     if refine.change_penalty:
         indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())
-        joints = (clips[i].joints for i in indices)
+        joints = map(clips.joints, indices)
         pieces = find_pieces(joints, refine.change_penalty, refine.neighbours, mirrored=settings.data.mirror > 0)
     return PseudoLabels(torch.from_numpy(clips.lengths), torch.from_numpy(clips.video_labels), refine, pieces)
 

@@ -7,7 +7,7 @@ train.py uses `Validation` after its epochs, and `test` for `--phase test --weig
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from evaluation import detections
 from evaluation.diagnosis import diagnose
-from evaluation.metrics import classification_ap, frame_confusion, mean_of_numbers
+from evaluation.localization import CORRECTED, RELEASED
+from evaluation.metrics import classification_ap, mean_of_numbers
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
@@ -42,6 +43,13 @@ PICTURED = 3  # clips whose time lines TensorBoard shows: those with most classe
 MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
 
 
+class Evaluations(NamedTuple):
+    """The evaluations of one model by both protocols."""
+
+    corrected: Evaluation
+    released: Evaluation
+
+
 class Validation:
     """The validation clips, ready to evaluate a model after any epoch.
 
@@ -51,23 +59,24 @@ class Validation:
 
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
         self.settings, self.device, self.split = settings, device, split
-        self.corrected = SkeletonClips(split, "val", corrected_policy(settings.data))
-        self.released = SkeletonClips(split, "val", settings.data)
-        class_counts = self.corrected.video_labels.sum(axis=1)
+        self.clips = SkeletonClips(split, "val", corrected_policy(settings.data))
+        self.released_clips = SkeletonClips(split, "val", settings.data)
+        class_counts = self.clips.video_labels.sum(axis=1)
         self.pictured = np.argsort(-class_counts, kind="stable")[:PICTURED].tolist()
         self.results: list[ClipResult] = []  # of the last corrected evaluation
 
-    def evaluate(self, model: Localizer) -> tuple[Evaluation, Evaluation] | None:
-        """The corrected and the released evaluation of `model`, on the main rank; None on the other ranks."""
-        scores = released_scores = gather_scores(model, self.corrected, self.settings, self.device)
-        same_clips = self.corrected.clip_ids == self.released.clip_ids
-        if not same_clips or not np.array_equal(self.corrected.lengths, self.released.lengths):
-            released_scores = gather_scores(model, self.released, self.settings, self.device)
+    def evaluate(self, model: Localizer) -> Evaluations | None:
+        """The evaluations of `model`, on the main rank; None on the other ranks."""
+        clips, released_clips = self.clips, self.released_clips
+        scores = released_scores = gather_scores(model, clips, self.settings, self.device)
+        same_clips = clips.clip_ids == released_clips.clip_ids
+        if not same_clips or not np.array_equal(clips.lengths, released_clips.lengths):
+            released_scores = gather_scores(model, released_clips, self.settings, self.device)
         if not distributed.is_main():
             return None
-        self.results, released = clip_results(self.corrected, scores), clip_results(self.released, released_scores)
-        classes, settings = self.split.classes, self.settings.eval
-        return evaluate(self.results, classes, settings, "corrected"), evaluate(released, classes, settings, "released")
+        self.results, released = clip_results(clips, scores), clip_results(released_clips, released_scores)
+        args = self.split.classes, self.settings.eval
+        return Evaluations(evaluate(self.results, *args, CORRECTED), evaluate(released, *args, RELEASED))
 
     def time_line(self, evaluation: Evaluation, index: int) -> Figure:
         """The time line of one clip in the last corrected evaluation."""
@@ -81,8 +90,7 @@ class Validation:
             picture = as_image(self.time_line(evaluation, index))
             writer.picture(f"time_line/{self.results[index].name}", picture, epoch)
         _, frame_probs, _, labels = zip(*self.results, strict=True)
-        confusion = frame_confusion(frame_probs, labels)
-        writer.picture("confusion", as_image(confusion_figure(confusion, self.split.classes)), epoch)
+        writer.picture("confusion", as_image(confusion_figure(evaluation.confusion, self.split.classes)), epoch)
         true_frames = np.concatenate(labels)
         counts = true_frames.sum(axis=0)
         for k in np.argsort(-counts, kind="stable")[:MAX_CURVES]:
@@ -90,9 +98,7 @@ class Validation:
                 probs = np.concatenate([clip[:, k] for clip in frame_probs])
                 writer.precision_recall(f"precision_recall/{self.split.classes[k]}", true_frames[:, k], probs, epoch)
 
-    def report(
-        self, folder: Path, evaluations: tuple[Evaluation, Evaluation], facts: dict[str, Any], run_folder: Path
-    ) -> None:
+    def report(self, folder: Path, evaluations: Evaluations, facts: dict[str, Any], run_folder: Path) -> None:
         """Write the last evaluation as JSON, figures and an HTML report, and print its table.
 
         results.json also gets the entries of `facts`. The report shows the training curves of a metrics.jsonl in
@@ -178,7 +184,7 @@ def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings
     return float(mean_of_numbers(classification_ap(video_probs, clips.video_labels)))
 
 
-def summary(evaluation: Evaluation) -> dict[str, Any]:
+def epoch_figures(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation that metrics.jsonl keeps. Undefined AP values are left out."""
     return {
         "mAP": evaluation.average_map,
@@ -190,14 +196,11 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def oracle_epoch(
-    history: list[dict[str, Any]], epochs: int, evaluations: tuple[Evaluation, Evaluation]
-) -> dict[str, Any]:
+def oracle_epoch(history: list[dict[str, Any]], epochs: int, last: Evaluation) -> dict[str, Any]:
     """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
-    # Usually the history has the scores of the last epoch. It lacks them if the run was resumed with a smaller
-    # train.epochs, and ends at an epoch without validation
-    scored.append({"epoch": epochs, "corrected": summary(evaluations[0])})
+    # A run resumed with a smaller train.epochs may end at an epoch that was not validated
+    scored.append({"epoch": epochs, "corrected": epoch_figures(last)})
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 
 

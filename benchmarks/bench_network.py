@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.measure import Result, gpu_memory, in_turn
 from benchmarks.plain import PlainLocalizer
 from benchmarks.roofline import Roofline
-from feeders.batches import Batch, TrainBatches
+from feeders.batches import Batch, epoch_batches
 from feeders.micro_batches import FRAME_MULTIPLE
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.inference import for_inference
@@ -109,8 +109,8 @@ def compiled_works(precision: str) -> tuple[Callable[[], None], ...]:
 def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:
     """The random clips of an epoch in batches of 8."""
     lengths = np.array(LENGTHS)
-    order = TrainBatches(lengths, 8, 5, bucketing, config.load().data.bucket_mix, drop_last=False).of_epoch(0)
-    return [random_batch(lengths[batch], device, multiple) for batch in order]
+    settings = config.load(assignments=[f"data.bucketing={str(bucketing).lower()}"])
+    return [random_batch(lengths[batch], device, multiple) for batch in epoch_batches(lengths, settings, 0)]
 
 
 def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:

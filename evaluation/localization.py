@@ -15,19 +15,19 @@ from evaluation.segments import runs_of_classes, suppress, suppress_softly
 from utils.config import EvalSettings
 
 
-class Conventions(NamedTuple):
+class Protocol(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
+    name: str
     # Frames added to the end of a proposal: before it is scored, and once more in suppression, as in the released code
     past_end: int
     truth_short: int  # frames that a ground-truth segment lacks at its end
-    divide_by: str | None  # what suppression divides by (`segments.suppress`); None: suppression as the settings say
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
 
-CORRECTED = Conventions(past_end=0, truth_short=0, divide_by=None, absent_ap=np.nan)
-RELEASED = Conventions(past_end=1, truth_short=1, divide_by="lower", absent_ap=100.0)
-PROTOCOLS = {"corrected": CORRECTED, "released": RELEASED}
+CORRECTED = Protocol("corrected", past_end=0, truth_short=0, absent_ap=np.nan)
+RELEASED = Protocol("released", past_end=1, truth_short=1, absent_ap=100.0)
+PROTOCOLS = (CORRECTED, RELEASED)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def localize(
     frame_probs: Sequence[np.ndarray],
     video_probs: Sequence[np.ndarray],
     settings: EvalSettings,
-    conventions: Conventions = CORRECTED,
+    protocol: Protocol = CORRECTED,
 ) -> Detections:
     """Detections in clips, by clip, then class, then falling score.
 
@@ -84,29 +84,29 @@ def localize(
         frame_probs: (T, K+1) of each clip, finite.
         video_probs: (K+1,) of each clip.
     """
+    if protocol is RELEASED:  # always plain suppression, divided by the segment with the lower score
+        settings = settings.model_copy(update={"suppression_overlap": "lower", "suppression_sigma": 0.0})
     parts = []
     for clip, (probs, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
         for label in np.flatnonzero(video[:-1].astype(np.float64) >= settings.min_video_score):
-            segments, scores = _localize_class(probs[:, label].astype(np.float64), settings, conventions)
+            segments, scores = _localize_class(probs[:, label].astype(np.float64), settings, protocol)
             parts.append(Detections.of(clip, label, segments, scores))
     return Detections.concatenate(parts)
 
 
-def _localize_class(
-    probs: np.ndarray, settings: EvalSettings, conventions: Conventions
-) -> tuple[np.ndarray, np.ndarray]:
+def _localize_class(probs: np.ndarray, settings: EvalSettings, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """Segments (n, 2) and scores (n,) of one class in one clip, from its probabilities (T,)."""
     proposals = runs_of_classes(probs[:, None] > np.array(settings.thresholds))[1]
     proposals = proposals[proposals[:, 1] - proposals[:, 0] >= settings.min_length]
-    scores = _contrast(probs, proposals, settings, conventions.past_end)
+    scores = _contrast(probs, proposals, settings, protocol.past_end)
     # Probabilities are float32. A finer difference between two scores is rounding and must not decide their order.
     scores = scores.astype(np.float32).astype(np.float64)
-    segments = proposals + [0, conventions.past_end]
-    if settings.suppression_sigma and conventions.divide_by is None:
+    segments = proposals + [0, protocol.past_end]
+    if settings.suppression_sigma:
         kept, scores = suppress_softly(segments, scores, settings.suppression_sigma)
         return segments[kept], scores
-    divide_by = conventions.divide_by or settings.suppression_overlap
-    kept = suppress(segments, scores, divide_by, settings.suppression_threshold, conventions.past_end)
+    compared = segments + [0, protocol.past_end]
+    kept = suppress(compared, scores, settings.suppression_overlap, settings.suppression_threshold)
     return segments[kept], scores[kept]
 
 
@@ -128,23 +128,23 @@ def _contrast(probs: np.ndarray, segments: np.ndarray, settings: EvalSettings, p
 
 
 def segmentation(frame_probs: Sequence[np.ndarray]) -> Detections:
-    """Segments of clips from frame probabilities (T, K+1): runs of the most probable class, background too."""
-    return _runs([np.arange(probs.shape[1]) == probs.argmax(axis=1, keepdims=True) for probs in frame_probs])
+    """Segments of clips from frame probabilities (T, K+1): runs of frames whose most probable class is an action."""
+    return _runs([np.arange(probs.shape[1] - 1) == probs.argmax(axis=1, keepdims=True) for probs in frame_probs])
 
 
-def ground_truth(labels: Sequence[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
+def ground_truth(labels: Sequence[np.ndarray], protocol: Protocol = CORRECTED) -> Detections:
     """Ground-truth segments of clips from dense labels (T, K) bool: the runs of each class, by clip, class and time."""
     runs = _runs(labels)
-    return replace(runs, segments=runs.segments - [0, conventions.truth_short])
+    return replace(runs, segments=runs.segments - [0, protocol.truth_short])
 
 
-def whole_clip_baseline(labels: Sequence[np.ndarray], conventions: Conventions = CORRECTED) -> Detections:
+def whole_clip_baseline(labels: Sequence[np.ndarray], protocol: Protocol = CORRECTED) -> Detections:
     """The whole-clip baseline: each true class of a clip is detected from the clip's first frame to its last.
 
     It shows the score of a detector that knows which actions a clip has, but not when they occur.
     """
     whole = _runs([np.broadcast_to(mask.any(axis=0), mask.shape) for mask in labels])
-    return replace(whole, segments=whole.segments + [0, conventions.past_end])
+    return replace(whole, segments=whole.segments + [0, protocol.past_end])
 
 
 def _runs(masks: Sequence[np.ndarray]) -> Detections:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluation import metrics
-from evaluation.localization import PROTOCOLS, Detections, ground_truth, localize, segmentation, whole_clip_baseline
+from evaluation.localization import Detections, Protocol, ground_truth, localize, segmentation, whole_clip_baseline
 from utils.config import EvalSettings
 from utils.errors import UserError
 
@@ -40,7 +40,7 @@ class Evaluation:
     tious: tuple[float, ...]
     ap: np.ndarray  # (n_tious, K) detection AP
     classification_ap: np.ndarray  # (K,)
-    frame_accuracy: float
+    confusion: np.ndarray  # (K+1, K+1) frames by true and most probable class (`metrics.frame_confusion`)
     f1: np.ndarray  # (3, K) segmental F1 at F1_TIOUS
     whole_clip_ap: np.ndarray  # (n_tious, K) detection AP of the whole-clip baseline
     detections: Detections
@@ -66,6 +66,11 @@ class Evaluation:
     def classification_map(self) -> float:
         """Mean of the classification AP over classes that occur (corrected) or all classes (released)."""
         return float(metrics.mean_of_numbers(self.classification_ap))
+
+    @property
+    def frame_accuracy(self) -> float:
+        """Percentage of the frames whose most probable class is right."""
+        return float(100 * self.confusion.trace() / self.confusion.sum())
 
     @property
     def f1_at(self) -> dict[str, float]:
@@ -116,13 +121,12 @@ class Evaluation:
 
 
 def evaluate(
-    results: Sequence[ClipResult], classes: Sequence[str], settings: EvalSettings, protocol: str
+    results: Sequence[ClipResult], classes: Sequence[str], settings: EvalSettings, protocol: Protocol
 ) -> Evaluation:
-    """Localize and score clips by the "corrected" or the "released" protocol.
+    """Localize and score clips by one of the two protocols.
 
     Raises UserError when a clip has probabilities that are not finite.
     """
-    conventions = PROTOCOLS[protocol]
     names, frame_probs, video_probs, labels = zip(*results, strict=True)
     for clip in results:
         if not (np.isfinite(clip.frame_probs).all() and np.isfinite(clip.video_probs).all()):
@@ -131,14 +135,13 @@ def evaluate(
                 "Either this clip's joints or the network's weights are damaged: look at the clip, or train again "
                 "with a lower train.learning_rate"
             )
-    detections = localize(frame_probs, video_probs, settings, conventions)
+    detections = localize(frame_probs, video_probs, settings, protocol)
     action_probs = np.stack(video_probs)[:, : len(classes)]
     video_labels = np.stack([frame_labels.any(axis=0) for frame_labels in labels])
-    right = metrics.frame_confusion(frame_probs, labels).trace()
     return replace(
         score_detections(detections, names, labels, classes, settings.tious, protocol),
-        classification_ap=metrics.classification_ap(action_probs, video_labels, conventions.absent_ap),
-        frame_accuracy=100 * right / sum(map(len, labels)),
+        classification_ap=metrics.classification_ap(action_probs, video_labels, protocol.absent_ap),
+        confusion=metrics.frame_confusion(frame_probs, labels),
         # In both protocols, F1 compares with unshortened true segments
         f1=metrics.segmental_f1(segmentation(frame_probs), ground_truth(labels), len(classes), F1_TIOUS),
     )
@@ -150,16 +153,15 @@ def score_detections(
     labels: Sequence[np.ndarray],
     classes: Sequence[str],
     tious: Sequence[float],
-    protocol: str,
+    protocol: Protocol,
 ) -> Evaluation:
     """Score detections in clips `names` with dense labels (T, K) bool. Figures that need probabilities are NaN.
 
     The protocol decides how the truth is read. It does not change the detections.
     """
-    truth = ground_truth(labels, PROTOCOLS[protocol])
-    baseline = whole_clip_baseline(labels, PROTOCOLS[protocol])
+    truth, baseline = ground_truth(labels, protocol), whole_clip_baseline(labels, protocol)
     return Evaluation(
-        protocol=protocol,
+        protocol=protocol.name,
         names=list(names),
         classes=tuple(classes),
         tious=tuple(tious),
@@ -168,7 +170,7 @@ def score_detections(
         ap=metrics.detection_ap(detections, truth, len(classes), tious),
         whole_clip_ap=metrics.detection_ap(baseline, truth, len(classes), tious),
         classification_ap=np.full(len(classes), np.nan),
-        frame_accuracy=np.nan,
+        confusion=np.full((len(classes) + 1, len(classes) + 1), np.nan),
         f1=np.full((len(F1_TIOUS), len(classes)), np.nan),
     )
 

@@ -71,8 +71,8 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
         these = f"{outside.sum()} of {len(scored)} detections start after their clip or end far after it"
         print(f"warning: {these}; times are seconds; divide frames by the frame rate")
     evaluations = []
-    for protocol, conventions in PROTOCOLS.items():
-        as_read = replace(scored, segments=scored.segments + [0, conventions.past_end])
+    for protocol in PROTOCOLS:
+        as_read = replace(scored, segments=scored.segments + [0, protocol.past_end])
         evaluations.append(score_detections(as_read, names, list(labels.values()), split.classes, tious, protocol))
     return tuple(evaluations)
 

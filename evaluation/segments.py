@@ -27,9 +27,7 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.zeros(union.shape), where=union > 0)
 
 
-def suppress(
-    segments: np.ndarray, scores: np.ndarray, divide_by: str, threshold: float, past_end: int = 0
-) -> np.ndarray:
+def suppress(segments: np.ndarray, scores: np.ndarray, divide_by: str, threshold: float) -> np.ndarray:
     """Greedy non-maximum suppression: indices (m,) int64 of the segments that stay, by falling score.
 
     Args:
@@ -38,9 +36,8 @@ def suppress(
         divide_by: the overlap of two segments is their number of common frames, divided by the length of the "shorter"
             one, of their "union", or of the one with the "lower" score.
         threshold: a segment is removed if its overlap with a better one is above this; not negative.
-        past_end: frames that are added to every end. The released code reads ends as inclusive and adds 1.
     """
-    starts, ends = segments[:, 0], segments[:, 1] + past_end
+    starts, ends = segments.T
     lengths = ends - starts
     left = np.lexsort((ends, starts, -scores))
     kept = []

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feeders.dataset import Sample, SkeletonClips
+from feeders.dataset import SkeletonClips
 from utils import distributed
-from utils.errors import UserError
+from utils.config import Settings
 from utils.skeleton import NUM_JOINTS
 
 
@@ -39,23 +39,20 @@ class Batch:
         return self._map(Tensor.pin_memory)
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
-        pseudo = tuple(map(move, self.pseudo)) if self.pseudo else None
         moved = map(move, (self.joints, self.mask, self.lengths, self.video_labels))
-        return Batch(*moved, index=self.index, pseudo=pseudo)
+        return Batch(*moved, self.index, self.pseudo and tuple(map(move, self.pseudo)))
 
 
-def collate(samples: list[Sample], num_classes: int, frames: int | None = None) -> Batch:
-    """Make one batch of clips with K classes, padded with zeros to `frames` (default: those of the longest clip)."""
-    N, C = len(samples), 3
-    lengths = np.array([sample.joints.shape[1] for sample in samples], dtype=np.int64)
+def collate(clips: SkeletonClips, index: list[int], frames: int | None = None) -> Batch:
+    """The clips `index` as one batch, padded with zeros to `frames` (default: those of the longest clip)."""
+    index = np.array(index, dtype=np.int64)
+    of_clips, lengths = [clips.joints(i) for i in index], clips.lengths[index]
     T = int(lengths.max()) if frames is None else frames
-    M = max((sample.joints.shape[3] for sample in samples), default=1)
-    joints = np.zeros((N, C, T, NUM_JOINTS, M), dtype=np.float32)
-    video_labels = np.zeros((N, num_classes), dtype=np.float32)
-    for n, sample in enumerate(samples):
-        joints[n, :, : lengths[n], :, : sample.joints.shape[3]] = sample.joints.numpy()
-        video_labels[n] = sample.video_labels.numpy()
-    mask, index = np.arange(T) < lengths[:, None], np.array([sample.index for sample in samples], dtype=np.int64)
+    M = max((x.shape[3] for x in of_clips), default=1)
+    joints = np.zeros((len(index), 3, T, NUM_JOINTS, M), dtype=np.float32)
+    for n, x in enumerate(of_clips):
+        joints[n, :, : x.shape[1], :, : x.shape[3]] = x
+    mask, video_labels = np.arange(T) < lengths[:, None], clips.video_labels[index].astype(np.float32)
     return Batch(*map(torch.from_numpy, (joints, mask, lengths, video_labels, index)))
 
 
@@ -86,44 +83,28 @@ class Loader:
                 yield ready.result()
 
 
-@dataclass
-class TrainBatches:
-    """Random batches for every epoch. Seed and epoch alone decide them.
+def epoch_batches(lengths: np.ndarray, settings: Settings, epoch: int) -> list[list[int]]:
+    """The random batches of an epoch, as indices of clips. `train.seed` and the epoch alone decide them.
 
-    With bucketing, a batch has clips of similar length. A random number of up to ± max(mix × number of clips,
-    batch_size) is added to each clip's place in the order of lengths. Without the limit batch_size, small data sets
-    would get the same batches in every epoch. The clips are sorted by the sums and cut into batches. Then the batches
-    are shuffled.
+    With bucketing, clips are sorted by length, and each clip's place in this order is shifted by a random number of up
+    to ± max(data.bucket_mix × number of clips, train.batch_size). Then they are cut into batches, which are shuffled.
+    The minimum of batch_size makes the batches of small data sets differ between epochs.
 
-    Raises UserError if `drop_last` leaves no batch, because there are fewer clips than one batch needs.
+    With `data.drop_last`, random clips are left out in each epoch, as many as do not fill a batch.
+
+    Args:
+        lengths: (N,) frames of each clip.
     """
-
-    lengths: np.ndarray  # (N,) frames of each clip
-    batch_size: int
-    seed: int
-    bucketing: bool
-    mix: float
-    drop_last: bool  # leave out random clips in each epoch, as many as do not fill a batch
-
-    def __post_init__(self) -> None:
-        whole, rest = divmod(len(self.lengths), self.batch_size)
-        self.count = whole if self.drop_last or not rest else whole + 1
-        if self.count == 0:
-            raise UserError(
-                f"{len(self.lengths)} training clips make no batch of train.batch_size = {self.batch_size} clips, and "
-                "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
-            )
-
-    def of_epoch(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch, as indices of clips."""
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.lengths))[: self.count * self.batch_size]
-        if self.bucketing:
-            order = order[np.argsort(self.lengths[order], kind="stable")]
-            reach = max(self.batch_size, self.mix * len(order))
-            order = order[np.argsort(np.arange(len(order)) + rng.uniform(-reach, reach, len(order)))]
-        batches = [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
-        return [batches[i] for i in rng.permutation(self.count)] if self.bucketing else batches
+    data, size = settings.data, settings.train.batch_size
+    rng = np.random.default_rng([settings.train.seed, epoch])
+    count = len(lengths) - (len(lengths) % size if data.drop_last else 0)
+    order = rng.permutation(len(lengths))[:count]
+    if data.bucketing:
+        order = order[np.argsort(lengths[order], kind="stable")]
+        reach = max(size, data.bucket_mix * count)
+        order = order[np.argsort(np.arange(count) + rng.uniform(-reach, reach, count))]
+    batches = [order[i : i + size].tolist() for i in range(0, count, size)]
+    return [batches[i] for i in rng.permutation(len(batches))] if data.bucketing else batches
 
 
 def eval_loader(clips: SkeletonClips, batch_size: int) -> Loader:
@@ -132,7 +113,7 @@ def eval_loader(clips: SkeletonClips, batch_size: int) -> Loader:
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     frames = [float(clips.lengths[batch].sum()) for batch in batches]
     own = [batches[i] for i in balance(frames, distributed.size())[distributed.rank()]]
-    return Loader(clips, own, lambda batch: collate([clips[i] for i in batch], len(clips.classes)))
+    return Loader(clips, own, lambda batch: collate(clips, batch))
 
 
 def balance(costs: list[float], groups: int) -> list[list[int]]:

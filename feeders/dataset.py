@@ -18,15 +18,6 @@ from utils.errors import UserError
 from utils.store import Split
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One clip: joints (C, T, V, M) float32 in metres, video_labels (K,) float32, index in the dataset."""
-
-    joints: Tensor
-    video_labels: Tensor
-    index: int
-
-
 @dataclass(eq=False)
 class SkeletonClips:
     """The clips of one subset of a split, in the order of the split. Joints are memory-mapped.
@@ -57,10 +48,10 @@ class SkeletonClips:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def __getitem__(self, index: int) -> Sample:
+    def joints(self, index: int) -> Tensor:
+        """The network's input (C, T, V, M) float32 in metres of one clip."""
         joints = self.split.store.people(self.clip_ids[index])[:: self.data.frame_step][: self.lengths[index]]
-        video_labels = torch.from_numpy(self.video_labels[index]).float()
-        return Sample(network_input(joints, self.data.normalization), video_labels, index)
+        return network_input(joints, self.data.normalization)
 
     def summary(self) -> str:
         """One line: how many clips the subset has, and how many were left out and why, at preparation or here.

@@ -127,9 +127,6 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         try:
             checkpoint = load_checkpoint(path)
             check_contents(checkpoint, TrainingFile, path)
-            pseudo_labels = checkpoint["pseudo_labels"]
-            if "ring" in pseudo_labels:  # the name of `history` in earlier versions
-                pseudo_labels["history"] = pseudo_labels.pop("ring")
             checkpoint["settings"] = stored_settings.read_stored(checkpoint["settings"], str(path)).model_dump()
         except UserError as error:
             problems.append(str(error))

@@ -19,5 +19,4 @@ def adjacency() -> np.ndarray:
     for child, parent in BONES:
         subsets[1, parent, child] = 1
         subsets[2, child, parent] = 1
-    column_sums = subsets.sum(axis=1, keepdims=True)
-    return np.divide(subsets, column_sums, out=np.zeros_like(subsets), where=column_sums > 0)
+    return subsets / np.maximum(subsets.sum(axis=1, keepdims=True), 1)

@@ -134,10 +134,8 @@ def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
     """Rows (T', K) of every step-th frame, interpolated linearly to all T frames. The last row is kept to the end."""
     if step == 1:
         return rows
-    position = np.minimum(np.arange(frames) / step, len(rows) - 1)
-    left = position.astype(np.int64)
-    weight = (position - left).astype(rows.dtype)[:, None]
-    return (1 - weight) * rows[left] + weight * rows[np.minimum(left + 1, len(rows) - 1)]
+    columns = [np.interp(np.arange(frames) / step, np.arange(len(rows)), column) for column in rows.T]
+    return np.stack(columns, axis=1).astype(rows.dtype)
 
 
 def _score(

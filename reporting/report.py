@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis
-from evaluation.metrics import detection_ap, frame_confusion
+from evaluation.metrics import detection_ap
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
 from reporting.player import PlayedClip, pack_fitting, player_data, varied_order
@@ -55,7 +55,7 @@ def report_html(
         corrected=corrected,
         released=released,
         classes=_class_rows(corrected, diagnosis),
-        confusion=confusion_figure(frame_confusion(frame_probs, labels), corrected.classes),
+        confusion=confusion_figure(corrected.confusion, corrected.classes),
         diagnosis=diagnosis,
         diagnosis_figure=diagnosis_figure(diagnosis),
         kinds=KINDS,

@@ -69,7 +69,7 @@ def test_predictions_equal_the_detections_of_evaluation(
     validation = Validation(split, settings, torch.device("cpu"))
     model, *_ = predict.load_trained(path)
     corrected, _ = validation.evaluate(model)
-    clips = validation.corrected
+    clips = validation.clips
     files = [synthetic / "amass" / split.store.clips[sid].source["file"] for sid in clips.clip_ids]
     assert run(*files, "--weights", path, "--body", "synthetic", "--out", tmp_path / "out") == 0
     compared = 0

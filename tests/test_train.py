@@ -101,11 +101,10 @@ def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, m
 def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It called the history of pseudo-labels "ring", and had other settings."""
+    """It had other settings."""
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     old = load_checkpoint(folder / "last.pt")
-    old["pseudo_labels"]["ring"] = old["pseudo_labels"].pop("history")
     for key in ("data.bucket_mix", "train.matrix_precision", "train.cuda_graphs", "train.compile", "train.timeout"):
         group, name = key.split(".")
         del old["settings"][group][name]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from evaluation.localization import (
     CORRECTED,
     RELEASED,
-    Conventions,
     Detections,
+    Protocol,
     ground_truth,
     localize,
     segmentation,
@@ -51,32 +51,30 @@ def clips(draw: st.DrawFn, columns: int) -> tuple[np.ndarray, np.ndarray]:
     return values / 64, np.array(video)
 
 
-@pytest.mark.parametrize("conventions", [CORRECTED, RELEASED], ids=["corrected", "released"])
+@pytest.mark.parametrize("protocol", [CORRECTED, RELEASED], ids=["corrected", "released"])
 @settings(deadline=None, max_examples=200)
 @given(
     st.integers(2, 4).flatmap(clips), st.sampled_from(OVERLAPS), st.integers(1, 4), st.sampled_from([0.0, 0.25, 1.0])
 )
 def test_localization_equals_plain_loops_over_frames(
-    conventions: Conventions, clip: tuple, overlap: str, min_length: int, outer_share: float
+    protocol: Protocol, clip: tuple, overlap: str, min_length: int, outer_share: float
 ) -> None:
     frame_probs, video_probs = clip
     changes = {"suppression_overlap": overlap, "min_length": min_length, "outer_share": outer_share}
     chosen = EVAL.model_copy(update=changes)
-    found = rows(localize([frame_probs], [video_probs], chosen, conventions))
-    expected = localize_plainly(frame_probs[:, :-1], video_probs[:-1], chosen, conventions is RELEASED)
+    found = rows(localize([frame_probs], [video_probs], chosen, protocol))
+    expected = localize_plainly(frame_probs[:, :-1], video_probs[:-1], chosen, protocol is RELEASED)
     assert [row[:3] for row in found] == [row[:3] for row in expected]
     assert [row[3] for row in found] == pytest.approx([row[3] for row in expected], abs=1e-6)
 
 
-@pytest.mark.parametrize("conventions", [CORRECTED, RELEASED], ids=["corrected", "released"])
+@pytest.mark.parametrize("protocol", [CORRECTED, RELEASED], ids=["corrected", "released"])
 @settings(deadline=None)
 @given(st.integers(2, 4).flatmap(lambda columns: st.lists(clips(columns), min_size=1, max_size=6)))
-def test_each_clip_is_localized_independently_of_the_others(conventions: Conventions, several: list) -> None:
+def test_each_clip_is_localized_independently_of_the_others(protocol: Protocol, several: list) -> None:
     frame_probs, video_probs = zip(*((frame / np.float32(3), video) for frame, video in several), strict=True)
-    together = localize(frame_probs, video_probs, EVAL, conventions)
-    alone = [
-        localize([frame], [video], EVAL, conventions) for frame, video in zip(frame_probs, video_probs, strict=True)
-    ]
+    together = localize(frame_probs, video_probs, EVAL, protocol)
+    alone = [localize([frame], [video], EVAL, protocol) for frame, video in zip(frame_probs, video_probs, strict=True)]
     expected = Detections.concatenate([replace(part, clip=part.clip + clip) for clip, part in enumerate(alone)])
     np.testing.assert_equal(vars(together), vars(expected))
 
@@ -123,7 +121,7 @@ def test_a_clip_of_one_frame_is_localized() -> None:
     assert rows(localize([one], [np.ones(2)], shortest, RELEASED)) == [(0, 0, 2, 0.75)]
 
 
-def test_the_released_conventions_store_and_average_one_frame_past_a_run() -> None:
+def test_the_released_protocol_store_and_average_one_frame_past_a_run() -> None:
     probs = np.zeros((12, 2))
     probs[4:8, 0] = 0.5  # L = 4: inside 4 to 8, margins [3, 4) and [9, 10)
     probs[9, 0] = 0.01

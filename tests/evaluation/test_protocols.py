@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.localization import ground_truth, localize
+from evaluation.localization import CORRECTED, PROTOCOLS, RELEASED, Protocol, ground_truth, localize
 from evaluation.metrics import classification_ap
 from evaluation.protocols import ClipResult, Evaluation, evaluate, score_detections
 from utils import config
@@ -37,12 +37,12 @@ def results() -> list[ClipResult]:
     return [clip(f"clip{number}", labels) for number, labels in enumerate(LABELS)]
 
 
-def evaluated(protocol: str, clips: list[ClipResult] | None = None) -> Evaluation:
+def evaluated(protocol: Protocol, clips: list[ClipResult] | None = None) -> Evaluation:
     return evaluate(clips or results(), CLASSES, EVAL, protocol)
 
 
 def test_perfect_probabilities_score_100() -> None:
-    evaluation = evaluated("corrected")
+    evaluation = evaluated(CORRECTED)
     assert evaluation.average_map == 100
     assert evaluation.map_at.tolist() == [100] * 7
     assert evaluation.classification_map == 100
@@ -51,16 +51,16 @@ def test_perfect_probabilities_score_100() -> None:
 
 
 def test_the_released_evaluation_loses_short_segments_of_the_same_clips() -> None:
-    released = evaluated("released")
+    released = evaluated(RELEASED)
     assert released.map_at[:6].tolist() == [100] * 6
     assert released.map_at[6] < 100  # five frames overlap by 4 of 6 at best, less than 0.7
     assert released.frame_accuracy == 100
-    assert evaluated("corrected").map_at[6] == 100
+    assert evaluated(CORRECTED).map_at[6] == 100
 
 
 def test_a_class_that_does_not_occur_is_left_out_or_counts_100_as_released() -> None:
     spoilt = [clip("a", LABELS[0]), clip("b", LABELS[2], video_probs=np.array([0, 1, 0.5, 1], np.float32))]
-    corrected, released = (evaluated(protocol, spoilt) for protocol in ("corrected", "released"))
+    corrected, released = (evaluated(protocol, spoilt) for protocol in PROTOCOLS)
     known = corrected.classification_ap[:2]
     assert np.isnan(corrected.classification_ap[2])
     assert corrected.classification_map == pytest.approx(known.mean())
@@ -75,7 +75,7 @@ def test_figures_equal_those_of_localization_and_metrics() -> None:
     for number, labels in enumerate(LABELS):
         probs = rng.dirichlet(np.full(4, 0.3), len(labels))
         clips.append(clip(str(number), labels, frame_probs=probs, video_probs=rng.random(4)))
-    evaluation = evaluated("corrected", clips)
+    evaluation = evaluated(CORRECTED, clips)
     found = localize([c.frame_probs for c in clips], [c.video_probs for c in clips], EVAL)
     np.testing.assert_equal(vars(evaluation.detections), vars(found))
     video_labels = np.stack([labels.any(axis=0) for labels in LABELS])
@@ -89,7 +89,7 @@ def test_figures_equal_those_of_localization_and_metrics() -> None:
 
 
 def test_the_whole_clip_baseline_is_scored_beside_the_model() -> None:
-    evaluation = evaluated("corrected")
+    evaluation = evaluated(CORRECTED)
     # Walk is 5 of 75 frames in the first clip, which never counts, and all 40 of the last: precision 1/2, recall 1/2.
     assert evaluation.whole_clip_ap[:, 0].tolist() == [25] * 7
     # Wave is 30 of 75 frames in the first and 5 of 30 in the second.
@@ -99,12 +99,12 @@ def test_the_whole_clip_baseline_is_scored_beside_the_model() -> None:
 
 def test_the_whole_clip_baseline_follows_the_conventions_of_the_protocol() -> None:
     clips = [clip("short", dense(("walk", 5)))]
-    assert evaluated("corrected", clips).whole_clip_ap[-1, 0] == 100
-    assert evaluated("released", clips).whole_clip_ap[-2:, 0].tolist() == [100, 0]  # 4 of 6 frames
+    assert evaluated(CORRECTED, clips).whole_clip_ap[-1, 0] == 100
+    assert evaluated(RELEASED, clips).whole_clip_ap[-2:, 0].tolist() == [100, 0]  # 4 of 6 frames
 
 
 def test_the_table_has_the_model_and_the_whole_clip_baseline_under_both_protocols() -> None:
-    lines = evaluated("corrected").table(evaluated("released")).splitlines()
+    lines = evaluated(CORRECTED).table(evaluated(RELEASED)).splitlines()
     figures = {line[:34].strip(): line[34:].split() for line in lines}
     assert figures["3 clips, detection mAP (%) at tIoU"][:2] == ["0.1", "0.2"]
     assert figures["model, corrected evaluation"] == ["100.00"] * 13
@@ -118,14 +118,14 @@ def test_the_table_has_the_model_and_the_whole_clip_baseline_under_both_protocol
 def test_columns_of_the_table_are_aligned_even_with_long_names() -> None:
     labels = [np.ones((9, 2), bool)]
     classes = ["a", "a name that is longer than the whole first column of the table"]
-    evaluation = score_detections(ground_truth(labels), ["x"], labels, classes, [0.5], "corrected")
+    evaluation = score_detections(ground_truth(labels), ["x"], labels, classes, [0.5], CORRECTED)
     rows = [line for line in evaluation.table(evaluation).splitlines() if "100.00" in line]
     assert len({line.index("100.00") for line in rows}) == 1
     assert len(rows) == 6
 
 
 def test_nan_becomes_null_in_json() -> None:
-    evaluation = evaluated("corrected")
+    evaluation = evaluated(CORRECTED)
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert content["mAP"] == 100
     assert content["clips"] == 3
@@ -138,7 +138,7 @@ def test_nan_becomes_null_in_json() -> None:
 
 def test_figures_that_detections_alone_do_not_define_are_nan() -> None:
     truth = ground_truth(LABELS)
-    evaluation = score_detections(truth, ["a", "b", "c"], LABELS, CLASSES, EVAL.tious, "corrected")
+    evaluation = score_detections(truth, ["a", "b", "c"], LABELS, CLASSES, EVAL.tious, CORRECTED)
     assert evaluation.average_map == 100
     assert np.isnan(evaluation.classification_map)
     assert np.isnan(evaluation.frame_accuracy)
@@ -152,4 +152,4 @@ def test_probabilities_that_are_not_finite_give_one_message_that_names_the_clip(
     spoilt = getattr(bad, part).copy()
     spoilt[..., 0] = np.nan
     with pytest.raises(UserError, match=r"clip 1234: the network gave probabilities that are not finite.*train again"):
-        evaluate([*results(), bad._replace(**{part: spoilt})], CLASSES, EVAL, "released")
+        evaluate([*results(), bad._replace(**{part: spoilt})], CLASSES, EVAL, RELEASED)

@@ -88,7 +88,7 @@ def test_suppression_equals_counting_frames(overlap: str, data: st.DataObject) -
     past_end = data.draw(st.integers(0, 1))
     segments = np.array([row[0] for row in rows], dtype=np.int64).reshape(-1, 2)
     scores = [row[1] for row in rows]
-    kept = suppress(segments, np.array(scores), overlap, threshold, past_end)
+    kept = suppress(segments + [0, past_end], np.array(scores), overlap, threshold)
     assert kept.tolist() == greedy(segments, scores, overlap, threshold, past_end)
 
 

@@ -1,31 +1,35 @@
 """Batches: padding, order, and what they may depend on."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from feeders.batches import Loader, TrainBatches, collate, eval_loader
-from feeders.dataset import Sample, SkeletonClips, network_input
-from feeders.micro_batches import train_loaders
+from feeders.batches import Loader, collate, epoch_batches, eval_loader
+from feeders.dataset import SkeletonClips, network_input
+from feeders.micro_batches import train_loader
 from utils import config
 from utils.skeleton import NUM_JOINTS
 
 DATA = config.load().data
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
-MIX = config.load().data.bucket_mix
-
-
 BABEL_LIKE = np.random.default_rng(1).lognormal(np.log(200), 0.8, 4000).clip(15, 1000).astype(int)
 FEW_LIKE = np.interp(np.linspace(0, 1, 160), [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1], [138, 221, 333, 427, 538, 617, 698])
 
 
+def order(lengths: np.ndarray, batch_size: int, epoch: int, bucketing: bool = True, **others: str) -> list[list[int]]:
+    given = {"data.bucketing": str(bucketing).lower(), "train.batch_size": batch_size, "train.seed": 0} | others
+    settings = config.load(assignments=[f"{name}={value}" for name, value in given.items()])
+    return epoch_batches(lengths, settings, epoch)
+
+
 def real_share(lengths: np.ndarray, batch_size: int, bucketing: bool = True) -> float:
     """Real frames per frame of the padded batches, over 20 epochs."""
-    order, real, padded = TrainBatches(lengths, batch_size, 0, bucketing, MIX, False), 0, 0
+    real = padded = 0
     for epoch in range(20):
-        for batch in order.of_epoch(epoch):
+        for batch in order(lengths, batch_size, epoch, bucketing):
             real += lengths[batch].sum()
             padded += lengths[batch].max() * len(batch)
     return real / padded
@@ -33,27 +37,25 @@ def real_share(lengths: np.ndarray, batch_size: int, bucketing: bool = True) -> 
 
 def test_a_batch_holds_each_clip_and_zeros_behind_it(make_split) -> None:
     clips = SkeletonClips(make_split(train=[30, 9]), "train", DATA)
-    batch = collate([clips[0], clips[1]], len(clips.classes))
+    batch = collate(clips, [0, 1])
     assert batch.joints.shape == (2, 3, 30, 25, 1)
     assert batch.mask.sum(1).tolist() == batch.lengths.tolist() == [30, 9]
-    assert torch.equal(batch.joints[1, :, :9], clips[1].joints)
+    assert torch.equal(batch.joints[1, :, :9], clips.joints(1))
     assert not batch.joints[1, :, 9:].any()
     assert batch.index.tolist() == [0, 1]
-    assert torch.equal(batch.video_labels[0], clips[0].video_labels)
+    assert batch.video_labels.bool().tolist() == clips.video_labels.tolist()
 
 
 @pytest.mark.parametrize("bucketing", [True, False])
 def test_every_clip_comes_once_an_epoch(bucketing: bool) -> None:
-    order = TrainBatches(LENGTHS, 8, 0, bucketing, MIX, drop_last=False)
-    batches = order.of_epoch(0)
-    assert len(batches) == order.count == 13
+    batches = order(LENGTHS, 8, 0, bucketing)
+    assert len(batches) == 13
     assert sorted(sum(batches, [])) == list(range(101))
 
 
 @pytest.mark.parametrize("bucketing", [True, False])
 def test_only_the_incomplete_batch_is_dropped(bucketing: bool) -> None:
-    order = TrainBatches(LENGTHS, 8, 0, bucketing, MIX, drop_last=True)
-    epochs = [order.of_epoch(epoch) for epoch in range(20)]
+    epochs = [order(LENGTHS, 8, epoch, bucketing, **{"data.drop_last": "true"}) for epoch in range(20)]
     assert {len(batches) for batches in epochs} == {12}
     assert {len(batch) for batches in epochs for batch in batches} == {8}
     dropped = [set(range(101)) - set(sum(batches, [])) for batches in epochs]
@@ -61,13 +63,13 @@ def test_only_the_incomplete_batch_is_dropped(bucketing: bool) -> None:
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    def order(seed: int, epoch: int) -> list[list[int]]:
+    def of_seed(seed: str, epoch: int) -> list[list[int]]:
         torch.rand(3), np.random.rand(3)  # noqa: NPY002 - global generators must not matter
-        return TrainBatches(LENGTHS, 8, seed, True, MIX, False).of_epoch(epoch)
+        return order(LENGTHS, 8, epoch, **{"train.seed": seed})
 
-    assert order(1, 4) == order(1, 4)
-    assert order(1, 4) != order(1, 5)
-    assert order(1, 4) != order(2, 4)
+    assert of_seed("1", 4) == of_seed("1", 4)
+    assert of_seed("1", 4) != of_seed("1", 5)
+    assert of_seed("1", 4) != of_seed("2", 4)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +86,7 @@ def test_few_clips_in_large_batches_are_padded_little_more_than_sorting_alone_wo
 
 
 def test_the_batches_differ_between_epochs_even_among_few_clips() -> None:
-    order = TrainBatches(LENGTHS[:16], 4, 0, True, MIX, False)
-    different = {tuple(sorted(batch)) for epoch in range(10) for batch in order.of_epoch(epoch)}
+    different = {tuple(sorted(batch)) for epoch in range(10) for batch in order(LENGTHS[:16], 4, epoch)}
     assert len(different) > 20
 
 
@@ -97,7 +98,7 @@ def test_evaluation_sees_every_clip_longest_first(make_split) -> None:
 def test_the_thread_that_loads_gives_the_batches_in_order_and_one_ahead(make_split) -> None:
     clips = SkeletonClips(make_split(train=[12, 30, 9, 21, 18]), "train", DATA)
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
-    for loader in (train_loaders(clips, settings)(0, np.ones(5, bool)), eval_loader(clips, 2)):
+    for loader in (train_loader(clips, settings, 0, np.ones(5, bool)), eval_loader(clips, 2)):
         begun, load = [], loader.load
         loader.load = lambda item, begun=begun, load=load: begun.append(threading.get_ident()) or load(item)
         for count, (found, item) in enumerate(zip(loader, loader.items, strict=True), start=1):
@@ -122,12 +123,10 @@ def test_an_error_of_the_thread_reaches_the_caller_and_a_stopped_pass_leaves_no_
 
 def test_clips_of_one_and_of_two_people_share_a_batch() -> None:
     joints = np.random.default_rng(0).normal(size=(6, 2, NUM_JOINTS, 3))
-    samples = [
-        Sample(network_input(some, "upright"), torch.ones(1), index)
-        for index, some in enumerate((joints, joints[:4, 0]))
-    ]
-    batch = collate(samples, 1)
+    of_clips = [network_input(some, "upright") for some in (joints, joints[:4, 0])]
+    clips = SimpleNamespace(joints=of_clips.__getitem__, lengths=np.array([6, 4]), video_labels=np.ones((2, 1), bool))
+    batch = collate(clips, [0, 1])
     assert batch.joints.shape == (2, 3, 6, NUM_JOINTS, 2)
-    assert torch.equal(batch.joints[0], samples[0].joints)
-    assert torch.equal(batch.joints[1, :, :4, :, :1], samples[1].joints)
+    assert torch.equal(batch.joints[0], of_clips[0])
+    assert torch.equal(batch.joints[1, :, :4, :, :1], of_clips[1])
     assert not batch.joints[1, ..., 1].any()

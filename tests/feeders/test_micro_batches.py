@@ -5,40 +5,46 @@ import pytest
 import torch
 from torch import Tensor
 
-from feeders.batches import TrainBatches, balance, collate
+from feeders.batches import balance, collate, epoch_batches
 from feeders.dataset import SkeletonClips
-from feeders.micro_batches import MicroBatch, MicroBatches, train_loaders
+from feeders.micro_batches import MicroBatch, micro_batches, train_loader
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
+from utils.config import Settings
 
 LENGTHS = np.random.default_rng(0).integers(20, 900, 101)
 DATA = config.load().data
 
 
-def order(lengths: np.ndarray = LENGTHS, batch_size: int = 16, drop_last: bool = False) -> TrainBatches:
-    return TrainBatches(lengths, batch_size, 0, True, 0.01, drop_last)
+def chosen(passes: int = 1, batch_size: int = 16, mask_padding: bool = True, drop_last: bool = False) -> Settings:
+    given = {"train.accumulate": passes, "train.batch_size": batch_size, "model.mask_padding": mask_padding}
+    given |= {"data.drop_last": drop_last, "data.bucket_mix": 0.01}
+    return config.load(assignments=[f"{name}={str(value).lower()}" for name, value in given.items()])
 
 
 def of_ranks(
-    batches: TrainBatches, passes: int, ranks: int, mask_padding: bool = True, labelled: np.ndarray | None = None
+    settings: Settings, ranks: int, lengths: np.ndarray = LENGTHS, labelled: np.ndarray | None = None
 ) -> list[tuple[MicroBatch, ...]]:
     """The micro-batches of all ranks, pass by pass."""
-    labelled = np.ones(len(batches.lengths), bool) if labelled is None else labelled
-    of_rank = [MicroBatches(batches, passes, mask_padding, 1, rank, ranks) for rank in range(ranks)]
-    return list(zip(*(micro_batches.of_epoch(0, labelled) for micro_batches in of_rank), strict=True))
+    labelled = np.ones(len(lengths), bool) if labelled is None else labelled
+    worlds = []
+    for batch in epoch_batches(lengths, settings, 0):
+        of_rank = [micro_batches(batch, lengths, labelled, settings, False, rank, ranks) for rank in range(ranks)]
+        worlds += zip(*of_rank, strict=True)
+    return worlds
 
 
 @pytest.mark.parametrize(("passes", "ranks"), [(1, 1), (1, 3), (4, 1), (3, 7)])
 def test_every_clip_is_seen_once_an_epoch_by_one_rank(passes: int, ranks: int) -> None:
-    everything = of_ranks(order(), passes, ranks)
+    everything = of_ranks(chosen(passes), ranks)
     assert sorted(clip for world in everything for micro in world for clip in micro.local) == list(range(len(LENGTHS)))
 
 
 @pytest.mark.parametrize(("passes", "ranks"), [(1, 3), (4, 1), (3, 7)])
 def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
     steps: list[list[int]] = [[]]
-    for world in of_ranks(order(), passes, ranks):
+    for world in of_ranks(chosen(passes), ranks):
         together = sum((micro.local for micro in world), [])
         assert {(micro.last, micro.frames) for micro in world} == {(world[0].last, LENGTHS[together].sum())}
         padded = max(len(micro.local) * micro.padded for micro in world)
@@ -47,33 +53,35 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
         steps[-1] += together
         if world[0].last:
             steps.append([])
-    assert [sorted(step) for step in steps[:-1]] == [sorted(step) for step in order().of_epoch(0)]
+    assert [sorted(step) for step in steps[:-1]] == [sorted(step) for step in epoch_batches(LENGTHS, chosen(), 0)]
 
 
 def test_one_pass_on_one_rank_is_the_batch_as_it_is() -> None:
-    assert [micro.local for (micro,) in of_ranks(order(), 1, 1)] == order().of_epoch(0)
+    assert [micro.local for (micro,) in of_ranks(chosen(), 1)] == epoch_batches(LENGTHS, chosen(), 0)
 
 
 def test_ranks_have_about_as_many_frames() -> None:
-    worlds = of_ranks(order(drop_last=True), 1, 4)
+    worlds = of_ranks(chosen(drop_last=True), 4)
     frames = np.array([[LENGTHS[micro.local].sum() for micro in world] for world in worlds])
     assert (frames.max(axis=1) < 1.1 * frames.mean(axis=1)).all()
 
 
 def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made_for() -> None:
     labelled = np.ones(len(LENGTHS), bool)
-    masked = MicroBatches(order(), 1, True, multiple=64).of_epoch(0, labelled)
-    assert all(micro.padded % 64 == 0 for micro in masked)
-    plain = MicroBatches(order(), 1, False, multiple=64).of_epoch(0, labelled)  # here padding would change results
-    assert all(micro.padded == LENGTHS[micro.local].max() for micro in plain)
+    for batch in epoch_batches(LENGTHS, chosen(), 0):
+        (masked,) = micro_batches(batch, LENGTHS, labelled, chosen(), few_shapes=True)
+        assert masked.padded % 64 == 0
+        # Without masked padding, more padding would change results
+        (plain,) = micro_batches(batch, LENGTHS, labelled, chosen(mask_padding=False), few_shapes=True)
+        assert plain.padded == LENGTHS[batch].max()
 
 
 def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
     clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", DATA)
-    micros = of_ranks(order(clips.lengths, 2), 1, 3)
+    micros = of_ranks(chosen(batch_size=2), 3, clips.lengths)
     assert [len(world[2].local) for world in micros] == [0, 0]
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
-    loader = train_loaders(clips, settings)(0, np.ones(3, bool))
+    loader = train_loader(clips, settings, 0, np.ones(3, bool))
     batch, micro = loader.load(micros[0][2])
     assert batch.joints.shape == (0, 3, micro.padded, 25, 1)
     assert batch.mask.shape == (0, micro.padded)
@@ -88,7 +96,7 @@ def test_items_are_distributed_so_that_no_group_costs_much_more() -> None:
 @pytest.mark.parametrize("mask_padding", [True, False])
 def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
     sums, steps = np.zeros(3), 0
-    for world in of_ranks(order(), 3, 2, mask_padding, labelled=np.arange(len(LENGTHS)) % 3 > 0):
+    for world in of_ranks(chosen(3, mask_padding=mask_padding), 2, labelled=np.arange(len(LENGTHS)) % 3 > 0):
         sums[:2] += sum(np.array(micro.loss_normalization[:2]) for micro in world)
         sums[2] += world[0].loss_normalization.multi_view_weight  # the same on all ranks
         steps += world[0].last
@@ -111,9 +119,9 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
 
     def gradients(passes: int) -> tuple[int, dict[str, Tensor]]:
         model.zero_grad()
-        micros = of_ranks(order(clips.lengths, 5), passes, 1, mask_padding, labelled.numpy())
+        micros = of_ranks(chosen(passes, 5, mask_padding), 1, clips.lengths, labelled.numpy())
         for (micro,) in micros:
-            batch = collate([clips[i] for i in micro.local], len(clips.classes), micro.padded)
+            batch = collate(clips, micro.local, micro.padded)
             labels = (pseudo[batch.index, : micro.padded], labelled[batch.index]) if refining else None
             output = model(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.loss_normalization)

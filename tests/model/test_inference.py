@@ -59,8 +59,8 @@ def test_a_clip_has_the_scores_that_evaluation_gives_it(make_split: Callable[...
     assignments = (f"data.root={split.folder.parent}", "data.split=tiny", f"model.mask_padding={mask_padding}")
     model, settings = network(*[a.replace("True", "true").replace("False", "false") for a in assignments])
     validation = Validation(split, settings, CPU)
-    evaluated = gather_scores(model, validation.corrected, settings, CPU)
-    for index, sid in enumerate(validation.corrected.clip_ids):
+    evaluated = gather_scores(model, validation.clips, settings, CPU)
+    for index, sid in enumerate(validation.clips.clip_ids):
         whole = score(model, split.store.joints(sid), longest=61)
         frame_probs, video_probs = evaluated[index]
         np.testing.assert_allclose(whole.frame_probs, frame_probs, atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evaluation.diagnosis import diagnose
-from evaluation.localization import Detections, ground_truth
+from evaluation.localization import CORRECTED, PROTOCOLS, Detections, ground_truth
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from reporting import player, templates
 from reporting.report import clip_ap, report_html
@@ -41,7 +41,7 @@ def clips(count: int = 8, classes: int = 3, frames: int = 120) -> list[ClipResul
 def written(
     given: list[ClipResult], classes: tuple[str, ...] = ("walk", "turn", "wave"), history: Any = HISTORY, **changes: Any
 ) -> str:
-    corrected, released = (evaluate(given, classes, SETTINGS.eval, name) for name in ("corrected", "released"))
+    corrected, released = (evaluate(given, classes, SETTINGS.eval, protocol) for protocol in PROTOCOLS)
     settings = SETTINGS.model_dump()
     settings["model"] = {**settings["model"], "width": 16, "mask_padding": False, "temperatures": [1.0, 3.0]}
     results = {
@@ -89,14 +89,14 @@ def rows(html: str) -> dict[str, list[list[str]]]:
 def test_scores_are_those_of_both_evaluations_and_of_the_whole_clip_baseline() -> None:
     given = clips()
     table = rows(written(given))
-    for protocol in ("corrected", "released"):
+    for protocol in PROTOCOLS:
         evaluation = evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, protocol)
         expected = [*evaluation.map_at, evaluation.average_map]
-        assert table[f"model, {protocol}"][0] == [f"{value:.1f}" for value in expected]
+        assert table[f"model, {protocol.name}"][0] == [f"{value:.1f}" for value in expected]
         whole = [*evaluation.whole_clip_map_at, evaluation.whole_clip_map_at.mean()]
-        assert table[f"whole-clip baseline, {protocol}"][0] == [f"{value:.1f}" for value in whole]
+        assert table[f"whole-clip baseline, {protocol.name}"][0] == [f"{value:.1f}" for value in whole]
         others = [evaluation.classification_map, evaluation.frame_accuracy, *evaluation.f1_at.values()]
-        assert table[f"model, {protocol}"][1] == [f"{value:.1f}" for value in others]
+        assert table[f"model, {protocol.name}"][1] == [f"{value:.1f}" for value in others]
 
 
 @pytest.mark.usefixtures("quick")
@@ -129,7 +129,7 @@ def test_training_curves_are_shown_if_the_training_is_known() -> None:
 @pytest.mark.usefixtures("quick")
 def test_every_clip_is_in_the_player_with_its_ap_and_its_detections() -> None:
     given = clips()
-    evaluation = evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, "corrected")
+    evaluation = evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, CORRECTED)
     shown = player_of(written(given))
     assert [clip["name"] for clip in shown["clips"]] == [clip.name for clip in given]
     assert [clip["ap"][0] for clip in shown["clips"]] == pytest.approx(clip_ap(evaluation))
@@ -145,7 +145,7 @@ def test_a_page_that_would_be_too_large_shows_the_best_and_worst_clips_and_says_
     monkeypatch.setattr(player, "EXTREMES", 1)
     monkeypatch.setattr(player, "PAGE_BYTES", 5_000)
     given = clips()
-    ap = clip_ap(evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, "corrected"))
+    ap = clip_ap(evaluate(given, ("walk", "turn", "wave"), SETTINGS.eval, CORRECTED))
     html = written(given)
     shown = [clip["name"] for clip in player_of(html)["clips"]]
     assert {f"clip{ap.argmax()}", f"clip{ap.argmin()}"} <= set(shown)
@@ -157,9 +157,7 @@ def scored(*rows: tuple[int, int, int, int, float], truth: Detections) -> np.nda
     clip, label, start, end, scores = np.array(rows, float).T
     found = Detections.of(clip, label, np.stack([start, end], axis=1), scores)
     none = np.full((1, 2), np.nan)
-    given = Evaluation(
-        "corrected", ("a", "b"), (0.5,), none, none[0], np.nan, none, none, found, ["x", "y", "z"], truth
-    )
+    given = Evaluation("corrected", ("a", "b"), (0.5,), none, none[0], none, none, none, found, ["x", "y", "z"], truth)
     return clip_ap(given)
 
 
