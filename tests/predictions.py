@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from commands import exit_status
+from matplotlib.figure import Figure
 
 import predict
 from model.localizer import Localizer
@@ -27,9 +29,12 @@ def checkpoint(path: Path, *assignments: str, hands: str | None = "as-is") -> Pa
     return path
 
 
-def run(*arguments: object) -> int:
-    """The command's exit status."""
-    return exit_status(predict.main, "predict.py", *arguments, "--device", "cpu")
+def run(*arguments: object, pictures: bool = False) -> int:
+    """The command's exit status. Without `pictures`, which take most of the time, it writes empty ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not pictures:
+            patch.setattr(Figure, "savefig", lambda *_, **__: None)
+        return exit_status(predict.main, "predict.py", *arguments, "--device", "cpu")
 
 
 def options(motion: Path, weights: Path, out: Path) -> list[object]:

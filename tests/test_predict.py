@@ -28,7 +28,7 @@ def test_all_formats_of_one_motion_are_predicted_alike(
 ) -> None:
     monkeypatch.setattr("utils.progress.FIRST", 3600)  # seconds; no progress line on a busy machine
     before, out = contents(motion), tmp_path / "out"
-    assert run(*options(motion, weights, out), "--features") == 0
+    assert run(*options(motion, weights, out), "--features", pictures=True) == 0
     printed = capsys.readouterr()
     assert printed.err == ""  # no progress bar outside a terminal
     assert printed.out.startswith("5 of 5 recordings done")
@@ -53,6 +53,7 @@ def test_all_formats_of_one_motion_are_predicted_alike(
     assert files == each | {"segments.json", "segments.csv", "prediction.json"}
     scores = np.load(out / "b" / "scores.npz")
     assert scores["frame_probs"].shape == (90, 5)
+    assert (out / "b" / "time_line.png").read_bytes().startswith(b"\x89PNG")
     assert list(scores["classes"]) == [*CLASSES, "background"]
     assert np.load(out / "b" / "features.npy").shape == (90, 16)
 
