@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+import validate
 from model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -37,11 +39,20 @@ def on_ranks(count: int, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", *command(*arguments)[1:]]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """train.py in this process, as from the command line."""
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, pictures: bool = False) -> int:
+    """train.py in this process, as from the command line. Only with `pictures` are any drawn."""
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     torch.use_deterministic_algorithms(False)
-    return train.main()
+    with monkeypatch.context() as patch:
+        if not pictures:
+            draw_nothing(patch)
+        return train.main()
+
+
+def draw_nothing(patch: pytest.MonkeyPatch) -> None:
+    """TensorBoard gets no pictures and the report empty ones. Drawing takes most of the time of a small run."""
+    patch.setattr(validate.Validation, "show", lambda *_: None)
+    patch.setattr(Figure, "savefig", lambda *_, **__: None)
 
 
 def small(prepared: Path, work_dir: Path, *more: str, device: str = "cpu") -> list[str]:

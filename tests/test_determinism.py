@@ -30,7 +30,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
-    return small(prepared, folder, "train.epochs=2", *more)
+    return small(prepared, folder, "train.epochs=2", "eval.every=2", *more)
 
 
 @contextmanager
@@ -145,7 +145,8 @@ def test_a_class_without_clips_is_warned_of_and_harms_no_figure(
     said: str,
 ) -> None:
     without(make_split(train=[20, 30, 25, 18], val=[24, 16]), subset, "wave")
-    assert run(monkeypatch, *small(tmp_path, tmp_path / "run", "data.split=tiny", "train.epochs=1")) == 0
+    line = small(tmp_path, tmp_path / "run", "data.split=tiny", "train.epochs=1")
+    assert run(monkeypatch, *line, pictures=True) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")] == [said]
     corrected = json.loads((tmp_path / "run" / "results.json").read_text())["corrected"]
     assert np.isfinite(corrected["mAP"])

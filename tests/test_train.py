@@ -29,7 +29,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run of 3 epochs; not to be written to."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *small(prepared, folder)) == 0
+        assert run(patch, *small(prepared, folder), pictures=True) == 0
     return folder
 
 

@@ -19,7 +19,7 @@ def test_released_weights_are_evaluated(
     make_split(tuple("abcdefghijklmnopqrstuvwxyz"[:classes]), train=[20], val=[40, 33])
     data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
     layers = ["--config", str(ROOT / "config/released.yaml"), "--work-dir", str(tmp_path / "eval")]
-    assert run(monkeypatch, "--phase", "test", "--weights", str(path), *layers, *data) == 0
+    assert run(monkeypatch, "--phase", "test", "--weights", str(path), *layers, *data, pictures=True) == 0
     results = json.loads((tmp_path / "eval" / "results.json").read_text())
     assert results["weights"] == str(path)
     assert results["settings"]["data"]["normalization"] == "released"

@@ -23,6 +23,7 @@ def my_train(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The page's script with its own block, in this process. Returns its exit status."""
     monkeypatch.setattr(agcn, "Block", agcn.Block)  # restored after the test
     monkeypatch.setattr(sys, "argv", ["my_train.py", *arguments])
+    runs.draw_nothing(monkeypatch)
     with pytest.raises(SystemExit) as end:
         exec(compile(MY_TRAIN, "my_train.py", "exec"), {"__name__": "__main__"})
     return end.value.code

@@ -81,7 +81,8 @@ def test_training_and_evaluation_run_on_it(
     file = str(config.BASE.parent / f"{name}.yaml")
     changes = ["model.width=8", "train.epochs=3", "refine.start=1", "train.batch_size=4", "eval.every=3"]
     run = tmp_path / "run"
-    runs.run(monkeypatch, "--config", file, "--work-dir", str(run), "--set", f"data.root={tmp_path}/out", *changes)
+    line = ["--config", file, "--work-dir", str(run), "--set", f"data.root={tmp_path}/out", *changes]
+    runs.run(monkeypatch, *line, pictures=True)
     results = json.loads((run / "results.json").read_text())
     assert results["split"] == name
     assert "mAP at tIoU 0.5" in (run / "report.html").read_text()
