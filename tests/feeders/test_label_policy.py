@@ -12,13 +12,14 @@ from utils import config
 from utils.config import DataSettings
 
 RELEASED = config.BASE.parent / "released.yaml"
+DEFAULT = config.load().data
 FIELDS = ("overlaps", "gaps", "max_frames", "length_counts")
 ALL_POLICIES = list(itertools.product(("all", "lowest"), ("background", "removed"), ("clip", "annotated")))
 
 
 def policy(*values: str | int) -> DataSettings:
     """Settings with these values of FIELDS."""
-    return config.load().data.model_copy(update=dict(zip(FIELDS, values, strict=True)))
+    return DEFAULT.model_copy(update=dict(zip(FIELDS, values, strict=True)))
 
 
 def values(data: DataSettings) -> tuple[str | int, ...]:
@@ -92,7 +93,7 @@ def test_lowest_works_with_hundreds_of_classes_in_a_frame() -> None:
 
 
 def test_the_settings_of_the_released_code_name_its_policy() -> None:
-    assert values(config.load().data) == ("all", "background", 1000, "clip")
+    assert values(DEFAULT) == ("all", "background", 1000, "clip")
     assert values(config.load([RELEASED]).data) == ("lowest", "removed", 1000, "annotated")
 
 
