@@ -60,7 +60,10 @@ def test_a_network_for_inference_is_exported_for_any_number_of_clips_and_multipl
 
 
 def test_the_network_compiles_to_one_graph_for_all_lengths() -> None:
-    """fullgraph=True raises at the first graph break; lengths that are multiples of 64 share what was compiled."""
+    """fullgraph=True raises at the first graph break; lengths that are multiples of 64 share what was compiled.
+
+    One block of each kind is enough: each block takes seconds to compile.
+    """
     torch._dynamo.reset()
     graphs = []
 
@@ -70,6 +73,7 @@ def test_the_network_compiles_to_one_graph_for_all_lengths() -> None:
 
     torch.manual_seed(0)
     model = Localizer(3, SMALL).double().train()
+    model.backbone.blocks = nn.ModuleList(model.backbone.blocks[i] for i in (0, 1, 2, 4, 7))
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=count)
     for frames in (128, 192):
         compiled(*clips(frames))
