@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from utils import config
 from utils.errors import UserError
 from utils.store import Split
 
-ROOT = Path(__file__).parents[2]
 TIOUS = [0.1, 0.5, 0.9]
 DATA = config.load().data
 
@@ -41,18 +38,16 @@ def written(split: Split, found: Detections, names: list[str]) -> Path:
     return path
 
 
-def command(split: Split, path: Path, *more: Any) -> subprocess.CompletedProcess:
-    place = ["--data", split.folder.parent, "--split", split.name]
-    call = [sys.executable, "-m", "evaluation.score", path, *place, *more]
-    return subprocess.run([str(part) for part in call], capture_output=True, text=True, cwd=ROOT)
+def command(split: Split, path: Path, *more: Any) -> int | None:
+    """The command's exit status."""
+    return exit_status(main, "score", path, "--data", split.folder.parent, "--split", split.name, *more)
 
 
-def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> None:
+def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split, capsys: pytest.CaptureFixture[str]) -> None:
     out = split.folder.parent / "scores"
     path = written(split, *perfect(split))
-    outcome = command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out)
-    assert outcome.returncode == 0, outcome.stderr
-    lines = outcome.stdout.splitlines()
+    assert not command(split, path, "--tious", "0.9", "0.1", "0.1", "--out", out)
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[-10:-3] == ["0.1", "0.9", "Avg", "cls", "mAP", "frame", "acc"]
     assert lines[1].split() == ["detections,", "corrected", "evaluation", "100.00", "100.00", "100.00", *["-"] * 5]
     figures = json.loads((out / "scores.json").read_text())
@@ -64,13 +59,13 @@ def test_a_perfect_file_scores_100_and_its_figures_are_stored(split: Split) -> N
     assert {key: figures[key] for key in about} == about
 
 
-def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None:
+def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "theirs.json"
     path.write_text('{"results": {"val9": []}}')
-    outcome = command(split, path, "--out", tmp_path / "scores")
-    assert outcome.returncode == 2
-    assert outcome.stderr.startswith(f"error: {path}: clip 'val9' is not in this split; did you mean 'val")
-    assert outcome.stderr.count("\n") == 1  # no traceback
+    assert command(split, path, "--out", tmp_path / "scores") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path}: clip 'val9' is not in this split; did you mean 'val")
+    assert said.count("\n") == 1  # no traceback
     assert not (tmp_path / "scores").exists()
 
 
@@ -84,15 +79,14 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path) -> None
     ],
 )
 def test_a_bad_argument_is_named(split: Split, capsys: pytest.CaptureFixture, more: list[str], said: str) -> None:
-    place = ["--data", str(split.folder.parent), "--split", split.name]
-    assert exit_status(main, "score", "nowhere.json", *place, *more) == 2
+    assert command(split, Path("nowhere.json"), *more) == 2
     assert re.search(said, capsys.readouterr().err)
 
 
 def test_an_unknown_class_gives_one_message(split: Split, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "theirs.json"
     path.write_text('{"results": {"val0": [{"label": "wavy", "score": 1, "segment": [0, 1]}]}}')
-    assert exit_status(main, "score", path, "--data", split.folder.parent, "--split", split.name) == 2
+    assert command(split, path) == 2
     said = f"error: {path}: clip 'val0', detection 0 has the unknown label 'wavy'; did you mean 'wave'?\n"
     assert capsys.readouterr().err == said
 
