@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from model.localizer import Localizer
 from model.losses import objective
 from model.ops.batch_norm import moments
 from utils import config
+from utils.store import Split
 
 TOOL = ROOT.parent / "shared" / "tools" / "pretend_gpu.py"
 
@@ -109,10 +111,11 @@ def test_two_ranks_on_one_gpu_train_as_one_process_does(prepared: Path, tmp_path
 
 
 @needs_tool
-def test_a_step_waits_for_the_gpu_at_most_twice(prepared: Path, tmp_path: Path) -> None:
+def test_a_step_waits_for_the_gpu_at_most_twice(make_split: Callable[..., Split], tmp_path: Path) -> None:
     """Once to see whether the loss of the step before is finite; the rest is what ends an epoch."""
-    settings = "train.epochs=1", "train.supervised=true", "train.batch_size=2"
-    line = small(prepared, tmp_path / "run", *settings, device="cuda")
+    make_split(train=[41, 30, 64, 18, 52], val=[35])
+    settings = "data.split=tiny", "train.epochs=1", "train.supervised=true", "train.batch_size=2"
+    line = small(tmp_path, tmp_path / "run", *settings, device="cuda")
     outcome = subprocess.run([sys.executable, TOOL, "train.py", *line], cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     waits = float(re.search(r"a step has ([\d.]+) synchronisations", outcome.stdout)[1])
