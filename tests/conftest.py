@@ -1,4 +1,7 @@
-"""What several tests share: data made once, and where the released code's numbers and real motion are, if anywhere."""
+"""What several tests share: data made once, and where the released code's numbers and real motion are, if anywhere.
+
+Fixtures import what loads torch or scipy: the process that hands out the tests to workers reads this file, too.
+"""
 
 import os
 
@@ -8,14 +11,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import motions
 import numpy as np
 import pytest
-from predictions import checkpoint
 
-from prepare.build import build
-from prepare.formats.classes import PAPER_SPLITS
-from prepare.synthetic.generate import write_synthetic
 from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import Clip, Split, write_split, write_store
 
@@ -44,6 +42,8 @@ def _present(name: str) -> Path:
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of synthetic data: 24 clips; not to be written to."""
+    from prepare.synthetic.generate import write_synthetic
+
     folder = tmp_path_factory.mktemp("synthetic") / "data"
     write_synthetic(folder, 24)
     return folder
@@ -58,6 +58,9 @@ def data(synthetic: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store and the three splits of these data; not to be written to."""
+    from prepare.build import build
+    from prepare.formats.classes import PAPER_SPLITS
+
     out = tmp_path_factory.mktemp("prepared")
     build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, PAPER_SPLITS)
     return out
@@ -66,12 +69,16 @@ def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small random network."""
+    from predictions import checkpoint
+
     return checkpoint(tmp_path_factory.mktemp("weights") / "best.pt")
 
 
 @pytest.fixture(scope="session")
 def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with five recordings, one of each format; the last has two people. Not to be written to."""
+    import motions
+
     folder = tmp_path_factory.mktemp("motion")
     poses = motions.poses(3.0, seed=1)
     joints = motions.joints_of(poses)
