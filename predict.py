@@ -164,7 +164,7 @@ def predict_person(
         return folder / (prefix + file)
 
     scores = score(predictor, person.joints)
-    # `own` counts frames from the person's first frame. `gated` is zero where a window's video probability is too low
+    # In frames of the person. `gated` has zeros for classes whose video probability in a window is too low
     own = localize([scores.gated], [scores.video_probs], settings)
     found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))

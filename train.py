@@ -145,10 +145,10 @@ def new_state(clips: SkeletonClips, settings: Settings, device: torch.device) ->
     if settings.train.sync_batch_norm:
         synchronize_batch_norm(model)
     fused = device.type == "cuda"  # one GPU kernel updates many parameters
-    adam = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
+    optimizer = torch.optim.Adam(model.parameters(), weight_decay=settings.train.weight_decay, fused=fused)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{len(clips.classes)} classes, {parameters:,} parameters, on {device_name(device)}")
-    return TrainingState(model, adam, make_pseudo_labels(clips, settings))
+    return TrainingState(model, optimizer, make_pseudo_labels(clips, settings))
 
 
 def for_training(model: Localizer, settings: Settings, device: torch.device) -> nn.Module:
@@ -171,8 +171,8 @@ def train_epoch(
     Raises:
         UserError: a loss is not finite; then nothing of this epoch is saved.
     """
-    adam, pseudo_labels, began = state.adam, state.pseudo_labels, time.monotonic()
-    for group in adam.param_groups:
+    optimizer, pseudo_labels, began = state.optimizer, state.pseudo_labels, time.monotonic()
+    for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings.train, epoch)
     network.train()
 
@@ -181,7 +181,7 @@ def train_epoch(
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
     for batch, micro in progress(loader, title, "batch", silent=not distributed.is_main()):
         if refining:
-            batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded))
+            batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded_frames))
         batch = batch.to(device)
         with distributed.gradient_exchange(network, enabled=micro.last):
             output = network(batch.joints, batch.mask, batch.lengths)
@@ -189,9 +189,9 @@ def train_epoch(
             (distributed.size() * terms["total"]).backward()  # the ranks average gradients, but their sum is needed
         losses.add(terms, batch.index)
         if micro.last:
-            adam.step()
-            adam.zero_grad(set_to_none=True)
-        pseudo_labels.record(batch.index, output.views[0].frame_probs)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        pseudo_labels.add(batch.index, output.views[0].frame_probs)
         frames += micro.frames
         steps += micro.last
     distributed.broadcast_buffers(state.model)  # ranks may have own batch-norm statistics; the main rank saves its own
@@ -201,7 +201,7 @@ def train_epoch(
     return {
         "epoch": epoch + 1,  # from 1 in everything that users read
         "loss": {name: total / steps for name, total in totals.items()},
-        "learning_rate": adam.param_groups[0]["lr"],
+        "learning_rate": optimizer.param_groups[0]["lr"],
         "seconds": round(seconds, 3),
         "frames_per_second": round(frames / seconds, 1),
     }

@@ -55,8 +55,8 @@ def train(repeats: int) -> Iterator[Result]:
             "bucketed": epoch(fast, bucketed, ours),
         }
         if uses_cuda_graphs(ours, device):
-            recorded = CUDAGraphs(copy.deepcopy(fast))
-            works["bucketed, CUDA graphs"] = epoch(recorded, batches(device, True, FRAME_MULTIPLE), ours)
+            captured = CUDAGraphs(copy.deepcopy(fast))
+            works["bucketed, CUDA graphs"] = epoch(captured, batches(device, True, FRAME_MULTIPLE), ours)
         memory = gpu_memory(*works.values())  # before the timing: recording takes the most memory
         rates = {name: frames / seconds for name, seconds in zip(works, in_turn(repeats, *works.values()), strict=True)}
         for place, name in enumerate(works):

@@ -10,8 +10,8 @@ highest tIoU with a true segment of another class (other):
     wrong class and boundary    own < LOWEST, LOWEST <= other < TIOU     (DETAD: confusion error)
     background                  own < LOWEST, other < LOWEST
 
-Classes may overlap in time, such as a turn while walking. So a detection near a segment of its own class never has the
-wrong class, even if it fits a segment of another class better. Detections of classes without a true segment are left
+Classes may overlap in time, such as a turn while walking. So a detection with own >= LOWEST never has the wrong class,
+even if it fits a segment of another class better. Detections of classes without a true segment are left
 out, as in mAP.
 
 The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. To

@@ -19,9 +19,8 @@ class Protocol(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
     name: str
-    # Frames added to the end of a proposal: before it is scored, and once more in suppression, as in the released code
-    past_end: int
-    truth_short: int  # frames that a ground-truth segment lacks at its end
+    past_end: int  # frames added to the end of a proposal before it is scored, and once more in suppression
+    truth_short: int  # frames that a true segment lacks at its end
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
 

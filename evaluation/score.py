@@ -65,7 +65,7 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
     frames = np.array([len(labels[sid]) for sid in names])[scored.clip]
-    # An end somewhat too late is tolerated. Twice the length of the clip is most likely a wrong unit
+    # Ends slightly after the clip are tolerated. Beyond twice its length, they are most likely frames, not seconds
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
     if outside.any():
         these = f"{outside.sum()} of {len(scored)} detections start after their clip or end far after it"

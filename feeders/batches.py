@@ -112,11 +112,11 @@ def eval_loader(clips: SkeletonClips, batch_size: int) -> Loader:
     order = np.argsort(-clips.lengths, kind="stable").tolist()
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     frames = [float(clips.lengths[batch].sum()) for batch in batches]
-    own = [batches[i] for i in balance(frames, distributed.size())[distributed.rank()]]
+    own = [batches[i] for i in partition(frames, distributed.size())[distributed.rank()]]
     return Loader(clips, own, lambda batch: collate(clips, batch))
 
 
-def balance(costs: list[float], groups: int) -> list[list[int]]:
+def partition(costs: list[float], groups: int) -> list[list[int]]:
     """Distribute items over groups of about equal cost. Returns the indices in each group, in rising order.
 
     Items are taken by falling cost; each goes to the group with the lowest cost so far.

@@ -10,20 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 from feeders.augment import augment
-from feeders.batches import Batch, Loader, balance, collate, epoch_batches
+from feeders.batches import Batch, Loader, collate, epoch_batches, partition
 from feeders.dataset import SkeletonClips
 from utils import distributed
 from utils.config import Settings
 from utils.distributed import LossNormalization
 
-FRAME_MULTIPLE = 64  # a compiled or recorded network gets T in multiples of this, so that few shapes occur
+FRAME_MULTIPLE = 64  # T is padded to a multiple of this for CUDA graphs and torch.compile, which need few shapes
 
 
 class MicroBatch(NamedTuple):
     """The clips of a micro-batch, and what training must know about the other ranks."""
 
     local: list[int]  # indices of this rank's clips in the dataset; may be empty
-    padded: int  # T to which these clips are padded
+    padded_frames: int  # T to which these clips are padded
     loss_normalization: LossNormalization  # turns this rank's losses into its part of the step's losses
     frames: int  # real frames of all ranks in this pass
     last: bool  # whether the optimizer steps after this pass
@@ -48,7 +48,7 @@ def micro_batches(
         labelled: (N,) bool, which clips have pseudo-labels.
         few_shapes: round T up to a multiple of FRAME_MULTIPLE, if padding is masked.
     """
-    groups = balance(lengths[batch].tolist(), settings.train.accumulate * ranks)
+    groups = partition(lengths[batch].tolist(), settings.train.accumulate * ranks)
     groups = [[batch[i] for i in group] for group in groups]
     passes = [groups[i : i + ranks] for i in range(0, len(groups), ranks)]
     passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
@@ -83,7 +83,7 @@ def train_loader(
     micros = [m for batch in batches for m in micro_batches(batch, lengths, labelled, settings, few_shapes, *ranks)]
 
     def load(micro: MicroBatch) -> tuple[Batch, MicroBatch]:
-        batch = collate(clips, micro.local, micro.padded)
+        batch = collate(clips, micro.local, micro.padded_frames)
         return augment(batch, data.mirror, data.scale, settings.train.seed, epoch), micro
 
     return Loader(clips, micros, load)

@@ -141,7 +141,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(N, C, T, V) and its mask → (N, C_out, ⌈T/stride⌉, V) and its mask."""
-        # With stride 1, pass on the mask object itself: `mask_constants` caches what it computes for a mask object
+        # With stride 1, the same mask object is passed on, because `mask_constants` caches by object
         mask_out = mask if mask is None or self.stride == 1 else mask[:, :: self.stride]
         y = self.bn(self.tcn(self.gcn(x, mask), mask), mask_out)
         if self.residual:

@@ -57,13 +57,17 @@ class TrainingState:
     """All that changes during training, and that --resume restores."""
 
     model: Localizer
-    adam: torch.optim.Adam
+    optimizer: torch.optim.Adam
     pseudo_labels: PseudoLabels
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """The three state_dicts. Call this only between epochs."""
         pseudo_labels = self.pseudo_labels.state_dict()
-        return {"model": self.model.state_dict(), "optimizer": self.adam.state_dict(), "pseudo_labels": pseudo_labels}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "pseudo_labels": pseudo_labels,
+        }
 
     def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
         """Restores weights, Adam moments and pseudo-label history before the first step of a training.
@@ -87,7 +91,7 @@ class TrainingState:
                 f"its weights of {checkpoint['epoch'] + 1}"
             )
         self.model.load_state_dict(checkpoint["model"])
-        self.adam.load_state_dict({**self.adam.state_dict(), "state": checkpoint["optimizer"]["state"]})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": checkpoint["optimizer"]["state"]})
         self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
 
 
@@ -138,7 +142,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise UserError("; ".join(problems))
     finished = len(read_history(folder))
-    # A run that was killed while it saved its first epoch has finished one epoch and has no last.pt
+    # metrics.jsonl is written before last.pt, so a kill in the first epoch can leave one row and no checkpoint
     if finished > 1 or (folder / "results.json").exists():
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")

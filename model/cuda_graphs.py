@@ -1,7 +1,7 @@
-"""CUDA graphs: the operations of a network on a GPU, recorded once for each shape of a batch, then started all at once.
+"""CUDA graphs: a training pass on a GPU is captured once for each shape of a batch, and replayed from then on.
 
 A training step has more than a thousand operations. Most are so small that the CPU needs more time to start one than
-the GPU to compute it. A replayed recording starts the same operations with the same results, but without this delay.
+the GPU to compute it. A replay starts the same operations with the same results, but without this delay.
 """
 
 import copy
@@ -14,13 +14,13 @@ from utils import distributed
 from utils.config import Settings
 from utils.errors import UserError
 
-MAX_RECORDINGS = 64  # more shapes than this are not recorded
+MAX_CAPTURES = 64  # more shapes than this are not captured
 
 
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
     """Whether training uses CUDA graphs.
 
-    It needs a GPU and a single rank, because exchanges between ranks are not recorded. It needs `train.accumulate` = 1,
+    It needs a GPU and a single rank, because exchanges between ranks are not captured. It needs `train.accumulate` = 1,
     because a replay overwrites the gradients. It needs masked padding, because otherwise nearly every batch has a shape
     of its own. `train.compile` excludes it.
     """
@@ -31,46 +31,46 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
 
 
 class CUDAGraphs(nn.Module):
-    """A network on a GPU that is recorded at the first batch of each shape, and replayed from then on.
+    """A network on a GPU that is captured at the first batch of each shape, and replayed from then on.
 
-    Recording a shape takes about as long as five steps. The recordings share the memory of their intermediate results,
-    so the output of a batch is valid only until the next batch. Each recording has its own gradients (14 MB at the
+    Capturing a shape takes about as long as five steps. The captures share the memory of their intermediate results,
+    so the output of a batch is valid only until the next batch. Each capture has its own gradients (14 MB at the
     paper's width).
 
-    Batches with several people are not recorded: the network leaves absent people out, so shapes inside it depend on
-    the data. Hooks of layers are called while the network is recorded, but not in a replay.
+    Batches with several people are not captured: the network leaves absent people out, so shapes inside it depend on
+    the data. Hooks of layers are called while the network is captured, but not in a replay.
     """
 
     def __init__(self, network: Localizer) -> None:
         super().__init__()
-        # A recording runs on a CUDA stream of its own. PyTorch would warn of that
+        # A capture runs on a CUDA stream of its own. PyTorch would warn of that
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         self.network, self.memory = network, torch.cuda.graph_pool_handle()
-        self.recordings: dict[torch.Size, nn.Module] = {}
+        self.captures: dict[torch.Size, nn.Module] = {}
 
     def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor) -> Output:
-        """As `Localizer.forward`. Raises UserError if the network cannot be recorded."""
+        """As `Localizer.forward`. Raises UserError if the network cannot be captured."""
         shape, people = joints.shape, joints.shape[4]
         if not self.training or people > 1:
             return self.network(joints, mask, lengths)
-        if shape not in self.recordings and len(self.recordings) < MAX_RECORDINGS:
-            self.recordings[shape] = self._record(joints.clone(), mask.clone(), lengths.clone())
-        return self.recordings.get(shape, self.network)(joints, mask, lengths)
+        if shape not in self.captures and len(self.captures) < MAX_CAPTURES:
+            self.captures[shape] = self._capture(joints.clone(), mask.clone(), lengths.clone())
+        return self.captures.get(shape, self.network)(joints, mask, lengths)
 
-    def _record(self, *batch: Tensor) -> nn.Module:
-        """The network, recorded in training. It keeps the tensors of the batch as the input of its replays."""
+    def _capture(self, *batch: Tensor) -> nn.Module:
+        """The network, captured in training. It keeps the tensors of the batch as the input of its replays."""
         statistics = [buffer.clone() for buffer in self.network.buffers()]
-        recorded = copy.copy(self.network)  # the same parameters; PyTorch replaces the `forward` of this copy
+        captured = copy.copy(self.network)  # the same parameters; PyTorch replaces the `forward` of this copy
         try:
-            torch.cuda.make_graphed_callables(recorded, batch, allow_unused_input=True, pool=self.memory)
+            torch.cuda.make_graphed_callables(captured, batch, allow_unused_input=True, pool=self.memory)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError) as error:
             first_line = str(error).splitlines()[0]
             raise UserError(
-                f"the network cannot be recorded as a CUDA graph: {first_line}; nothing in it may wait for the GPU; "
+                f"the network cannot be captured as a CUDA graph: {first_line}; nothing in it may wait for the GPU; "
                 "change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
             buffer.copy_(kept)  # the trial runs changed the batch-norm statistics
-        return recorded
+        return captured

@@ -19,10 +19,10 @@ OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed 
 
 
 def for_inference(model: Localizer) -> Localizer:
-    """A copy of a network for evaluation only, with each batch norm merged into the layer that `bn_follows` names.
+    """A copy of a network for evaluation only, with each batch norm merged into the layer before it.
 
-    In evaluation a batch norm is an affine map of each channel. The scores are the same up to rounding. A module names
-    the layer before its `bn` in `bn_follows`. A module without this attribute stays as it is.
+    A module names this layer in `bn_follows`. Without this attribute it stays as it is. In evaluation a batch norm is
+    an affine map of each channel, so the scores are the same up to rounding.
     """
     merged = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     for parent in list(merged.modules()):
@@ -73,7 +73,7 @@ class Scores(NamedTuple):
     """Scores of a recording."""
 
     frame_probs: np.ndarray  # (T, K+1), background last
-    gated: np.ndarray  # the same, but each window contributes zeros for classes whose video probability is too low
+    gated: np.ndarray  # the same, with zeros for classes whose video probability in the window is below min_video_score
     video_probs: np.ndarray  # (K+1,), the maximum over the windows
     features: np.ndarray | None  # (T, C) of the backbone, interpolated to every frame
 

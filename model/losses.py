@@ -39,17 +39,17 @@ def objective(
     """
     first, second = (view.frame_scores for view in output.views)
     mil = normalization.clip_weight * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
-    counted = mask if settings.model.mask_padding else torch.ones_like(mask)
+    frame_mask = mask if settings.model.mask_padding else torch.ones_like(mask)
     share, frames = settings.loss.multi_view_share, normalization.frames_of_ranks
-    multi_view = multi_view_loss(first, second, counted, share, frames, normalization.max_padded_frames)
+    multi_view = multi_view_loss(first, second, frame_mask, share, frames, normalization.max_padded_frames)
     multi_view = normalization.multi_view_weight * multi_view
     if settings.loss.detach_multi_view:
         multi_view = multi_view.detach()
     terms = {"mil": mil, "multi_view": multi_view}
     if pseudo is None:
         return {"total": mil + settings.loss.multi_view * multi_view, **terms}
-    labels, labelled = pseudo[0].to(first.dtype), mask & pseudo[1].unsqueeze(1)
-    refined = sum(pseudo_label_loss(scores, labels, labelled) for scores in (first, second))
+    labels, labelled_frames = pseudo[0].to(first.dtype), mask & pseudo[1].unsqueeze(1)
+    refined = sum(pseudo_label_loss(scores, labels, labelled_frames) for scores in (first, second))
     refined = normalization.label_weight * refined
     total = settings.loss.mil_when_refining * mil + settings.loss.multi_view * multi_view + refined
     return {"total": total, **terms, "pseudo_label": refined}
@@ -86,8 +86,8 @@ def multi_view_loss(
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
     missing = 0 if max_padded_frames is None else max_padded_frames - len(divergence)
-    padded = F.pad(divergence.detach(), (0, missing), value=torch.inf)
-    everyone = distributed.all_gather(padded)  # (ranks, max_padded_frames)
+    padded_divergence = F.pad(divergence.detach(), (0, missing), value=torch.inf)
+    everyone = distributed.all_gather(padded_divergence)  # (ranks, max_padded_frames)
     count = max(1, int(share * (int(mask.sum()) if frames_of_ranks is None else frames_of_ranks)))
     smallest = everyone.flatten().topk(count, largest=False).indices
     chosen = mask.new_zeros(everyone.numel()).index_fill(0, smallest, True).view_as(everyone)
@@ -104,8 +104,7 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
 class EpochLosses:
     """Sums of the loss terms over an epoch. The sums stay on the device.
 
-    Each call of `add` checks that the loss of the call before is finite. By then the device has usually computed that
-    loss, so the check waits little.
+    `add` checks that the previous loss is finite. The device has usually computed it by then, so the CPU hardly waits.
 
     Args:
         epoch: counted from 0.

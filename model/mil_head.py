@@ -74,8 +74,8 @@ class MILHead(nn.Module):
 def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
     """Linear interpolation along time from each clip's first real frame to its last, as in the released code.
 
-    A clip's last feature belongs to frame stride · (T' − 1). It is placed at the clip's last frame, up to stride − 1
-    frames later. Each clip has its own lengths, so padding does not change its scores.
+    The features are stretched so that the last one lies on the clip's last frame (PyTorch's align_corners=True). Each
+    clip has its own lengths, so padding does not change its scores.
 
     Args:
         scores: (N, T', K).

@@ -19,7 +19,7 @@ class PseudoLabels:
 
     The paper's pseudo-label is the mean itself (Yu & Fujiwara 2023). The settings change it further.
 
-    The clips lie one after another on one axis of F frames. What an epoch records takes effect when the epoch ends.
+    The clips lie one after another on one axis of F frames. What an epoch adds takes effect when the epoch ends.
 
     Args:
         lengths: (N,) frames of each training clip, in the order of the clips' indices.
@@ -43,26 +43,26 @@ class PseudoLabels:
         self.seen = torch.zeros(settings.history, len(lengths), dtype=torch.bool)
         self.by_piece: Tensor | None = None  # (P, K+1) probabilities of the pieces, after an epoch has ended
         self.epochs = 0  # that have ended
-        self.recorded: list[tuple[Tensor, Tensor]] = []
+        self.added: list[tuple[Tensor, Tensor]] = []
 
-    def record(self, index: Tensor, frame_probs: Tensor) -> None:
+    def add(self, index: Tensor, frame_probs: Tensor) -> None:
         """Keep the frame probabilities (n, T, K+1) of a training batch, on their device. `index` (n,): its clips."""
-        self.recorded.append((index, frame_probs.detach().float()))
+        self.added.append((index, frame_probs.detach().float()))
 
     def end_epoch(self) -> None:
-        """Replace the oldest epoch of the history with what all ranks recorded, and update the pieces."""
+        """Replace the oldest epoch of the history with what all ranks added, and update the pieces."""
         current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
-        flat = [frame_probs.flatten(0, 1) for _, frame_probs in self.recorded]
+        flat = [frame_probs.flatten(0, 1) for _, frame_probs in self.added]
         on_cpu = torch.cat(flat).cpu().split([len(part) for part in flat])  # one copy, one wait
-        for (index, on_device), part in zip(self.recorded, on_cpu, strict=True):
+        for (index, on_device), part in zip(self.added, on_cpu, strict=True):
             for clip, probs in zip(index.tolist(), part.view_as(on_device), strict=True):
                 current[self._frames(clip)] = probs[: int(self.lengths[clip])]
             seen[index] = True
-        self.recorded.clear()
+        self.added.clear()
         current = distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
         seen = distributed.all_reduce(seen.int()).bool()
         slot = self.epochs % len(self.history)
-        # With `zero_start`, clips that this epoch dropped keep their older values. Otherwise `self.seen` excludes them
+        # With `zero_start`, clips that this epoch dropped keep older values. Otherwise `self.seen` leaves them out
         replaced = seen.repeat_interleave(self.lengths) if self.settings.zero_start else slice(None)
         self.history[slot, replaced] = current[replaced]
         self.seen[slot] = seen
@@ -132,7 +132,7 @@ class PseudoLabels:
 class FrameLabels(PseudoLabels):
     """True frame labels in place of pseudo-labels: the fully-supervised upper bound.
 
-    The history is not used. It is recorded so that the checkpoint has the same entries.
+    The history is not used. It is kept so that the checkpoint has the same entries.
 
     Args:
         labels: (T, K) bool of each training clip. The classes of a frame get equal probabilities.

@@ -1,7 +1,7 @@
 """Weights of the released code, and weights that earlier versions of this project wrote.
 
-A table (`places`) says where each released tensor is in this network. The released code has one layer for each of the
-three graphs. Here one tensor holds all three layers, so a released tensor can be a part of a tensor.
+`places` maps each released tensor to a tensor of this network, or to one of its equal parts: the released code has a
+layer for each of the three graphs, and here one tensor holds all three.
 """
 
 from collections.abc import Mapping

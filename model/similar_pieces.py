@@ -1,8 +1,8 @@
 """Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
 
-The network sees many frames at once. So it may also give the class *wave* to the frames before or after a wave, in
-which the person only stands. But people also stand in clips that have no *wave*, so standing is no evidence of *wave*.
-To use this, pieces of steady motion (`model.change_points` cuts them) are compared with those of other clips.
+The network also gives the class *wave* to frames beside a wave, in which the person only stands. People also stand in
+clips without *wave*. So similar pieces of steady motion in other clips can correct the error. `model.change_points`
+cuts clips into pieces.
 
 The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
 al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.
@@ -42,18 +42,18 @@ def find_pieces(clips: Iterable[Tensor], penalty: float, neighbours: int, mirror
         penalty: of `change_points`.
         neighbours, mirrored: as in `nearest_in_other_clips`.
     """
-    numbers, descriptions = [], []
+    numbers, descriptors = [], []
     for joints in clips:
         numbers.append(piece_numbers(joints, penalty))
-        descriptions.append(describe(joints, numbers[-1]))
-    counts = torch.tensor([len(pieces) for pieces in descriptions])
+        descriptors.append(descriptors_of(joints, numbers[-1]))
+    counts = torch.tensor([len(pieces) for pieces in descriptors])
     clip = torch.arange(len(counts)).repeat_interleave(counts)
     first = (counts.cumsum(0) - counts).tolist()  # the first piece of each clip
     of_frame = torch.cat([own + start for own, start in zip(numbers, first, strict=True)])
-    return Pieces(of_frame, clip, nearest_in_other_clips(torch.cat(descriptions), clip, neighbours, mirrored))
+    return Pieces(of_frame, clip, nearest_in_other_clips(torch.cat(descriptors), clip, neighbours, mirrored))
 
 
-def describe(joints: Tensor, numbers: Tensor) -> Tensor:
+def descriptors_of(joints: Tensor, numbers: Tensor) -> Tensor:
     """A feature vector of each piece: joints (C, T, V, M) and the piece of each frame (T,) → (P, 6·V).
 
     Mean and standard deviation of the motion features over each piece, and the mean pose: height above the pelvis and
@@ -69,13 +69,13 @@ def describe(joints: Tensor, numbers: Tensor) -> Tensor:
     return torch.cat([mean, variance.sqrt(), piece_means(pose, numbers)], dim=1)
 
 
-def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirrored: bool) -> Tensor:
+def nearest_in_other_clips(descriptors: Tensor, clip: Tensor, count: int, mirrored: bool) -> Tensor:
     """The nearest pieces of other clips for each piece.
 
     Distances are Euclidean. Each feature is first scaled to a standard deviation of 1 over all candidates.
 
     Args:
-        descriptions: (P, 6·V) of all pieces.
+        descriptors: (P, 6·V) of all pieces.
         clip: (P,) the clip of each piece.
         count: number of nearest pieces. There are fewer if the other clips do not have as many.
         mirrored: mirror images of pieces are candidates, too. A piece and its mirror image count as two.
@@ -83,10 +83,10 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
     Returns:
         (P, k) int64, the nearest first.
     """
-    P, candidates, owner = len(descriptions), descriptions, clip
+    P, candidates, owner = len(descriptors), descriptors, clip
     if mirrored:
-        images = descriptions.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
-        candidates, owner = torch.cat([descriptions, images]), clip.repeat(2)
+        images = descriptors.view(P, 6, len(MIRRORED))[:, :, MIRRORED].flatten(1)
+        candidates, owner = torch.cat([descriptors, images]), clip.repeat(2)
     count = min(count, len(owner) - int(owner.bincount().max()))  # the clip with most pieces has fewest candidates
     if not count:
         return clip.new_empty(P, 0)
@@ -102,8 +102,8 @@ def nearest_in_other_clips(descriptions: Tensor, clip: Tensor, count: int, mirro
 def propagate(probs: Tensor, allowed: Tensor, neighbours: Tensor) -> Tensor:
     """Each piece gets the mean of its neighbours' class probabilities, ROUNDS times.
 
-    First, each neighbour's probabilities of classes that are not in its own clip become 0, and the others are rescaled
-    to a sum of 1. What the neighbours give to classes that are not in the clip of the piece goes to background.
+    Each time, a neighbour's probabilities are first limited to the classes of its own clip and rescaled to a sum of 1.
+    What the neighbours give to classes that the clip of the piece does not have goes to background.
 
     Args:
         probs: (P, K+1), the last class is background. Rows of zeros are unknown.

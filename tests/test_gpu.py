@@ -60,7 +60,7 @@ def test_a_mean_ten_thousand_times_the_deviation_costs_float32_no_precision() ->
 @on_gpu
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])
 def test_a_replayed_network_computes_what_it_computes_without_a_recording(precision: str) -> None:
-    """Two shapes, recorded once and replayed with other clips. An optimizer steps in between."""
+    """Two shapes, captured once and replayed with other clips. An optimizer steps in between."""
     device, settings = torch.device("cuda"), config.load(assignments=["model.width=32"])
     torch.manual_seed(0)
     shapes = ([77, 91, 40, 112], [128, 64, 9, 100], [50, 60, 64]) * 2
@@ -78,7 +78,7 @@ def test_a_replayed_network_computes_what_it_computes_without_a_recording(precis
             adam.zero_grad(set_to_none=True)
             found.append(loss.item())
     exact = precision == "float64"
-    assert len(networks[1].recordings) == 2
+    assert len(networks[1].captures) == 2
     assert losses[1] == pytest.approx(losses[0], rel=1e-9 if exact else 1e-2)
     running = [dict(network.named_buffers()) for network in (networks[0], model)]
     torch.testing.assert_close(*running, rtol=1e-7 if exact else 0.1, atol=1e-9 if exact else 0.1)

@@ -4,9 +4,8 @@ Features are (N, C, T, V), mostly channels-last in memory. Both functions have a
 and torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in
 the cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-Long sums are computed as several matrix products, which are added in float32: the CPU kernels use one product for each
-chunk of frames, and the affinity on a GPU one for each channel. In bfloat16, with 8 bits of precision, the sum would
-stop growing, because small products are rounded away.
+Sums over time are accumulated in float32, because a long sum in bfloat16 loses small terms. A partial sum is that of a
+chunk of frames on a CPU, and that of a channel in the affinity on a GPU.
 """
 
 from collections.abc import Iterator

@@ -40,7 +40,7 @@ class MaskConstants(NamedTuple):
     one_minus_ratio: Tensor
 
 
-@lru_cache(maxsize=16)  # layers at the same frame rate share a mask. Tensors are found by identity, not by value
+@lru_cache(maxsize=16)  # layers at one frame rate share a mask object. The cache finds it by identity
 def mask_constants(mask: Tensor, joints: int, dtype: torch.dtype) -> MaskConstants:
     """The constants of `mask` for features (N, C, T, `joints`) of this dtype, cached. Do not modify `mask` afterwards.
 

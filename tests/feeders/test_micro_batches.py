@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from feeders.batches import balance, collate, epoch_batches
+from feeders.batches import collate, epoch_batches, partition
 from feeders.dataset import SkeletonClips
 from feeders.micro_batches import MicroBatch, micro_batches, train_loader
 from model.localizer import Localizer
@@ -47,7 +47,7 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
     for world in of_ranks(chosen(passes), ranks):
         together = sum((micro.local for micro in world), [])
         assert {(micro.last, micro.frames) for micro in world} == {(world[0].last, LENGTHS[together].sum())}
-        padded = max(len(micro.local) * micro.padded for micro in world)
+        padded = max(len(micro.local) * micro.padded_frames for micro in world)
         assert {micro.loss_normalization.frames_of_ranks for micro in world} == {LENGTHS[together].sum()}
         assert {micro.loss_normalization.max_padded_frames for micro in world} == {padded}
         steps[-1] += together
@@ -70,10 +70,10 @@ def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made
     labelled = np.ones(len(LENGTHS), bool)
     for batch in epoch_batches(LENGTHS, chosen(), 0):
         (masked,) = micro_batches(batch, LENGTHS, labelled, chosen(), few_shapes=True)
-        assert masked.padded % 64 == 0
+        assert masked.padded_frames % 64 == 0
         # Without masked padding, more padding would change results
         (plain,) = micro_batches(batch, LENGTHS, labelled, chosen(mask_padding=False), few_shapes=True)
-        assert plain.padded == LENGTHS[batch].max()
+        assert plain.padded_frames == LENGTHS[batch].max()
 
 
 def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
@@ -83,14 +83,14 @@ def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
     loader = train_loader(clips, settings, 0, np.ones(3, bool))
     batch, micro = loader.load(micros[0][2])
-    assert batch.joints.shape == (0, 3, micro.padded, 25, 1)
-    assert batch.mask.shape == (0, micro.padded)
+    assert batch.joints.shape == (0, 3, micro.padded_frames, 25, 1)
+    assert batch.mask.shape == (0, micro.padded_frames)
     assert len(batch.index) == len(batch.video_labels) == len(batch.lengths) == 0
 
 
 def test_items_are_distributed_so_that_no_group_costs_much_more() -> None:
-    assert balance([3.0, 3.0, 5.0, 4.0], 2) == [[1, 2], [0, 3]]
-    assert balance([1.0, 1.0], 3) == [[0], [1], []]
+    assert partition([3.0, 3.0, 5.0, 4.0], 2) == [[1, 2], [0, 3]]
+    assert partition([1.0, 1.0], 3) == [[0], [1], []]
 
 
 @pytest.mark.parametrize("mask_padding", [True, False])
@@ -121,8 +121,8 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
         model.zero_grad()
         micros = of_ranks(chosen(passes, 5, mask_padding), 1, clips.lengths, labelled.numpy())
         for (micro,) in micros:
-            batch = collate(clips, micro.local, micro.padded)
-            labels = (pseudo[batch.index, : micro.padded], labelled[batch.index]) if refining else None
+            batch = collate(clips, micro.local, micro.padded_frames)
+            labels = (pseudo[batch.index, : micro.padded_frames], labelled[batch.index]) if refining else None
             output = model(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.loss_normalization)
             terms["total"].backward()

@@ -1,4 +1,4 @@
-"""When a network is recorded. tests/test_gpu.py checks on a GPU that a replay computes the same."""
+"""When a network is captured. tests/test_gpu.py checks on a GPU that a replay computes the same."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def clips(frames: int, people: int = 1) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.fixture()
-def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[CUDAGraphs, list[torch.Size]]:
+def captured(monkeypatch: pytest.MonkeyPatch) -> tuple[CUDAGraphs, list[torch.Size]]:
     """A network on the CPU, and the shapes for which PyTorch was asked to record it."""
     shapes = []
 
@@ -31,8 +31,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[CUDAGraphs, list[torch.Si
     return CUDAGraphs(Localizer(3, config.load(assignments=["model.width=4"]).model)).train(), shapes
 
 
-def test_each_shape_is_recorded_once_and_the_trial_runs_leave_no_trace(recorded) -> None:
-    network, shapes = recorded
+def test_each_shape_is_captured_once_and_the_trial_runs_leave_no_trace(captured) -> None:
+    network, shapes = captured
     before = [buffer.clone() for buffer in network.buffers()]
     assert [network(*clips(frames)) for frames in (64, 128, 64, 128)] == ["replayed"] * 4
     assert [shape[2] for shape in shapes] == [64, 128]
@@ -40,25 +40,25 @@ def test_each_shape_is_recorded_once_and_the_trial_runs_leave_no_trace(recorded)
     assert network.network(*clips(64)).features.shape[0] == 2  # the network itself is as it was
 
 
-def test_what_cannot_be_recorded_is_computed_as_usual(recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, shapes = recorded
+def test_what_cannot_be_captured_is_computed_as_usual(captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, shapes = captured
     assert network(*clips(64, people=2)).features.requires_grad
     network.eval()(*clips(64))
     assert not shapes
-    monkeypatch.setattr(cuda_graphs, "MAX_RECORDINGS", 1)
+    monkeypatch.setattr(cuda_graphs, "MAX_CAPTURES", 1)
     network.train()(*clips(64))
     assert network(*clips(128)).features.requires_grad
     assert network.eval()(*clips(64)).features.requires_grad
     assert len(shapes) == 1
 
 
-def test_a_network_that_waits_for_the_gpu_is_refused_with_advice(recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_waits_for_the_gpu_is_refused_with_advice(captured, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
-    with pytest.raises(UserError, match=r"recorded.*stream is capturing; .*set train.cuda_graphs=false"):
-        recorded[0](*clips(64))
+    with pytest.raises(UserError, match=r"captured.*stream is capturing; .*set train.cuda_graphs=false"):
+        captured[0](*clips(64))
 
 
 @pytest.mark.parametrize(

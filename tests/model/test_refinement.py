@@ -26,7 +26,7 @@ def probabilities(epoch, clips=(0, 1, 2)):
 def test_a_pseudo_label_is_the_mean_of_the_last_epochs():
     pseudo = make(history=3)
     for epoch in range(5):
-        pseudo.record(*probabilities(epoch))
+        pseudo.add(*probabilities(epoch))
         pseudo.end_epoch()
     labels, known = pseudo.batch(torch.tensor([2, 1]), frames=4)
     expected = torch.stack([probabilities(epoch)[1] for epoch in (2, 3, 4)]).mean(0)
@@ -42,7 +42,7 @@ def test_all_frames_of_a_piece_get_its_mean_and_no_piece_spans_two_clips():
     pieces = Pieces(of_frame, torch.tensor([0, 0, 1, 1, 2]), of_frame.new_empty(5, 0))
     pseudo = PseudoLabels(LENGTHS, VIDEO_LABELS, refine(history=1, mask_absent=False), pieces)
     index, probs = probabilities(0)
-    pseudo.record(index, probs)
+    pseudo.add(index, probs)
     pseudo.end_epoch()
     labels, _ = pseudo.batch(index, 4)
     halves = probs[0, :2].mean(0), probs[0, 2:].mean(0)
@@ -53,10 +53,10 @@ def test_all_frames_of_a_piece_get_its_mean_and_no_piece_spans_two_clips():
 
 def test_what_an_epoch_records_takes_effect_when_it_ends():
     pseudo = make()
-    pseudo.record(*probabilities(0))
+    pseudo.add(*probabilities(0))
     pseudo.end_epoch()
     before = pseudo.batch(torch.tensor([0]), 4)[0]
-    pseudo.record(*probabilities(1))
+    pseudo.add(*probabilities(1))
     torch.testing.assert_close(pseudo.batch(torch.tensor([0]), 4)[0], before)
     pseudo.end_epoch()
     assert not torch.equal(pseudo.batch(torch.tensor([0]), 4)[0], before)
@@ -64,9 +64,9 @@ def test_what_an_epoch_records_takes_effect_when_it_ends():
 
 def test_epochs_that_did_not_see_a_clip_are_not_averaged():
     pseudo = make(history=2)
-    pseudo.record(*probabilities(0))
+    pseudo.add(*probabilities(0))
     pseudo.end_epoch()
-    pseudo.record(*probabilities(1, clips=(0, 2)))
+    pseudo.add(*probabilities(1, clips=(0, 2)))
     pseudo.end_epoch()
     labels, _ = pseudo.batch(torch.tensor([1]), 2)
     torch.testing.assert_close(labels[0], probabilities(0)[1][1, :2])
@@ -75,7 +75,7 @@ def test_epochs_that_did_not_see_a_clip_are_not_averaged():
 
 def test_a_clip_that_was_never_seen_has_no_pseudo_label():
     pseudo = make()
-    pseudo.record(*probabilities(0, clips=(0,)))
+    pseudo.add(*probabilities(0, clips=(0,)))
     pseudo.end_epoch()
     _, known = pseudo.batch(torch.tensor([0, 1]), 4)
     assert known.tolist() == [True, False]
@@ -83,18 +83,18 @@ def test_a_clip_that_was_never_seen_has_no_pseudo_label():
 
 def test_zero_start_counts_unseen_epochs_as_zeros_and_keeps_stale_ones():
     pseudo = make(history=2, zero_start=True)
-    pseudo.record(*probabilities(0))
+    pseudo.add(*probabilities(0))
     pseudo.end_epoch()
     torch.testing.assert_close(pseudo.batch(torch.tensor([1]), 2)[0][0], probabilities(0)[1][1, :2] / 2)
     for epoch in (1, 2):  # clip 1 is dropped: its place still holds epoch 0
-        pseudo.record(*probabilities(epoch, clips=(0, 2)))
+        pseudo.add(*probabilities(epoch, clips=(0, 2)))
         pseudo.end_epoch()
     torch.testing.assert_close(pseudo.batch(torch.tensor([1]), 2)[0][0], probabilities(0)[1][1, :2] / 2)
 
 
 def test_masked_pseudo_labels_have_only_the_clips_own_classes_and_background_and_sum_to_one():
     pseudo = make(mask_absent=True)
-    pseudo.record(*probabilities(0))
+    pseudo.add(*probabilities(0))
     pseudo.end_epoch()
     labels, _ = pseudo.batch(torch.tensor([0]), 4)
     assert not labels[..., 1].any()
@@ -106,11 +106,11 @@ def test_masked_pseudo_labels_have_only_the_clips_own_classes_and_background_and
 def test_a_saved_state_gives_the_same_pseudo_labels(zero_start):
     first, second = make(zero_start=zero_start), make(zero_start=zero_start)
     for epoch in range(4):
-        first.record(*probabilities(epoch, clips=(0, 2) if epoch % 2 else (0, 1, 2)))
+        first.add(*probabilities(epoch, clips=(0, 2) if epoch % 2 else (0, 1, 2)))
         first.end_epoch()
     second.load_state_dict(first.state_dict())
     for pseudo in (first, second):
-        pseudo.record(*probabilities(9))
+        pseudo.add(*probabilities(9))
         pseudo.end_epoch()
     index = torch.arange(3)
     torch.testing.assert_close(first.batch(index, 4)[0], second.batch(index, 4)[0], atol=0, rtol=0)
@@ -124,14 +124,14 @@ def test_true_labels_are_used_from_the_start_and_share_a_frame_between_its_class
         taught, known = frame_labels.batch(torch.tensor([0]), frames=4)
         torch.testing.assert_close(taught[0], torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [0, 0, 0]]))
         assert known.all()
-        frame_labels.record(torch.tensor([0]), torch.rand(1, 4, 3))
+        frame_labels.add(torch.tensor([0]), torch.rand(1, 4, 3))
         frame_labels.end_epoch()
 
 
 def test_balance_divides_each_class_by_its_mean_over_the_clip():
     pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), refine(history=1, balance=True))
     probs = torch.tensor([[[0.1, 0.3, 0.6], [0.02, 0.08, 0.9], [0.05, 0.15, 0.8]]])
-    pseudo.record(torch.tensor([0]), probs)
+    pseudo.add(torch.tensor([0]), probs)
     pseudo.end_epoch()
     label = pseudo.batch(torch.tensor([0]), 3)[0][0]
     known = probs[0, :, [0, 2]] / probs[0, :, [0, 2]].sum(1, keepdim=True)
@@ -144,7 +144,7 @@ def test_balance_divides_each_class_by_its_mean_over_the_clip():
 def test_sharpening_raises_to_a_power_and_rescales():
     pseudo = PseudoLabels(torch.tensor([2]), torch.tensor([[1, 1]]), refine(history=1, sharpen=2.0))
     probs = torch.tensor([[[0.2, 0.2, 0.6], [0.0, 0.5, 0.5]]])
-    pseudo.record(torch.tensor([0]), probs)
+    pseudo.add(torch.tensor([0]), probs)
     pseudo.end_epoch()
     expected = torch.tensor([[0.04, 0.04, 0.36], [0.0, 0.25, 0.25]]) / torch.tensor([[0.44], [0.5]])
     torch.testing.assert_close(pseudo.batch(torch.tensor([0]), 2)[0][0], expected)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.change_points import piece_numbers
 from model.refinement import PseudoLabels
-from model.similar_pieces import describe, find_pieces, nearest_in_other_clips, propagate
+from model.similar_pieces import descriptors_of, find_pieces, nearest_in_other_clips, propagate
 from utils import config
 from utils.skeleton import MIRRORED
 
@@ -45,7 +45,7 @@ def test_standing_between_actions_becomes_background_because_people_stand_in_oth
         for _ in range(2)
     )
     probs = torch.cat([0.8 * video_labels, torch.full((4, 1), 0.2)], dim=1)
-    pseudo.record(torch.arange(4), probs.unsqueeze(1).expand(-1, int(lengths.max()), -1))
+    pseudo.add(torch.arange(4), probs.unsqueeze(1).expand(-1, int(lengths.max()), -1))
     pseudo.end_epoch()
     resumed.load_state_dict(pseudo.state_dict())
     for one in (pseudo, resumed):
@@ -75,14 +75,14 @@ def test_probabilities_of_absent_classes_become_background_and_unknown_pieces_co
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_the_nearest_pieces_are_those_of_a_search_of_all_pairs(mirrored: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    descriptions, clip = torch.randn(40, 150, generator=generator) * torch.arange(150), torch.arange(40) // 7
-    images = descriptions.view(40, 6, 25)[:, :, MIRRORED].flatten(1)
-    every = torch.cat([descriptions, images]) if mirrored else descriptions
+    descriptors, clip = torch.randn(40, 150, generator=generator) * torch.arange(150), torch.arange(40) // 7
+    images = descriptors.view(40, 6, 25)[:, :, MIRRORED].flatten(1)
+    every = torch.cat([descriptors, images]) if mirrored else descriptors
     scale = every[:, 1:].std(0)  # the first feature is constant
-    distance = torch.cdist(descriptions[:, 1:] / scale, every[:, 1:] / scale)
+    distance = torch.cdist(descriptors[:, 1:] / scale, every[:, 1:] / scale)
     same = clip.unsqueeze(1) == clip.repeat(len(every) // 40)
     wanted = distance.masked_fill(same, torch.inf).topk(3, largest=False).indices % 40
-    found = nearest_in_other_clips(descriptions, clip, 3, mirrored)
+    found = nearest_in_other_clips(descriptors, clip, 3, mirrored)
     assert torch.equal(found.sort(1).values, wanted.sort(1).values)
 
 
@@ -95,20 +95,20 @@ def test_the_mirror_image_of_a_motion_is_near_if_left_and_right_do_not_matter() 
 
 
 def test_without_enough_pieces_in_other_clips_there_are_fewer_neighbours() -> None:
-    descriptions = torch.arange(5.0).unsqueeze(1)
-    assert nearest_in_other_clips(descriptions, torch.tensor([0, 0, 1, 1, 1]), 9, False).shape == (5, 2)
-    assert nearest_in_other_clips(descriptions, torch.zeros(5, dtype=torch.int64), 9, False).shape == (5, 0)
+    descriptors = torch.arange(5.0).unsqueeze(1)
+    assert nearest_in_other_clips(descriptors, torch.tensor([0, 0, 1, 1, 1]), 9, False).shape == (5, 2)
+    assert nearest_in_other_clips(descriptors, torch.zeros(5, dtype=torch.int64), 9, False).shape == (5, 0)
 
 
 def test_place_direction_order_of_people_and_absent_people_do_not_change_a_description() -> None:
     clip, numbers = CLIPS[0], piece_numbers(CLIPS[0], 2.0)
     turn = torch.from_numpy(Rotation.from_euler("z", 70, degrees=True).as_matrix()).float()
     moved = torch.einsum("dc,ctvm->dtvm", turn, clip) + torch.tensor([3.0, -2.0, 1.0]).view(3, 1, 1, 1)
-    alone = describe(clip, numbers)
-    torch.testing.assert_close(describe(moved, numbers), alone, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(describe(torch.cat([clip, torch.zeros_like(clip)], dim=3), numbers), alone)
+    alone = descriptors_of(clip, numbers)
+    torch.testing.assert_close(descriptors_of(moved, numbers), alone, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(descriptors_of(torch.cat([clip, torch.zeros_like(clip)], dim=3), numbers), alone)
     pair = torch.cat([clip, CLIPS[2][:, : clip.shape[1]]], dim=3)
-    torch.testing.assert_close(describe(pair.flip(3), numbers), describe(pair, numbers))
+    torch.testing.assert_close(descriptors_of(pair.flip(3), numbers), descriptors_of(pair, numbers))
 
 
 def test_pieces_are_counted_through_all_clips_also_those_of_a_few_frames() -> None:
