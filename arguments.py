@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from prepare.formats.files import SUFFIXES
-from prepare.options import add_read_options, folder, number
+from prepare.options import add_read_options, folder
 from utils import config
-from utils.command_line import argument_parser
+from utils.command_line import argument_parser, number
 from utils.config import Settings
 from utils.errors import UserError
 

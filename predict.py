@@ -34,7 +34,8 @@ from feeders.dataset import network_input
 from model.checkpoint import load_trained
 from model.inference import Scores, for_inference, score_recording
 from model.localizer import Localizer
-from prepare.options import ReadOptions
+from prepare.formats.body_model import body_file
+from prepare.options import BODY, ReadOptions
 from prepare.skeletons import recordings
 from reporting import animation, player, predictions
 from reporting.style import save_figure
@@ -86,7 +87,7 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_folder(args.out, "prediction", "choose another --out"):
         prediction_set = predictions.PredictionSet(args.out, command_facts(args, window))
-        return predict_all(predictor, prediction_set.names(inputs), options, prediction_set)
+        return predict_all(predictor, prediction_set.assign_names(inputs), options, prediction_set)
 
 
 def predict_all(
@@ -105,7 +106,7 @@ def predict_all(
             status = path.stat() if path.exists() else None  # None: a broken link; `read_recording` reports it below
             state = [status.st_size, status.st_mtime_ns] if status else None
             facts = {**prediction_set.made_with, "file": predictions.file_of(path), "recording": state}
-            if predictions.finished(out / name, facts) is not None:
+            if predictions.read_finished(out / name, facts) is not None:
                 done_before += 1
                 continue
             try:
@@ -206,10 +207,8 @@ def score(predictor: Predictor, joints: np.ndarray) -> Scores:
 def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
     """What results depend on besides the recording. If any of it changes, they are computed again."""
     facts = {name: value for name, value in vars(args).items() if name not in ("inputs", "out", "device")}
-    for name in ("weights", "joint_map", "body"):
-        path = facts[name] and Path(facts[name])
-        if path and path.is_file():
-            facts[name] = sha256(path)
+    files = {"weights": args.weights, "joint_map": args.joint_map, "body": body_file(args.body or str(BODY))}
+    facts |= {name: sha256(file) for name, file in files.items() if file and file.is_file()}
     return {**facts, "format": predictions.FORMAT, "window": window}
 
 

@@ -25,15 +25,15 @@ from typing import Annotated, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
-from utils.command_line import argument_parser  # first: utils says what to do if a package is missing
+from utils.command_line import argument_parser, number  # first: utils says what to do if a package is missing
 
 # isort: split
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter
 
 from utils import config
 from utils.config import ROOT, Settings
-from utils.errors import UserError, first_problem, nearest, run_command
+from utils.errors import UserError, nearest, run_command
 from utils.files import StrictModel, read_yaml, sha256
 from utils.stored_settings import OF_MACHINE, differences, of_weights, read_stored
 
@@ -90,10 +90,8 @@ class Run(NamedTuple):
 
 def read_rows(path: Path) -> dict[str, Row]:
     """The rows of a list by name, each with the common settings first. Raises UserError if the file is no list."""
-    try:
-        content = RowList.model_validate(read_yaml(path, "a list of rows, as in benchmarks/ablation.yaml"))
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}; a row has config, set or evaluate") from None
+    expected = "a list of rows with config, set or evaluate, as in benchmarks/ablation.yaml"
+    content: RowList = read_yaml(path, expected, TypeAdapter(RowList))
     common, rows = content.common, {}
     if common.evaluate is not None:
         raise UserError(f"{path}: common has evaluate: {common.evaluate}; give it to single rows instead")
@@ -186,7 +184,7 @@ def scores_of_run(folder: Path) -> dict[str, float | None] | None:
     if (folder / "metrics.jsonl").exists():  # a row that is scored again has none
         epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         last, before = (epochs[i - 1].get("corrected") for i in (len(epochs), len(epochs) * 3 // 4))
-        gain = last["mAP"] - before["mAP"] if last and before else None
+        gain = last["mAP"] - before["mAP"] if last and before and len(epochs) > 1 else None
         minutes = sum(row["seconds"] for row in epochs) / 60
     return {
         "mAP": corrected["mAP"],
@@ -226,8 +224,8 @@ def parse_arguments() -> argparse.Namespace:
     add("list", type=Path, metavar="LIST.yaml", help="the list, such as benchmarks/ablation.yaml")
     add("--seeds", type=int, nargs="+", default=[5, 6, 7], metavar="SEED", help="of each row (default: 5 6 7)")
     add("--out", type=Path, default=folder, metavar="FOLDER", help="where the runs go (default: work_dir/accuracy)")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
-    add("--threads", type=int, default=1, metavar="N", help="threads of each run (default: 1)")
+    add("--jobs", type=number(1), default=1, metavar="N", help="runs at a time (default: 1)")
+    add("--threads", type=number(1), default=1, metavar="N", help="threads of each run (default: 1)")
     only = "only these rows, and the rows OTHER whose weights they score again (default: all)"
     add("--only", nargs="+", metavar="ROW", help=only)
     script = "a script with the options of train.py (default: train.py)"
@@ -241,13 +239,13 @@ def main() -> int:
     args = parse_arguments()
     rows = read_rows(args.list)
     rows = choose_rows(rows, args.only or list(rows))
-    wanted = runs_of(rows, args.seeds, args.out / args.list.stem)
+    wanted = runs_of(rows, args.seeds, args.out.resolve() / args.list.stem)  # train.py runs in ROOT
     if args.task:
         wanted = of_task(args.task, wanted)
     runs, failed = [], False
     for scored_again in (False, True):  # weights first
         now = up_to_date([run for run in wanted if bool(run.trained) == scored_again])
-        with ThreadPoolExecutor(max(1, args.jobs)) as pool:
+        with ThreadPoolExecutor(args.jobs) as pool:
             todo = () if args.table_only else now
             for done, line in pool.map(lambda run: execute(run, args.script, args.threads), todo):
                 failed |= not done

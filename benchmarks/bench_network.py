@@ -30,7 +30,7 @@ from utils.device import choose_device, compile_blocks, set_matrix_precision
 
 CLASSES = 4
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "TF32", "bfloat16")}
-# Frames of 24 training clips of real_mocap: from the shortest to the longest, in equal steps of rank
+# Frames of 24 training clips: evenly spaced quantiles of the lengths in real_mocap (docs/results.md)
 LENGTHS = (139, 182, 201, 225, 243, 255, 277, 309, 325, 348, 379, 399, 421, 438, 460, 482, 500, 520, 537, 551, 570, 591)
 LENGTHS += (602, 687)
 

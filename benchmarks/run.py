@@ -7,10 +7,9 @@ Each benchmark has a process of its own. It runs ours and the baseline in turn, 
 once), and reports medians and their ratio. Among the baselines are smplx's full mesh, the plain network
 (`benchmarks/plain.py`), and reading the same files with numpy.
 
-With a GPU, joints, train, compiled and infer run on it, with their baselines; of start, the training runs on it. An
-empty CUDA_VISIBLE_DEVICES keeps them on the CPU, where `compiled` measures nothing. Two figures of memory are
-those of the tensors on the GPU, of ours and of the baseline. One figure is the peak memory of the process so far, ours
-and baseline together, or of a process that it started.
+If there is a GPU, joints, train, compiled, infer and the training of `start` run on it, and so do their baselines. With
+an empty CUDA_VISIBLE_DEVICES they run on the CPU, and `compiled` is skipped. On a GPU, memory is that of the tensors of
+ours and of the baseline. On a CPU, it is the peak of the benchmark's process or of the largest one that it started.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
 
-from utils.command_line import argument_parser, check_first
+from utils.command_line import argument_parser, check_first, number
 
 MEMORY_OF = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 NAMES = ("joints", "prepare", "train", "compiled", "infer", "start", "scale")
@@ -32,11 +31,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, "python benchmarks/run.py")
     add = parser.add_argument
     add("--only", nargs="+", choices=NAMES, default=NAMES, help="which ones (default: all)")
-    add("--repeats", type=int, default=5, metavar="N", help="of each measurement, but N // 3 of prepare (default: 5)")
-    args = parser.parse_args()
-    if args.repeats < 1:
-        parser.error(f"--repeats is {args.repeats}: expected 1 or more")
-    return args
+    repeats = "of each measurement, but N // 3 of prepare (default: 5)"
+    add("--repeats", type=number(1), default=5, metavar="N", help=repeats)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

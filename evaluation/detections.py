@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, TypeAdapter
+from pydantic import AfterValidator, FailFast, Field, TypeAdapter
 
 from evaluation.localization import Detections
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, shown
-from utils.files import read_json
+from utils.files import UsedEntries, read_json
 from utils.skeleton import FPS
 
 ROUNDING = 1e-6  # frames; a time this close to the edge of a frame is that edge
@@ -25,20 +25,16 @@ def _ordered(segment: list[float]) -> list[float]:
     return segment
 
 
-class Detection(BaseModel):
-    """One detection. Further keys are ignored."""
-
-    model_config = ConfigDict(strict=True)
+class Detection(UsedEntries):
+    """One detection."""
 
     label: str  # the name of a class
     score: Number
     segment: Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)]  # seconds
 
 
-class DetectionsFile(BaseModel):
-    """ActivityNet's detection format: a list of detections by the clip's name. Further keys are ignored."""
-
-    model_config = ConfigDict(strict=True)
+class DetectionsFile(UsedEntries):
+    """ActivityNet's detection format: a list of detections by the clip's name."""
 
     results: dict[str, Annotated[list[Detection], FailFast()]]
 

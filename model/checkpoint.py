@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from model.localizer import Localizer
 from model.refinement import PseudoLabels
@@ -22,14 +22,13 @@ from model.released import load_released, of_earlier_version, refuse_misfit
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
+from utils.files import UsedEntries
 from utils.nested import flat
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 
 
-class WeightsFile(BaseModel):
-    """best.pt: a network for evaluation. Other entries are ignored."""
-
-    model_config = ConfigDict(strict=True)
+class WeightsFile(UsedEntries):
+    """best.pt: a network for evaluation."""
 
     format: int  # version of the checkpoint format
     settings: dict  # by group, as in config.yaml
@@ -184,7 +183,7 @@ def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...]
     return *_network(checkpoint, path), checkpoint.get("skeletons", {})
 
 
-def check_contents(checkpoint: dict[str, Any], expected: type[BaseModel], path: Path) -> None:
+def check_contents(checkpoint: dict[str, Any], expected: type[WeightsFile], path: Path) -> None:
     """Raise UserError when an entry of a checkpoint is missing, of another type than in `expected`, or invalid."""
     try:
         expected.model_validate(checkpoint)

@@ -12,8 +12,8 @@ import argparse
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, next_command, number
-from utils.command_line import argument_parser, check_first
+from prepare.options import BODY, ROOT, TO_RESUME, add_body_options, add_store_options, next_command
+from utils.command_line import argument_parser, check_first, number
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from prepare.formats.flavours import HANDS
 from prepare.formats.frames import MAX_RATE, MIN_RATE
 from prepare.skeletons.joint_map import JointMap, read_map
+from utils.command_line import number
 
 ROOT = Path(__file__).parents[1]
 BODY = ROOT / "human_model"
@@ -24,7 +23,7 @@ TO_RESUME = "; run the same command again to resume"
 class ReadOptions:
     """The user's options. AMASS takes use only `body`, `hands` and `person`.
 
-    fps, up, scale: None is the value in the file, or the usual one of the format.
+    fps, up, scale: None: as the file says or, if it does not say, as usual for its format.
     """
 
     body: str  # as in `load_body`
@@ -71,7 +70,7 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
 def add_store_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a command that writes a split and its store."""
     add = parser.add_argument
-    replace = "replace a split of this name that has other classes, or labels from elsewhere"
+    replace = "replace a split of this name that has other classes, or labels from another source"
     add("--replace", action="store_true", help=replace)
     out = "where the store and the splits go (default: dataset/processed_data)"
     add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
@@ -85,20 +84,6 @@ def folder(text: str) -> Path:
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: expected a folder, this is a file")
     return path
-
-
-def number(least: float, most: float = math.inf) -> Callable[[str], float]:
-    """The type of an option: numbers from `least` to `most`, only whole ones if `least` is an int."""
-
-    def parse(text: str) -> float:
-        value = type(least)(text)
-        if least <= value <= most:
-            return value
-        expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:.7g}"
-        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
-
-    parse.__name__ = type(least).__name__  # for argparse's message about text that is no such number
-    return parse
 
 
 def next_command(config: str, root: Path, split: str | None = None) -> str:

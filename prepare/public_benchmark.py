@@ -125,7 +125,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
     """
     pools: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
     for file in find_sources(source, expected):
-        # The last two digits decide whether a file is used, so others decide its subset.
+        # `is_selected` uses the last two digits of the hash. Those before them decide the subset
         subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_ONE_IN else "val"
         pools[file.actor][subset].append(file)
     recordings = out / "recordings"

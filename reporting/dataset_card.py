@@ -85,7 +85,7 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
     for sid in ids:
         labels = split.labels(sid)
         numbers = labels.astype(np.float32)  # matrix products of floats are fast, and exact up to 16 million frames
-        clips += labels.any(axis=0) | split.untimed(sid)
+        clips += split.present(sid)
         overlap += (numbers.T @ numbers).astype(np.int64)
         several += int((labels.sum(axis=1) > 1).sum())
         unannotated += int((~split.annotated(sid)).sum())
@@ -109,11 +109,11 @@ def upright_and_height(split: Split) -> tuple[float, float]:
 def warnings(split: Split, stats: dict[str, SubsetStats], upright: float, height: float) -> list[str]:
     """What looks wrong, one sentence each."""
     found = []
-    for subset, use in (("train", "learnt"), ("val", "scored")):
+    for subset, effect in (("train", "cannot be learnt"), ("val", "are not scored")):
         empty = [repr(name) for name, clips in zip(split.classes, stats[subset].clips, strict=True) if not clips]
         if empty:
             rest = f" and {len(empty) - MAX_NAMED:,} more" if len(empty) > MAX_NAMED else ""
-            found.append(f"No {subset} clip has {', '.join(empty[:MAX_NAMED])}{rest}: that cannot be {use}.")
+            found.append(f"Classes without a {subset} clip, which {effect}: {', '.join(empty[:MAX_NAMED])}{rest}.")
     if upright < LEAST_UPRIGHT:
         found.append(f"Only {upright:.0%} of the bodies are upright: is z the vertical axis of the motion?")
     if height < HEIGHTS[0] or height > HEIGHTS[1]:
@@ -132,8 +132,7 @@ def example_clips(split: Split) -> list[tuple[str, str]]:
     They are training clips, or validation clips if there are no others.
     """
     ids = split.clip_ids("train") or split.clip_ids("val")
-    present = [split.labels(sid).any(axis=0) | split.untimed(sid) for sid in ids]
-    present = np.array(present).reshape(len(ids), len(split.classes))
+    present = np.array([split.present(sid) for sid in ids]).reshape(len(ids), len(split.classes))
     chosen: dict[str, str] = {}  # clip id: class
     for label in np.argsort(-present.sum(axis=0), kind="stable")[:MAX_CLASSES]:
         free = [sid for sid, here in zip(ids, present[:, label], strict=True) if here and sid not in chosen]

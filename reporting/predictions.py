@@ -1,7 +1,7 @@
 """The files that prediction writes: a folder for each recording, and the tables of all recordings in --out.
 
-docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It records the options
-and inputs of the other files and the path of the recording. So a recording keeps its name in later commands.
+docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It has the recording's path,
+by which later commands find its name again, and the options and inputs from which the other files were made.
 """
 
 import os
@@ -43,7 +43,7 @@ def read_prediction_file(path: Path) -> PredictionFile:
         return PredictionFile()
 
 
-def finished(folder: Path, facts: dict[str, Any]) -> Results | None:
+def read_finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     """The segments in a recording's folder. None if it is incomplete or was made from other `facts`."""
     made = read_prediction_file(folder / PREDICTION)
     if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
@@ -103,7 +103,7 @@ class PredictionSet:
         self.out, self.made_with = out, made_with
         self.failed: list[tuple[str, str, str]] = []  # name, reason and file of recordings of this command
 
-    def names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
+    def assign_names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
         """Choose a name below `out` for each recording: {name: file}, sorted. `inputs`: (wanted path, file) of each.
 
         The suffix is left out. A recording that is already in the folder keeps its name. If another recording has the
@@ -136,7 +136,7 @@ class PredictionSet:
         return {
             name: results
             for name, made in self._stored().items()
-            if self._belongs(made) and (results := finished(self.out / name, made.made_from)) is not None
+            if self._belongs(made) and (results := read_finished(self.out / name, made.made_from)) is not None
         }
 
     def write_summary_files(self) -> Results:

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import motions
@@ -44,6 +45,19 @@ def test_a_second_run_processes_only_what_changed(
     assert again("--person", "1") == ["b", "c", "d", "e", "takes/a_poses"]
     assert {path.name for path in (out / "e").glob("*.png")} == {"time_line.png"}
     assert "e" in results(out)
+
+
+@pytest.mark.parametrize("by_default", [False, True])
+def test_another_body_in_the_same_folder_is_another_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_default: bool
+) -> None:
+    monkeypatch.setattr(predict, "BODY", tmp_path)
+    args = Namespace(weights=None, joint_map=None, body=None if by_default else str(tmp_path))
+    facts = []
+    for content in (b"one", b"another"):
+        (tmp_path / "SMPLH_male.npz").write_bytes(content)
+        facts.append(predict.command_facts(args, 90))
+    assert facts[0] != facts[1]
 
 
 def test_a_page_shows_all_recordings_also_those_that_were_done_before(

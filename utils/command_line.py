@@ -1,6 +1,7 @@
 """How a command begins: its arguments are checked before the imports that take seconds, such as torch."""
 
 import argparse
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,20 @@ def argument_parser(doc: str, prog: str | None = None) -> argparse.ArgumentParse
     """A parser whose help is the command's docstring. Options have to be written in full."""
     raw = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(prog, description=doc, formatter_class=raw, allow_abbrev=False)
+
+
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """The type of an option: numbers from `least` to `most`, only whole ones if `least` is an int."""
+
+    def parse(text: str) -> float:
+        value = type(least)(text)
+        if least <= value <= most:
+            return value
+        expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:.7g}"
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+
+    parse.__name__ = type(least).__name__  # for argparse's message about text that is no such number
+    return parse
 
 
 def check_first(parse: Callable[..., Any], *arguments: Any) -> None:

@@ -36,8 +36,8 @@ _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds
 class LossNormalization(NamedTuple):
     """Numbers that turn the losses of one micro-batch into its contributions to the losses of the full optimizer step.
 
-    Three weights are factors on the losses. The two numbers of frames are for the multi-view loss, which chooses its
-    frames among those of all ranks in a pass. The defaults are for one process that computes the whole batch at once.
+    Three weights are factors on the losses. The two numbers of frames are for the multi-view loss, which selects its
+    frames among those of all ranks. The defaults are for one process that computes the whole batch at once.
     """
 
     clip_weight: float = 1.0  # clips of the micro-batch / clips of the step

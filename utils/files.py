@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from utils.errors import UserError, first_problem, shown
 
 MAX_BYTES = 1 << 30  # of a file that is read whole
+ANYTHING = TypeAdapter(Any)
 KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 
 
@@ -25,6 +26,12 @@ class StrictModel(BaseModel):
     """A part of a JSON or YAML file: exact types, no unknown entry, read-only."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class UsedEntries(BaseModel):
+    """The part of a JSON file that this project uses: exact types; all other entries are ignored."""
+
+    model_config = ConfigDict(strict=True)
 
 
 def stat_regular_file(path: Path) -> os.stat_result:
@@ -82,9 +89,13 @@ def read_json(path: Path, schema: TypeAdapter, expected: str) -> Any:
     raise UserError(f"{path}: {problem}; expected {expected}")
 
 
-def read_yaml(path: Path, expected: str) -> Any:
-    """The values in a YAML file. Raises UserError as `read_text` and `parse_yaml`."""
-    return parse_yaml(read_text(path, expected), str(path))
+def read_yaml(path: Path, expected: str, schema: TypeAdapter = ANYTHING) -> Any:
+    """The values in a YAML file. Raises UserError as `read_text`, `parse_yaml`, or if they do not fit the schema."""
+    values = parse_yaml(read_text(path, expected), str(path))
+    try:
+        return schema.validate_python(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}; expected {expected}") from None
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -105,7 +116,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """A SafeLoader that reads 1e-3 as a number (YAML 1.1 wants 1.0e-3) and refuses repeated keys."""
+    """A SafeLoader that reads 1e-3 as a number (YAML 1.1 wants 1.0e-3).
+
+    It refuses repeated keys, and merge keys (`<<`), by which a small file could expand without limit.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()

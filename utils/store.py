@@ -140,6 +140,10 @@ class Split:
         """Classes of a clip whose times are not known, (K,) bool. They are not in `labels`."""
         return np.isin(np.arange(len(self.classes)), self.manifest.untimed.get(sid, []))
 
+    def present(self, sid: str) -> np.ndarray:
+        """All classes of a clip, with or without times, (K,) bool: its video-level labels."""
+        return self.labels(sid).any(axis=0) | self.untimed(sid)
+
     def annotated(self, sid: str) -> np.ndarray:
         """Whether any annotation covers a frame, (T,) bool. Frames without one have no class in `labels`."""
         return self._annotated[self._rows[sid]]

@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, first_problem, shown
-from utils.files import read_json, read_text
+from utils.files import UsedEntries, read_json, read_text
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
 LONG_NAMES = {"training": "train", "validation": "val", "testing": "test"}
@@ -51,10 +51,10 @@ class Row(BaseModel):
     end: Cell
 
 
-class JsonModel(BaseModel):
-    """A part of the JSON file. Entries that are not used are ignored."""
+class JsonModel(UsedEntries):
+    """A part of the JSON file."""
 
-    model_config = ConfigDict(strict=True, str_strip_whitespace=True)
+    model_config = ConfigDict(str_strip_whitespace=True)
 
 
 class Annotation(JsonModel):

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, shown
-from utils.files import read_json, sha256
+from utils.files import UsedEntries, read_json, sha256
 from utils.store import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
@@ -16,13 +16,7 @@ Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # 1e9 s
 Text = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
 
 
-class JsonModel(BaseModel):
-    """A part of BABEL's files. Entries that are not used are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-
-class BabelSegment(JsonModel):
+class BabelSegment(UsedEntries):
     """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
@@ -30,13 +24,13 @@ class BabelSegment(JsonModel):
     act_cat: list[Text] | None = None
 
 
-class FrameLabels(JsonModel):
+class FrameLabels(UsedEntries):
     """`frame_ann` of a clip."""
 
     labels: list[BabelSegment]
 
 
-class BabelClip(JsonModel):
+class BabelClip(UsedEntries):
     """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str

@@ -27,19 +27,19 @@ Body = dict[str, np.ndarray]
 
 
 def load_body(name: str) -> Body:
-    """The body that `--body` names: a file, a folder with a file of a usual name (`Flavour.files`), or "synthetic".
-
-    Raises UserError as `read_body` does.
-    """
+    """The body that `--body` names: "synthetic", or a file or folder. Raises UserError as `read_body` does."""
     if name == "synthetic":
         from prepare.synthetic.body import body_structure  # imported here because only this option needs it
 
         return check_body(body_structure(), "the synthetic body")
+    return read_body(body_file(name))
+
+
+def body_file(name: str) -> Path:
+    """The file that `--body` names. In a folder, it is the first one of a usual name (`Flavour.files`)."""
     path = Path(name)
-    if path.is_dir():
-        usual = [path / file for flavour in FLAVOURS for file in flavour.files]
-        path = next((file for file in usual if file.is_file()), usual[0])
-    return read_body(path)
+    usual = [path / file for flavour in FLAVOURS for file in flavour.files]
+    return next((file for file in usual if file.is_file()), usual[0]) if path.is_dir() else path
 
 
 def read_body(path: Path) -> Body:

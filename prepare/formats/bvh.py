@@ -1,6 +1,6 @@
 """BVH files: the skeleton, and the positions of its joints.
 
-Not a library's reader: any joint may have positions, and files may be damaged.
+It is no library's reader, because it accepts position channels on any joint and reports what is damaged.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """Classes of a split: those of the paper's splits, and those that a user lists in a JSON file."""
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
+from prepare.formats.labels import ClassName
 from utils.errors import UserError, nearest, shown
 from utils.files import read_json
 
@@ -15,8 +15,7 @@ PAPER_SPLITS: dict[str, list[str]] = {
     "split3": ["jog", "wave", "dance", "gesture"],
 }
 MAX_CLASSES = 10_000
-Name = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
-INDEX_BY_NAME = TypeAdapter(dict[Name, int], config=ConfigDict(strict=True))
+INDEX_BY_NAME = TypeAdapter(dict[ClassName, int], config=ConfigDict(strict=True))
 
 
 def read_actions(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.errors import TakeError, UserError
 
-SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")  # of recordings: those of _READERS in prepare/skeletons/recordings.py
+SUFFIXES = (".npz", ".npy", ".bvh", ".skeleton")  # of recordings; prepare/skeletons/recordings.py reads them
 
 
 def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> Iterator[Path]:

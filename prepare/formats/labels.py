@@ -3,11 +3,16 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from prepare.formats.frames import MAX_FRAMES
 from utils.skeleton import FPS
+
+# With a maximum, pydantic also refuses text that cannot be encoded
+ClassName = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)

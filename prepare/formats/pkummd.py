@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from prepare.formats.files import parse_numbers, walk
 from prepare.formats.frames import check_length_and_rate, interpolate
-from prepare.formats.labels import Label
+from prepare.formats.labels import ClassName, Label
 from prepare.formats.npz import finite_float32
-from utils.errors import TakeError, UserError, first_problem, shown
+from utils.errors import TakeError, UserError, shown
 from utils.files import read_text, read_yaml, stat_regular_file
 from utils.skeleton import FPS, KINECT_ORDER, NUM_JOINTS
 
@@ -24,7 +24,7 @@ PAGE = "https://struct002.github.io/PKUMMD/"
 PEOPLE = 2
 ROW_LENGTH = PEOPLE * NUM_JOINTS * 3  # numbers
 TEXT = "a text file of PKU-MMD"  # for messages
-NAME_BY_NUMBER = TypeAdapter(dict[int, str])  # not strict, because the keys of JSON are text
+NAME_BY_NUMBER = TypeAdapter(dict[int, ClassName])  # not strict, because the keys of JSON are text
 
 
 class RecordingFiles(NamedTuple):
@@ -38,10 +38,7 @@ class RecordingFiles(NamedTuple):
 def read_action_names(path: Path) -> list[str]:
     """Names of the actions 1, 2, 3, … from a YAML or JSON file {number: name}. Raises UserError."""
     expected = "the names of the actions 1, 2, 3, … such as {1: bow, 2: brushing hair}"
-    try:
-        actions = NAME_BY_NUMBER.validate_python(read_yaml(path, expected))
-    except ValidationError as error:
-        raise UserError(f"{path}: is no list of actions ({first_problem(error)}); expected {expected}") from None
+    actions: dict[int, str] = read_yaml(path, expected, NAME_BY_NUMBER)
     names = [actions[number] for number in sorted(actions)]
     if not names or sorted(actions) != list(range(1, len(names) + 1)) or len(set(names)) < len(names):
         raise UserError(f"{path}: has numbers that do not count from 1, or a name twice; expected {expected}")

@@ -126,11 +126,7 @@ def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions)
             f"frames, joints of utils/skeleton.py, x y z; or SMPL's {others} joints; give --joint-map for others"
         )
     wanted = _wanted_frames(len(array), fps)
-    joints = array[wanted]
-    numbers = {str(joint) for joint in range(array.shape[1])}
-    # A map with names is for the BVH files of the same folder
-    if array.shape[1] != NUM_JOINTS or (options.joint_map and options.joint_map.names <= numbers):
-        joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), joints)
+    joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), array[wanted])
     return _converted(joints, fps, options)
 
 
@@ -153,8 +149,7 @@ def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
     return people
 
 
-# Each suffix is also in SUFFIXES of prepare/formats/files.py, by which recordings are found
-_READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton": _read_skeleton}
+_READERS = dict(zip(SUFFIXES, (_read_npz, _read_npy, _read_bvh, _read_skeleton), strict=True))
 
 
 def _wanted_frames(frames: int, fps: float | None) -> np.ndarray:

@@ -70,9 +70,8 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
     annotations = []
     for sid in split.clip_ids():
         labels = split.labels(sid)
-        present = labels.any(axis=0) | split.untimed(sid)
         joints = split.store.people(sid)[:, :, KINECT_ORDER]
-        about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(present).tolist()}
+        about = {"frame_dir": sid, "total_frames": len(labels), "label": np.flatnonzero(split.present(sid)).tolist()}
         annotations.append({**about, "keypoint": joints.transpose(1, 0, 2, 3)})
     with whole_file(out / f"{split.name}.pkl") as file:
         pickle.dump({"split": ids, "annotations": annotations}, file, protocol=4)

@@ -30,8 +30,8 @@ AFTER_END = "segments after the end of their recording, not used"  # a heading
 def check_split(root: Path, name: str, classes: list[str], replace: bool, imported: tuple[str, ...] = ()) -> None:
     """Raise UserError unless the split `name` below `root` may be written with these classes.
 
-    `replace`: also accept a split of this name with other classes, or with labels from elsewhere. `imported`: the keys
-    of `imported` in the manifest; empty for BABEL's labels.
+    `replace`: also accept a split of this name with other classes, or labels from another source. `imported`: where the
+    labels come from, as the keys of `imported` in the manifest, such as ("annotations",); () for BABEL.
     """
     folder = root / plain_name(name, "--name")
     if name.lower().startswith(STORE_PREFIX):
@@ -48,7 +48,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
     if tuple(old.imported) != imported or old.classes != classes:
         found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"
         if old.classes == classes:
-            found = "has labels of the same classes that come from elsewhere"
+            found = "has labels of the same classes from another source"
         raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
 
@@ -141,7 +141,7 @@ def print_counts(split: Split) -> None:
     for subset in SUBSETS:
         for sid in split.clip_ids(subset):
             labels = split.labels(sid)
-            counts[subset][:, 0] += [*(labels.any(axis=0) | split.untimed(sid)), True]
+            counts[subset][:, 0] += [*split.present(sid), True]
             counts[subset][:, 1] += [*labels.sum(axis=0), len(labels)]
     width = max(18, *(len(name) + 2 for name in names))
     print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))

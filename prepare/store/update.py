@@ -17,7 +17,8 @@ from utils.errors import TakeError, UserError, printable
 from utils.manifest import FORMAT
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
-METHOD = 3  # version of the checks of takes and of the computation of joints; another version makes another store
+# Of the checks of takes and of the computation of joints. Another version makes another store
+PREPARATION_VERSION = 3
 CACHE = "parts"  # folder of computed takes, until the store is written from them
 
 
@@ -45,7 +46,7 @@ def update_store(
     cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None: all in `files`.
     Raises UserError when no clip is left.
     """
-    settings = {"method": METHOD, **takes.settings}
+    settings = {"method": PREPARATION_VERSION, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
@@ -104,7 +105,7 @@ def _joints(
 ) -> Iterator[np.ndarray]:
     """The joints (T, M, 25, 3) of each clip, in order.
 
-    Those of an unchanged clip come from the store `before`: then `compute_takes` returned its entry itself.
+    For an unchanged clip, `compute_takes` returns the very entry of the store `before`, from which its joints come.
     """
     for clip in clips:
         if before and outcomes[clip.sid] is before.clips.get(clip.sid):

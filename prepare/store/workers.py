@@ -43,8 +43,8 @@ Reader = Callable[[Path, AnnotatedClip], tuple[float, np.ndarray]]
 def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> list[Clip | TakeError]:
     """Compute each job's file below `folder` and write it to the folder `cache`.
 
-    Returns, in the jobs' order, entries of the store (`start` is not set yet), or why a take cannot be used. A clip
-    whose file is unchanged since it was stored is returned as it is stored.
+    Returns one result for each job, in order: the entry of the store (`start` is not set yet); the stored entry itself
+    if its file is unchanged; or the TakeError.
 
     The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
     joints do not depend on the number of workers. Cache files stay when the command is stopped.

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import Row, Run, choose_rows, of_task, read_rows, runs_of, scores_of_run, table, up_to_date
+from benchmarks.accuracy import (
+    Row,
+    Run,
+    choose_rows,
+    main,
+    of_task,
+    read_rows,
+    runs_of,
+    scores_of_run,
+    table,
+    up_to_date,
+)
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +34,12 @@ def test_every_row_of_every_shipped_list_has_valid_settings(path: Path) -> None:
     ("text", "said"),
     [
         ("[", "list.yaml: is not valid YAML"),
-        ("rows: 3", "rows is 3, expected a valid dictionary; a row has config, set or evaluate"),
+        ("rows: 3", "rows is 3, expected a valid dictionary; expected a list of rows with config, set or evaluate"),
         ("3", "the file is 3, expected a valid dictionary"),
-        ("rows: {a: {sets: []}}", "rows.a.sets is []: Extra inputs are not permitted; a row has config, set or"),
+        (
+            "rows: {a: {sets: []}}",
+            "rows.a.sets is []: Extra inputs are not permitted; expected a list of rows with",
+        ),
         ("common: {evaluate: a}\nrows: {a: }", "list.yaml: common has evaluate: a; give it to single rows instead"),
         ("rows: {a: {set: 3}}", "rows.a.set is 3, expected a valid list"),
         ("rows: {a: , b: {evaluate: c}}", "row 'b' evaluates 'c'; known are: a"),
@@ -117,5 +131,21 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert "| 1.0 ± 0.0 | 1.5 ± 0.7 |\n" in text  # gain from the third to the fourth of four epochs, minutes
     assert "| b | 0 | not measured |" in text
     assert scores_of_run(tmp_path / "b" / "seed5") is None
-    (tmp_path / "a" / "seed6" / "metrics.jsonl").unlink()  # as of a row that is scored again
+    metrics = tmp_path / "a" / "seed6" / "metrics.jsonl"
+    metrics.write_text(json.dumps({"seconds": 60, "corrected": {"mAP": 1.0}}) + "\n")
+    assert scores_of_run(metrics.parent)["last quarter"] is None  # one epoch has no gain
+    metrics.unlink()  # as of a row that is scored again
     assert "| - | - |" in table(rows, runs_of(rows, [5, 6], tmp_path))
+
+
+def test_a_relative_folder_of_runs_is_one_of_the_callers_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "list.yaml").write_text("rows: {a: }")
+    script = "import sys, pathlib\npathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1], 'ran').parent.mkdir()"
+    (tmp_path / "script.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    line = ["accuracy.py", "list.yaml", "--seeds", "5", "--out", "runs", "--script", "script.py"]
+    monkeypatch.setattr("sys.argv", line)
+    assert main() == 0
+    assert (tmp_path / "runs" / "list" / "a" / "seed5").is_dir()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting.predictions import PREDICTION, PredictionSet, file_of, finished, recording_folder
+from reporting.predictions import PREDICTION, PredictionSet, file_of, read_finished, recording_folder
 from utils.atomic import write_json
 from utils.errors import UserError
 
@@ -13,7 +13,9 @@ MADE_WITH = {"weights": "abc", "format": 2}
 
 
 def names(out: Path, *inputs: tuple[str, str], **made_with: object) -> list[tuple[str, str]]:
-    found = PredictionSet(out, {**MADE_WITH, **made_with}).names([(wanted, Path(file)) for wanted, file in inputs])
+    found = PredictionSet(out, {**MADE_WITH, **made_with}).assign_names(
+        [(wanted, Path(file)) for wanted, file in inputs]
+    )
     return [(name, str(path)) for name, path in found.items()]
 
 
@@ -83,4 +85,4 @@ def test_what_was_made_of_a_recording_that_fails_now_no_longer_counts(tmp_path: 
     together.fail("a", Path("/x/a.npy"), "is damaged")
     assert together.write_summary_files() == {}
     assert not (tmp_path / "a" / PREDICTION).exists()
-    assert finished(tmp_path / "a", MADE_WITH) is None
+    assert read_finished(tmp_path / "a", MADE_WITH) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.localization import Detections
-from reporting.predictions import PREDICTION, finished, recording_folder, write_segments
+from reporting.predictions import PREDICTION, read_finished, recording_folder, write_segments
 from utils.atomic import write_csv
 
 CLASSES = ("walk", "wave")
@@ -44,16 +44,16 @@ def test_a_recording_without_detections_has_an_empty_list(tmp_path: Path) -> Non
 
 def test_a_folder_is_finished_only_for_the_facts_that_it_was_made_from(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
-    assert list(finished(tmp_path / "r", FACTS)) == ["a", "b"]
-    assert finished(tmp_path / "r", FACTS | {"window": 30}) is None
-    assert finished(tmp_path / "nowhere", FACTS) is None
+    assert list(read_finished(tmp_path / "r", FACTS)) == ["a", "b"]
+    assert read_finished(tmp_path / "r", FACTS | {"window": 30}) is None
+    assert read_finished(tmp_path / "nowhere", FACTS) is None
 
 
 @pytest.mark.parametrize("name", ["time_line.png", "segments.json", "segments.csv", PREDICTION])
 def test_a_folder_without_one_of_its_files_is_not_finished(name: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "r" / name).unlink()
-    assert finished(tmp_path / "r", FACTS) is None
+    assert read_finished(tmp_path / "r", FACTS) is None
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_a_folder_without_one_of_its_files_is_not_finished(name: str, tmp_path: 
 def test_a_folder_with_a_damaged_file_is_not_finished_and_is_made_anew(name: str, content: str, tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     (tmp_path / "r" / name).write_text(content)
-    assert finished(tmp_path / "r", FACTS) is None
+    assert read_finished(tmp_path / "r", FACTS) is None
     write(tmp_path / "r", "time_line.png")
-    assert finished(tmp_path / "r", FACTS)
+    assert read_finished(tmp_path / "r", FACTS)
 
 
 def test_an_interrupted_folder_is_not_finished(tmp_path: Path) -> None:
     write(tmp_path / "r", "time_line.png")
     with pytest.raises(KeyboardInterrupt), recording_folder(tmp_path / "r", FACTS):
         raise KeyboardInterrupt
-    assert finished(tmp_path / "r", FACTS) is None
+    assert read_finished(tmp_path / "r", FACTS) is None
 
 
 def test_outdated_files_of_an_earlier_run_are_deleted_and_those_of_others_stay(tmp_path: Path) -> None:

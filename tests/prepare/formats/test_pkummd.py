@@ -149,7 +149,7 @@ def test_the_list_of_actions_has_51_names_and_may_be_replaced(tmp_path: Path) ->
     for text in ('{2: "b", 1: "a"}', '{"2": "b", "1": "a"}'):  # YAML and JSON
         own.write_text(text)
         assert read_action_names(own) == ["a", "b"]
-    for text in ("{1: a, 3: b}", "{1: a, 2: a}", "[a, b]", "{1: 2}", "{}"):
+    for text in ("{1: a, 3: b}", "{1: a, 2: a}", "[a, b]", "{1: 2}", "{}", "{1: ''}", r'{1: "\ud800"}'):
         own.write_text(text)
         with pytest.raises(UserError, match=r"own\.json: .*expected the names of the actions 1, 2, 3"):
             read_action_names(own)
