@@ -19,7 +19,7 @@ class Protocol(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
     name: str
-    past_end: int  # frames added to the end of a proposal before it is scored, and once more in suppression
+    past_end: int  # frames by which a proposal ends later when it is scored, and as many again in suppression
     truth_short: int  # frames that a true segment lacks at its end
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 

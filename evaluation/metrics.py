@@ -67,7 +67,8 @@ def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, 
 
     A segment is right if it takes a true segment (`match`): Lea et al. 2017, "Temporal Convolutional Networks for
     Action Segmentation and Detection". Each class has an F1 of its own, because true segments of different classes
-    may overlap. Its segments are counted over all clips. Within a clip and class, neither side may overlap itself.
+    may overlap. Its segments are counted over all clips. Within a clip and class, segments must not overlap each
+    other, nor must true segments.
     """
     segmentation = segmentation.where(ranking(segmentation, num_classes))
     hits = match(segmentation, truth, tious) >= 0

@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,12 +61,7 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """The three state_dicts. Call this only between epochs."""
-        pseudo_labels = self.pseudo_labels.state_dict()
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "pseudo_labels": pseudo_labels,
-        }
+        return {part.name: getattr(self, part.name).state_dict() for part in fields(self)}
 
     def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
         """Restores weights, Adam moments and pseudo-label history before the first step of a training.
@@ -216,7 +211,7 @@ def _problem(path: Path) -> str | None:
     memory, and `weights_only` does not prevent that. Such a file is refused, too. torch.save never writes one.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b"bytearray") >= 0:  # bytearray(10**12) would be called
+        if content.find(b"\nbytearray\n") >= 0:  # how a pickle names a function; bytearray(10**12) would be called
             return "it makes a bytearray"
     if not zipfile.is_zipfile(path):  # PyTorch before version 1.6 wrote no zip, and no checksums
         return None
@@ -224,5 +219,7 @@ def _problem(path: Path) -> str | None:
         entries = archive.infolist()
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
             return "its entries are larger than the file"
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            return "its entries are compressed"
         damaged = archive.testzip()  # reads all, and compares each entry with its CRC-32
         return f"{damaged} differs from its checksum" if damaged else None

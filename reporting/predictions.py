@@ -5,6 +5,7 @@ by which later commands find its name again, and the options and inputs from whi
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -24,7 +25,11 @@ FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
 FAILED_COLUMNS = ("recording", "reason", "file")
-SUMMARY_FILES = ("segments.json", "segments.csv", "failed.csv")
+# Files of a recording besides prediction.json
+OF_PERSON = r"player\.json|time_line\.png|features\.npy|scores\.npz|animation\.(gif|mp4)"
+RESULT = re.compile(rf"segments\.(json|csv)|(person\d+_)?({OF_PERSON})")
+# Names that no recording gets: those of other files in --out, and those that segments of people have
+RESERVED = re.compile(r"segments\.json|segments\.csv|failed\.csv|player\.html|.*\.tmp|.*:person\d+")
 SHARED_FACTS = ("weights", "format")  # facts that all recordings in a folder share
 
 
@@ -59,16 +64,16 @@ def read_finished(folder: Path, facts: dict[str, Any]) -> Results | None:
 def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
     """Context that prepares a recording's folder. The caller appends the name of each file it writes to the list.
 
-    At the end, prediction.json is written. Files of an earlier command that are not in the list are deleted.
+    At the end, prediction.json is written. Files of earlier commands that are not in the list are deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = read_prediction_file(folder / PREDICTION).files
     (folder / PREDICTION).unlink(missing_ok=True)
     files: list[str] = []
     yield files
     write_json(folder / PREDICTION, {"made_from": facts, "files": files})
-    for name in set(before) - set(files):
-        (folder / name).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if RESULT.fullmatch(path.name) and path.name not in files and path.is_file():
+            path.unlink()
 
 
 def write_segments(folder: Path, found: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
@@ -139,6 +144,12 @@ class PredictionSet:
             if self._belongs(made) and (results := read_finished(self.out / name, made.made_from)) is not None
         }
 
+    def files(self, ending: str) -> list[Path]:
+        """The files of the complete recordings whose names end so."""
+        stored = self._stored()
+        names = ((name, file) for name in self.complete() for file in sorted(stored[name].files))
+        return [self.out / name / file for name, file in names if file.endswith(ending)]
+
     def write_summary_files(self) -> Results:
         """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""
         results: Results = {}
@@ -160,7 +171,8 @@ class PredictionSet:
 
     def _free(self, name: str, taken: set[str]) -> str:
         candidates = (name if number == 1 else f"{name}-{number}" for number in count(1))
-        return next(c for c in candidates if c not in {*taken, *SUMMARY_FILES} and not (self.out / c).is_file())
+        free = (c for c in candidates if c not in taken and not RESERVED.fullmatch(c))
+        return next(c for c in free if not (self.out / c).is_file())
 
 
 def file_of(path: Path) -> str:

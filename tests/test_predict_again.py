@@ -47,6 +47,22 @@ def test_a_second_run_processes_only_what_changed(
     assert "e" in results(out)
 
 
+def test_a_person_who_is_gone_leaves_no_file_and_is_not_on_the_page(
+    motion: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recording = tmp_path / "out", shutil.copy(motion / "e.skeleton", tmp_path)
+    line = ["--weights", weights, recording, "--out", out, "--page"]
+    assert run(*line) == 0
+    assert (out / "e" / "person2_player.json").exists()
+    Path(recording).write_text("damaged")
+    assert run(*line) == 1
+    Path(recording).write_bytes((motion / "e.skeleton").read_bytes())
+    assert run(*line, "--person", "1") == 0
+    assert not list((out / "e").glob("person*"))
+    assert "shows 1 of 1 clips" in capsys.readouterr().out
+    assert list(results(out)) == ["e"]
+
+
 @pytest.mark.parametrize("by_default", [False, True])
 def test_another_body_in_the_same_folder_is_another_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_default: bool

@@ -41,6 +41,11 @@ def test_recordings_of_one_name_from_several_places_are_numbered_and_keep_their_
     assert names(tmp_path, *both) == [("a", "/one/a.npy"), ("a-2", "/two/a.npy"), ("a-3", "/three/a.npy")]
 
 
+@pytest.mark.parametrize("name", ["player.html", "segments.json", "player.html.tmp", "e:person1"])
+def test_names_that_other_files_or_people_have_are_numbered(tmp_path: Path, name: str) -> None:
+    assert names(tmp_path, (f"{name}.npy", f"/x/{name}.npy")) == [(f"{name}-2", f"/x/{name}.npy")]
+
+
 def test_a_link_is_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.npy").touch()
     (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
