@@ -11,8 +11,7 @@ highest tIoU with a true segment of another class (other):
     background                  own < LOWEST, other < LOWEST
 
 Classes may overlap in time, such as a turn while walking. So a detection with own >= LOWEST never has the wrong class,
-even if it fits a segment of another class better. Detections of classes without a true segment are left
-out, as in mAP.
+even if it fits a segment of another class better. Detections of classes without a true segment are left out, as in mAP.
 
 The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. To
 fix an error, a detection gets the class, start and end of the true segment that decided its kind. Double detections and
