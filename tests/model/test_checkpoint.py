@@ -226,6 +226,20 @@ def _packed(path: Path) -> None:
             file.writestr(name, plain.read(name))
 
 
+def test_a_compressed_file_is_refused_because_a_call_could_hide_in_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", os.urandom(200))  # deflate makes it no smaller
+    with pytest.raises(UserError, match="its entries are compressed"):
+        load_checkpoint(tmp_path / "packed.pt")
+
+
+def test_a_checkpoint_may_contain_the_word_bytearray(trained: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(trained / "best.pt")
+    checkpoint["settings"]["data"]["root"] = "/data/bytearray"
+    torch.save(checkpoint, tmp_path / "best.pt")
+    assert load_checkpoint(tmp_path / "best.pt")["settings"]["data"]["root"] == "/data/bytearray"
+
+
 def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
     _packed(tmp_path / "packed.pt")
     (tmp_path / "call.pt").write_bytes(b"\x80\x02cbuiltins\nbytearray\n\x8a\x04\x00\xca\x9a;\x85R.")  # of 10**9 bytes
