@@ -126,8 +126,9 @@ def predict_all(
     results, failed = prediction_set.write_summary_files(), len(prediction_set.failed)
     print(summary(len(inputs), done_before, failed, results, out))
     if predictor.page:
-        clips = prediction_set.files("player.json")
-        if without := len(prediction_set.complete()) - len({path.parent for path in clips}):
+        complete = prediction_set.complete()
+        clips = [path for name in complete for path in predictions.files_of(out / name, "player.json")]
+        if without := len(complete) - len({path.parent for path in clips}):
             print(f"recordings made without --page, not on the page: {without}; repeat them with --page")
         page, thresholds = out / "player.html", predictor.settings.eval.thresholds
         count = player.write_predictions(page, clips, predictor.classes, thresholds)

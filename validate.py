@@ -75,8 +75,9 @@ class Validation:
         if not distributed.is_main():
             return None
         self.results, released = clip_results(clips, scores), clip_results(released_clips, released_scores)
-        args = self.split.classes, self.settings.eval
-        return Evaluations(evaluate(self.results, *args, CORRECTED), evaluate(released, *args, RELEASED))
+        classes, settings = self.split.classes, self.settings.eval
+        corrected = evaluate(self.results, classes, settings, CORRECTED)
+        return Evaluations(corrected, evaluate(released, classes, settings, RELEASED))
 
     def time_line(self, evaluation: Evaluation, index: int) -> Figure:
         """The time line of one clip in the last corrected evaluation."""

@@ -14,8 +14,10 @@ from utils.config import ModelSettings
 
 
 class Output(NamedTuple):
-    """views: scores of both heads; results come from the first. features: (N, T', C), the mean over
-    joints and people, at T' = ⌈T/stride⌉ frames.
+    """What the network computes for a batch.
+
+    views: scores of both heads; results come from the first.
+    features: (N, T', C), the mean over joints and people, at T' = ⌈T/stride⌉ frames.
     """
 
     views: tuple[View, View]

@@ -60,6 +60,12 @@ def read_finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     return segments.model_dump()["results"]
 
 
+def files_of(folder: Path, ending: str) -> list[Path]:
+    """The files in a recording's folder whose names end so, as its prediction.json lists them, sorted."""
+    files = read_prediction_file(folder / PREDICTION).files
+    return [folder / name for name in sorted(files) if name.endswith(ending)]
+
+
 @contextmanager
 def recording_folder(folder: Path, facts: dict[str, Any]) -> Iterator[list[str]]:
     """Context that prepares a recording's folder. The caller appends the name of each file it writes to the list.
@@ -143,12 +149,6 @@ class PredictionSet:
             for name, made in self._stored().items()
             if self._belongs(made) and (results := read_finished(self.out / name, made.made_from)) is not None
         }
-
-    def files(self, ending: str) -> list[Path]:
-        """The files of the complete recordings whose names end so."""
-        stored = self._stored()
-        names = ((name, file) for name in self.complete() for file in sorted(stored[name].files))
-        return [self.out / name / file for name, file in names if file.endswith(ending)]
 
     def write_summary_files(self) -> Results:
         """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""
