@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from prepare.formats.files import SUFFIXES
-from prepare.options import add_read_options, folder
+from prepare.options import add_read_options
 from utils import config
-from utils.command_line import argument_parser, number
+from utils.command_line import argument_parser, folder, number
 from utils.config import Settings
 from utils.errors import UserError
 
@@ -20,7 +20,7 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     change = "override any setting, as in --set train.epochs=20 model.width=16; wins over all files"
     add("--set", nargs="+", action="extend", default=[], metavar="GROUP.NAME=VALUE", help=change)
     work_dir = "folder of the run (default: work_dir/<split>; with --phase test: eval/ beside the weights)"
-    add("--work-dir", metavar="FOLDER", help=work_dir)
+    add("--work-dir", type=folder, metavar="FOLDER", help=work_dir)
     add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
     add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
     add("--resume", action="store_true", help="continue the run in --work-dir")

@@ -115,7 +115,7 @@ class Validation:
             "store": self.split.store.digest,
             "labels": self.split.manifest.labels_file,
             "settings": self.settings.model_dump(),
-            **provenance(),
+            **provenance(self.device),
         }
         write_json(folder / "results.json", contents)
         detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
@@ -137,7 +137,7 @@ class Validation:
             print(f"oracle epoch {best['epoch']}: {score} (the best validation epoch; not a fair result)")
 
 
-def test(weights: str, work_dir: str | None, settings: Settings, device: torch.device) -> int:
+def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.device) -> int:
     """Evaluate a file of weights.
 
     If the file is a checkpoint of this project, the settings on which the weights depend come from it. The report goes
@@ -145,7 +145,7 @@ def test(weights: str, work_dir: str | None, settings: Settings, device: torch.d
     or `work_dir` holds results already.
     """
     path = Path(weights)
-    folder = Path(work_dir) if work_dir else path.parent / "eval"
+    folder = work_dir or path.parent / "eval"
     if work_dir and (folder / "results.json").exists():
         raise UserError(
             f"{folder}: already holds a results.json, and a named folder is not overwritten. "

@@ -44,6 +44,7 @@ import torch
 from benchmarks.bench_motion import joints, prepare
 from benchmarks.bench_network import infer, train, train_compiled
 from benchmarks.bench_scale import scale, start
+from utils.device import choose_device
 from utils.errors import run_command
 from utils.run import provenance
 
@@ -56,7 +57,7 @@ def main() -> None:
     for name in args.only:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
             own.submit(measure, name, args.repeats).result()
-    machine = provenance()
+    machine = provenance(choose_device(None))
     where = f"{machine['machine']}, {torch.get_num_threads()} threads, {machine['accelerator'] or 'no GPU'}"
     print(f"\n{where}, torch {torch.__version__}, {machine['commit']}")
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from utils import config
-from utils.command_line import argument_parser, check_first
+from utils.command_line import argument_parser, check_first, folder, number
 from utils.store import Split
 
 
@@ -25,9 +25,9 @@ def parse_arguments() -> argparse.Namespace:
     add("detections", type=Path, metavar="DETECTIONS.json", help="detections of any method")
     add("--data", default=data.root, metavar="ROOT", help="prepared data (default: %(default)s)")
     add("--split", default=data.split, metavar="NAME", help="name of the split (default: %(default)s)")
-    add("--max-frames", type=int, default=data.max_frames, help="longest clip that is scored (default: %(default)s)")
+    add("--max-frames", type=number(1), default=data.max_frames, help="longest clip to score (default: %(default)s)")
     add("--tious", type=float, nargs="+", default=tious, metavar="TIOU", help="tIoU thresholds (default: %(default)s)")
-    add("--out", type=Path, metavar="FOLDER", help="write the figures and the kinds of errors there, as JSON and PNG")
+    add("--out", type=folder, metavar="FOLDER", help="write the figures and the kinds of errors there, as JSON and PNG")
     args = parser.parse_args()
     if not all(0 < tiou <= 1 for tiou in args.tious):
         parser.error(f"argument --tious: found {args.tious}, expected numbers above 0 and at most 1")

@@ -3,13 +3,14 @@
 Only this module reads checkpoints: those of this project, and weights of the released code.
 """
 
+import errno
 import math
 import mmap
 import re
 import sys
 import warnings
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,8 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """The three state_dicts. Call this only between epochs."""
-        return {part.name: getattr(self, part.name).state_dict() for part in fields(self)}
+        parts = {"model": self.model, "optimizer": self.optimizer, "pseudo_labels": self.pseudo_labels}
+        return {name: part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
         """Restores weights, Adam moments and pseudo-label history before the first step of a training.
@@ -92,7 +94,8 @@ class TrainingState:
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint of this project, or weights of the released code, without running any code in the file.
 
-    Raises UserError when the file is missing, damaged, or holds more than tensors and plain containers.
+    Raises UserError when the file is missing, damaged, or holds more than tensors and plain containers. Raises OSError
+    when the system cannot read it.
     """
     path = Path(path)
     if not path.is_file():
@@ -104,6 +107,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             with warnings.catch_warnings(action="ignore"):  # about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: offsets in a damaged zip
+            raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         problem = f"it calls {code[1]}, which is never run" if code else "PyTorch cannot load it"
     if problem:
@@ -118,7 +123,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     """The newest undamaged checkpoint of a run, with settings under their present names. It becomes last.pt.
 
     None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
-    missing after it had finished epochs.
+    missing after it had finished epochs. Raises OSError when the system cannot read one, which may be undamaged.
     """
     problems = []
     for path in filter(Path.exists, (folder / name for name in CHECKPOINTS)):

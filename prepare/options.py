@@ -11,7 +11,7 @@ from pathlib import Path
 from prepare.formats.flavours import HANDS
 from prepare.formats.frames import MAX_RATE, MIN_RATE
 from prepare.skeletons.joint_map import JointMap, read_map
-from utils.command_line import number
+from utils.command_line import folder, number
 
 ROOT = Path(__file__).parents[1]
 BODY = ROOT / "human_model"
@@ -76,14 +76,6 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=folder, default=DATA_ROOT, metavar="DIR", help=out)
     workers = "number of recordings read at the same time (default: %(default)s)"
     add("--workers", type=number(1), default=os.cpu_count() or 1, help=workers)
-
-
-def folder(text: str) -> Path:
-    """The path in an option that names a folder, which need not exist yet."""
-    path = Path(text)
-    if path.exists() and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: expected a folder, this is a file")
-    return path
 
 
 def next_command(config: str, root: Path, split: str | None = None) -> str:

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions, folder, next_command
-from utils.command_line import argument_parser, check_first
+from prepare.options import BODY, DATA_ROOT, ROOT, ReadOptions, next_command
+from utils.command_line import argument_parser, check_first, folder
 
 
 def parse_arguments() -> argparse.Namespace:

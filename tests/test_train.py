@@ -214,7 +214,6 @@ def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.Monk
         ),
         (["--phase", "test", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
         (["--phase", "test", "--weights", "."], ".: is a folder; expected a checkpoint"),
-        (["--work-dir", "train.py"], "train.py: is a file; name a folder by --work-dir"),
         (
             ["--phase", "test", "--weights", "LAST", "--set", "data.split=split2"],
             "was trained for walk, stand, turn, jump",
@@ -222,6 +221,7 @@ def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.Monk
         (["--set", "data.split=split9"], "holds no split 'split9' .did you mean 'split"),
         (["--set", "data.max_frames=2"], r"of at most data\.max_frames = 2 frames"),
         (["--device", "cuda:99"], "expected cpu, cuda or cuda:N"),
+        (["--device", "meta"], "this project does not use such devices; expected cpu, cuda or cuda:N"),
         (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),
     ],
 )
@@ -231,6 +231,15 @@ def test_a_mistake_is_one_clear_message(
     arguments = [str(trained / "last.pt") if argument == "LAST" else argument for argument in arguments]
     with pytest.raises(UserError, match=said):
         run(monkeypatch, *arguments, "--set", f"data.root={prepared}")
+
+
+@pytest.mark.parametrize("more", [[], ["--phase", "test", "--weights", "last.pt"]])
+def test_a_work_dir_that_is_a_file_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, more: list[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "--work-dir", "train.py", *more)
+    assert "argument --work-dir: train.py: expected a folder, this is a file" in capsys.readouterr().err
 
 
 def test_a_mistake_ends_the_command_without_a_traceback() -> None:

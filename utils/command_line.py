@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from utils.errors import one_message
@@ -28,6 +29,14 @@ def number(least: float, most: float = math.inf) -> Callable[[str], float]:
 
     parse.__name__ = type(least).__name__  # for argparse's message about text that is no such number
     return parse
+
+
+def folder(text: str) -> Path:
+    """The path in an option that names a folder, which need not exist yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: expected a folder, this is a file")
+    return path
 
 
 def check_first(parse: Callable[..., Any], *arguments: Any) -> None:

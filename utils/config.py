@@ -95,7 +95,7 @@ class RefineSettings(StrictModel):
     change_penalty: NonNegative
     neighbours: Annotated[int, Field(ge=0, le=1000)]
     balance: bool
-    sharpen: Annotated[float, Field(gt=0, le=100)]
+    sharpen: Annotated[float, Field(gt=0, le=20)]  # higher powers of small probabilities become 0 in float32
     zero_start: bool
 
     @field_validator("neighbours")

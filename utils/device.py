@@ -10,7 +10,7 @@ from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
 
-MAX_GRAPHS = 64  # compiled for `Block`. Blocks with other channels or strides need graphs of their own
+MAX_GRAPHS = 64  # that torch.compile makes for the class `Block`: one for each pair of channels and stride
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -21,17 +21,20 @@ def choose_device(name: str | None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("this project does not use such devices")
         if device.type == "cuda" and distributed.size() > 1:
             if device.index is not None:
                 raise UserError(
                     f"--device {name}: every process of torchrun takes a GPU of its own; give cuda or nothing"
                 )
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            torch.cuda.set_device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without CUDA
         expected = "cpu, cuda or cuda:N; a GPU for each process of torchrun"
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}; expected {expected}") from None
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # CUDA graphs are recorded on the current device
     return device
 
 
@@ -62,7 +65,7 @@ def compile_blocks(blocks: Iterable[nn.Module], train: TrainSettings) -> None:
     # Features are channels-last already. Inductor's choice of layouts fails on strided dynamic lengths, and so does its
     # analysis of tiles on a GPU.
     options = {"layout_optimization": False, "triton.coalesce_tiling_analysis": False}
-    for block in blocks:  # all blocks of a class share one limit
+    for block in blocks:
         block.compile(fullgraph=True, dynamic=True, options=options, recompile_limit=MAX_GRAPHS)
 
 

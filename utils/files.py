@@ -118,7 +118,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class _YamlLoader(yaml.SafeLoader):
     """A SafeLoader that reads 1e-3 as a number (YAML 1.1 wants 1.0e-3).
 
-    It refuses repeated keys, and merge keys (`<<`), by which a small file could expand without limit.
+    It refuses repeated keys, and merge keys (`<<`), by which a small file could expand without limit. It also refuses
+    010 and 1:30, which are the integers 8 and 90 in YAML 1.1.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -131,7 +132,14 @@ class _YamlLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if re.match("[-+]?0[0-9_]", node.value) or ":" in node.value:
+            problem = f"{node.value} would be read as {super().construct_yaml_int(node)}; write text in quotes"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_yaml_int(node)
+
 
 _YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+_YamlLoader.add_constructor("tag:yaml.org,2002:int", _YamlLoader.construct_yaml_int)

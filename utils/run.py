@@ -127,8 +127,6 @@ def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
     UserError when another process trains in the folder.
     """
     if not resume:
-        if folder.is_file():
-            raise UserError(f"{folder}: is a file; name a folder by --work-dir")
         folder.mkdir(parents=True, exist_ok=True)
         if not {path.name for path in folder.iterdir()} <= REMAINS:  # before the lock puts its own file there
             raise UserError(
@@ -162,8 +160,8 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any], previous: Path | No
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl, one per epoch; none without the file.
 
-    Earlier versions counted epochs from 0, here they count from 1. An incomplete last line, which a kill of an earlier
-    version could leave, is left out. Raises UserError when another line is damaged or missing.
+    Earlier versions counted epochs from 0, here they count from 1. An incomplete last line is ignored: a kill of an
+    earlier version could leave one. Raises UserError when another line is damaged or missing.
     """
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -180,8 +178,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def provenance() -> dict[str, Any]:
-    """Where a result comes from: commit, versions, machine."""
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Where a result that was computed on `device` comes from: commit, versions, machine."""
     git = ["git", "-C", str(config.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -192,5 +190,5 @@ def provenance() -> dict[str, Any]:
         "commit": commit,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
     }

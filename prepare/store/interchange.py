@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from prepare.options import DATA_ROOT, folder, next_command
-from utils.command_line import argument_parser, check_first
+from prepare.options import DATA_ROOT, next_command
+from utils.command_line import argument_parser, check_first, folder
 
 FORMATS = ("released", "activitynet", "pyskl", "features")
 

@@ -76,6 +76,8 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path, capsys:
         (["--split", "tidy"], r"holds no split 'tidy' \(did you mean 'tiny'\?\)"),
         (["--tious", "1.5"], r"--tious: found \[1\.5\], expected numbers above 0 and at most 1"),
         (["--tious", "half"], "--tious: invalid float value: 'half'"),
+        (["--max-frames", "0"], "--max-frames: 0: expected 1 or more"),
+        (["--out", __file__], "--out: .*: expected a folder, this is a file"),
     ],
 )
 def test_a_bad_argument_is_named(split: Split, capsys: pytest.CaptureFixture, more: list[str], said: str) -> None:

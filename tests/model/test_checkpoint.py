@@ -1,5 +1,6 @@
 """Damaged and untrusted checkpoints are refused with one message. They run no code and take little memory."""
 
+import errno
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -172,6 +174,19 @@ def test_previous_pt_is_used_if_last_pt_lacks_an_entry(
     assert last_good(folder)["epoch"] == 0
     warned = r"warning: \S+last\.pt: is damaged: optimizer is missing; resuming from \S+previous\.pt, one epoch"
     assert re.search(warned, capsys.readouterr().err)
+
+
+def test_an_error_of_the_disk_does_not_replace_last_pt(
+    damage: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = damage(lambda c: c)
+    (folder / "previous.pt").write_bytes((folder / "last.pt").read_bytes())
+    intact = (folder / "last.pt").stat()
+    monkeypatch.setattr(torch, "load", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
+    with pytest.raises(OSError, match=r"Input/output error: '\S+last\.pt'"):
+        last_good(folder)
+    assert (folder / "last.pt").stat() == intact
+    assert (folder / "previous.pt").exists()
 
 
 def test_if_all_checkpoints_are_damaged_the_message_names_each(damage: Callable[[Change], Path]) -> None:

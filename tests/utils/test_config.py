@@ -121,6 +121,8 @@ def test_resolved_settings_read_back_to_the_same(tmp_path: Path) -> None:
         ("eval.outer_share=.inf", "eval.outer_share is inf, expected"),
         ("train.learning_rate=1e300", "train.learning_rate is 1e+300, expected less than or equal to 1000000"),
         ("loss.multi_view_share=0", "loss.multi_view_share is 0, expected greater than 0"),
+        ("train.seed=010", "is not valid YAML: 010 would be read as 8; write text in quotes"),
+        ("train.timeout=1:30", "is not valid YAML: 1:30 would be read as 90; write text in quotes"),
         ("train.epochs=? [a]", "is not valid YAML: unhashable type: 'list'"),
         ("train.epochs=!!int ''", "is not valid YAML: string index out of range"),
         ("train.epochs=!!timestamp x", "is not valid YAML"),
