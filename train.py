@@ -18,7 +18,7 @@ if __name__ == "__main__":
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,11 +130,12 @@ def open_run(
     folder: Path, resume: bool, settings: Settings, clips: SkeletonClips
 ) -> Iterator[tuple[Run | None, dict[str, Any] | None]]:
     """The run, on the main rank only, and the checkpoint to resume from. Meanwhile its folder is locked."""
-    run = checkpoint = None
-    with lock_run(folder, resume) if distributed.is_main() else nullcontext():
-        if distributed.is_main():
-            checkpoint = last_good(folder) if resume else None
-            run = Run(folder, settings, clips.identity(), resume, checkpoint)
+    if not distributed.is_main():
+        yield None, distributed.broadcast(None)
+        return
+    with lock_run(folder, resume):
+        checkpoint = last_good(folder) if resume else None
+        run = Run(folder, settings, clips.identity(), resume, checkpoint)
         yield run, distributed.broadcast(checkpoint)
 
 

@@ -88,7 +88,8 @@ def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) 
         profile=profile,
         mean_ap=_mean_ap(ranked, truth, classes),
         fixed={
-            name: _mean_ap(fix(ranked, truth, taken, target, error), truth, classes) for name, error in errors.items()
+            name: _mean_ap(fix(ranked, truth, taken, target, error, len(classes)), truth, classes)
+            for name, error in errors.items()
         },
         missed=_missed(truth, is_taken, classes),
     )
@@ -113,7 +114,14 @@ def kinds(ranked: Detections, truth: Detections, taken: np.ndarray) -> tuple[np.
     return kind, np.select([kind == LOCALIZATION, wrong_class], [own_segment, other_segment], -1)
 
 
-def fix(ranked: Detections, truth: Detections, taken: np.ndarray, target: np.ndarray, chosen: np.ndarray) -> Detections:
+def fix(
+    ranked: Detections,
+    truth: Detections,
+    taken: np.ndarray,
+    target: np.ndarray,
+    chosen: np.ndarray,
+    num_classes: int,
+) -> Detections:
     """The detections with the `chosen` ones (n,) bool fixed.
 
     taken, target (n,): index of the true segment that each detection takes, and of the one that fixes it, or -1.
@@ -124,7 +132,7 @@ def fix(ranked: Detections, truth: Detections, taken: np.ndarray, target: np.nda
     fixed = replace(ranked, segments=segments, label=label)
     kept = ~chosen | moved  # double detections and background are removed
     fixed, must_match = fixed.where(kept), (chosen | (taken >= 0))[kept]
-    order = ranking(fixed, int(fixed.label.max(initial=-1)) + 1)  # without leaving out a class
+    order = ranking(fixed, num_classes)
     fixed, must_match = fixed.where(order), must_match[order]
     # Fixed or correct detections that take no segment now are double detections.
     return fixed.where((match(fixed, truth, [TIOU])[0] >= 0) | ~must_match)

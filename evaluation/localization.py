@@ -19,7 +19,7 @@ class Protocol(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
     name: str
-    past_end: int  # frames by which a proposal ends later when it is scored, and as many again in suppression
+    past_end: int  # frames added to the end of every detection; in suppression, as many are added again
     truth_short: int  # frames that a true segment lacks at its end
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
@@ -54,7 +54,7 @@ class Detections:
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
         """All detections of the parts, in their order."""
-        parts = [cls.of(0, 0, np.empty((0, 2)), 0.0), *parts]
+        parts = [cls.of(0, 0, np.empty((0, 2)), 0.0), *parts]  # np.concatenate needs at least one
         columns = zip(*((part.clip, part.label, part.segments, part.scores) for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 

@@ -88,7 +88,7 @@ def epoch_batches(lengths: np.ndarray, settings: Settings, epoch: int) -> list[l
 
     With bucketing, clips are sorted by length, and each clip's place in this order is shifted by a random number of up
     to ± max(data.bucket_mix × number of clips, train.batch_size). Then they are cut into batches, which are shuffled.
-    The shift may be batch_size places at least, so that the batches of small data sets also differ between epochs.
+    The limit is never below batch_size places, so the batches of small data sets also differ between epochs.
 
     With `data.drop_last`, random clips are left out in each epoch, as many as do not fill a batch.
 

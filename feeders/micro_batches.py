@@ -52,7 +52,9 @@ def micro_batches(
     groups = [[batch[i] for i in group] for group in groups]
     passes = [groups[i : i + ranks] for i in range(0, len(groups), ranks)]
     passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
-    multiple, with_labels, result = FRAME_MULTIPLE if few_shapes else 1, lengths * labelled, []
+    multiple = FRAME_MULTIPLE if few_shapes else 1
+    with_labels = lengths * labelled
+    result = []
     for by_rank in passes:
         local, together = by_rank[rank], sum(by_rank, [])
         if settings.model.mask_padding:
@@ -78,9 +80,10 @@ def train_loader(
     clips: SkeletonClips, settings: Settings, epoch: int, labelled: np.ndarray, few_shapes: bool = False
 ) -> Loader:
     """Loads this rank's micro-batches of an epoch as pairs (Batch, MicroBatch). Arguments as in `micro_batches`."""
-    data, lengths, ranks = settings.data, clips.lengths, (distributed.rank(), distributed.size())
-    batches = epoch_batches(lengths, settings, epoch)
-    micros = [m for batch in batches for m in micro_batches(batch, lengths, labelled, settings, few_shapes, *ranks)]
+    data, rank, ranks = settings.data, distributed.rank(), distributed.size()
+    micros = []
+    for batch in epoch_batches(clips.lengths, settings, epoch):
+        micros += micro_batches(batch, clips.lengths, labelled, settings, few_shapes, rank, ranks)
 
     def load(micro: MicroBatch) -> tuple[Batch, MicroBatch]:
         batch = collate(clips, micro.local, micro.padded_frames)

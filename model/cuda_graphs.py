@@ -26,7 +26,7 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
     """
     train = settings.train
     wanted = train.cuda_graphs and not train.compile and train.accumulate == 1 and settings.model.mask_padding
-    has_cuda = device.type == "cuda" and torch.backends.cuda.is_built()  # a test may only pretend that there is a GPU
+    has_cuda = device.type == "cuda" and torch.backends.cuda.is_built()  # a test can run GPU branches without CUDA
     return wanted and has_cuda and distributed.size() == 1
 
 
@@ -50,8 +50,8 @@ class CUDAGraphs(nn.Module):
 
     def forward(self, joints: Tensor, mask: Tensor, lengths: Tensor) -> Output:
         """As `Localizer.forward`. Raises UserError if the network cannot be captured."""
-        shape, people = joints.shape, joints.shape[4]
-        if not self.training or people > 1:
+        shape = joints.shape
+        if not self.training or shape[4] > 1:
             return self.network(joints, mask, lengths)
         if shape not in self.captures and len(self.captures) < MAX_CAPTURES:
             self.captures[shape] = self._capture(joints.clone(), mask.clone(), lengths.clone())

@@ -108,7 +108,7 @@ def score_recording(
 
     Args:
         read_window: gives the network's input (C, T, V, M) for the frames [start, end).
-        settings: `min_video_score` is the lowest video probability of a class that may have detections in a window.
+        settings: a class has detections in a window only if its video probability there is at least `min_video_score`.
             `change_penalty` as in `score_clips`.
         frame_step: the network sees every frame_step-th frame.
         features: whether to return features.

@@ -36,7 +36,8 @@ class PseudoLabels:
         self, lengths: Tensor, video_labels: Tensor, settings: RefineSettings, pieces: Pieces | None = None
     ) -> None:
         self.lengths, self.settings, self.pieces = lengths, settings, pieces
-        self.start = lengths.cumsum(0) - lengths  # first frame of each clip on the axis of F frames
+        ends = lengths.cumsum(0).tolist()
+        self.frames = [slice(end - n, end) for n, end in zip(lengths.tolist(), ends, strict=True)]  # of each clip, in F
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
         self.history = _lazy_zeros(settings.history, int(lengths.sum()), self.allowed.shape[1])  # (epochs, F, K+1)
         # Which clips each epoch of the history contains
@@ -56,15 +57,17 @@ class PseudoLabels:
         on_cpu = torch.cat(flat).cpu().split([len(part) for part in flat])  # one copy, one wait
         for (index, on_device), part in zip(self.added, on_cpu, strict=True):
             for clip, probs in zip(index.tolist(), part.view_as(on_device), strict=True):
-                current[self._frames(clip)] = probs[: int(self.lengths[clip])]
+                current[self.frames[clip]] = probs[: int(self.lengths[clip])]
             seen[index] = True
         self.added.clear()
         current = distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
         seen = distributed.all_reduce(seen.int()).bool()
         slot = self.epochs % len(self.history)
-        # With `zero_start`, clips that this epoch dropped keep older values. Otherwise `self.seen` leaves them out
-        replaced = seen.repeat_interleave(self.lengths) if self.settings.zero_start else slice(None)
-        self.history[slot, replaced] = current[replaced]
+        if self.settings.zero_start:  # clips that are not in this epoch keep their older values
+            replaced = seen.repeat_interleave(self.lengths)
+            self.history[slot, replaced] = current[replaced]
+        else:  # `_mean` leaves them out
+            self.history[slot] = current
         self.seen[slot] = seen
         self.epochs += 1
         self._update_pieces()
@@ -98,13 +101,9 @@ class PseudoLabels:
         self.epochs = int(state["epochs"])
         self._update_pieces()
 
-    def _frames(self, clip: int) -> slice:
-        start = int(self.start[clip])
-        return slice(start, start + int(self.lengths[clip]))
-
     def _mean(self, clip: int) -> Tensor:
         """The mean (T, K+1) over the history of a clip that has a pseudo-label."""
-        past = self.history[:, self._frames(clip)]
+        past = self.history[:, self.frames[clip]]
         return past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
 
     def _update_pieces(self) -> None:
@@ -114,14 +113,14 @@ class PseudoLabels:
         clips = self.labelled().nonzero().flatten().tolist()
         means = torch.zeros_like(self.history[0])
         for clip in clips:
-            means[self._frames(clip)] = self._mean(clip)
+            means[self.frames[clip]] = self._mean(clip)
         self.by_piece = piece_means(means, self.pieces.of_frame)
         if self.pieces.neighbours.shape[1]:
             self.by_piece = propagate(self.by_piece, self.allowed[self.pieces.clip], self.pieces.neighbours)
 
     def _label(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
-        label = self._mean(clip) if self.pieces is None else self.by_piece[self.pieces.of_frame[self._frames(clip)]]
+        label = self._mean(clip) if self.pieces is None else self.by_piece[self.pieces.of_frame[self.frames[clip]]]
         if self.settings.mask_absent:
             label = rescaled(label * self.allowed[clip])
         if self.settings.balance:

@@ -1,8 +1,8 @@
 """Pieces of steady motion that look alike in different clips, and class probabilities that spread between them.
 
-The network also gives the class *wave* to frames beside a wave, in which the person only stands. People also stand in
-clips without *wave*. So similar pieces of steady motion in other clips can correct the error. `model.change_points`
-cuts clips into pieces.
+Example: before and after a wave, a person only stands, but the network calls these frames *wave*, too. People also
+stand in clips without *wave*, and the label *wave* cannot be right there. So similar pieces of other clips can correct
+the error. `model.change_points` cuts clips into pieces.
 
 The method is label propagation (Zhu & Ghahramani 2002) with the classes of each clip as a constraint. RSKP (Huang et
 al., CVPR 2022) lets snippets of different videos exchange knowledge for the same purpose.

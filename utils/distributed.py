@@ -29,7 +29,8 @@ from utils.errors import UserError
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 PATIENCE = 10  # seconds that a rank waits for torchrun to stop it after another rank has failed
 _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
-_RANK, _SIZE = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE")) if _LAUNCHED else (0, 1)
+_RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
+_SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
 
 

@@ -60,8 +60,8 @@ def one_message(after_stop: str = "") -> Iterator[None]:
 
 def reason(error: OSError) -> str:
     """The file of an OSError, if it has one, and what went wrong."""
-    # `adds_file_name` of utils.atomic puts the name of a file that we write into the error. So an error of a full disk
-    # without a name comes from stdout or stderr
+    # When we write a file, `adds_file_name` of utils.atomic adds its name to the error. So an error of a full disk that
+    # has no name comes from stdout or stderr
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     name = error.filename or ("the file that the messages go to" if full else None)
     return f"{name}: {error.strerror or error}" if name else str(error.strerror or error)

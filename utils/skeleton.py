@@ -24,9 +24,9 @@ KINECT_ORDER = [*range(21), 22, 21, 24, 23]
 
 PELVIS, SPINE, NECK, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_FOOT = 0, 1, 2, 3, 4, 8, 15
 
-# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The last four pairs keep the
-# numbers of NTU RGB+D's graph, although hand tip and thumb are exchanged here (KINECT_ORDER). So the thumb tip is
-# attached to the index tip here, and the hand tip to the thumb there
+# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The numbers are those of NTU
+# RGB+D's graph, where the hand tip is attached to the thumb. These two joints have exchanged numbers here
+# (KINECT_ORDER), so the thumb tip is attached to the index tip
 BONES = (
     (0, 1), (1, 20), (2, 20), (3, 2),
     (4, 20), (5, 4), (6, 5), (7, 6),
