@@ -183,7 +183,7 @@ def scores_of_run(folder: Path) -> dict[str, float | None] | None:
     corrected, gain, minutes = results["corrected"], None, None
     if (folder / "metrics.jsonl").exists():  # a row that is scored again has none
         epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        last, before = (epochs[i - 1].get("corrected") for i in (len(epochs), len(epochs) * 3 // 4))
+        last, before = epochs[-1].get("corrected"), epochs[len(epochs) * 3 // 4 - 1].get("corrected")
         gain = last["mAP"] - before["mAP"] if last and before and len(epochs) > 1 else None
         minutes = sum(row["seconds"] for row in epochs) / 60
     return {
@@ -192,7 +192,7 @@ def scores_of_run(folder: Path) -> dict[str, float | None] | None:
         "released mAP": results["released"]["mAP"],
         "cls mAP": corrected["classification_mAP"],
         "frame acc": corrected["frame_accuracy"],
-        **corrected["segmental_F1"],
+        **corrected.get("segmental_F1", {}),  # earlier versions wrote none
         "last quarter": gain,
         "minutes": minutes,
     }
@@ -204,7 +204,7 @@ def table(rows: dict[str, Row], runs: list[Run]) -> str:
     columns = next((list(done[0]) for done in found.values() if done), ["mAP"])
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, done in found.items():
-        cells = [_cell([row[column] for row in done]) for column in columns]
+        cells = [_cell([row.get(column) for row in done]) for column in columns]
         lines.append(f"| {name} | {len(done)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

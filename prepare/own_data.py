@@ -41,14 +41,14 @@ from prepare.formats.annotations import read_annotations
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.classes import check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
-from prepare.skeletons.recordings import find_inputs, read_recording
-from prepare.store.splits import check_split, write_recordings
+from prepare.skeletons.recordings import cached_body_joints, find_inputs, read_recording
+from prepare.store.splits import check_split, warn_of_empty_subsets, write_recordings
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
 from utils.errors import UserError, run_command, shown
 from utils.skeleton import FPS
-from utils.store import SUBSETS, Split
+from utils.store import Split
 
 
 def prepare_recordings(
@@ -80,7 +80,7 @@ def prepare_recordings(
     files = match([*annotated, *test_recordings], paths, annotations)
 
     def read(path: Path, recording: AnnotatedClip) -> tuple[float, np.ndarray]:
-        person = read_recording(path, options)[0]
+        (person,) = read_recording(path, dataclasses.replace(options, person=options.person or 1))
         until_first = np.repeat(person.joints[:1], person.first, axis=0)  # no motion until the person appears
         return FPS, np.concatenate([until_first, person.joints])[: recording.frame_limit()]
 
@@ -96,9 +96,7 @@ def prepare_recordings(
     split = write_recordings(out / name, classes, annotated, files, takes, workers, problems)
     if test_recordings:
         print(f"test recordings, not used: {len(test_recordings)}")
-    for subset in SUBSETS:
-        if not split.clip_ids(subset):
-            print(f"warning: {subset} has no clip; train.py needs clips in both subsets, train and val")
+    warn_of_empty_subsets(split)
     print(f"overview: {write_card(split)}")
     return split
 
@@ -108,6 +106,7 @@ def body_digest_of_takes(files: Collection[str], options: ReadOptions) -> str | 
     if not any(file.lower().endswith(".npz") for file in files):
         return None
     try:
+        cached_body_joints(options.body, options.hands)  # now, or each worker would load the body
         return body_digest(load_body(options.body))
     except UserError:  # An array of joints needs no body. If a take needs one, reading the take reports the error.
         return None

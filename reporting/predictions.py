@@ -28,8 +28,8 @@ FAILED_COLUMNS = ("recording", "reason", "file")
 # Files of a recording besides prediction.json
 OF_PERSON = r"player\.json|time_line\.png|features\.npy|scores\.npz|animation\.(gif|mp4)"
 RESULT = re.compile(rf"segments\.(json|csv)|(person\d+_)?({OF_PERSON})")
-# Names that no recording gets: those of other files in --out, and those that segments of people have
-RESERVED = re.compile(r"segments\.json|segments\.csv|failed\.csv|player\.html|.*\.tmp|.*:person\d+")
+# Names that no folder of a recording gets: those of files, and those of people in segments.json (walk:person2)
+RESERVED = re.compile(rf"{RESULT.pattern}|prediction\.json|failed\.csv|player\.html|.*\.tmp|.*:person\d+")
 SHARED_FACTS = ("weights", "format")  # facts that all recordings in a folder share
 
 
@@ -170,9 +170,9 @@ class PredictionSet:
         return all(made.made_from.get(fact) == self.made_with[fact] for fact in SHARED_FACTS)
 
     def _free(self, name: str, taken: set[str]) -> str:
+        name = "/".join(f"{part}-2" if RESERVED.fullmatch(part) else part for part in name.split("/"))
         candidates = (name if number == 1 else f"{name}-{number}" for number in count(1))
-        free = (c for c in candidates if c not in taken and not RESERVED.fullmatch(c))
-        return next(c for c in free if not (self.out / c).is_file())
+        return next(c for c in candidates if c not in taken and not (self.out / c).is_file())
 
 
 def file_of(path: Path) -> str:

@@ -144,6 +144,16 @@ def test_several_commands_make_one_set_and_each_recording_keeps_its_name(
     assert list(results(out)) == ["walk-2"]
 
 
+def test_a_recording_in_a_folder_with_the_name_of_a_result_gets_another_name(
+    motion: Path, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "walk").mkdir(parents=True)
+    for name in ("walk.npy", "walk/segments.json.npy", "walk/prediction.json.npy"):
+        shutil.copy(motion / "b.npy", tmp_path / "in" / name)
+    assert run(tmp_path / "in", "--weights", weights, "--out", tmp_path / "out", "--fps", 30) == 0
+    assert list(results(tmp_path / "out")) == ["walk", "walk/prediction.json-2", "walk/segments.json-2"]
+
+
 def test_recordings_of_two_checkpoints_are_not_mixed(
     motion: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -72,8 +72,8 @@ class Recording(JsonModel):
     annotations: list[Annotation] = []
 
 
-class GroundTruth(JsonModel):
-    """The JSON file."""
+class GroundTruth(UsedEntries):
+    """The JSON file. Spaces around names stay, because without them two names could become one."""
 
     database: dict[Text, Recording]
 

@@ -142,14 +142,21 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
 
 def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
     fps = options.fps or FPS  # the file has no rate; Kinect records 30 frames per second
+    bodies = dict(enumerate(read_ntu(path), start=1))
+    if options.person in bodies:  # the others are not checked, because Kinect sometimes takes furniture for a person
+        bodies = {options.person: bodies[options.person]}
     people = []
-    for number, (first, joints) in enumerate(read_ntu(path), start=1):
-        joints = _converted(joints[_wanted_frames(len(joints), fps)], fps, options, up="y")
+    for number, (first, joints) in bodies.items():
+        try:
+            joints = _converted(joints[_wanted_frames(len(joints), fps)], fps, options, up="y")
+        except TakeError as error:
+            others = f"; or choose another person than {number} by --person" if len(bodies) > 1 else ""
+            raise TakeError(f"{error}{others}") from None
         people.append(Person(number, joints, round(first * FPS / fps)))
     return people
 
 
-_READERS = dict(zip(SUFFIXES, (_read_npz, _read_npy, _read_bvh, _read_skeleton), strict=True))
+_READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton": _read_skeleton}  # as SUFFIXES
 
 
 def _wanted_frames(frames: int, fps: float | None) -> np.ndarray:

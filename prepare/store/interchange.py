@@ -53,7 +53,7 @@ import numpy as np
 from prepare.formats.classes import read_actions
 from prepare.formats.pickles import as_array, read_pickle
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
-from prepare.store.splits import check_split
+from prepare.store.splits import check_split, warn_of_empty_subsets
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command, shown
 from utils.lock import lock_folder
@@ -88,6 +88,8 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
                 labelled[subset].append((sid, labels, np.ones(frames, bool)))
                 all_joints.append(joints)
                 start += frames
+        if not clips:
+            raise UserError(f"{files['train']}, {files['val']}: hold no clip")
         if repeated := len(clips) - len({clip.sid for clip in clips}):
             raise UserError(
                 f"{files['train']}, {files['val']}: {repeated} clip ids occur twice; every clip needs its own id"
@@ -132,6 +134,7 @@ def main() -> None:
     if args.command == "import":
         files = {"train": args.train, "val": args.val}
         split = import_split(files, read_actions(args.actions), args.name, args.out)
+        warn_of_empty_subsets(split)
         print(f"overview: {write_card(split)}")
         print(next_command("own_actions.yaml", args.out, args.name))
         return

@@ -134,6 +134,13 @@ def write_recordings(
     return split
 
 
+def warn_of_empty_subsets(split: Split) -> None:
+    """Print a warning if the split has no training clip or no validation clip."""
+    for subset in SUBSETS:
+        if not split.clip_ids(subset):
+            print(f"warning: {subset} has no clip; train.py needs clips in both subsets, train and val")
+
+
 def print_counts(split: Split) -> None:
     """Print the clips and frames of each class in each subset, and warn of classes without clips."""
     names = [*split.classes, "all"]

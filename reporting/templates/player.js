@@ -259,7 +259,7 @@ function onDrag(canvas, start, move) {
 }
 
 for (const button of part("player").querySelectorAll("[data-key]")) {
-  button.onclick = () => (ACTIONS[button.dataset.key](), draw());
+  button.onclick = () => clip && (ACTIONS[button.dataset.key](), draw());
 }
 Object.assign(part("minimum"), data.range).oninput = setMinimum;
 part("sort").onchange = part("class").onchange = showList;

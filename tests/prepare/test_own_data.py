@@ -11,7 +11,9 @@ import runs
 import train
 from feeders.dataset import SkeletonClips
 from prepare import own_data
+from prepare.formats.body_model import load_body
 from prepare.options import ReadOptions, next_command
+from prepare.skeletons import recordings
 from prepare.synthetic.body import body_structure
 from reporting.animation import clip_texts
 from reporting.dataset_card import example_clips
@@ -82,6 +84,23 @@ def test_recordings_of_every_format_become_a_split(folder: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert "4 of 6 recordings are stored" in printed
     assert (split.folder / "card.html").is_file()
+
+
+def test_the_first_person_is_used_whatever_the_second_body_is(folder: Path) -> None:
+    joints = motions.joints_of(motions.poses(3.0))
+    frames = list(range(len(joints)))
+    motions.write_ntu(folder / "four.skeleton", len(joints), {"1": (frames, joints), "2": (frames, 0.3 * joints)})
+    assert prepare(folder, ROWS).clip_ids("val") == ["four"]
+
+
+def test_the_workers_share_one_body(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(recordings, "load_body", lambda body: loaded.append(body) or load_body(body))
+    recordings.cached_body_joints.cache_clear()
+    for name in ("three", "five", "six", "seven"):
+        np.savez(folder / f"{name}.npz", poses=motions.poses(3.0), mocap_framerate=np.array(30.0))
+    prepare(folder, [f"{name},train,walk,0,1" for name in ("three", "five", "six", "seven")], workers=4)
+    assert len(loaded) == 1
 
 
 def test_an_annotated_duration_is_only_reported(folder: Path) -> None:

@@ -255,3 +255,11 @@ def test_sixty_clips_play_at_thirty_frames_a_second(browser: Any, tmp_path: Path
       const draw = timeLine.draw; timeLine.draw = function (...values) { pictures++; draw.apply(this, values); };
       play(); setTimeout(() => { pause(); done(1000 * pictures / (performance.now() - began)); }, 3000);"""
     assert page.browser.execute_async_script(script) >= 30
+
+
+def test_without_a_clip_the_buttons_do_nothing(browser: Any, tmp_path: Path) -> None:
+    write_player(tmp_path / "empty.html", "none", "", player_data([], CLASSES))
+    browser.get((tmp_path / "empty.html").as_uri())
+    for button in browser.find_elements("css selector", "[data-key]"):
+        browser.execute_script("arguments[0].click()", button)
+    assert not browser.get_log("browser")

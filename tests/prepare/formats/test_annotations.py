@@ -46,6 +46,12 @@ def test_a_table_and_activitynets_json_say_the_same(tmp_path: Path) -> None:
     assert read_annotations(tmp_path / "a.json")[0][1].duration == 9.5
 
 
+def test_names_in_json_that_differ_in_spaces_keep_their_labels(tmp_path: Path) -> None:
+    entry = {"subset": "training", "annotations": [{"label": "walk"}]}
+    found = read(tmp_path / "a.json", json.dumps({"database": {"a": entry, "a ": entry}}))
+    assert [(recording.sid, len(recording.labels)) for recording in found] == [("a", 1), ("a ", 1)]
+
+
 def test_a_written_table_is_read_again(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", COLUMNS, [("x", "train", 'says "hi", waves', "0.0000", "1.5000")])
     (recording,) = read_annotations(tmp_path / "a.csv")[0]

@@ -60,6 +60,15 @@ def test_people_are_numbered_by_appearance_and_have_a_first_frame(tmp_path: Path
     assert "has no person 3: the highest --person is 2" in refusal(tmp_path / "a.skeleton", ReadOptions("x", person=3))
 
 
+def test_a_chosen_person_is_read_although_another_body_is_none(tmp_path: Path) -> None:
+    bodies = {"person": (list(range(9)), JOINTS[:9]), "chair": (list(range(9)), 0.3 * JOINTS[:9])}
+    motions.write_ntu(tmp_path / "a.skeleton", 9, bodies)
+    assert refusal(tmp_path / "a.skeleton").endswith("; or choose another person than 2 by --person")
+    (person,) = read_recording(tmp_path / "a.skeleton", ReadOptions("x", person=1))
+    assert person.number == 1
+    assert "--person" not in refusal(tmp_path / "a.skeleton", ReadOptions("x", person=2))
+
+
 def test_a_slower_recording_is_interpolated_linearly_to_30_fps(tmp_path: Path) -> None:
     slow = JOINTS[::3]  # 10 fps
     found = read(saved(tmp_path / "a.npy", slow), ReadOptions("x", fps=10))

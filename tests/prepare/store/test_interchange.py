@@ -128,6 +128,14 @@ def test_an_import_writes_nothing_while_another_command_writes_there(tmp_path: P
     assert imported(tmp_path, released(clip())).clip_ids("train") == ["a"]
 
 
+def test_files_without_a_clip_are_refused_and_write_no_split(tmp_path: Path) -> None:
+    empty = {key: [] for key in clip()}
+    with pytest.raises(UserError, match="hold no clip"):
+        imported(tmp_path, empty, empty)
+    assert not (tmp_path / "out" / "theirs").exists()
+    assert imported(tmp_path, empty).clip_ids("val") == ["v"]
+
+
 def test_clip_ids_may_not_repeat(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 clip ids occur twice"):
         imported(tmp_path, released(clip(), clip()))
