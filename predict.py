@@ -5,8 +5,8 @@
 
 Each recording gets a folder below --out with segments.json (ActivityNet's format), segments.csv and time_line.png.
 --out itself gets the segments of all recordings in it, and failed.csv with those that failed and why. If the
-command is repeated, it processes only recordings that are new, changed or incomplete. Other commands with the same
-checkpoint and --out add their recordings. docs/predict.md shows more examples.
+command is repeated, it processes only recordings that are new, changed or incomplete. With other recordings and the
+same checkpoint and --out, it adds their results. docs/predict.md shows more examples.
 
 exit status: 0 all recordings are done, 1 some failed, 2 the command cannot run, 130 stopped by Ctrl-C
 """
@@ -127,7 +127,7 @@ def predict_all(
     print(summary(len(inputs), done_before, failed, results, out))
     if predictor.page:
         complete = prediction_set.complete()
-        clips = [path for name in complete for path in predictions.files_of(out / name, "player.json")]
+        clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
         if without := len(complete) - len({path.parent for path in clips}):
             print(f"recordings made without --page, not on the page: {without}; repeat them with --page")
         page, thresholds = out / "player.html", predictor.settings.eval.thresholds

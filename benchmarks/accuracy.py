@@ -117,7 +117,7 @@ def choose_rows(rows: dict[str, Row], names: list[str]) -> dict[str, Row]:
     for name in names:
         if name not in rows:
             raise UserError(f"--only {name}: {nearest(name, list(rows))}")
-    with_weights = [row for name in names for row in (rows[name].evaluate, name) if row]
+    with_weights = [wanted for name in names for wanted in (rows[name].evaluate, name) if wanted]
     return {name: rows[name] for name in with_weights}
 
 

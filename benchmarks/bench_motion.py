@@ -1,4 +1,4 @@
-"""Motion files → joints. The baselines are smplx's full mesh, reading the files with numpy, and one worker."""
+"""Motion files → joints. Three baselines: smplx's full mesh; only reading the files with numpy; one worker."""
 
 import itertools
 import json

@@ -68,7 +68,7 @@ def train(repeats: int) -> Iterator[Result]:
 
 
 def train_compiled(repeats: int) -> Iterator[Result]:
-    """`train` on a GPU, ours compiled and its batches bucketed. The plain network is eager, then compiled.
+    """As `train`, on a GPU. Ours is compiled and gets bucketed batches. The plain network is both eager and compiled.
 
     Compiling takes minutes. So other processes compile first, one precision each. What they compile stays in PyTorch's
     cache.

@@ -12,7 +12,7 @@ class Result(NamedTuple):
     """One row of the table."""
 
     name: str
-    unit: str  # of ours and of the baseline; higher is better, or "... (lower is better)"
+    unit: str  # of ours and of the baseline. It ends with (lower is better) where that is so
     ours: float
     baseline: float
     memory: tuple[float, float] | None = None  # peak GiB, of ours and of the baseline; None without a GPU

@@ -86,7 +86,7 @@ class Tally(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         given = kwargs or {}
         with self:
-            result = func.decompose(*args, **given)  # in inference mode composite operations arrive whole
+            result = func.decompose(*args, **given)  # PyTorch does not do it in inference mode
         if result is not NotImplemented:
             return result
         result = func(*args, **given)

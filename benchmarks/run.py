@@ -48,7 +48,15 @@ from utils.device import choose_device
 from utils.errors import run_command
 from utils.run import provenance
 
-BENCHMARKS = dict(zip(NAMES, (joints, prepare, train, train_compiled, infer, start, scale), strict=True))
+BENCHMARKS = {
+    "joints": joints,
+    "prepare": prepare,
+    "train": train,
+    "compiled": train_compiled,
+    "infer": infer,
+    "start": start,
+    "scale": scale,
+}
 
 
 def main() -> None:

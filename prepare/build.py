@@ -51,7 +51,8 @@ from prepare.store.update import TakeSource, update_store
 from reporting.dataset_card import write_card
 from utils.errors import printable, run_command
 from utils.lock import lock_folder
-from utils.store import SUBSETS, SkeletonStore, Split
+from utils.manifest import SUBSETS
+from utils.store import SkeletonStore, Split
 
 STATES = ("stored", "missing", "unusable")  # of clips
 TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
@@ -75,7 +76,7 @@ def build(
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)
-    known = babel.categories()
+    known = sorted({name for clip in babel.clips for name in clip.names})
     for name, classes in splits.items():
         check_split(out, name, classes, replace)
         check_actions(classes, known, f"classes of the split {name!r}: no clip has the action")
@@ -85,7 +86,7 @@ def build(
     index = AmassIndex(amass, flavour)
     files = {clip.sid: file for clip in babel.clips if (file := index.find(clip.take))}
     wanted_classes = {name for classes in splits.values() for name in classes}
-    wanted = choose_clips(babel.clips, files, wanted_classes, limit) if limit else None
+    wanted = choose_clips(babel.clips, files, wanted_classes, limit)
 
     def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
         return read_joints(path, joints_of, clip.frame_limit(), clip.duration)
@@ -104,8 +105,11 @@ def build(
     return written
 
 
-def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set[str], limit: int) -> set[str]:
-    """Ids of the clips to prepare: `limit` of each subset that have a take, those with one of the `classes` first."""
+def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
+    """Ids of the clips to prepare: `limit` of each subset that have a take, those with one of the `classes` first.
+
+    limit: None: all.
+    """
     chosen: set[str] = set()
     for subset in SUBSETS:
         available = [clip for clip in clips if clip.subset == subset and clip.sid in files]

@@ -23,7 +23,7 @@ TO_RESUME = "; run the same command again to resume"
 class ReadOptions:
     """The user's options. AMASS takes use only `body`, `hands` and `person`.
 
-    fps, up, scale: None: as the file says or, if it does not say, as usual for its format.
+    fps, up and scale may be None. Then the file's own value is used, or else the usual one of its format.
     """
 
     body: str  # as in `load_body`

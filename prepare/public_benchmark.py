@@ -190,8 +190,9 @@ def join_files(files: list[SourceFile], seed: str) -> Iterator[JoinedRecording]:
     unused: dict[str | None, list[SourceFile]] = defaultdict(list)
     for index in rng.permutation(len(files)):
         unused[files[index].kind].append(files[index])
-    while kinds := sorted(kind for kind in unused if kind and unused[kind]):
-        kinds = rng.permutation(kinds)[: rng.choice(len(KIND_COUNT_CHANCES), p=KIND_COUNT_CHANCES) + 1].tolist()
+    while available := sorted(kind for kind in unused if kind and unused[kind]):
+        shuffled = rng.permutation(available).tolist()
+        kinds = shuffled[: 1 + rng.choice(len(KIND_COUNT_CHANCES), p=KIND_COUNT_CHANCES)]
         frames = FPS * rng.uniform(*SECONDS)
         recording = JoinedRecording()
         while recording.frames < frames and any(unused[kind] for kind in kinds):

@@ -46,14 +46,13 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
     a, b = evaluations
     ap = np.stack([clip_ap(a), clip_ap(b)], axis=1)
     change = np.abs(ap[:, 1] - ap[:, 0])
-
-    def load(index: int) -> PlayedClip:
-        sid = a.names[index]
+    played = []
+    for index, sid in enumerate(a.names):
         found = tuple(evaluation.detections.of_clip(index) for evaluation in evaluations)
         note = split.store.clips[sid].feat_p
-        return PlayedClip(sid, split.store.joints(sid), split.labels(sid), found, ap=tuple(ap[index]), note=note)
-
-    packed = pack_fitting(np.argsort(-change, kind="stable").tolist(), load, split.classes)
+        clip = PlayedClip(sid, split.store.joints(sid), split.labels(sid), found, ap=tuple(ap[index]), note=note)
+        played.append(clip)
+    packed = pack_fitting(played, np.argsort(-change, kind="stable").tolist(), split.classes)
     return render(
         "compare.html",
         split=split.name,

@@ -18,7 +18,7 @@ from utils.manifest import OTHER_DURATION, SUBSETS
 from utils.skeleton import FPS, HEAD, LEFT_FOOT, PELVIS
 from utils.store import Split
 
-EXAMPLES, MAX_CLASSES = 3, 20  # clips shown of each class, and most classes that are shown
+EXAMPLES, MAX_CLASSES = 3, 20  # number of clips shown of each class, and of classes with shown clips
 PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
 LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes named in one warning
@@ -46,7 +46,7 @@ def write_card(split: Split) -> Path:
     """Write the card into the split's folder and return its path. The same data give the same bytes."""
     stats = {subset: subset_stats(split, subset) for subset in SUBSETS}
     upright, height = upright_and_height(split)
-    # NaN: the table shows –
+    # A subset without clips has NaN, which the table shows as –
     seconds = {name: s.lengths / FPS if len(s.lengths) else np.nan for name, s in stats.items()}
     clips = []
     for name, sid in example_clips(split):

@@ -9,7 +9,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from utils.skeleton import BONES, FPS
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
 EXTREMES = 10  # best clips, and worst clips, that come first
-QUANTUM = 0.001  # metres; joints are rounded to multiples of it, or of more if they go farther than 32 m
+QUANTUM = 0.001  # metres; joints are rounded to multiples of it. The step is larger if they go farther than 32 m
 MAX_NAME = 200  # characters
 MIN_REACH = 0.6  # metres that a body reaches sideways from its pelvis, at least
 FLOOR_MARGIN = 0.25  # metres of floor beyond the reach of the body
@@ -85,14 +85,12 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def pack_fitting(
-    order: Iterable[int], load: Callable[[int], PlayedClip], classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Pack clips `load(index)` in this order while they fit on a page, at least one. Returns them sorted by index."""
+def pack_fitting(clips: Sequence[PlayedClip], order: Iterable[int], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Pack clips in this order of indices while they fit on a page, at least one. Returns them sorted by index."""
     packed: dict[int, dict[str, Any]] = {}
     size = 0
     for index in order:
-        clip = pack(load(index), classes)
+        clip = pack(clips[index], classes)
         size += len(json.dumps(clip))
         if size > PAGE_BYTES and packed:
             break

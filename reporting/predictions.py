@@ -1,7 +1,7 @@
 """The files that prediction writes: a folder for each recording, and the tables of all recordings in --out.
 
 docs/predict.md lists the files. In a recording's folder, prediction.json is written last. It has the recording's path,
-by which later commands find its name again, and the options and inputs from which the other files were made.
+so that later commands use the same folder for it, and the options and inputs from which the other files were made.
 """
 
 import os
@@ -58,12 +58,6 @@ def read_finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     except (OSError, ValidationError):
         return None
     return segments.model_dump()["results"]
-
-
-def files_of(folder: Path, ending: str) -> list[Path]:
-    """The files in a recording's folder whose names end so, as its prediction.json lists them, sorted."""
-    files = read_prediction_file(folder / PREDICTION).files
-    return [folder / name for name in sorted(files) if name.endswith(ending)]
 
 
 @contextmanager

@@ -38,14 +38,12 @@ def report_html(
         joints: clip name → its joints (T, 25, 3) in metres, z up.
     """
     settings = results["settings"]
-    _, frame_probs, _, labels = zip(*clips, strict=True)
     ap = clip_ap(corrected)
-
-    def load(index: int) -> PlayedClip:
-        clip, found = clips[index], corrected.detections.of_clip(index)
-        return PlayedClip(clip.name, joints(clip.name), clip.labels, (found,), clip.frame_probs, (ap[index],))
-
-    packed = pack_fitting(varied_order(ap), load, corrected.classes)
+    played = []
+    for index, clip in enumerate(clips):
+        found = corrected.detections.of_clip(index)
+        played.append(PlayedClip(clip.name, joints(clip.name), clip.labels, (found,), clip.frame_probs, (ap[index],)))
+    packed = pack_fitting(played, varied_order(ap), corrected.classes)
     return render(
         "report.html",
         clips=len(clips),

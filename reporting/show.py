@@ -48,15 +48,13 @@ def main() -> None:
     sids = args.clip or split.clip_ids("val")
     places = [split.index(sid) for sid in sids]  # refuses an unknown clip
     of_clips = [() if found is None else (found.of_clip(place),) for place in places]
-
-    def load(number: int) -> PlayedClip:
-        sid = sids[number]
-        note = split.store.clips[sid].feat_p
-        return PlayedClip(sid, split.store.joints(sid), split.labels(sid), of_clips[number], note=note)
-
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix.lower() == ".html":
-        packed = pack_fitting(np.random.default_rng(0).permutation(len(sids)).tolist(), load, split.classes)
+        played = [
+            PlayedClip(sid, split.store.joints(sid), split.labels(sid), own, note=split.store.clips[sid].feat_p)
+            for sid, own in zip(sids, of_clips, strict=True)
+        ]
+        packed = pack_fitting(played, np.random.default_rng(0).permutation(len(sids)).tolist(), split.classes)
         lead = f"{len(packed)} of {len(sids)} clips" + (f", {args.detections}" if args.detections else "")
         runs = ["found"] if args.detections else []
         write_player(args.out, f"Clips of {split.name}", lead, player_data(packed, split.classes, runs))

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, shown
 from utils.files import UsedEntries, read_json, sha256
-from utils.store import SUBSETS
+from utils.manifest import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
 Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # 1e9 s are 30 years
@@ -52,10 +52,6 @@ class Babel:
     clips: list[AnnotatedClip]  # with frame labels: those of train first, then val, in the files' order
     unlabelled: dict[str, int]  # clips without frame labels, by subset
     hashes: dict[str, str]  # SHA-256 by file name
-
-    def categories(self) -> list[str]:
-        """All categories that occur, sorted."""
-        return sorted({name for clip in self.clips for name in clip.names})
 
 
 def read_babel(folder: Path) -> Babel:

@@ -1,6 +1,6 @@
 """BVH files: the skeleton, and the positions of its joints.
 
-It is no library's reader, because it accepts position channels on any joint and reports what is damaged.
+No library is used, because this reader accepts position channels on any joint and reports what is damaged.
 """
 
 from collections.abc import Iterator

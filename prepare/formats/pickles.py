@@ -68,8 +68,6 @@ def as_array(value: Any) -> np.ndarray | None:
             case Stub(name="numpy.core.numeric._frombuffer"):
                 content, dtype, shape, order = value.args
                 is_fortran = order == "F"
-            case Stub(name="numpy.core.multiarray.scalar"):
-                (dtype, content), shape, is_fortran = value.args, (), False
             case _:
                 return None
         return np.frombuffer(_bytes(content), _dtype(dtype)).reshape(shape, order="F" if is_fortran else "C")

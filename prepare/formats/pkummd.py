@@ -48,7 +48,7 @@ def read_action_names(path: Path) -> list[str]:
 def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
     """The recordings of a protocol ("cross-subject" or "cross-view") and their files, in any folders below `root`.
 
-    The first row tells a file of labels from one of skeletons, so the names of folders do not matter. Raises UserError
+    The first row shows whether a file has labels or skeletons, so the names of folders do not matter. Raises UserError
     when the protocol or all recordings are missing, or when a file is there twice, OSError when one cannot be read.
     """
     if not root.is_dir():

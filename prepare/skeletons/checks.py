@@ -41,7 +41,7 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
     if own.strip("-") == up.strip("-"):
         raise TakeError(f"has a body that stands upside down: give --up={own}")
     if not axis_given:
-        raise TakeError(f"has a body that stands along {own}, not {up}: give --up={own}, or --up={up} if it does lie")
+        raise TakeError(f"has a body that stands along {own}, not {up}: give --up={own}, or --up={up} if it is lying")
 
 
 def stature(joints: np.ndarray) -> float:

@@ -94,7 +94,7 @@ def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
     indices = [str(index) for index in range(joints)]
     if joint_map and joint_map.names <= set(indices):
         return joint_map.matrix(indices)
-    if joints == len(JOINT_NAMES):  # a map by name is for the BVH files that the same command reads
+    if joints == len(JOINT_NAMES):  # needs no map: one by name is meant for BVH files that the same command reads
         return np.eye(joints)
     names = list(ARRAY_NAMES.get(joints, indices))
     return (joint_map or choose_map(names)).matrix(names)

@@ -88,7 +88,7 @@ def join(before: Piece, after: Piece, frames: int, sideways: np.ndarray) -> tupl
 
 
 def lifted(between: Piece, before: Piece, after: Piece, nodes: list[Node]) -> Piece:
-    """The frames between two pieces. Those whose lowest joint is below that of both neighbouring frames are raised."""
+    """The frames between two pieces, raised where their lowest joint is below the lowest one of both pieces' ends."""
     quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
     beside = Piece(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()

@@ -21,9 +21,10 @@ from prepare.formats.annotations import LONG_NAMES
 from utils import config
 from utils.atomic import whole_file, write_json, write_whole
 from utils.device import choose_device
+from utils.manifest import SUBSETS
 from utils.progress import progress
 from utils.skeleton import FPS, KINECT_ORDER
-from utils.store import SUBSETS, Split
+from utils.store import Split
 
 SUBSET_NAMES = {short: long for long, short in LONG_NAMES.items()}  # ActivityNet's
 
@@ -32,7 +33,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
     X (3, T, 25, M): joints in metres at 30 fps. L (T,): the lowest class index of each frame, K for background. Y: the
-    class indices in L. As in the released code, a class that is the lowest in no frame is missing in both Y and L.
+    class indices in L. As in the released code, a class is missing in both if it has the lowest index in no frame.
     """
     data = config.load(assignments=["data.overlaps=lowest", "data.max_frames=1000"]).data
     written = []
@@ -43,7 +44,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
             if labels is None:
                 continue
             content["sid"].append(sid)
-            content["X"].append(np.asarray(split.store.people(sid)).transpose(3, 0, 2, 1))
+            content["X"].append(split.store.people(sid).transpose(3, 0, 2, 1))
             content["Y"].append(np.flatnonzero(labels.any(axis=0)).tolist())
             content["L"].append(np.where(labels.any(axis=1), labels.argmax(axis=1), labels.shape[1]))
         if left_out := len(split.clip_ids(subset)) - len(content["sid"]):

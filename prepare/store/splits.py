@@ -118,7 +118,7 @@ def write_recordings(
         # The split decides the subset, not the store. An annotated duration does not shorten a recording.
         # `_check_times` only reports a difference.
         shared = [dataclasses.replace(recording, subset=None, duration=None) for recording in recordings]
-        store = update_store(out, takes, shared, files, workers)
+        store = update_store(out, takes, shared, files, workers, files.keys())
         left_out = store.manifest.left_out
         found = _check_times(recordings, store, takes.folder)
         split = write_split_of_store(folder, classes, recordings, store, takes.origin)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from prepare.formats.labels import AnnotatedClip
-from prepare.store.workers import Job, Reader, compute_takes, read_computed
+from prepare.store.workers import Job, Reader, compute_takes, is_unchanged, read_computed
 from utils.errors import TakeError, UserError, printable
 from utils.manifest import FORMAT
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
-# Of the checks of takes and of the computation of joints. Another version makes another store
+# Version of the checks of takes and of the computation of joints. Another version makes another store
 PREPARATION_VERSION = 3
 CACHE = "parts"  # folder of computed takes, until the store is written from them
 
@@ -38,12 +38,12 @@ def update_store(
     clips: list[AnnotatedClip],
     files: dict[str, str],
     workers: int,
-    wanted: set[str] | None = None,
+    wanted: Set[str],
 ) -> SkeletonStore:
     """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
     A stored clip is kept while it is annotated, also if its file is gone. It is dropped if its file has changed and
-    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: clip ids; None: all in `files`.
+    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: ids of the clips to store.
     Raises UserError when no clip is left.
     """
     settings = {"method": PREPARATION_VERSION, **takes.settings}
@@ -53,9 +53,9 @@ def update_store(
     before = _store_before(folder)
     cache = folder / CACHE
     stored = before.clips if before else {}
-    wanted = files.keys() if wanted is None else wanted
     chosen = {clip.sid: clip for clip in clips if clip.sid in wanted or clip.sid in stored}
-    jobs = [Job(clip, files[sid], stored.get(sid)) for sid, clip in chosen.items() if sid in files]
+    kept = {sid for sid in stored if sid not in files or is_unchanged(stored[sid], takes.folder, files[sid])}
+    jobs = [Job(clip, files[sid]) for sid, clip in chosen.items() if sid not in kept and sid in files]
     computed = compute_takes(takes.folder, cache, takes.read, jobs, workers)
     outcomes = stored | {job.clip.sid: outcome for job, outcome in zip(jobs, computed, strict=True)}
     made: list[Clip] = []
@@ -80,7 +80,7 @@ def update_store(
     if before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
-        write_store(folder, made, _joints(made, chosen, outcomes, before, cache), facts)
+        write_store(folder, made, _joints(made, chosen, kept, before, cache), facts)
     shutil.rmtree(cache)
     return SkeletonStore.open(folder)
 
@@ -99,16 +99,13 @@ def _store_before(folder: Path) -> SkeletonStore | None:
 def _joints(
     clips: list[Clip],
     annotated: dict[str, AnnotatedClip],
-    outcomes: dict[str, Clip | TakeError],
+    kept: set[str],
     before: SkeletonStore | None,
     cache: Path,
 ) -> Iterator[np.ndarray]:
-    """The joints (T, M, 25, 3) of each clip, in order.
-
-    For an unchanged clip, `compute_takes` returns the very entry of the store `before`, from which its joints come.
-    """
+    """The joints (T, M, 25, 3) of each clip, in order. Those of clips that are `kept` come from the store `before`."""
     for clip in clips:
-        if before and outcomes[clip.sid] is before.clips.get(clip.sid):
+        if clip.sid in kept:
             yield before.people(clip.sid)
         elif found := read_computed(cache, annotated[clip.sid]):
             yield found[1]

@@ -1,7 +1,7 @@
 """Computes the joints of several takes at a time. Each result is a cache file, which the next run uses again.
 
-A cache file is an .npz file: the joints, and their entry of the store. Cache files are not synced to the disk. One that
-a power failure cut off fails the CRC check of .npz (a zip file), and its take is computed again.
+A cache file is an .npz file: the joints, and their entry of the store. Cache files are not synced to the disk. If a
+power failure cuts one off, it fails the CRC check of .npz (a zip file), and its take is computed again.
 """
 
 import hashlib
@@ -32,7 +32,6 @@ class Job:
 
     clip: AnnotatedClip
     file: str  # path below the folder of takes
-    stored: Clip | None = None  # the clip as it is stored
 
 
 # Reads the motion file of a clip: returns the rate to store as `Clip.fps`, and joints in metres at 30 fps, (T, 25, 3)
@@ -43,8 +42,7 @@ Reader = Callable[[Path, AnnotatedClip], tuple[float, np.ndarray]]
 def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], workers: int) -> list[Clip | TakeError]:
     """Compute each job's file below `folder` and write it to the folder `cache`.
 
-    Returns one result for each job, in order: the entry of the store (`start` is not set yet); the stored entry itself
-    if its file is unchanged; or the TakeError.
+    Returns one result for each job, in order: the entry of the store (`start` is not set yet), or the TakeError.
 
     The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
     joints do not depend on the number of workers. Cache files stay when the command is stopped.
@@ -59,6 +57,14 @@ def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], work
     finally:
         torch.set_num_threads(threads)
         pool.shutdown(cancel_futures=True)
+
+
+def is_unchanged(stored: Clip, folder: Path, file: str) -> bool:
+    """Whether a file below `folder` has the name, size and modification time with which its joints were stored."""
+    try:
+        return _state(folder / file, file).items() <= stored.source.items()
+    except OSError:  # `compute_takes` reports it
+        return False
 
 
 def read_computed(cache: Path, clip: AnnotatedClip) -> tuple[Clip, np.ndarray] | None:
@@ -76,16 +82,10 @@ def _cache_path(cache: Path, clip: AnnotatedClip) -> Path:
 
 
 def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeError:
-    """Compute one take.
-
-    The file is not read if its size and modification time equal those recorded with its stored joints or in its cache
-    file.
-    """
+    """Compute one take. Its file is not read if its size and modification time equal those in its cache file."""
     path, clip = folder / job.file, job.clip
     try:
         state = _state(path, job.file)
-        if job.stored and state.items() <= job.stored.source.items():  # same file, size and modification time
-            return job.stored
         found = read_computed(cache, clip)
         if found and state.items() <= found[0].source.items():
             return found[0]

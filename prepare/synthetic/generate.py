@@ -12,8 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from prepare.options import number
-from utils.command_line import argument_parser, check_first
+from utils.command_line import argument_parser, check_first, number
 
 GAP_SHARE = 0.08  # approximate
 
@@ -47,10 +46,9 @@ _TRAIN_SUBJECTS = 24
 _VAL_SUBJECTS = 8
 _LONGEST_SECONDS = 17.0
 _OVERLONG_SECONDS = 34.0  # more than the paper's limit of 1,000 frames
-# One clip in this many is for validation, is overlong, or has no labels
-_VAL_EVERY = 4
-_OVERLONG_EVERY = 40
-_NO_LABELS_EVERY = 25
+_VAL_EVERY = 4  # one clip in this many is for validation
+_OVERLONG_EVERY = 40  # one in this many is overlong
+_NO_LABELS_EVERY = 25  # one in this many has no labels
 _DATA_SETS = (  # data sets: first two components of BABEL's path, and a folder name of AMASS downloads
     ("BMLrub/BioMotionLab_NTroje", "BMLrub"), ("KIT/KIT", "KIT"), ("EyesJapan/Eyes_Japan_Dataset", "EyesJapanDataset"),
     ("HDM05/MPI_HDM05", "HDM05"), ("Transitions/Transitions_mocap", "Transitions"), ("DFaust67/DFaust_67", "DFaust_67"),

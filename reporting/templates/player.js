@@ -209,7 +209,7 @@ function onKey(event) {
 const isOfKind = (s, kind) => s.kind.split(" by ")[0] === kind; // "missed by A" is of the kind "missed"
 const errorsOf = (entry, kind) =>
   entry.segments.filter((s) => isShown(s) && s.error && (!kind || isOfKind(s, kind))).length;
-const SORTS = { // by option of the menu; a kind of error is its own option
+const SORTS = { // sort keys by the value of the option. Other values are kinds of errors: clips with most of them first
   given: () => 0, name: (entry) => entry.name, longest: (entry) => -entry.frames, shortest: (entry) => entry.frames,
   classes: (entry) => entry.classes, best: (entry) => -(entry.ap[0] ?? -1), worst: (entry) => entry.ap[0] ?? 101,
   change: (entry) => -Math.abs(entry.ap[1] - entry.ap[0]),

@@ -152,7 +152,7 @@ def test_the_best_and_worst_clips_come_first_and_then_the_same_random_choice() -
 def test_clips_are_packed_while_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = random_clips(5)
     monkeypatch.setattr(player, "PAGE_BYTES", 2.5 * len(json.dumps(pack(clips[0], CLASSES))))
-    fitting = pack_fitting([3, 1, 0, 2], clips.__getitem__, CLASSES)
+    fitting = pack_fitting(clips, [3, 1, 0, 2], CLASSES)
     assert [clip["name"] for clip in fitting] == ["clip1", "clip3"]
     monkeypatch.setattr(player, "PAGE_BYTES", 10)
-    assert [clip["name"] for clip in pack_fitting([3, 1], clips.__getitem__, CLASSES)] == ["clip3"]
+    assert [clip["name"] for clip in pack_fitting(clips, [3, 1], CLASSES)] == ["clip3"]

@@ -48,7 +48,6 @@ def test_clips_come_in_the_files_order_with_their_segments(tmp_path: Path) -> No
     assert found.clips[0].labels == [Label(("walk", "turn"), 1.5, 2.1), Label((), 0.0, 1.0), Label((), -0.1, 1.6)]
     assert found.clips[0].take == "CMU/CMU/01/01_01_poses.npz"
     assert found.unlabelled == {"train": 2, "val": 1}
-    assert found.categories() == ["turn", "walk", "wave"]
 
 
 def test_files_that_are_not_used_may_be_anything(tmp_path: Path) -> None:

@@ -98,14 +98,14 @@ def test_a_body_that_stands_along_another_axis_is_refused_unless_the_user_names_
     axes: tuple[int, ...], own: str, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "a.npy", JOINTS[:10][..., axes])
-    assert f"stands along {own}, not z: give --up={own}, or --up=z if it does lie" in refusal(path, THIRTY)
+    assert f"stands along {own}, not z: give --up={own}, or --up=z if it is lying" in refusal(path, THIRTY)
     read(path, ReadOptions("synthetic", fps=30, up="z"))
     read(path, ReadOptions("synthetic", fps=30, up=own))
 
 
 def test_a_body_that_stands_upside_down_is_refused_with_its_axis(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.npy", JOINTS[:10][..., (0, 2, 1)] * (1, -1, 1))  # y points down, as for cameras
-    assert "stands along -y, not z: give --up=-y, or --up=z if it does lie" in refusal(path, THIRTY)
+    assert "stands along -y, not z: give --up=-y, or --up=z if it is lying" in refusal(path, THIRTY)
     wrong = ReadOptions("synthetic", fps=30, up="y")
     assert refusal(path, wrong) == "has a body that stands upside down: give --up=-y"
     read(path, ReadOptions("synthetic", fps=30, up="-y"))
@@ -114,7 +114,7 @@ def test_a_body_that_stands_upside_down_is_refused_with_its_axis(tmp_path: Path)
 def test_a_file_that_is_z_up_against_its_custom_is_refused_with_its_axis(tmp_path: Path) -> None:
     lying = motions.TO_Y_UP.inv().apply(JOINTS[:10].reshape(-1, 3)).reshape(10, 25, 3)  # becomes z up in the file
     motions.write_ntu(tmp_path / "a.skeleton", 10, {"1": (list(range(10)), lying)})
-    assert "stands along z, not y: give --up=z, or --up=y if it does lie" in refusal(tmp_path / "a.skeleton")
+    assert "stands along z, not y: give --up=z, or --up=y if it is lying" in refusal(tmp_path / "a.skeleton")
     np.testing.assert_allclose(read(tmp_path / "a.skeleton", ReadOptions("x", up="z")), JOINTS[:10], atol=1e-5)
 
 
