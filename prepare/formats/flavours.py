@@ -56,7 +56,7 @@ SMPLH = Flavour(
     index_fingers=(22, 37),
     tips=(2746, 2319, 6191, 5782),
     files=("SMPLH_male.pkl", "SMPLH_male.npz", "male/model.npz", "model.npz"),
-    page=f"https://mano.is.tue.mpg.de (SMPL-H) or {AMASS_PAGE} (extended SMPL+H)",
+    page="https://mano.is.tue.mpg.de (SMPL-H or extended SMPL+H)",
     download="SMPL+H G",
     ending="_poses.npz",
 )
