@@ -31,7 +31,7 @@ from tqdm import tqdm
 from evaluation.detections import Results
 from evaluation.localization import Detections, localize
 from feeders.dataset import network_input
-from model.checkpoint import load_trained
+from model.checkpoint import load_trained, refuse_other_body
 from model.inference import Scores, for_inference, score_recording
 from model.localizer import Localizer
 from prepare.formats.body_model import body_file
@@ -78,8 +78,9 @@ def main() -> int:
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
     # Data of earlier versions have no entry: their hand poses were the released code's
     args.hands = args.hands or skeletons.get("hands", "released")
-    if args.body:
-        recordings.cached_body_joints(args.body, args.hands)  # a wrong body is an error now, before anything is written
+    if args.body:  # a wrong body is an error now, before anything is written
+        body = recordings.cached_body_joints(args.body, args.hands)
+        refuse_other_body(skeletons, {"model": body.flavour.model}, args.weights, f"--body {args.body}")
     options = ReadOptions.of(args)
     inputs = recordings.find_inputs(args.inputs, args.out, predictions.PREDICTION)
 

@@ -114,6 +114,7 @@ class Validation:
             "split": self.split.name,
             "store": self.split.store.digest,
             "labels": self.split.manifest.labels_file,
+            "skeletons": self.split.skeletons,
             "settings": self.settings.model_dump(),
             **provenance(self.device),
         }
@@ -152,7 +153,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
-    model, used = load_localizer(path, split.classes, settings)
+    model, used = load_localizer(path, split, settings)
     print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")

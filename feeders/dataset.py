@@ -68,13 +68,12 @@ class SkeletonClips:
 
     def identity(self) -> dict[str, Any]:
         """What identifies the data of a run in its checkpoints (`model.checkpoint.TrainingFile`)."""
-        preparation = self.split.store.manifest.settings
         return {
             "classes": list(self.classes),
             "store": self.split.store.digest,
             "labels": self.split.manifest.labels_file,
             "clips": len(self),
-            "skeletons": {name: preparation[name] for name in ("model", "hands") if name in preparation},
+            "skeletons": self.split.skeletons,
         }
 
     def frame_labels(self, index: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from utils.errors import UserError, first_problem, shown
 from utils.files import UsedEntries
 from utils.nested import flat
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
+from utils.store import Split
 
 
 class WeightsFile(UsedEntries):
@@ -149,26 +150,28 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def load_localizer(path: Path, classes: tuple[str, ...], settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and the settings to use it with.
+def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Localizer, Settings]:
+    """The network in `path`, and the settings to use it with on `split`.
 
     These are the given `settings` with some values replaced. Settings that the weights depend on come from the
     checkpoint: the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no
     settings, so nothing is replaced.
 
-    Raises UserError when the file is missing or damaged, was trained for other `classes`, or does not fit.
+    Raises UserError when the file is missing or damaged, was trained for other classes or on another body model, or
+    does not fit.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
-        model = Localizer(len(classes), settings.model)
+        model = Localizer(len(split.classes), settings.model)
         load_released(model, checkpoint, str(path))
         return model, settings
     model, trained, own_classes = _network(checkpoint, path)
-    if own_classes != tuple(classes):
+    if own_classes != split.classes:
         raise UserError(
-            f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(classes)}; "
+            f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(split.classes)}; "
             f"choose its split, {trained.data.split}"
         )
+    refuse_other_body(checkpoint.get("skeletons", {}), split.skeletons, path, str(split.folder))
     return model, stored_settings.of_weights(settings, trained)
 
 
@@ -181,6 +184,22 @@ def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...]
     if not _is_own(checkpoint):
         raise UserError(f"{path}: holds weights alone, without classes and settings; expected a last.pt of train.py")
     return *_network(checkpoint, path), checkpoint.get("skeletons", {})
+
+
+def refuse_other_body(trained: dict[str, str], used: dict[str, str], path: Path, data: str) -> None:
+    """Raise UserError if a checkpoint was trained on another body model than that of `data`.
+
+    The joints of two models differ by up to centimetres. Other hand poses concern four joints only, so they give a
+    warning. Nothing is said about what is not known.
+    """
+    model = used.get("model")
+    if model and trained.get("model", model) != model:
+        raise UserError(
+            f"{path}: was trained on skeletons of {trained['model']}, {data} has {model}; use the same body model"
+        )
+    hands = used.get("hands")
+    if hands and trained.get("hands", hands) != hands:
+        print(f"warning: {path} was trained with hands {trained['hands']}, {data} has hands {hands}")
 
 
 def check_contents(checkpoint: dict[str, Any], expected: type[WeightsFile], path: Path) -> None:

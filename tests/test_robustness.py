@@ -142,12 +142,12 @@ def test_killed_predictions(trained: Path, recordings: Path, tmp_path: Path, tal
 
 def test_damaged_checkpoints(trained: Path, prepared: Path, tmp_path: Path, tally: Tally) -> None:
     rng, whole = random.Random(f"checkpoints {SEED}"), (trained / "best.pt").read_bytes()
-    settings, classes = config.load([], [f"data.root={prepared}"]), Split.open(prepared, "split1").classes
-    calm = load_localizer(trained / "best.pt", classes, settings)[0].state_dict()
+    settings, split = config.load([], [f"data.root={prepared}"]), Split.open(prepared, "split1")
+    calm = load_localizer(trained / "best.pt", split, settings)[0].state_dict()
     for _ in range(50 * TRIES):
         (tmp_path / "best.pt").write_bytes(damaged(whole, rng))
         with tally.trying("a damaged checkpoint is refused, or the weights read from it are unchanged"):
-            found = load_localizer(tmp_path / "best.pt", classes, settings)[0].state_dict()
+            found = load_localizer(tmp_path / "best.pt", split, settings)[0].state_dict()
             assert all(torch.equal(found[name], tensor) for name, tensor in calm.items())
 
 

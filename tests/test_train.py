@@ -18,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import arguments
 import train
 from model.checkpoint import load_checkpoint
+from model.localizer import Localizer, Output
+from model.refinement import PseudoLabels
 from utils import config
 from utils.errors import UserError
 from utils.store import Split
@@ -48,7 +50,11 @@ def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
     last = rows(trained)[-1]
     assert last["epoch"] == 3
     assert last["corrected"]["mAP"] == pytest.approx(results["corrected"]["mAP"])
+    assert ["pseudo_label" in row["loss"] for row in rows(trained)] == [False, True, True]  # refine.start=1
     assert set(last["loss"]) == {"total", "mil", "multi_view", "pseudo_label"}
+    assert results["skeletons"] == {"model": "SMPL-H", "hands": "as-is"}
+    adam = load_checkpoint(trained / "last.pt")["optimizer"]["param_groups"][0]
+    assert (adam["lr"], adam["weight_decay"]) == (0.001, 0.0001)
 
 
 def test_tensorboard_shows_each_epoch_once(trained: Path) -> None:
@@ -88,6 +94,39 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
     assert after["corrected"] == before["corrected"]
     assert after["released"] == before["released"]
+
+
+def test_the_history_has_the_scores_of_the_first_view(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, added = [], []
+    forward, add = Localizer.forward, PseudoLabels.add
+
+    def seen(model: Localizer, *batch: torch.Tensor) -> Output:
+        output = forward(model, *batch)
+        if model.training:
+            views.append(output.views)
+        return output
+
+    monkeypatch.setattr(Localizer, "forward", seen)
+    monkeypatch.setattr(PseudoLabels, "add", lambda self, index, probs: added.append(probs) or add(self, index, probs))
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
+    for (first, second), probs in zip(views, added, strict=True):
+        assert torch.equal(probs, first.frame_probs)
+        assert not torch.equal(probs, second.frame_probs)
+
+
+def test_another_body_model_is_refused_and_other_hands_are_told(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    checkpoint = load_checkpoint(trained / "best.pt")
+    test = ["--phase", "test", "--weights", str(tmp_path / "best.pt"), "--set", f"data.root={prepared}"]
+    torch.save({**checkpoint, "skeletons": {"model": "SMPL-X", "hands": "as-is"}}, tmp_path / "best.pt")
+    with pytest.raises(UserError, match=r"was trained on skeletons of SMPL-X, \S+split1 has SMPL-H; use the same body"):
+        run(monkeypatch, *test)
+    torch.save({**checkpoint, "skeletons": {"model": "SMPL-H", "hands": "released"}}, tmp_path / "best.pt")
+    assert run(monkeypatch, *test) == 0
+    assert "was trained with hands released" in capsys.readouterr().out
 
 
 def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,20 @@
-"""Evaluation of the released code's weights, through the entry point."""
+"""Evaluation: the labels of both protocols, and the released code's weights through the entry point."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from runs import ROOT, run
 
+from evaluation.localization import CORRECTED, RELEASED, ground_truth
+from feeders.label_policy import corrected_policy, used_labels
+from model.localizer import Localizer
+from utils import config
 from utils.errors import UserError
+from validate import Validation
 
 
 def test_released_weights_are_evaluated(
@@ -23,6 +29,23 @@ def test_released_weights_are_evaluated(
     results = json.loads((tmp_path / "eval" / "results.json").read_text())
     assert results["weights"] == str(path)
     assert results["settings"]["data"]["normalization"] == "released"
+
+
+def test_the_released_evaluation_has_the_labels_of_the_settings(make_split) -> None:
+    split = make_split(train=[20], val=[40, 33], gaps=True)
+    settings = config.load([ROOT / "config/released.yaml"], ["model.width=4"])
+    model = Localizer(len(split.classes), settings.model)
+    validation = Validation(split, settings, torch.device("cpu"))
+    corrected, released = validation.evaluate(model)
+    for evaluation, protocol, data in (
+        (corrected, CORRECTED, corrected_policy(settings.data)),
+        (released, RELEASED, settings.data),
+    ):
+        used = [used_labels(split.labels(sid), split.annotated(sid), data) for sid in split.clip_ids("val")]
+        truth = ground_truth(used, protocol)
+        assert np.array_equal(evaluation.truth.segments, truth.segments)
+        assert np.array_equal(evaluation.truth.label, truth.label)
+    assert len(corrected.truth) != len(released.truth)
 
 
 @pytest.mark.parametrize(

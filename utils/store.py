@@ -121,6 +121,12 @@ class Split:
                 )
         return cls(folder, manifest, store)
 
+    @property
+    def skeletons(self) -> dict[str, str]:
+        """How AMASS takes became skeletons: "model", the body model, and "hands", how hand poses were treated."""
+        preparation = self.store.manifest.settings
+        return {name: preparation[name] for name in ("model", "hands") if name in preparation}
+
     def clip_ids(self, subset: str | None = None) -> list[str]:
         """Ids of the clips in `train` or `val`, or of all clips, in the order of the manifest."""
         return [sid for name, sid, _ in self.manifest.clips_in_order() if subset is None or name == subset]

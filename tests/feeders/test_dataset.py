@@ -26,6 +26,15 @@ def test_video_labels_are_the_classes_of_the_frames(make_split) -> None:
         assert np.array_equal(clips.video_labels[i], clips.frame_labels(i).any(axis=0))
 
 
+def test_a_class_that_a_lower_one_always_hides_is_no_video_label_of_the_released_policy(make_split) -> None:
+    split = make_split(train=[6, 6])
+    split._labels = split._labels.copy()
+    split.labels("train0")[:] = True
+    lowest = SkeletonClips(split, "train", DATA.model_copy(update={"overlaps": "lowest", "gaps": "removed"}))
+    assert lowest.video_labels[0].tolist() == [True, False]
+    assert SkeletonClips(split, "train", DATA).video_labels[0].tolist() == [True, True]
+
+
 def test_no_clip_within_the_limit_says_which_setting_it_was(make_split) -> None:
     with pytest.raises(
         UserError, match=r"no train clip of at most data\.max_frames = 3 frames has a label of walk, wave"

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from model.localizer import Localizer
 from model.losses import mil_loss, multi_view_loss, pseudo_label_loss
 from model.mil_head import MILHead, interpolate
+from model.released import places
 from utils import config
 
 SMALL = config.load(assignments=["model.width=8"]).model
@@ -28,6 +29,30 @@ def make_model(settings=SMALL, seed=0):
             if name.endswith("running_mean"):
                 b.normal_(std=0.1)
     return model
+
+
+def test_initial_weights_have_the_released_deviations() -> None:
+    """By the names of the released code: He-normal by fan-out, for the value maps over three graphs, Xavier."""
+    torch.manual_seed(0)
+    model = Localizer(NUM_CLASSES, config.load().model)
+    state = model.state_dict()
+    for name, place in places(model).items():
+        weight = place.of(state)
+        if name.endswith(("bias", "running_mean", "num_batches_tracked")):
+            assert (weight == 0).all(), name
+        elif name.endswith(("PA", "gcn1.bn.weight")):
+            assert (weight == 1e-6).all(), name
+        elif weight.ndim < 2:  # batch norm
+            assert (weight == 1).all(), name
+        else:
+            outputs, inputs, *kernel = weight.shape
+            variance = 2 / (outputs * math.prod(kernel))
+            if ".conv_d." in name:
+                variance /= 3 * inputs
+            if "ac_center" in name:
+                variance = 2 / (outputs + inputs)
+            deviations = abs(weight.std().item() / math.sqrt(variance) - 1) * math.sqrt(2 * weight.numel())
+            assert deviations < 5, name
 
 
 def make_clips(lengths, pad_to, filler=0.0, persons=1, seed=1):

@@ -3,8 +3,45 @@ import math
 import pytest
 import torch
 
-from model.losses import EpochLosses, mil_loss, multi_view_loss, pseudo_label_loss
+from model.localizer import Output
+from model.losses import EpochLosses, mil_loss, multi_view_loss, objective, pseudo_label_loss
+from model.mil_head import View
+from utils import config
+from utils.distributed import LossNormalization
 from utils.errors import UserError
+
+
+def output_of(frames: int = 4) -> Output:
+    views = [View(torch.randn(2, 3), torch.randn(2, frames, 3, requires_grad=True)) for _ in range(2)]
+    return Output(tuple(views), torch.zeros(0))
+
+
+@pytest.mark.parametrize("refining", [False, True])
+@pytest.mark.parametrize("counted", [False, True])
+def test_the_objective_is_the_sum_of_its_weighted_terms(refining: bool, counted: bool) -> None:
+    torch.manual_seed(0)
+    change = [f"model.mask_padding={not counted}", "loss.multi_view=0.7", "loss.multi_view_share=1.0"]
+    settings, output = config.load([], change), output_of()
+    (logits1, first), (logits2, second) = output.views
+    labels, mask = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.arange(4) < torch.tensor([[4], [2]])
+    pseudo = (torch.rand(2, 4, 3), torch.tensor([True, False])) if refining else None
+    terms = objective(output, labels, mask, pseudo, settings, LossNormalization())
+    mil = mil_loss(logits1, labels) + mil_loss(logits2, labels)
+    views = multi_view_loss(first, second, torch.ones_like(mask) if counted else mask, 1.0)
+    expected = (0.1 if refining else 1) * mil + 0.7 * views
+    if refining:  # only the first clip has pseudo-labels
+        labelled = mask & torch.tensor([[True], [False]])
+        expected = expected + sum(pseudo_label_loss(scores, pseudo[0], labelled) for scores in (first, second))
+    torch.testing.assert_close(terms["total"], expected)
+    assert views > 0
+
+
+def test_a_detached_multi_view_loss_is_counted_but_has_no_gradient() -> None:
+    output, labels, mask = output_of(), torch.ones(2, 2), torch.ones(2, 4, dtype=torch.bool)
+    settings = config.load([], ["loss.detach_multi_view=true"])
+    terms = objective(output, labels, mask, None, settings, LossNormalization())
+    torch.testing.assert_close(terms["total"], terms["mil"] + terms["multi_view"])
+    assert not terms["total"].requires_grad
 
 
 def test_mil_loss_counts_background_as_present():

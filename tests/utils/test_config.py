@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from utils import config
 from utils.errors import UserError
+from utils.nested import flat
 
 SHIPPED = sorted(config.BASE.parent.glob("*.yaml"))
 
@@ -34,6 +35,38 @@ def test_a_shipped_layer_holds_only_what_differs_from_base(path: Path) -> None:
     for group, entries in groups.items():
         for name, value in entries.items():
             assert base[group][name] != value or (group, name) == ("data", "split"), f"{group}.{name} repeats base.yaml"
+
+
+def test_released_yaml_switches_each_fault_on_and_nothing_else() -> None:
+    base, released = config.load().model_dump(), config.load([config.BASE.parent / "released.yaml"]).model_dump()
+    changed = {(group, name): v for group in base for name, v in released[group].items() if v != base[group][name]}
+    assert changed == {
+        ("data", "normalization"): "released",
+        ("data", "overlaps"): "lowest",
+        ("data", "gaps"): "removed",
+        ("data", "length_counts"): "annotated",
+        ("data", "bucketing"): False,
+        ("data", "drop_last"): True,
+        ("model", "mask_padding"): False,
+        ("model", "detach_second_view"): True,
+        ("loss", "detach_multi_view"): True,
+        ("refine", "mask_absent"): False,
+        ("refine", "zero_start"): True,
+    }
+
+
+def test_the_defaults_are_the_papers() -> None:
+    values = dict(flat(config.load().model_dump()))
+    papers = {
+        "train.seed": 5, "train.epochs": 100, "train.batch_size": 8, "train.learning_rate": 1e-3,
+        "train.weight_decay": 1e-4, "train.schedule": "constant", "refine.start": 11, "refine.history": 10,
+        "loss.mil_when_refining": 0.1, "loss.multi_view": 1.0, "loss.multi_view_share": 0.2, "data.max_frames": 1000,
+        "model.width": 64, "model.stride": 8, "model.streams": ["joints"], "model.cosine_scale": 5.0,
+        "model.temperatures": [1.0, 2.0, 5.0], "eval.thresholds": [0.03, 0.035, 0.04, 0.045, 0.05],
+        "eval.min_video_score": 0.1, "eval.min_length": 3, "eval.outer_share": 0.25, "eval.outer_weight": 0.6,
+        "eval.suppression_threshold": 0.2, "eval.tious": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+    }  # fmt: skip
+    assert {name: values[name] for name in papers} == papers
 
 
 def test_later_files_win_over_earlier_ones_and_assignments_over_all(tmp_path: Path) -> None:

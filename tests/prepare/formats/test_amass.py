@@ -245,6 +245,12 @@ def test_a_damaged_or_missing_file_is_refused(tmp_path: Path) -> None:
         read_poses(path, SMPLH)
 
 
+def test_a_rate_counts_as_whole_within_a_thousandth() -> None:
+    whole = resample_indices(20_000, 60)
+    assert np.array_equal(resample_indices(20_000, 59.9992), whole)
+    assert not np.array_equal(resample_indices(20_000, 59.998), whole)
+
+
 @pytest.mark.parametrize("rate", RATES)
 def test_output_frame_n_is_input_frame_n_times_the_rate_over_30(rate: float) -> None:
     step = Fraction(RATES[rate], 30)

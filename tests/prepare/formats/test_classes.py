@@ -19,6 +19,14 @@ def test_actions_are_names_by_index(tmp_path: Path) -> None:
             read_actions(tmp_path / "actions.json")
 
 
+def test_the_papers_classes_have_the_papers_indices() -> None:  # released weights have this order
+    assert PAPER_SPLITS == {
+        "split1": ["walk", "stand", "turn", "jump"],
+        "split2": ["sit", "run", "stand up", "kick"],
+        "split3": ["jog", "wave", "dance", "gesture"],
+    }
+
+
 def test_an_action_that_no_clip_has_names_the_nearest_ones() -> None:
     known = sorted({name for names in PAPER_SPLITS.values() for name in names})
     check_actions(["walk", "stand up"], known, "split: no clip has the action")
