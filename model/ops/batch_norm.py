@@ -138,6 +138,8 @@ class _Normalize(torch.autograd.Function):
         count, mean, var = statistics
         ctx.save_for_backward(x, weight, count, mean, var, mask)
         ctx.eps, ctx.over_ranks = eps, over_ranks
+        if not len(x):  # of a rank without clips; PyTorch's GPU kernel cannot start on nothing
+            return torch.empty_like(x)
         # F.batch_norm would call cuDNN, whose float32 kernel is slower
         return torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
 
@@ -152,7 +154,7 @@ class _Normalize(torch.autograd.Function):
             _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
                 grad, x, *statistics, [False, True, True]
             )
-        else:  # PyTorch's kernel would divide by zero
+        else:  # PyTorch's CPU kernel would divide by zero
             grad_weight = grad_bias = torch.zeros_like(mean)
         sums = torch.stack([grad_bias, grad_weight])
         if ctx.over_ranks:

@@ -49,6 +49,23 @@ def test_output_gradients_and_running_statistics_are_pytorchs_of_the_real_frames
         torch.testing.assert_close(one, other, **EXACT)
 
 
+@pytest.mark.parametrize("mask", [None, torch.ones(0, 5, dtype=torch.bool)])
+def test_a_rank_without_clips_calls_no_kernel_that_a_gpu_cannot_start(
+    monkeypatch: pytest.MonkeyPatch, mask: Tensor | None
+) -> None:
+    def refused(x: Tensor, *_: object) -> None:
+        raise AssertionError(f"called on {tuple(x.shape)}")
+
+    monkeypatch.setattr(torch, "native_batch_norm", refused)
+    monkeypatch.setattr(distributed, "all_gather", lambda sums: torch.stack([sums, torch.ones_like(sums)]))
+    norm, x = norms()[0], features(0, 5).requires_grad_()
+    norm.over_ranks = True
+    norm(x, mask).sum().backward()
+    assert x.grad.shape == x.shape
+    assert (norm.weight.grad == 0).all()
+    assert (norm.running_mean == 0.1).all()  # the other rank's mean is 1
+
+
 def test_without_a_mask_and_in_evaluation_it_is_pytorchs() -> None:
     torch.manual_seed(0)
     x = features(3, 11)
