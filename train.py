@@ -79,6 +79,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         state = new_state(clips, settings, device)
         if checkpoint:
             state.load_state_dict(checkpoint, str(folder))
+            checkpoint.clear()  # or the history would be in memory twice
         first_epoch = state.pseudo_labels.epochs  # the number of epochs that are done
         network = for_training(state.model, settings, device)
         writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None

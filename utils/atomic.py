@@ -1,6 +1,7 @@
 """Writes files whole or not at all, even when the process is killed or the disk is full."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -61,9 +62,12 @@ def sync(file: BinaryIO) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the file names in a folder to the disk."""
+    """Force the file names in a folder to the disk, if the file system can do that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
