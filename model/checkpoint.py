@@ -108,7 +108,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             with warnings.catch_warnings(action="ignore"):  # about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: offsets in a damaged zip
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: a damaged zip
             raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         problem = f"it calls {code[1]}, which is never run" if code else "PyTorch cannot load it"
