@@ -79,7 +79,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
         state = new_state(clips, settings, device)
         if checkpoint:
             state.load_state_dict(checkpoint, str(folder))
-            checkpoint.clear()  # or the history would be in memory twice
+            checkpoint.clear()  # or the pseudo-label history would be in memory twice
         first_epoch = state.pseudo_labels.epochs  # the number of epochs that are done
         network = for_training(state.model, settings, device)
         writer = TensorBoardWriter(folder, settings, first_epoch + 1) if run else None
@@ -91,7 +91,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
             if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
                 evaluations = validation.evaluate(state.model)
                 if run:
-                    row |= {evaluation.protocol: validate.epoch_figures(evaluation) for evaluation in evaluations}
+                    row |= {evaluation.protocol: validate.epoch_metrics(evaluation) for evaluation in evaluations}
                     validation.show(writer, evaluations.corrected, row["epoch"])
             if held_out:
                 held_out_score = validate.video_label_score(state.model, held_out, settings, device)
@@ -196,7 +196,7 @@ def train_epoch(
         pseudo_labels.add(batch.index, output.views[0].frame_probs)
         frames += micro.frames
         steps += micro.last
-    distributed.broadcast_buffers(state.model)  # ranks may have own batch-norm statistics; the main rank saves its own
+    distributed.broadcast_buffers(state.model)  # each rank may have its own statistics; all take those that are saved
     totals = losses.totals()
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began

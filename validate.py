@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from evaluation import detections
 from evaluation.diagnosis import diagnose
 from evaluation.localization import CORRECTED, RELEASED
-from evaluation.metrics import classification_ap, mean_of_numbers
+from evaluation.metrics import classification_ap, nan_mean
 from evaluation.protocols import ClipResult, Evaluation, evaluate
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
@@ -183,10 +183,10 @@ def video_label_score(model: Localizer, clips: SkeletonClips, settings: Settings
     if not distributed.is_main():
         return float("nan")
     video_probs = np.stack([scores[i][1][: len(clips.classes)] for i in range(len(clips))])
-    return float(mean_of_numbers(classification_ap(video_probs, clips.video_labels)))
+    return float(nan_mean(classification_ap(video_probs, clips.video_labels)))
 
 
-def epoch_figures(evaluation: Evaluation) -> dict[str, Any]:
+def epoch_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation that metrics.jsonl keeps. Undefined AP values are left out."""
     return {
         "mAP": evaluation.average_map,
@@ -202,7 +202,7 @@ def oracle_epoch(history: list[dict[str, Any]], epochs: int, last: Evaluation) -
     """The epoch with the best validation mAP. Not a fair result, because validation labels choose it."""
     scored = [row for row in history if "corrected" in row]
     # A run resumed with a smaller train.epochs may end at an epoch that was not validated
-    scored.append({"epoch": epochs, "corrected": epoch_figures(last)})
+    scored.append({"epoch": epochs, "corrected": epoch_metrics(last)})
     return max(scored, key=lambda row: row["corrected"]["mAP"])
 
 

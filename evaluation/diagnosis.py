@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluation.localization import Detections
-from evaluation.metrics import detection_ap, match, mean_of_numbers, nan_to_none, overlaps_by_clip, ranking
+from evaluation.metrics import detection_ap, match, nan_mean, nan_to_none, overlaps_by_clip, ranking
 from utils.skeleton import FPS
 
 TIOU = 0.5
@@ -35,7 +35,7 @@ LOWEST = 0.1  # DETAD's; below this tIoU, a detection does not belong to a true 
 MAX_K = 10  # DETAD's largest k
 KINDS = ("correct", "double detection", "localization error", "wrong class", "wrong class and boundary", "background")
 CORRECT, DOUBLE, LOCALIZATION, CLASS, CLASS_AND_BOUNDARY, BACKGROUND = range(len(KINDS))
-# Lower bound of each group of true segments: by seconds of the segment, and by true segments in its clip
+# Groups of true segments with their lower bounds: by duration in seconds, and by number of true segments in the clip
 DURATIONS = {"0 to 0.5": 0.0, "0.5 to 1": 0.5, "1 to 2": 1.0, "2 to 4": 2.0, "4 to 8": 4.0, "8 and more": 8.0}
 ACTIONS = {"1": 1, "2": 2, "3 to 4": 3, "5 to 8": 5, "9 and more": 9}
 
@@ -76,9 +76,9 @@ def diagnose(detections: Detections, truth: Detections, classes: Sequence[str]) 
     kind, target = kinds(ranked, truth, taken)
     profile = np.zeros((MAX_K, len(KINDS)), dtype=np.int64)
     for label in np.flatnonzero(counts):
-        own = kind[ranked.label == label]
+        kinds_of_class = kind[ranked.label == label]
         for k, row in enumerate(profile, start=1):
-            row += np.bincount(own[: k * counts[label]], minlength=len(KINDS))
+            row += np.bincount(kinds_of_class[: k * counts[label]], minlength=len(KINDS))
     errors = {KINDS[error]: kind == error for error in range(DOUBLE, len(KINDS))}
     errors["all"] = kind != CORRECT
     is_taken = np.zeros(len(truth), dtype=bool)
@@ -156,4 +156,4 @@ def _count(names: Sequence[str], group: np.ndarray, is_taken: np.ndarray) -> lis
 
 
 def _mean_ap(detections: Detections, truth: Detections, classes: Sequence[str]) -> float:
-    return float(mean_of_numbers(detection_ap(detections, truth, len(classes), [TIOU])))
+    return float(nan_mean(detection_ap(detections, truth, len(classes), [TIOU])))

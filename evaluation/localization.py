@@ -83,7 +83,7 @@ def localize(
         frame_probs: (T, K+1) of each clip, finite.
         video_probs: (K+1,) of each clip.
     """
-    if protocol is RELEASED:  # always plain suppression, divided by the segment with the lower score
+    if protocol is RELEASED:  # always plain suppression; overlap is divided by the length of the lower-scored
         settings = settings.model_copy(update={"suppression_overlap": "lower", "suppression_sigma": 0.0})
     parts = []
     for clip, (probs, video) in enumerate(zip(frame_probs, video_probs, strict=True)):

@@ -46,13 +46,13 @@ def frame_confusion(frame_probs: Sequence[np.ndarray], labels: Sequence[np.ndarr
     """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
     Each clip has frame_probs (T, K+1) and labels (T, K) bool. A frame without a label is background. A frame with
-    several classes counts at its most probable class if that is one of them; otherwise it is divided equally among
-    them. So the diagonal counts the frames that are right.
+    several true classes counts for its most probable class if that is a true one. Otherwise it is divided equally among
+    its true classes. So the diagonal counts the frames that are right.
     """
     size = frame_probs[0].shape[1]
     confusion = np.zeros((size, size))
-    for probs, of_clip in zip(frame_probs, labels, strict=True):
-        truth = np.concatenate([of_clip, ~of_clip.any(axis=1, keepdims=True)], axis=1)
+    for probs, clip_labels in zip(frame_probs, labels, strict=True):
+        truth = np.concatenate([clip_labels, ~clip_labels.any(axis=1, keepdims=True)], axis=1)
         predicted = probs.argmax(axis=1)
         right = truth[np.arange(len(truth)), predicted]
         truth[right] = False
@@ -123,7 +123,7 @@ def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tupl
                 yield part, segments, tiou(detections.segments[part], truth.segments[segments])
 
 
-def mean_of_numbers(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+def nan_mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Mean of the entries that are not NaN; NaN, without NumPy's warning, where all are."""
     return np.ma.filled(np.ma.masked_invalid(values).mean(axis=axis), np.nan)
 

@@ -50,7 +50,7 @@ class Evaluation:
     @property
     def map_at(self) -> np.ndarray:
         """Detection mAP at each tIoU, (n_tious,): the mean over classes that occur."""
-        return metrics.mean_of_numbers(self.ap, axis=1)
+        return metrics.nan_mean(self.ap, axis=1)
 
     @property
     def average_map(self) -> float:
@@ -60,12 +60,12 @@ class Evaluation:
     @property
     def whole_clip_map_at(self) -> np.ndarray:
         """Detection mAP of the whole-clip baseline at each tIoU, (n_tious,)."""
-        return metrics.mean_of_numbers(self.whole_clip_ap, axis=1)
+        return metrics.nan_mean(self.whole_clip_ap, axis=1)
 
     @property
     def classification_map(self) -> float:
         """Mean of the classification AP over classes that occur (corrected) or all classes (released)."""
-        return float(metrics.mean_of_numbers(self.classification_ap))
+        return float(metrics.nan_mean(self.classification_ap))
 
     @property
     def frame_accuracy(self) -> float:
@@ -75,7 +75,7 @@ class Evaluation:
     @property
     def f1_at(self) -> dict[str, float]:
         """Segmental F1 as F1@10, F1@25 and F1@50: the mean over classes that occur or are predicted."""
-        return {f"F1@{100 * t:g}": float(metrics.mean_of_numbers(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
+        return {f"F1@{100 * t:g}": float(metrics.nan_mean(f1)) for t, f1 in zip(F1_TIOUS, self.f1, strict=True)}
 
     @property
     def ap_by_class(self) -> dict[str, float]:

@@ -58,7 +58,7 @@ def suppress(segments: np.ndarray, scores: np.ndarray, divide_by: str, threshold
 def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Soft non-maximum suppression (Soft-NMS, Bodla et al. 2017): indices (m,) of segments and their new scores (m,).
 
-    The best segment lowers the score of each other one by the factor exp(-tIoU² / sigma). This repeats with the best of
+    The best segment multiplies the score of every other segment by exp(-tIoU² / sigma). This repeats with the best of
     the others, until all scores are below LEAST_SCORE. Of segments with the same start and end, only the best is used.
 
     Args:

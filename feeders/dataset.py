@@ -56,7 +56,7 @@ class SkeletonClips:
     def summary(self) -> str:
         """One line: how many clips the subset has, and how many were left out and why, at preparation or here.
 
-        It would count clips that `only` dropped as left out, so call it before `only`.
+        Call it before `only()`. Afterwards it would also count the clips that `only()` removed.
         """
         ids = self.split.clip_ids(self.subset)
         long = sum(is_too_long(self.split.annotated(clip_id), self.data) for clip_id in ids)

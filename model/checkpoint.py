@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from model.localizer import Localizer
 from model.refinement import PseudoLabels
-from model.released import load_released, of_earlier_version, refuse_misfit
+from model.released import load_released, refuse_misfit, upgraded
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
@@ -36,7 +36,7 @@ class WeightsFile(UsedEntries):
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
-    skeletons: dict[str, str] = {}  # of AMASS takes: "model", the body model, and "hands", how hand poses were treated
+    skeletons: dict[str, str] = {}  # as `Split.skeletons`, of the training data
 
 
 class TrainingFile(WeightsFile):
@@ -105,13 +105,13 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     try:
         problem = _problem(path)
         if not problem:
-            with warnings.catch_warnings(action="ignore"):  # about other kinds of files
+            with warnings.catch_warnings(action="ignore"):  # torch.load warns about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: a damaged zip
             raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
-        problem = f"it calls {code[1]}, which is never run" if code else "PyTorch cannot load it"
+        problem = f"it asks to run {code[1]}, which is refused" if code else "PyTorch cannot load it"
     if problem:
         raise UserError(f"{path}: cannot be read as a checkpoint; it is damaged or of another kind ({problem})")
     if not isinstance(checkpoint, dict) or not checkpoint:
@@ -121,7 +121,9 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run, with settings under their present names. It becomes last.pt.
+    """The newest undamaged checkpoint of a run, with settings under their present names.
+
+    Its file is renamed to last.pt.
 
     None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
     missing after it had finished epochs. Raises OSError when the system cannot read one, which may be undamaged.
@@ -190,7 +192,7 @@ def refuse_other_body(trained: dict[str, str], used: dict[str, str], path: Path,
     """Raise UserError if a checkpoint was trained on another body model than that of `data`.
 
     The joints of two models differ by up to centimetres. Other hand poses concern four joints only, so they give a
-    warning. Nothing is said about what is not known.
+    warning. What one of both sides does not tell is not compared.
     """
     model = used.get("model")
     if model and trained.get("model", model) != model:
@@ -217,7 +219,7 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
     settings = stored_settings.read_stored(checkpoint["settings"], str(path), for_inference=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
-    weights = of_earlier_version(checkpoint["model"])
+    weights = upgraded(checkpoint["model"])
     refuse_misfit(weights, model.state_dict(), str(path))
     model.load_state_dict(weights)
     return model, settings, classes

@@ -81,7 +81,7 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
             target += state[name].reshape(target.shape)  # three released biases have the same place
 
 
-def of_earlier_version(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def upgraded(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Weights that an earlier version wrote, with the present names and shapes.
 
     In earlier versions, a graph convolution had separate layers θ and φ and three value layers. A temporal convolution

@@ -103,7 +103,7 @@ def propagate(probs: Tensor, allowed: Tensor, neighbours: Tensor) -> Tensor:
     """Each piece gets the mean of its neighbours' class probabilities, ROUNDS times.
 
     Each time, a neighbour's probabilities are first limited to the classes of its own clip and rescaled to a sum of 1.
-    What the neighbours give to classes that the clip of the piece does not have goes to background.
+    Probability that the neighbours give to classes absent from the piece's clip is added to background.
 
     Args:
         probs: (P, K+1), the last class is background. Rows of zeros are unknown.

@@ -4,8 +4,8 @@ Features are (N, C, T, V), mostly channels-last in memory. Both functions have a
 and torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in
 the cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-Sums over time are accumulated in float32, because a long sum in bfloat16 loses small terms. They consist of partial
-sums. On a CPU, each chunk of frames gives one. On a GPU, in the affinity, each channel gives one.
+Sums over time are accumulated in float32, because a long sum in bfloat16 loses small terms. Each is added
+up from partial sums: on a CPU, one for each chunk of frames; on a GPU, in the affinity only, one for each channel.
 """
 
 from collections.abc import Iterator

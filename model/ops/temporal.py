@@ -36,8 +36,8 @@ from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
-# A group of tiles has at most this many transformed values (2 MB in float32, which fits in the cache), or as many as
-# there are transformed weights, if these are more
+# Limit of the transformed values in a group of tiles: 2 MB in float32, which fits in the cache. If there are more
+# transformed weights than that, their number is the limit
 CACHED = 2**19
 
 
