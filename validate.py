@@ -34,6 +34,7 @@ from utils.atomic import write_json, write_whole
 from utils.config import Settings
 from utils.errors import UserError
 from utils.files import sha256
+from utils.lock import lock_folder
 from utils.progress import progress
 from utils.run import provenance, read_history
 from utils.store import Split
@@ -118,7 +119,6 @@ class Validation:
             "settings": self.settings.model_dump(),
             **provenance(self.device),
         }
-        write_json(folder / "results.json", contents)
         detections.write(folder / "detections.json", corrected.detections, corrected.names, corrected.classes)
         print(corrected.table(released))
         diagnosis = diagnose(corrected.detections, corrected.truth, self.split.classes)
@@ -131,6 +131,7 @@ class Validation:
             history = []
         html = report_html(contents, corrected, released, self.results, diagnosis, history, self.split.store.joints)
         write_whole(folder / "report.html", html.encode())
+        write_json(folder / "results.json", contents)  # last: whoever finds it finds all files
         names = ("report.html", "results.json", "detections.json", "diagnosis.json", "diagnosis.png", "time_line.png")
         print(f"written to {folder}: {', '.join(names)}")
         if best := facts.get("oracle_epoch"):
@@ -161,8 +162,10 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
         folder.mkdir(parents=True, exist_ok=True)
-        facts = {"weights": str(path), "weights_sha256": sha256(path)}
-        validation.report(folder, evaluations, facts, run_folder=path.parent)
+        with lock_folder(folder, "evaluation", "choose another --work-dir"):
+            (folder / "results.json").unlink(missing_ok=True)
+            facts = {"weights": str(path), "weights_sha256": sha256(path)}
+            validation.report(folder, evaluations, facts, run_folder=path.parent)
     return 0
 
 

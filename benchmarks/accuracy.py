@@ -157,6 +157,8 @@ def execute(run: Run, script: Path, threads: int) -> tuple[bool, str]:
     row, folder = run.row, run.folder
     if (folder / "results.json").exists():
         return True, f"{run.name}, seed {run.seed}: done before"
+    if run.trained and not (run.trained.folder / "results.json").exists():
+        return False, f"{run.name}, seed {run.seed}: NOT SCORED, because the run of its weights is not finished"
     command = [sys.executable, str(script.resolve()), "--work-dir", str(folder)]
     command += ["--config", *row.config] if row.config else []
     command += ["--set", f"train.seed={run.seed}", *row.set]

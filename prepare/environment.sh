@@ -23,7 +23,7 @@ ensure_python() {
     if [[ -x "$PYTHON" && -f "$stamp" && "$(cat "$stamp")" == "$wanted" ]]; then
         return
     fi
-    if [[ ! -x "$PYTHON" ]]; then
+    if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # none yet, or one whose making was interrupted
         python=$(find_python)
         echo "== making .venv with $python"
         "$python" -m venv "$root/.venv"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import arguments
 import train
+import validate
 from model.checkpoint import load_checkpoint
 from model.localizer import Localizer, Output
 from model.refinement import PseudoLabels
 from utils import config
 from utils.errors import UserError
+from utils.lock import lock_folder
 from utils.store import Split
 from validate import PICTURED
 
@@ -127,6 +130,21 @@ def test_another_body_model_is_refused_and_other_hands_are_told(
     torch.save({**checkpoint, "skeletons": {"model": "SMPL-H", "hands": "released"}}, tmp_path / "best.pt")
     assert run(monkeypatch, *test) == 0
     assert "was trained with hands released" in capsys.readouterr().out
+
+
+def test_an_evaluation_that_is_stopped_leaves_no_results_and_can_be_repeated(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(tmp_path / "eval")]
+    with monkeypatch.context() as patch:
+        patch.setattr(validate, "report_html", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(monkeypatch, *test, "--set", f"data.root={prepared}")
+    assert not (tmp_path / "eval" / "results.json").exists()
+    with lock_folder(tmp_path / "eval", "evaluation", ""), pytest.raises(UserError, match="another evaluation"):
+        run(monkeypatch, *test, "--set", f"data.root={prepared}")
+    assert run(monkeypatch, *test, "--set", f"data.root={prepared}") == 0
+    assert (tmp_path / "eval" / "results.json").exists()
 
 
 def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,8 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout.reconfigure(line_buffering=True)  # a log file gets each line at once, as a terminal does
+    # A log file gets each line at once, as a terminal does. Letters that the locale lacks become escapes, as on stderr
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python shuts down prints nothing
     with one_message(after_stop):
         sys.exit(main())

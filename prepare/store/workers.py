@@ -60,11 +60,14 @@ def compute_takes(folder: Path, cache: Path, read: Reader, jobs: list[Job], work
 
 
 def is_unchanged(stored: Clip, folder: Path, file: str) -> bool:
-    """Whether a file below `folder` has the name, size and modification time with which its joints were stored."""
+    """Whether a file below `folder` has the name, size and modification time with which its joints were stored.
+
+    A file that cannot be reached, such as one on a disk that is not mounted, counts as unchanged.
+    """
     try:
         return _state(folder / file, file).items() <= stored.source.items()
-    except OSError:  # `compute_takes` reports it
-        return False
+    except OSError:
+        return True
 
 
 def read_computed(cache: Path, clip: AnnotatedClip) -> tuple[Clip, np.ndarray] | None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,18 @@ def test_a_relative_folder_of_runs_is_one_of_the_callers_folder(
     monkeypatch.setattr("sys.argv", line)
     assert main() == 0
     assert (tmp_path / "runs" / "list" / "a" / "seed5").is_dir()
+
+
+def test_weights_of_a_run_that_failed_are_not_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "list.yaml").write_text("rows: {trained: , again: {evaluate: trained}}")
+    (tmp_path / "fails.py").write_text("raise SystemExit(1)")
+    arguments = ["list.yaml", "--seeds", "5", "--out", "runs", "--script", "fails.py"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments])
+    assert main() == 1
+    told = capsys.readouterr().err
+    assert "trained, seed 5: FAILED" in told
+    assert "again, seed 5: NOT SCORED, because the run of its weights is not finished" in told
+    assert not (tmp_path / "runs" / "list" / "again").exists()

@@ -139,6 +139,15 @@ def test_a_recording_that_is_gone_stays_in_the_store_and_is_reported(folder: Pat
     assert "recordings whose file is gone, the stored joints are used (1): two.npz" in report
 
 
+def test_a_stored_recording_on_a_disk_that_is_gone_stays(folder: Path) -> None:
+    elsewhere = folder.parent / "two.npz"
+    (folder / "two.npz").rename(elsewhere)
+    (folder / "two.npz").symlink_to(elsewhere)
+    before = prepare(folder, ROWS)
+    elsewhere.unlink()
+    assert prepare(folder, ROWS).store.digest == before.store.digest
+
+
 def test_recordings_of_the_test_set_are_counted_and_not_called_unannotated(
     folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
