@@ -85,11 +85,10 @@ def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
             if isinstance(error, Exception):
                 _report_to_torchrun(error)
             raise
-        if status:
-            sys.stdout.flush()
-            os._exit(status)  # destroy_process_group would wait for ranks that may have died
-        dist.destroy_process_group()
-        return status
+        if not status:  # otherwise it would wait for ranks that may have died
+            dist.destroy_process_group()
+        sys.stdout.flush()
+        os._exit(status)  # Python's own end sometimes aborts, while threads of PyTorch still run
 
     return run
 
