@@ -88,7 +88,7 @@ def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
         if not status:  # otherwise it would wait for ranks that may have died
             dist.destroy_process_group()
         sys.stdout.flush()
-        os._exit(status)  # Python's own end sometimes aborts, while threads of PyTorch still run
+        os._exit(status)  # Python's own shutdown was seen to abort (SIGABRT) after a finished run
 
     return run
 
