@@ -69,14 +69,15 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
     by_score = np.argsort(-scores, kind="stable")
     # `unique` sorts by start, then end, and keeps the first of equal segments, which is the best
     left = by_score[np.unique(segments[by_score], axis=0, return_index=True)[1]]
-    scores = scores[left]
+    segments, scores = segments[left], scores[left]
+    starts, last_ends = segments[:, 0], np.maximum.accumulate(segments[:, 1])
     order, found = [], []
-    while (good := scores >= LEAST_SCORE).any():
-        left, scores = left[good], scores[good]
-        best = scores.argmax()
+    while len(scores) and scores[best := scores.argmax()] >= LEAST_SCORE:
         order.append(left[best])
         found.append(scores[best])
-        overlap = tiou(segments[left], segments[left[[best]]])[:, 0]
-        scores *= np.exp(-(overlap**2) / sigma)
+        start, end = segments[best]
+        near = slice(np.searchsorted(last_ends, start, "right"), np.searchsorted(starts, end))  # no other overlaps it
+        overlap = tiou(segments[near], segments[[best]])[:, 0]
+        scores[near] *= np.exp(-(overlap**2) / sigma)
         scores[best] = 0
     return np.array(order, dtype=np.int64), np.array(found)
