@@ -12,6 +12,7 @@ have labels without times (video-level labels). A repeated run reads only record
 import argparse
 import dataclasses
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -122,11 +123,11 @@ def match(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -
     for file in paths:
         path = PurePosixPath(file)
         for name in (file, str(path.with_suffix("")), path.name, path.stem):
-            by_name[name].add(file)
+            by_name[composed(name)].add(file)
     files: dict[str, str] = {}
     for recording in annotated:
         name = recording.sid
-        fitting = {name} if name in whole_paths else by_name.get(name, set())
+        fitting = {name} if name in whole_paths else by_name.get(composed(name), set())
         if len(fitting) > 1:
             raise UserError(
                 f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"
@@ -140,11 +141,16 @@ def match(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -
     return files
 
 
+def composed(text: str) -> str:
+    """`text` with accented letters as one character. In the names of files on macOS, they are often two."""
+    return unicodedata.normalize("NFC", text)
+
+
 def alike(labels: list[str]) -> list[str]:
-    """Labels that differ only in case, spaces or punctuation."""
+    """Labels that differ only in case, spaces, punctuation or the form of accented letters."""
     groups = defaultdict(list)
     for label in labels:
-        groups[re.sub(r"[\W_]+", " ", label.casefold()).strip()].append(label)
+        groups[re.sub(r"[\W_]+", " ", composed(label).casefold()).strip()].append(label)
     return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
 
 

@@ -249,6 +249,13 @@ def test_a_name_that_fits_two_files_is_refused(folder: Path) -> None:
         prepare(folder, ["one,train,walk,0,1"])
 
 
+def test_accented_letters_may_be_one_character_or_two(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "two.npz").rename(folder / "Jose\u0301.npz")
+    split = prepare(folder, ["Jos\u00e9,train,caf\u00e9,0,1", "four,val,cafe\u0301,0,1"])
+    assert split.clip_ids("train") == ["Jos\u00e9"]
+    assert "labels that look alike, kept apart (1): 'cafe\u0301' and 'caf\u00e9'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("count", [1, 500])
 def test_any_number_of_classes(folder: Path, count: int) -> None:
     rows = [f"two,train,action {k:03},0,1" for k in range(count)]
