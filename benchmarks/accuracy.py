@@ -38,6 +38,7 @@ from utils.files import StrictModel, read_yaml, sha256
 from utils.stored_settings import OF_MACHINE, differences, of_weights, read_stored
 
 TIOUS = ("0.3", "0.5", "0.7")
+RUNNING: list[subprocess.Popen] = []  # trainings and evaluations that this command has started
 FolderName = Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]  # no slash, and not only dots
 
 
@@ -169,7 +170,9 @@ def execute(run: Run, script: Path, threads: int) -> tuple[bool, str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with folder.with_suffix(".log").open("a") as log:
-        status = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        RUNNING.append(process)
+        status = process.wait()
     return status == 0, f"{run.name}, seed {run.seed}: {'done' if status == 0 else f'FAILED, see {log.name}'}"
 
 
@@ -249,9 +252,14 @@ def main() -> int:
         now = up_to_date([run for run in wanted if bool(run.trained) == scored_again])
         with ThreadPoolExecutor(args.jobs) as pool:
             todo = () if args.table_only else now
-            for done, line in pool.map(lambda run: execute(run, args.script, args.threads), todo):
-                failed |= not done
-                print(line, file=sys.stderr, flush=True)
+            try:
+                for done, line in pool.map(lambda run: execute(run, args.script, args.threads), todo):
+                    failed |= not done
+                    print(line, file=sys.stderr, flush=True)
+            except KeyboardInterrupt:  # SIGTERM reaches only this process
+                for process in RUNNING:
+                    process.terminate()
+                raise
         runs += now
     failed |= len(runs) < len(wanted)
     if not args.task:  # other tasks may still be running; --table-only prints the table afterwards

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,18 @@ def test_weights_of_a_run_that_failed_are_not_scored_again(
     assert "trained, seed 5: FAILED" in told
     assert "again, seed 5: NOT SCORED, because the run of its weights is not finished" in told
     assert not (tmp_path / "runs" / "list" / "again").exists()
+
+
+def test_sigterm_stops_the_trainings_too(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("rows: {a: , b: }")
+    (tmp_path / "sleeps.py").write_text("import time\nprint('started', flush=True)\ntime.sleep(600)")
+    line = ["list.yaml", "--seeds", "5", "--out", "runs", "--script", "sleeps.py", "--jobs", "2"]
+    started = subprocess.Popen([sys.executable, ROOT / "benchmarks" / "accuracy.py", *line], cwd=tmp_path)
+    logs = [tmp_path / "runs" / "list" / row / "seed5.log" for row in "ab"]
+    try:
+        while started.poll() is None and not all(log.exists() and log.read_text() == "started\n" for log in logs):
+            time.sleep(0.1)
+        started.terminate()
+        assert started.wait(60) == 130
+    finally:
+        started.kill()
