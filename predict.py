@@ -43,7 +43,7 @@ from reporting.time_lines import time_line
 from utils.atomic import whole_file, write_whole
 from utils.config import Settings
 from utils.device import choose_device, is_out_of_memory, set_matrix_precision
-from utils.errors import TakeError, printable_bytes, run_command
+from utils.errors import TakeError, printable_name, run_command
 from utils.files import sha256
 from utils.lock import lock_folder
 from utils.progress import progress
@@ -76,7 +76,7 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    # Data of earlier versions have no entry: their hand poses were the released code's
+    # Without the entry, the training data are of an earlier version, which had the released code's hand poses
     args.hands = args.hands or skeletons.get("hands", "released")
     if args.body:  # a wrong body is an error now, before anything is written
         body = recordings.cached_body_joints(args.body, args.hands)
@@ -120,7 +120,7 @@ def predict_all(
                     raise
                 reason = OUT_OF_MEMORY
             prediction_set.fail(name, path, reason)
-            tqdm.write(f"{printable_bytes(path)}: {reason}", file=sys.stderr)
+            tqdm.write(f"{printable_name(path)}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
         raise
@@ -129,8 +129,9 @@ def predict_all(
     if predictor.page:
         complete = prediction_set.complete()
         clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
-        if without := len(complete) - len({path.parent for path in clips}):
-            print(f"recordings made without --page, not on the page: {without}; repeat them with --page")
+        on_page = {path.parent for path in clips}
+        if missing := len(complete) - len(on_page):
+            print(f"recordings made without --page, not on the page: {missing}; repeat them with --page")
         page, thresholds = out / "player.html", predictor.settings.eval.thresholds
         count = player.write_predictions(page, clips, predictor.classes, thresholds)
         print(f"watch: {page}, which shows {count} of {len(clips)} clips")
@@ -161,7 +162,7 @@ def predict_person(
     """
     classes, settings = predictor.classes, predictor.settings.eval
 
-    def path(file: str) -> Path:
+    def new_file(file: str) -> Path:
         files.append(prefix + file)
         return folder / (prefix + file)
 
@@ -171,19 +172,19 @@ def predict_person(
     found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))
     whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears
-    save_figure(path("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
+    save_figure(new_file("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
     if predictor.features:
-        with whole_file(path("features.npy")) as file:
+        with whole_file(new_file("features.npy")) as file:
             np.save(file, scores.features)
-        with whole_file(path("scores.npz")) as file:
+        with whole_file(new_file("scores.npz")) as file:
             facts = {"classes": [*classes, "background"], "fps": np.float64(FPS)}
             np.savez(file, frame_probs=scores.frame_probs, video_probs=scores.video_probs, **facts)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
-        animation.animate(path(f"animation.{predictor.animate}"), person.joints, labels, name)
+        animation.animate(new_file(f"animation.{predictor.animate}"), person.joints, labels, name)
     if predictor.page:
         clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=scores.frame_probs, first=person.first)
-        write_whole(path("player.json"), json.dumps(player.pack(clip, classes)).encode())
+        write_whole(new_file("player.json"), json.dumps(player.pack(clip, classes)).encode())
     return found
 
 

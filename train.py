@@ -103,7 +103,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
                 print(epoch_line(row, settings))
 
         # 4. Results: those of the last epoch. The best validation epoch is reported beside them
-        if first_epoch == settings.train.epochs:  # the resumed run had finished its epochs
+        if first_epoch == settings.train.epochs:  # no epoch was left; otherwise the last one was evaluated above
             evaluations = validation.evaluate(state.model)
         if run:
             writer.close()
@@ -168,7 +168,7 @@ def train_epoch(
 
     Args:
         network: the model, or a wrapper around it.
-        loader: yields this rank's micro-batches, and with each the weights of its losses.
+        loader: yields this rank's micro-batches, and with each its plan, which has the weights of its losses.
 
     Raises:
         UserError: a loss is not finite; then nothing of this epoch is saved.
@@ -181,22 +181,24 @@ def train_epoch(
     refining = settings.train.supervised or epoch >= settings.refine.start
     losses, steps, frames = EpochLosses(epoch, loader.clips.clip_ids), 0, 0
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
-    for batch, micro in progress(loader, title, "batch", silent=not distributed.is_main()):
+    for batch, plan in progress(loader, title, "batch", silent=not distributed.is_main()):
         if refining:
-            batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, micro.padded_frames))
+            batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, plan.padded_frames))
         batch = batch.to(device)
-        with distributed.gradient_exchange(network, enabled=micro.last):
+        with distributed.gradient_exchange(network, enabled=plan.last):
             output = network(batch.joints, batch.mask, batch.lengths)
-            terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, micro.loss_normalization)
+            terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, plan.loss_normalization)
             (distributed.size() * terms["total"]).backward()  # the ranks average gradients, but their sum is needed
         losses.add(terms, batch.index)
-        if micro.last:
+        if plan.last:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         pseudo_labels.add(batch.index, output.views[0].frame_probs)
-        frames += micro.frames
-        steps += micro.last
-    distributed.broadcast_buffers(state.model)  # each rank may have its own statistics; all take those that are saved
+        frames += plan.frames
+        steps += plan.last
+    distributed.broadcast_buffers(
+        state.model
+    )  # running statistics: all ranks take those of the main rank, which are saved
     totals = losses.totals()
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began

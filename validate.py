@@ -107,6 +107,7 @@ class Validation:
         `run_folder`.
         """
         corrected, released = evaluations
+        (folder / "results.json").unlink(missing_ok=True)  # of an earlier evaluation
         contents = {
             "about": "The main result is the corrected evaluation of the last epoch, or of the given weights.",
             "corrected": corrected.to_dict(),
@@ -115,7 +116,7 @@ class Validation:
             "split": self.split.name,
             "store": self.split.store.digest,
             "labels": self.split.manifest.labels_file,
-            "skeletons": self.split.skeletons,
+            "skeletons": self.split.skeleton_facts,
             "settings": self.settings.model_dump(),
             **provenance(self.device),
         }
@@ -150,7 +151,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     folder = work_dir or path.parent / "eval"
     if work_dir and (folder / "results.json").exists():
         raise UserError(
-            f"{folder}: already holds a results.json, and a named folder is not overwritten. "
+            f"{folder}: already holds a results.json, and a folder given by --work-dir is not overwritten. "
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
@@ -163,7 +164,6 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     if evaluations:
         folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(folder, "evaluation", "choose another --work-dir"):
-            (folder / "results.json").unlink(missing_ok=True)
             facts = {"weights": str(path), "weights_sha256": sha256(path)}
             validation.report(folder, evaluations, facts, run_folder=path.parent)
     return 0

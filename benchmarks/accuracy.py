@@ -35,7 +35,7 @@ from utils import config
 from utils.config import ROOT, Settings
 from utils.errors import UserError, nearest, run_command
 from utils.files import StrictModel, read_yaml, sha256
-from utils.stored_settings import OF_MACHINE, differences, of_weights, read_stored
+from utils.stored_settings import OF_MACHINE, differences, read_stored, with_settings_of_weights
 
 TIOUS = ("0.3", "0.5", "0.7")
 RUNNING: list[subprocess.Popen] = []  # trainings and evaluations that this command has started
@@ -80,7 +80,7 @@ class Run(NamedTuple):
             if not (self.trained.folder / "results.json").exists():
                 return [f"the run of its weights in {self.trained.folder} is not finished"]
             weights = self.trained.folder / "last.pt"
-            wanted = of_weights(wanted, self.trained.row.settings(self.seed))
+            wanted = with_settings_of_weights(wanted, self.trained.row.settings(self.seed))
             digest = sha256(weights) if weights.exists() else None
             if digest and digest != found.get("weights_sha256", digest):  # earlier versions did not store it
                 return [f"{weights} was trained again"]

@@ -73,7 +73,7 @@ def train_compiled(repeats: int) -> Iterator[Result]:
     Compiling takes minutes. So other processes compile first, one precision each. What they compile stays in PyTorch's
     cache.
     """
-    if choose_device(None).type == "cpu":  # where the CPU kernels are faster than compiled code
+    if choose_device(None).type == "cpu":  # where the CPU path is faster than compiled code
         return
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as processes:
         list(processes.map(compile_both, PRECISIONS["cuda"]))

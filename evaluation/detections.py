@@ -11,7 +11,7 @@ from pydantic import AfterValidator, FailFast, Field, TypeAdapter
 from evaluation.localization import Detections
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, shown
-from utils.files import UsedEntries, read_json
+from utils.files import LenientModel, read_json
 from utils.skeleton import FPS
 
 ROUNDING = 1e-6  # frames; a time this close to the edge of a frame is that edge
@@ -25,7 +25,7 @@ def _ordered(segment: list[float]) -> list[float]:
     return segment
 
 
-class Detection(UsedEntries):
+class Detection(LenientModel):
     """One detection."""
 
     label: str  # the name of a class
@@ -33,7 +33,7 @@ class Detection(UsedEntries):
     segment: Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)]  # seconds
 
 
-class DetectionsFile(UsedEntries):
+class DetectionsFile(LenientModel):
     """ActivityNet's detection format: a list of detections by the clip's name."""
 
     results: dict[str, Annotated[list[Detection], FailFast()]]
@@ -44,7 +44,7 @@ Results = dict[str, list[dict[str, Any]]]  # label, score and segment of each de
 
 
 def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
-    """Write detections in clips `names` and return them. Clips without detections get an empty list."""
+    """Write detections and return them by name. Clips without one get an empty list. `names`: of each clip index."""
     results: Results = {name: [] for name in names}
     columns = (detections.clip, detections.label, detections.scores, detections.segments / FPS)
     for clip, label, score, segment in zip(*(column.tolist() for column in columns), strict=True):
@@ -59,7 +59,7 @@ def write_results(path: Path, results: Results) -> None:
 
 
 def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections:
-    """Read detections in clips `names`; seconds become frames.
+    """Read detections; seconds become frames. `names`: of each clip index.
 
     Raises UserError when the file is missing, too large or not of this format, or names an unknown clip or class.
     """

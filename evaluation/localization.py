@@ -19,7 +19,7 @@ class Protocol(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
     name: str
-    past_end: int  # frames added to the end of every detection; in suppression, as many are added again
+    past_end: int  # frames added to the end of a detection; suppression adds as many once more
     truth_short: int  # frames that a true segment lacks at its end
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
@@ -58,13 +58,13 @@ class Detections:
         columns = zip(*((part.clip, part.label, part.segments, part.scores) for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 
-    def where(self, choice: np.ndarray) -> Detections:
+    def select(self, choice: np.ndarray) -> Detections:
         """The detections that a mask (n,) bool or an index array selects."""
         return Detections(self.clip[choice], self.label[choice], self.segments[choice], self.scores[choice])
 
     def of_clip(self, clip: int) -> Detections:
         """The detections in one clip."""
-        return self.where(self.clip == clip)
+        return self.select(self.clip == clip)
 
 
 def localize(
@@ -132,7 +132,7 @@ def segmentation(frame_probs: Sequence[np.ndarray]) -> Detections:
 
 
 def ground_truth(labels: Sequence[np.ndarray], protocol: Protocol = CORRECTED) -> Detections:
-    """Ground-truth segments of clips from dense labels (T, K) bool: the runs of each class, by clip, class and time."""
+    """Ground-truth segments of clips from frame labels (T, K) bool: the runs of each class, by clip, class and time."""
     runs = _runs(labels)
     return replace(runs, segments=runs.segments - [0, protocol.truth_short])
 

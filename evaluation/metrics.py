@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from evaluation.localization import Detections
 from evaluation.segments import tiou
 
-PAIRS = 2**20  # tIoUs that are computed at once; they and each intermediate result take 8 MB
+MAX_PAIRS = 2**20  # tIoUs that are computed at once; they and each intermediate result take 8 MB
 
 
 def detection_ap(detections: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
@@ -21,7 +21,7 @@ def detection_ap(detections: Detections, truth: Detections, num_classes: int, ti
     Detections of all clips are ranked together (`ranking`) and matched as in ActivityNet's evaluation (`match`).
     AP is the area under the precision envelope. Detections of background are left out.
     """
-    detections = detections.where(ranking(detections, num_classes))
+    detections = detections.select(ranking(detections, num_classes))
     hits = match(detections, truth, tious) >= 0
     num_true = np.bincount(truth.label, minlength=num_classes)
     ap = np.full((len(tious), num_classes), np.nan)
@@ -65,12 +65,12 @@ def frame_confusion(frame_probs: Sequence[np.ndarray], labels: Sequence[np.ndarr
 def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, tious: Sequence[float]) -> np.ndarray:
     """Segmental F1 of each class at each tIoU, (len(tious), K); NaN for classes that neither side has.
 
-    A segment is right if it takes a true segment (`match`): Lea et al. 2017, "Temporal Convolutional Networks for
-    Action Segmentation and Detection". Each class has an F1 of its own, because true segments of different classes
-    may overlap. Its segments are counted over all clips. Within a clip and class, segments must not overlap each
-    other, nor must true segments.
+    A segment is right if it is matched to a true segment (`match`): Lea et al. 2017, "Temporal Convolutional Networks
+    for Action Segmentation and Detection". Each class has an F1 of its own, because true segments of different classes
+    may overlap. Its segments are counted over all clips. Within a clip and class, segments must not overlap each other,
+    nor must true segments.
     """
-    segmentation = segmentation.where(ranking(segmentation, num_classes))
+    segmentation = segmentation.select(ranking(segmentation, num_classes))
     hits = match(segmentation, truth, tious) >= 0
     found, true = (np.bincount(side.label, minlength=num_classes)[:num_classes] for side in (segmentation, truth))
     right = np.array([np.bincount(segmentation.label[hit], minlength=num_classes) for hit in hits])
@@ -85,42 +85,44 @@ def ranking(detections: Detections, num_classes: int) -> np.ndarray:
 
 
 def match(detections: Detections, truth: Detections, tious: Sequence[float]) -> np.ndarray:
-    """Index of the true segment that each ranked detection takes at each tIoU, (len(tious), n) int64; -1 for none.
+    """Index of the true segment that each ranked detection is matched to at each tIoU, (len(tious), n); -1 for none.
 
-    In order of rank, each detection looks at the true segments of its clip and class that are still free. It takes the
-    one with the highest tIoU, if this tIoU reaches the threshold.
+    In order of rank, each detection looks at the true segments of its clip and class that are still free. It is matched
+    to the one with the highest tIoU, if this tIoU reaches the threshold.
     """
-    taken = np.full((len(tious), len(detections)), -1)
+    matched = np.full((len(tious), len(detections)), -1)
     free = np.ones((len(tious), len(truth)), dtype=bool)
-    for found, segments, overlap in overlaps_by_clip(detections, truth):
-        overlap[detections.label[found][:, None] != truth.label[segments]] = 0
+    for found, true, overlap in overlaps_by_clip(detections, truth):
+        overlap[detections.label[found][:, None] != truth.label[true]] = 0
         for i in np.flatnonzero(overlap.max(axis=1) >= min(tious)):
-            values = np.where(free[:, segments], overlap[i], 0)
-            best = values.argmax(axis=1)  # among equal ones the first
+            values = np.where(free[:, true], overlap[i], 0)
+            best = true[values.argmax(axis=1)]  # among equal ones the first
             value = values.max(axis=1)
             hit = np.flatnonzero((value >= tious) & (value > 0))
-            taken[hit, found[i]] = segments[best[hit]]
-            free[hit, segments[best[hit]]] = False
-    return taken
+            matched[hit, found[i]] = best[hit]
+            free[hit, best[hit]] = False
+    return matched
 
 
 def overlaps_by_clip(detections: Detections, truth: Detections) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield, clip by clip, indices of detections (n,) and of true segments (m,), both rising, and their tIoU (n, m).
 
     Clips without a detection or without a true segment are skipped. The detections of a clip come in several parts if
-    they make more than PAIRS pairs with its true segments.
+    they make more than MAX_PAIRS pairs with its true segments.
     """
     clips = 1 + max(detections.clip.max(initial=-1), truth.clip.max(initial=-1))
-    found_in, segments_in = (  # one part for each clip, and an empty one at the end
-        np.split(np.argsort(clip, kind="stable"), np.bincount(clip, minlength=clips).cumsum())
-        for clip in (detections.clip, truth.clip)
-    )
-    for found, segments in zip(found_in, segments_in, strict=True):
-        if len(segments):
-            most = max(1, PAIRS // len(segments))
+    for found, true in zip(_by_clip(detections, clips), _by_clip(truth, clips), strict=True):
+        if len(true):
+            most = max(1, MAX_PAIRS // len(true))
             for start in range(0, len(found), most):
                 part = found[start : start + most]
-                yield part, segments, tiou(detections.segments[part], truth.segments[segments])
+                yield part, true, tiou(detections.segments[part], truth.segments[true])
+
+
+def _by_clip(segments: Detections, clips: int) -> list[np.ndarray]:
+    """The indices of the segments of each clip, rising."""
+    ends = np.bincount(segments.clip, minlength=clips).cumsum()
+    return np.split(np.argsort(segments.clip, kind="stable"), ends[:-1])
 
 
 def nan_mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:

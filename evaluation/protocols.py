@@ -1,4 +1,4 @@
-"""One evaluation of scored clips, corrected or released: its figures, beside those of the whole-clip baseline.
+"""Evaluates scored clips by one protocol, and the whole-clip baseline for comparison.
 
 Letters: T frames, K action classes; class K is background.
 """
@@ -155,7 +155,7 @@ def score_detections(
     tious: Sequence[float],
     protocol: Protocol,
 ) -> Evaluation:
-    """Score detections in clips `names` with dense labels (T, K) bool. Figures that need probabilities are NaN.
+    """Score detections in clips `names` with frame labels (T, K) bool. Figures that need probabilities are NaN.
 
     The protocol decides how the truth is read. It does not change the detections.
     """

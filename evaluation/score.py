@@ -55,16 +55,19 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
     data = corrected_policy(config.load().data).model_copy(update={"max_frames": max_frames})
-    labels = {sid: used_labels(split.labels(sid), split.annotated(sid), data) for sid in split.clip_ids("val")}
-    labels = {sid: known for sid, known in labels.items() if known is not None}  # of the clips that are scored
+    labels = {
+        clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in split.clip_ids("val")
+    }
+    labels = {clip_id: known for clip_id, known in labels.items() if known is not None}  # of the clips that are scored
     if not labels:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
     names = list(labels)
-    found = read(path, [*names, *(sid for sid in split.store.clips if sid not in labels)], split.classes)
-    scored = found.where(found.clip < len(names))
+    # The clips that are not scored come last: `read` knows them, and their detections are dropped
+    found = read(path, [*names, *(clip_id for clip_id in split.store.clips if clip_id not in labels)], split.classes)
+    scored = found.select(found.clip < len(names))
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
-    frames = np.array([len(labels[sid]) for sid in names])[scored.clip]
+    frames = np.array([len(labels[clip_id]) for clip_id in names])[scored.clip]
     # Ends slightly after the clip are tolerated. Beyond twice its length, they are most likely frames, not seconds
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)
     if outside.any():

@@ -56,7 +56,7 @@ class SkeletonClips:
     def summary(self) -> str:
         """One line: how many clips the subset has, and how many were left out and why, at preparation or here.
 
-        Call it before `only()`. Afterwards it would also count the clips that `only()` removed.
+        Not for the result of `only`: clips that `only` has left out would count as without a chosen class.
         """
         ids = self.split.clip_ids(self.subset)
         long = sum(is_too_long(self.split.annotated(clip_id), self.data) for clip_id in ids)
@@ -73,7 +73,7 @@ class SkeletonClips:
             "store": self.split.store.digest,
             "labels": self.split.manifest.labels_file,
             "clips": len(self),
-            "skeletons": self.split.skeletons,
+            "skeletons": self.split.skeleton_facts,
         }
 
     def frame_labels(self, index: int) -> np.ndarray:

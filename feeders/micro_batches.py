@@ -19,8 +19,8 @@ from utils.distributed import LossNormalization
 FRAME_MULTIPLE = 64  # T is padded to a multiple of this for CUDA graphs and torch.compile, which need few shapes
 
 
-class MicroBatch(NamedTuple):
-    """The clips of a micro-batch, and what training must know about the other ranks."""
+class MicroBatchPlan(NamedTuple):
+    """Which clips a micro-batch has, and what training must know about the other ranks."""
 
     local: list[int]  # indices of this rank's clips in the dataset; may be empty
     padded_frames: int  # T to which these clips are padded
@@ -37,8 +37,8 @@ def micro_batches(
     few_shapes: bool = False,
     rank: int = 0,
     ranks: int = 1,
-) -> list[MicroBatch]:
-    """One rank's micro-batches of a training batch.
+) -> list[MicroBatchPlan]:
+    """The plans of one rank's micro-batches of a training batch.
 
     All ranks have the same number of micro-batches. Those of one pass have similar numbers of frames.
 
@@ -72,21 +72,21 @@ def micro_batches(
             max_padded_frames=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(lengths[together].sum())
-        result.append(MicroBatch(local, padded[rank], normalization, frames, last=by_rank is passes[-1]))
+        result.append(MicroBatchPlan(local, padded[rank], normalization, frames, last=by_rank is passes[-1]))
     return result
 
 
 def train_loader(
     clips: SkeletonClips, settings: Settings, epoch: int, labelled: np.ndarray, few_shapes: bool = False
 ) -> Loader:
-    """Loads this rank's micro-batches of an epoch as pairs (Batch, MicroBatch). Arguments as in `micro_batches`."""
+    """Loads this rank's micro-batches of an epoch as pairs: batch and plan. Arguments as in `micro_batches`."""
     data, rank, ranks = settings.data, distributed.rank(), distributed.size()
-    micros = []
+    plans = []
     for batch in epoch_batches(clips.lengths, settings, epoch):
-        micros += micro_batches(batch, clips.lengths, labelled, settings, few_shapes, rank, ranks)
+        plans += micro_batches(batch, clips.lengths, labelled, settings, few_shapes, rank, ranks)
 
-    def load(micro: MicroBatch) -> tuple[Batch, MicroBatch]:
-        batch = collate(clips, micro.local, micro.padded_frames)
-        return augment(batch, data.mirror, data.scale, settings.train.seed, epoch), micro
+    def load(plan: MicroBatchPlan) -> tuple[Batch, MicroBatchPlan]:
+        batch = collate(clips, plan.local, plan.padded_frames)
+        return augment(batch, data.mirror, data.scale, settings.train.seed, epoch), plan
 
-    return Loader(clips, micros, load)
+    return Loader(clips, plans, load)

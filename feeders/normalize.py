@@ -4,7 +4,7 @@ import numpy as np
 
 from utils.skeleton import LEFT_SHOULDER, PELVIS, RIGHT_SHOULDER, SPINE
 
-SMALL = 1e-6  # shorter vectors count as zero, and so do smaller angles
+MIN_LENGTH = 1e-6  # shorter vectors count as zero, and so do smaller angles
 
 
 def normalize(joints: np.ndarray, method: str) -> np.ndarray:
@@ -40,7 +40,7 @@ def turn_about_z(direction: np.ndarray) -> np.ndarray:
     """Rotation (3, 3) about z that turns the horizontal part of `direction` to +x; none if `direction` is vertical."""
     x, y = direction[:2]
     length = np.hypot(x, y)
-    if length < SMALL:
+    if length < MIN_LENGTH:
         return np.eye(3)
     cos, sin = x / length, y / length
     return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
@@ -54,7 +54,7 @@ def smallest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     axis = np.cross(source, target)
     length = np.linalg.norm(axis)  # |source|·|target|·sin(angle)
     angle = np.arctan2(length, np.dot(source, target))
-    if np.abs(axis).sum() < SMALL or angle < SMALL:
+    if np.abs(axis).sum() < MIN_LENGTH or angle < MIN_LENGTH:
         return np.eye(3)
     x, y, z = axis / length
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

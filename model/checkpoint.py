@@ -23,20 +23,20 @@ from model.released import load_released, refuse_misfit, upgraded
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
-from utils.files import UsedEntries
+from utils.files import LenientModel
 from utils.nested import flat
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 from utils.store import Split
 
 
-class WeightsFile(UsedEntries):
+class WeightsFile(LenientModel):
     """best.pt: a network for evaluation."""
 
     format: int  # version of the checkpoint format
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
-    skeletons: dict[str, str] = {}  # as `Split.skeletons`, of the training data
+    skeletons: dict[str, str] = {}  # as `Split.skeleton_facts`, of the training data
 
 
 class TrainingFile(WeightsFile):
@@ -78,10 +78,11 @@ class TrainingState:
         moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(self.model.parameters())}
         expected = dict(flat({**own, "optimizer": {"state": moments}}))
         found = dict(flat({name: checkpoint[name] for name in own}))
-        found.pop("optimizer.param_groups", None)
-        epochs = found.pop("pseudo_labels.epochs", None)
-        del expected["pseudo_labels.epochs"]
+        for entries in (found, expected):  # the first entry is not restored, the second is compared below
+            entries.pop("optimizer.param_groups", None)
+            entries.pop("pseudo_labels.epochs", None)
         refuse_misfit(found, expected, origin)
+        epochs = checkpoint["pseudo_labels"].get("epochs")
         if epochs != checkpoint["epoch"] + 1:
             raise UserError(
                 f"{origin}: is damaged: its pseudo-labels are of {shown(epochs)} epochs, "
@@ -108,7 +109,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             with warnings.catch_warnings(action="ignore"):  # torch.load warns about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: a damaged zip
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a damaged zip has these two
             raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         problem = f"it asks to run {code[1]}, which is refused" if code else "PyTorch cannot load it"
@@ -173,8 +174,8 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(split.classes)}; "
             f"choose its split, {trained.data.split}"
         )
-    refuse_other_body(checkpoint.get("skeletons", {}), split.skeletons, path, str(split.folder))
-    return model, stored_settings.of_weights(settings, trained)
+    refuse_other_body(checkpoint.get("skeletons", {}), split.skeleton_facts, path, str(split.folder))
+    return model, stored_settings.with_settings_of_weights(settings, trained)
 
 
 def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
@@ -192,7 +193,7 @@ def refuse_other_body(trained: dict[str, str], used: dict[str, str], path: Path,
     """Raise UserError if a checkpoint was trained on another body model than that of `data`.
 
     The joints of two models differ by up to centimetres. Other hand poses concern four joints only, so they give a
-    warning. What one of both sides does not tell is not compared.
+    warning. An entry that either side lacks is not compared.
     """
     model = used.get("model")
     if model and trained.get("model", model) != model:

@@ -26,7 +26,7 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
     """
     train = settings.train
     wanted = train.cuda_graphs and not train.compile and train.accumulate == 1 and settings.model.mask_padding
-    has_cuda = device.type == "cuda" and torch.backends.cuda.is_built()  # is_built: tests run GPU branches without CUDA
+    has_cuda = device.type == "cuda" and torch.backends.cuda.is_built()  # tests fake a GPU without it
     return wanted and has_cuda and distributed.size() == 1
 
 

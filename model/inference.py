@@ -21,8 +21,8 @@ OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed 
 def for_inference(model: Localizer) -> Localizer:
     """A copy of a network for evaluation only, with each batch norm merged into the layer before it.
 
-    A module names this layer in `bn_follows`. Without this attribute it stays as it is. In evaluation a batch norm is
-    an affine map of each channel, so the scores are the same up to rounding.
+    A module names this layer in `bn_follows`. A module without this attribute stays as it is. In evaluation a batch
+    norm is an affine map of each channel, so the scores are the same up to rounding.
     """
     merged = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     for parent in list(merged.modules()):
@@ -108,26 +108,27 @@ def score_recording(
 
     Args:
         read_window: gives the network's input (C, T, V, M) for the frames [start, end).
-        settings: a class has detections in a window only if its video probability there is at least `min_video_score`.
-            `change_penalty` as in `score_clips`.
+        settings: `gated` is 0 where the video probability of a class in a window is below `min_video_score`.
+            `change_penalty` is as in `score_clips`.
         frame_step: the network sees every frame_step-th frame.
         features: whether to return features.
     """
     model.eval()
-    whole: list[np.ndarray] = []  # the scores of all frames
+    outputs: list[np.ndarray] = []  # of all frames: frame_probs, gated and, if wanted, features
     video_probs, scored = [], 0  # scored: number of frames that have scores so far
     for start, end in windows(frames, longest_window):
-        video, *parts = _score(model, read_window(start, end), settings, device, frame_step)
-        parts = parts if features else parts[:2]
-        whole = whole or [np.empty((frames, part.shape[1]), part.dtype) for part in parts]
+        video, *in_window = _score(model, read_window(start, end), settings, device, frame_step)
+        in_window = in_window if features else in_window[:2]
+        outputs = outputs or [np.empty((frames, rows.shape[1]), rows.dtype) for rows in in_window]
         overlap = scored - start  # number of frames that the window before has scored, too
-        weight = ((np.arange(overlap, dtype=np.float32) + 0.5) / overlap)[:, None]  # empty without an overlap
-        for rows, part in zip(whole, parts, strict=True):
-            rows[start:scored] = (1 - weight) * rows[start:scored] + weight * part[:overlap]
-            rows[scored:end] = part[overlap:]
+        fade = ((np.arange(overlap, dtype=np.float32) + 0.5) / overlap)[:, None]  # empty without an overlap
+        for output, rows in zip(outputs, in_window, strict=True):
+            output[start:scored] = (1 - fade) * output[start:scored] + fade * rows[:overlap]
+            output[scored:end] = rows[overlap:]
         video_probs.append(video)
         scored = end
-    return Scores(whole[0], whole[1], np.max(video_probs, axis=0), whole[2] if features else None)
+    frame_probs, gated, *rest = outputs
+    return Scores(frame_probs, gated, np.max(video_probs, axis=0), rest[0] if features else None)
 
 
 def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:

@@ -87,10 +87,10 @@ def multi_view_loss(
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
     missing = 0 if max_padded_frames is None else max_padded_frames - len(divergence)
     padded_divergence = F.pad(divergence.detach(), (0, missing), value=torch.inf)
-    everyone = distributed.all_gather(padded_divergence)  # (ranks, max_padded_frames)
+    gathered = distributed.all_gather(padded_divergence)  # (ranks, max_padded_frames)
     count = max(1, int(share * (int(mask.sum()) if frames_of_ranks is None else frames_of_ranks)))
-    smallest = everyone.flatten().topk(count, largest=False).indices
-    chosen = mask.new_zeros(everyone.numel()).index_fill(0, smallest, True).view_as(everyone)
+    smallest = gathered.flatten().topk(count, largest=False).indices
+    chosen = mask.new_zeros(gathered.numel()).index_fill(0, smallest, True).view_as(gathered)
     own = chosen[distributed.rank(), : len(divergence)]
     return divergence.masked_fill(~own, 0).sum() / count
 

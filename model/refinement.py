@@ -11,7 +11,7 @@ from model.similar_pieces import Pieces, propagate, rescaled
 from utils import distributed
 from utils.config import RefineSettings
 
-LEAST = 1e-6  # smallest mean probability that `balance` divides by
+MIN_CLASS_MEAN = 1e-6  # smallest mean probability that `balance` divides by
 
 
 class PseudoLabels:
@@ -37,7 +37,7 @@ class PseudoLabels:
     ) -> None:
         self.lengths, self.settings, self.pieces = lengths, settings, pieces
         ends = lengths.cumsum(0).tolist()
-        self.frames = [slice(end - n, end) for n, end in zip(lengths.tolist(), ends, strict=True)]  # of each clip, in F
+        self.slices = [slice(end - n, end) for n, end in zip(lengths.tolist(), ends, strict=True)]  # of each clip, in F
         self.allowed = torch.cat([video_labels.bool(), torch.ones(len(lengths), 1, dtype=torch.bool)], dim=1)
         self.history = _lazy_zeros(settings.history, int(lengths.sum()), self.allowed.shape[1])  # (epochs, F, K+1)
         # Which clips each epoch of the history contains
@@ -57,7 +57,7 @@ class PseudoLabels:
         on_cpu = torch.cat(flat).cpu().split([len(part) for part in flat])  # one copy, one wait
         for (index, on_device), part in zip(self.added, on_cpu, strict=True):
             for clip, probs in zip(index.tolist(), part.view_as(on_device), strict=True):
-                current[self.frames[clip]] = probs[: int(self.lengths[clip])]
+                current[self.slices[clip]] = probs[: int(self.lengths[clip])]
             seen[index] = True
         self.added.clear()
         current = distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
@@ -103,7 +103,7 @@ class PseudoLabels:
 
     def _mean(self, clip: int) -> Tensor:
         """The mean (T, K+1) over the history of a clip that has a pseudo-label."""
-        past = self.history[:, self.frames[clip]]
+        past = self.history[:, self.slices[clip]]
         return past.mean(0) if self.settings.zero_start else past[self.seen[:, clip]].mean(0)
 
     def _update_pieces(self) -> None:
@@ -113,18 +113,18 @@ class PseudoLabels:
         clips = self.labelled().nonzero().flatten().tolist()
         means = torch.zeros_like(self.history[0])
         for clip in clips:
-            means[self.frames[clip]] = self._mean(clip)
+            means[self.slices[clip]] = self._mean(clip)
         self.by_piece = piece_means(means, self.pieces.of_frame)
         if self.pieces.neighbours.shape[1]:
             self.by_piece = propagate(self.by_piece, self.allowed[self.pieces.clip], self.pieces.neighbours)
 
     def _label(self, clip: int) -> Tensor:
         """The pseudo-label (T, K+1) of a clip that has one."""
-        label = self._mean(clip) if self.pieces is None else self.by_piece[self.pieces.of_frame[self.frames[clip]]]
+        label = self._mean(clip) if self.pieces is None else self.by_piece[self.pieces.of_frame[self.slices[clip]]]
         if self.settings.mask_absent:
             label = rescaled(label * self.allowed[clip])
         if self.settings.balance:
-            label = rescaled(label / label.mean(0).clamp(min=LEAST))
+            label = rescaled(label / label.mean(0).clamp(min=MIN_CLASS_MEAN))
         return label if self.settings.sharpen == 1 else rescaled(label**self.settings.sharpen)
 
 

@@ -169,7 +169,7 @@ def _pack_run(
     found: Detections, truth: Detections, classes: int, truth_known: bool
 ) -> tuple[list[list], dict[int, float]]:
     """One run's detections in a clip for the player, and by true segment the score of the matched detection."""
-    ranked = found.where(ranking(found, classes))
+    ranked = found.select(ranking(found, classes))
     ranked = replace(ranked, clip=np.zeros_like(ranked.clip))  # as in `truth`, which has one clip
     matched = match(ranked, truth, [TIOU])[0]
     kind = kinds(ranked, truth, matched)[0] if truth_known else np.full(len(ranked), -1)

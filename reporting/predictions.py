@@ -19,7 +19,7 @@ from evaluation import detections
 from evaluation.detections import DetectionsFile, Results, write_results
 from evaluation.localization import Detections
 from utils.atomic import write_csv, write_json
-from utils.errors import UserError, printable_bytes
+from utils.errors import UserError, printable_name
 
 FORMAT = 2  # of these files; files of another format are written again
 PREDICTION = "prediction.json"
@@ -81,7 +81,7 @@ def write_segments(folder: Path, found: Detections, names: Sequence[str], classe
 
     names: of each clip, the recording or one of its people.
     """
-    best = found.where(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
+    best = found.select(np.lexsort((found.segments[:, 0], -found.scores, found.clip)))
     results = detections.write(folder / "segments.json", best, names, classes)
     write_table(folder / "segments.csv", results)
     return results
@@ -171,4 +171,4 @@ class PredictionSet:
 
 def file_of(path: Path) -> str:
     """The file of a recording, which tells it from others: its path without links."""
-    return printable_bytes(os.path.realpath(path))
+    return printable_name(os.path.realpath(path))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.diagnosis import KINDS, LOWEST, TIOU, Diagnosis
+from evaluation.diagnosis import KINDS, MIN_TIOU, TIOU, Diagnosis
 from evaluation.metrics import detection_ap
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
@@ -58,7 +58,7 @@ def report_html(
         diagnosis_figure=diagnosis_figure(diagnosis),
         kinds=KINDS,
         tiou=f"{TIOU:g}",
-        lowest=f"{LOWEST:g}",
+        lowest=f"{MIN_TIOU:g}",
         epochs=len(history),
         training=training_figure(history, settings["refine"]["start"]) if history else None,
         quartiles=np.nanpercentile(ap, [25, 50, 75]),

@@ -51,7 +51,7 @@ def time_line(
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     offset = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
     for row, label in enumerate(shown):
-        _draw_bars(bars, row, offset, true[:, label], detections.where(detections.label == label))
+        _draw_bars(bars, row, offset, true[:, label], detections.select(detections.label == label))
     bars.set_yticks(range(len(shown)), names, parse_math=False)
     bars.set(ylim=(panels - 0.5, -0.5), xlim=(0, max(1, len(true)) / FPS))
     rest = f" ({hidden} more classes not shown)" if hidden else ""
@@ -85,7 +85,7 @@ def _draw_bars(axes: Axes, row: int, offset: float, labels: np.ndarray, detectio
     colour = COLOURS[row % len(COLOURS)]
     spans = [(start, end - start) for start, end in runs(labels) / FPS]
     axes.broken_barh(spans, (row - 0.38, 0.36), facecolor=colour, edgecolor="black", hatch="///", linewidth=0.8)
-    best = detections.where(suppress(detections.segments, detections.scores, "shorter", MAX_OVERLAP)[:MAX_BARS])
+    best = detections.select(suppress(detections.segments, detections.scores, "shorter", MAX_OVERLAP)[:MAX_BARS])
     highest = max(float(best.scores.max(initial=0)), 1e-9)
     for (start, end), score in zip(best.segments / FPS, best.scores, strict=True):
         opacity = 0.15 + 0.75 * float(np.clip(score / highest, 0, 1))

@@ -152,7 +152,7 @@ def detection(folder: Path) -> Iterator[Check]:
     found = localize(every, np.pad(video_probs, ((0, 0), (0, 1))), settings, RELEASED)
     for key in keys(files, r"segments_class\d+"):
         label = int(key.removeprefix("segments_class"))
-        own, theirs = found.where(found.label == label), files[key].reshape(-1, 4)  # an empty list may have any shape
+        own, theirs = found.select(found.label == label), files[key].reshape(-1, 4)  # an empty list may have any shape
         rows = (np.column_stack([own.clip, own.segments, own.scores]), theirs)
         ours, theirs = (r[np.lexsort((r[:, 2], r[:, 1], r[:, 0]))] for r in rows)
         yield Check(f"proposals of class {label}, clip, start and end", largest(ours[:, :3], theirs[:, :3]), 0)

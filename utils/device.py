@@ -10,7 +10,7 @@ from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
 
-MAX_GRAPHS = 64  # that torch.compile makes for the class `Block`: one for each pair of channels and stride
+MAX_GRAPHS = 64  # that torch.compile makes of `Block`: one for each combination of its channels and stride
 
 
 def choose_device(name: str | None) -> torch.device:

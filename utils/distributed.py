@@ -37,8 +37,9 @@ _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds
 class LossNormalization(NamedTuple):
     """Numbers that turn the losses of one micro-batch into its contributions to the losses of the full optimizer step.
 
-    Three weights are factors on the losses. The two numbers of frames are for the multi-view loss, which selects its
-    frames among those of all ranks. The defaults are for one process that computes the whole batch at once.
+    Feeders make them, and the losses use them. Three weights are factors on the losses. The two numbers of frames are
+    for the multi-view loss, which selects its frames among those of all ranks. The defaults are for one process that
+    computes the whole batch at once.
     """
 
     clip_weight: float = 1.0  # clips of the micro-batch / clips of the step
@@ -85,7 +86,7 @@ def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
             if isinstance(error, Exception):
                 _report_to_torchrun(error)
             raise
-        if not status:  # otherwise it would wait for ranks that may have died
+        if not status:  # after a failure, this call would wait for ranks that may have died
             dist.destroy_process_group()
         sys.stdout.flush()
         os._exit(status)  # Python's own shutdown was seen to abort (SIGABRT) after a finished run
@@ -153,18 +154,18 @@ def all_gather(x: Tensor) -> Tensor:
     """The tensors `x` of all ranks, stacked: (ranks, …). All must have the same shape; no gradient."""
     if size() == 1:
         return x.unsqueeze(0)
-    everyone = x.new_empty(size(), *x.shape)
-    dist.all_gather(list(everyone), x.contiguous())
-    return everyone
+    gathered = x.new_empty(size(), *x.shape)
+    dist.all_gather(list(gathered), x.contiguous())
+    return gathered
 
 
 def gather(value: Any) -> list[Any]:
     """On the main rank: the objects `value` of all ranks, by rank. On other ranks: []."""
     if size() == 1:
         return [value]
-    everyone = [None] * size() if is_main() else None
-    dist.gather_object(value, everyone)
-    return everyone or []
+    gathered = [None] * size() if is_main() else None
+    dist.gather_object(value, gathered)
+    return gathered or []
 
 
 def broadcast_buffers(model: nn.Module) -> None:

@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 class TakeError(Exception):
-    """Why one motion file cannot be used. Callers report it and continue with the next file.
+    """One motion file cannot be used; the message says why. Callers report it and continue with the next file.
 
     The file's name is printed before the message, so most messages begin with a verb.
     """
@@ -113,6 +113,6 @@ def printable(text: str, most: int = 500) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
-def printable_bytes(name: object) -> str:
+def printable_name(name: object) -> str:
     """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -28,8 +28,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class UsedEntries(BaseModel):
-    """The part of a JSON file that this project uses: exact types; all other entries are ignored."""
+class LenientModel(BaseModel):
+    """The entries of a JSON file that this project uses: exact types; all other entries are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -125,7 +125,7 @@ class _YamlLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            key = self.construct_object(key_node, deep=True)  # also refuses `<<`, for which PyYAML has no constructor
             if key in seen:
                 problem = f"the key {key!r} stands twice"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key_node.start_mark)

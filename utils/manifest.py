@@ -90,7 +90,7 @@ class StoreManifest(Manifest):
 
 
 class SplitManifest(Manifest):
-    """split.json: a set of classes over a store, and its clips in the order of their labels."""
+    """split.json: classes, and the clips that have any of them, in the order of their labels."""
 
     name: str
     classes: list[str] = Field(min_length=1)  # by index
@@ -166,4 +166,4 @@ def _checksum(content: dict[str, Any]) -> str:
 def _refuse_repeated(names: list[str], what: str) -> None:
     for name, count in Counter(names).most_common(1):
         if count > 1:
-            raise ValueError(f"{what} {shown(name)} is in it {count} times")
+            raise ValueError(f"{what} {shown(name)} is listed {count} times")

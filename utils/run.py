@@ -63,8 +63,8 @@ class Run:
             row: figures of the epoch; "epoch" counts from 1.
             state: state_dicts of model, optimizer and pseudo_labels.
         """
-        validated = row["corrected"]["mAP"] if "corrected" in row else -math.inf
-        score = row.get("held_out_classification_mAP", validated)
+        validation_map = row["corrected"]["mAP"] if "corrected" in row else -math.inf
+        score = row.get("held_out_classification_mAP", validation_map)
         self._write_rows([*self.rows, row])
         about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
@@ -90,15 +90,15 @@ class Run:
         path = self.folder / "config.yaml"
         # Along a cosine, the learning rate of every epoch depends on train.epochs
         may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
-        written = read_stored(config.read_groups(path), str(path)) if path.exists() else None
-        before = Settings.model_validate(checkpoint["settings"]) if checkpoint else written
-        changed = differences(before, self.settings, may_change) if before else []
+        in_file = read_stored(config.read_groups(path), str(path)) if path.exists() else None
+        started_with = Settings.model_validate(checkpoint["settings"]) if checkpoint else in_file
+        changed = differences(started_with, self.settings, may_change) if started_with else []
         if changed:
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
                 f"Resume with the settings that it was started with, or {NEW_RUN}"
             )
-        edited = differences(before, written, may_change) if written else []
+        edited = differences(started_with, in_file, may_change) if in_file else []
         if edited:
             raise UserError(
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "

@@ -1,7 +1,7 @@
 """Prepared data on disk. Only this module reads and writes the arrays.
 
     <root>/skeletons-<key>/   store.json, joints-<digest>.npy                             annotated clips
-    <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     a set of classes over a store
+    <root>/<split>/           split.json, labels-<digest>.npy, annotated-<digest>.npy     frame labels of some of them
 
 A .npy file has a digest of its content in its name. The JSON file is written last and names the .npy files. So a reader
 never mixes the files of two preparations, even if one of them was killed.
@@ -75,7 +75,7 @@ class SkeletonStore:
 
 
 class Split:
-    """A set of classes over a store: the clips that have any of its classes, and their frame labels."""
+    """Some clips of a store, with their frame labels: the clips that have any of the split's classes."""
 
     def __init__(self, folder: Path, manifest: SplitManifest, store: SkeletonStore):
         """Memory-map the labels. Raises UserError when one of their files is damaged."""
@@ -122,7 +122,7 @@ class Split:
         return cls(folder, manifest, store)
 
     @property
-    def skeletons(self) -> dict[str, str]:
+    def skeleton_facts(self) -> dict[str, str]:
         """How AMASS takes became skeletons: "model", the body model, and "hands", how hand poses were treated."""
         preparation = self.store.manifest.settings
         return {name: preparation[name] for name in ("model", "hands") if name in preparation}

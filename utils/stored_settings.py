@@ -48,7 +48,7 @@ def read_stored(values: dict[str, Any], origin: str, for_inference: bool = False
     return config.from_dict(groups, origin=origin)
 
 
-def of_weights(settings: Settings, trained: Settings) -> Settings:
+def with_settings_of_weights(settings: Settings, trained: Settings) -> Settings:
     """`settings`, but with the model settings and DATA_OF_WEIGHTS of `trained`, with which the weights were trained."""
     data = settings.data.model_copy(update={name: getattr(trained.data, name) for name in DATA_OF_WEIGHTS})
     return settings.model_copy(update={"model": trained.model, "data": data})

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import mask_constants, real_lengths, use_cpu_kernels, zero_beyond
+from model.ops.padding import mask_constants, real_lengths, use_cpu_path, zero_beyond
 from utils import distributed
 
 
@@ -64,17 +64,17 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     much larger than the standard deviation.
     """
     N, C, T, V = x.shape
-    exact = torch.promote_types(x.dtype, torch.float32)
+    dtype = torch.promote_types(x.dtype, torch.float32)
     if not N:
-        return tuple(x.new_zeros(shape, dtype=exact) for shape in ((), C, C))
-    if use_cpu_kernels(x):  # clip by clip: on a CPU twenty times as fast as torch.var_mean
+        return tuple(x.new_zeros(shape, dtype=dtype) for shape in ((), C, C))
+    if use_cpu_path(x):  # clip by clip: on a CPU twenty times as fast as torch.var_mean
         lengths = real_lengths(x, mask)
-        running = x.new_zeros(2, C, dtype=exact)  # the operation requires them; momentum 0 leaves them as they are
+        running = x.new_zeros(2, C, dtype=dtype)  # the operation requires them; momentum 0 leaves them as they are
         by_clip = [
             torch.batch_norm_update_stats(clip[:length].reshape(-1, C), *running, 0.0)
             for clip, length in zip(x.permute(0, 2, 3, 1), lengths, strict=True)  # (T, V, C)
         ]
-        counts = x.new_tensor(lengths, dtype=exact).unsqueeze(1) * V
+        counts = x.new_tensor(lengths, dtype=dtype).unsqueeze(1) * V
         means, variances = (torch.stack(values) for values in zip(*by_clip, strict=True))
         count, mean, var = pooled(counts, means, variances)
         return count.squeeze(), mean, var
@@ -164,12 +164,12 @@ class _Normalize(torch.autograd.Function):
         scale = weight * inverse
         slope = scale * inverse * mean_grad_normalized
         shift = torch.addcmul(mean * slope, scale, mean_grad, value=-1)
-        if mask is None or use_cpu_kernels(x):
+        if mask is None or use_cpu_path(x):
             slope, shift = slope[:, None, None], shift[:, None, None]
         else:  # zeros in the padding, without another pass over x
             real = mask_constants(mask, x.shape[3], x.dtype).real
             slope, shift = ((real * c).permute(0, 3, 1, 2) for c in (slope, shift))  # (N, C, T, 1), channels-last
         grad_x = torch.addcmul(shift, x, slope, value=-1).addcmul_(grad, scale[:, None, None]).to(x.dtype)
-        if mask is not None and use_cpu_kernels(x):
+        if mask is not None and use_cpu_path(x):
             zero_beyond(grad_x.transpose(1, 2), real_lengths(x, mask))
         return grad_x, grad_weight, grad_bias, None, None, None, None

@@ -1,11 +1,11 @@
 """Affinity of joints, and features mixed along the graphs between joints.
 
 Features are (N, C, T, V), mostly channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs
-and torch.compile use. The CPU kernels work on a few frames of a clip at a time, so that intermediate results stay in
+and torch.compile use. The code for CPUs works on a few frames of a clip at a time, so that intermediate results stay in
 the cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
 
-Sums over time are accumulated in float32, because a long sum in bfloat16 loses small terms. Each is added
-up from partial sums: on a CPU, one for each chunk of frames; on a GPU, in the affinity only, one for each channel.
+A long sum in bfloat16 loses small terms. So sums over time consist of partial sums, which are added in float32. A
+partial sum covers a chunk of frames (on a CPU) or one channel of the affinity (on a GPU).
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
+from model.ops.padding import real_lengths, use_cpu_path, zero_beyond
 
-CHUNK, FEWEST = 4096, 32  # channels × frames in a chunk, and the minimum number of frames
+CHUNK, MIN_CHUNK_FRAMES = 4096, 32  # channels × frames in a chunk, and the minimum number of frames
 
 
 def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor | None) -> Tensor:
@@ -33,15 +33,15 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
         (N, S, V, V); each column sums to 1.
     """
     size = len(weight) // (2 * graphs)  # C'
-    if use_cpu_kernels(x):
+    if use_cpu_path(x):
         scores = _ScoreByClip.apply(_frames_first(x), weight, bias, graphs, real_lengths(x, mask))
     else:
         N, _, T, V = x.shape
         channels = x.permute(0, 2, 3, 1).flatten(0, 2).T  # (C, N·T·V)
         embedded = torch.addmm(bias.unsqueeze(1), weight, channels)  # (2·S·C', N·T·V)
         theta, phi = embedded.view(2, graphs, size, N, T, V)  # each (S, C', N, T, V)
-        # In a padded frame, θ and φ are their biases. So it adds the same number to all scores of a clip and graph, and
-        # the softmax ignores it.
+        # In a padded frame, θ and φ are their biases. So the frame adds the same number to all scores of a clip and
+        # graph, and the softmax ignores this number.
         # One product for each channel: a single sum over channels and frames would use only a small part of a GPU.
         products = theta.mT @ phi  # (S, C', N, V, V)
         scores = products.sum(1, dtype=weight.dtype).transpose(0, 1)  # (N, S, V, V)
@@ -62,7 +62,7 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
         (N, C_out, T, V). Its padding holds no meaningful values.
     """
     graph_rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); row w·S + s is column w of graph s
-    if use_cpu_kernels(x):
+    if use_cpu_path(x):
         y = _MixByClip.apply(_frames_first(x), graph_rows, weight, bias, real_lengths(x, mask))
     else:
         mixed = graph_rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
@@ -71,14 +71,14 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
 
 
 def _frames_first(x: Tensor) -> Tensor:
-    """(N, C, T, V) → (N, T, V, C), in bfloat16 under autocast, which does not convert the inputs of our kernels."""
+    """(N, C, T, V) → (N, T, V, C), bfloat16 under autocast, which does not convert the inputs of these functions."""
     cast = torch.is_autocast_enabled("cpu") and x.dtype == torch.float32
     return x.permute(0, 2, 3, 1).to(torch.get_autocast_dtype("cpu") if cast else x.dtype)
 
 
 def _chunks(frames: Tensor, lengths: list[int]) -> Iterator[tuple[int, Tensor, slice]]:
     """Chunks of each clip's real frames: the clip's index, the frames (t, V, C), and where in the clip they lie."""
-    size = max(FEWEST, CHUNK // frames.shape[3])
+    size = max(MIN_CHUNK_FRAMES, CHUNK // frames.shape[3])
     for n, length in enumerate(lengths):
         for start in range(0, length, size):
             chunk = slice(start, min(start + size, length))

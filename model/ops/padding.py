@@ -1,4 +1,4 @@
-"""The real frames of padded clips, and the choice between CPU kernels and plain PyTorch.
+"""The real frames of padded clips, and the choice between the CPU path and plain PyTorch.
 
 Frames are real where the mask (N, T) is true. A mask of None means that all are.
 """
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def use_cpu_kernels(x: Tensor) -> bool:
-    """Whether to use the CPU kernels. Other devices and torch.compile use the references in plain PyTorch."""
+def use_cpu_path(x: Tensor) -> bool:
+    """Whether to use the CPU path, code that is fast on CPUs. GPUs and torch.compile use plain PyTorch."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -76,7 +76,7 @@ class _MaskedReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
         ctx.mark_dirty(x)
-        if use_cpu_kernels(x):
+        if use_cpu_path(x):
             zero_beyond(x.relu_().transpose(1, 2), real_lengths(x, mask))
         else:
             x.clamp_(*mask_constants(mask, x.shape[3], x.dtype).bounds)

@@ -1,8 +1,8 @@
 """Convolution along time.
 
-With stride 1, the CPU kernel multiplies a quarter as often as a direct convolution. It cuts the output into tiles of 17
-frames. `taps` is the kernel size, here 9. A tile y depends on 17 + taps − 1 input frames x, so the inputs of
-neighbouring tiles overlap by taps − 1 frames. By the convolution theorem,
+With stride 1, the code for CPUs multiplies a quarter as often as a direct convolution. It cuts the output into tiles of
+17 frames. `taps` is the number of weights along time, here 9. A tile y depends on 17 + taps − 1 input frames x, so the
+inputs of neighbouring tiles overlap by taps − 1 frames. By the convolution theorem,
 
     y = B [(G w) ⊙ (A x)],
 
@@ -31,14 +31,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.ops.padding import real_lengths, use_cpu_kernels, zero_beyond
+from model.ops.padding import real_lengths, use_cpu_path, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
-# Limit of the transformed values in a group of tiles: 2 MB in float32, which fits in the cache. If there are more
-# transformed weights than that, their number is the limit
-CACHED = 2**19
+# Limit of the transformed values in a group of tiles: 2 MB in float32, which fits in the cache. Where there are more
+# transformed weights than that, a group may have as many values as there are weights
+MAX_CACHED = 2**19
 
 
 def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Tensor | None) -> Tensor:
@@ -61,13 +61,15 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     N, C, T, _ = x.shape
     small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
     fits = math.ceil(taps / stride) % 2 == 1  # then the number of input frames of a tile is odd, as `transforms` needs
-    if not use_cpu_kernels(x) or small or not N or not fits:
+    if not use_cpu_path(x) or small or not N or not fits:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
         to_products = transforms(math.ceil(taps / stride), weight.dtype).of_weights
         sequences = [weight.squeeze(-1).permute(2, 1, 0)[s::stride] for s in range(stride)]  # (taps of s, C, C_out)
-        kernels = [(to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]  # (P, C, C_out)
-        y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *kernels)
+        transformed = [
+            (to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences
+        ]  # (P, C, C_out)
+        y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *transformed)
     return y.permute(0, 3, 1, 2)
 
 
@@ -88,7 +90,7 @@ class Transforms(NamedTuple):
 def transforms(taps: int, dtype: torch.dtype) -> Transforms:
     """Matrices for tiles of L = TILE + taps − 1 input frames, L odd.
 
-    Here, `taps` counts the taps of one sequence: ⌈kernel size / stride⌉, so 5 for 9 taps and stride 2.
+    Here, `taps` counts the taps of one sequence: ⌈all taps / stride⌉, so 5 for 9 taps and stride 2.
 
     The frequencies f and L − f of a real signal are conjugate, so f = 0 and one of each pair are enough. Let
     c + i·s = e^(2πifn/L) at frame n. The transform of x is a + i·b = Σ x·(c − i·s). That of the weights is conjugate,
@@ -133,23 +135,23 @@ def lay_tiles(lengths: tuple[int, ...], frames: int, taps: int, stride: int) -> 
 
 
 class _TiledConvolution(torch.autograd.Function):
-    """x (N, T, V, C), bias (C_out,), a kernel (P, C, C_out) for each of `stride` sequences → (N, ⌈T/stride⌉, V, C_out).
+    """x (N, T, V, C), bias (C_out,), weights (P, C, C_out) of `stride` sequences → (N, ⌈T/stride⌉, V, C_out).
 
     The padding is not computed.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, taps: int, lengths: list[int], *kernels: Tensor) -> Tensor:
-        ctx.save_for_backward(x, *kernels)
+    def forward(ctx: Any, x: Tensor, bias: Tensor, taps: int, lengths: list[int], *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(x, *weights)
         ctx.taps, ctx.lengths = taps, lengths
-        stride = len(kernels)
+        stride = len(weights)
         of_input, _, inverse = transforms(math.ceil(taps / stride), x.dtype)
-        kernels = [kernel.to(x.dtype) for kernel in kernels]
+        weights = [weight.to(x.dtype) for weight in weights]
         y = x.new_empty(len(x), math.ceil(x.shape[1] / stride), x.shape[2], len(bias))
-        for reads, writes in _groups(x, kernels, taps, lengths):
-            products = torch.bmm(_transform(x, reads[0], of_input), kernels[0])  # (P, m·V, C_out)
-            for read, kernel in zip(reads[1:], kernels[1:], strict=True):
-                products.baddbmm_(_transform(x, read, of_input), kernel)
+        for reads, writes in _groups(x, weights, taps, lengths):
+            products = torch.bmm(_transform(x, reads[0], of_input), weights[0])  # (P, m·V, C_out)
+            for read, weight in zip(reads[1:], weights[1:], strict=True):
+                products.baddbmm_(_transform(x, read, of_input), weight)
             products[0] += of_input.shape[1] * bias  # B divides it by L, so every output frame gets the bias
             rows = (inverse @ products.flatten(1)).view(len(writes), *y.shape[2:])
             real = (writes >= 0).nonzero().squeeze(1)
@@ -159,33 +161,33 @@ class _TiledConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Multiplies by the transposed matrices in reverse order: B, the kernels, A."""
-        x, *kernels = ctx.saved_tensors
-        of_input, _, inverse = transforms(math.ceil(ctx.taps / len(kernels)), x.dtype)
-        grad_kernels = [torch.zeros_like(kernel) for kernel in kernels]
-        grad_x, grad_bias = torch.zeros_like(x), kernels[0].new_zeros(grad.shape[3])
-        grad, kernels = grad.contiguous(), [kernel.to(x.dtype) for kernel in kernels]
-        for reads, writes in _groups(x, kernels, ctx.taps, ctx.lengths):
+        """Multiplies by the transposed matrices in reverse order: B, the transformed weights, A."""
+        x, *weights = ctx.saved_tensors
+        of_input, _, inverse = transforms(math.ceil(ctx.taps / len(weights)), x.dtype)
+        grad_weights = [torch.zeros_like(weight) for weight in weights]
+        grad_x, grad_bias = torch.zeros_like(x), weights[0].new_zeros(grad.shape[3])
+        grad, weights = grad.contiguous(), [weight.to(x.dtype) for weight in weights]
+        for reads, writes in _groups(x, weights, ctx.taps, ctx.lengths):
             rows = _read(grad, writes)
             grad_bias += rows.sum((0, 1))
             products = (inverse.T @ rows.view(TILE, -1)).view(len(inverse.T), -1, grad.shape[3])
-            for read, kernel, grad_kernel in zip(reads, kernels, grad_kernels, strict=True):
-                grad_kernel += torch.bmm(_transform(x, read, of_input).mT, products)
-                grad_read = (of_input.T @ torch.bmm(products, kernel.mT).flatten(1)).view(len(read), *x.shape[2:])
+            for read, weight, grad_weight in zip(reads, weights, grad_weights, strict=True):
+                grad_weight += torch.bmm(_transform(x, read, of_input).mT, products)
+                grad_read = (of_input.T @ torch.bmm(products, weight.mT).flatten(1)).view(len(read), *x.shape[2:])
                 grad_read[(read < 0).nonzero().squeeze(1)] = 0
                 grad_x.flatten(0, 1).index_add_(0, read.clamp(min=0), grad_read)
-        return grad_x, grad_bias, None, None, *grad_kernels
+        return grad_x, grad_bias, None, None, *grad_weights
 
 
-def _groups(x: Tensor, kernels: list[Tensor], taps: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """Split the tiles into groups of limited size (`CACHED`).
+def _groups(x: Tensor, weights: list[Tensor], taps: int, lengths: list[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Split the tiles into groups of limited size (`MAX_CACHED`).
 
     Yields the frame indices (see `lay_tiles`) of m tiles: a list of the frames read, (L·m,) for each sequence, and the
     frames written, (TILE·m,).
     """
-    reads, writes = lay_tiles(tuple(lengths), x.shape[1], taps, len(kernels))
-    (P, C, C_out), V = kernels[0].shape, x.shape[2]
-    most = max(1, CACHED // (P * C * V), C_out // V)  # m tiles have m·P·C·V values, the weights P·C·C_out
+    reads, writes = lay_tiles(tuple(lengths), x.shape[1], taps, len(weights))
+    (P, C, C_out), V = weights[0].shape, x.shape[2]
+    most = max(1, max(MAX_CACHED, P * C * C_out) // (P * C * V))  # tiles in a group; a tile has P·C·V values
     cuts = np.linspace(0, len(writes), math.ceil(len(writes) / most) + 1).astype(int).tolist()
     for begin, end in pairwise(cuts):
         yield [read[begin:end].T.flatten() for read in reads], writes[begin:end].T.flatten()

@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, first_problem, shown
-from utils.files import UsedEntries, read_json, read_text
+from utils.files import LenientModel, read_json, read_text
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
 LONG_NAMES = {"training": "train", "validation": "val", "testing": "test"}
@@ -51,7 +51,7 @@ class Row(BaseModel):
     end: Cell
 
 
-class JsonModel(UsedEntries):
+class JsonModel(LenientModel):
     """A part of the JSON file."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
@@ -72,7 +72,7 @@ class Recording(JsonModel):
     annotations: list[Annotation] = []
 
 
-class GroundTruth(UsedEntries):
+class GroundTruth(LenientModel):
     """The JSON file. Spaces around names stay, because without them two names could become one."""
 
     database: dict[Text, Recording]

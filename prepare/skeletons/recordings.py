@@ -21,7 +21,7 @@ from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
-from utils.errors import TakeError, UserError, printable_bytes
+from utils.errors import TakeError, UserError, printable_name
 from utils.files import stat_regular_file
 from utils.skeleton import FPS, NUM_JOINTS
 
@@ -53,7 +53,7 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> list[tuple[str, Path
     The name is the path below the given folder. Folders of results are skipped: `out`, and every folder with a file
     named `mark`. Raises UserError when a path does not exist or there is no recording.
     """
-    found = [(printable_bytes(below), file) for path in given for below, file in _recordings_at(path, out, mark)]
+    found = [(printable_name(below), file) for path in given for below, file in _recordings_at(path, out, mark)]
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: contains no recording; expected {', '.join(SUFFIXES)}")
     return sorted(found)

@@ -93,10 +93,10 @@ def test_a_detection_near_its_own_class_is_not_of_the_wrong_class_even_if_anothe
     assert diagnose(found((0, WALK, 30, 60, 0.5)), truth, CLASSES).profile[0, KINDS.index("localization error")] == 1
 
 
-@pytest.mark.parametrize("pairs", [metrics.PAIRS, 8])  # 8: the detections of a clip come in several parts
+@pytest.mark.parametrize("pairs", [metrics.MAX_PAIRS, 8])  # 8: the detections of a clip come in several parts
 @pytest.mark.parametrize("seed", range(25))
 def test_the_profile_equals_plain_loops(monkeypatch: pytest.MonkeyPatch, seed: int, pairs: int) -> None:
-    monkeypatch.setattr(metrics, "PAIRS", pairs)
+    monkeypatch.setattr(metrics, "MAX_PAIRS", pairs)
     detections, truth = random_case(seed)
     expected = looped(detections, truth)
     profile = diagnose(detections, truth, CLASSES).profile
@@ -147,7 +147,7 @@ def test_missed_truth_is_counted_by_duration_actions_and_class() -> None:
     lengths = [14, 15, 30, 60, 120, 240, 1000]  # frames at 30 a second: each in a bucket of its own but the last two
     clips = [0, 1, 1, 2, 2, 2, 2]
     truth = Detections.of(clips, WALK, [[1000 * n, 1000 * n + frames] for n, frames in enumerate(lengths)], 1.0)
-    answer = truth.where([1, 2, 4])
+    answer = truth.select([1, 2, 4])
     missed = diagnose(answer, truth, CLASSES).missed
     assert missed["duration in seconds"] == [
         ("0 to 0.5", 1, 1),
@@ -171,7 +171,7 @@ def test_detections_of_classes_that_the_truth_does_not_have_are_left_out() -> No
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("truth", [TRUTH, TRUTH.where([])], ids=["truth", "no truth"])
+@pytest.mark.parametrize("truth", [TRUTH, TRUTH.select([])], ids=["truth", "no truth"])
 @pytest.mark.parametrize("detections", [found(), found((0, WALK, 5, 5, 0.1))], ids=["none", "empty"])
 def test_a_diagnosis_of_empty_input_becomes_json(detections: Detections, truth: Detections) -> None:
     content = json.loads(json.dumps(diagnose(detections, truth, CLASSES).to_dict(), allow_nan=False))
@@ -182,7 +182,7 @@ def test_a_diagnosis_of_empty_input_becomes_json(detections: Detections, truth: 
 
 def test_kinds_gives_the_true_segment_that_fixes_a_detection() -> None:
     detections = found((0, WALK, 290, 340, 0.9), (0, TURN, 190, 220, 0.8), (1, WALK, 0, 60, 0.7), (1, TURN, 0, 60, 0.6))
-    ranked = detections.where(ranking(detections, 3))
+    ranked = detections.select(ranking(detections, 3))
     kind, target = kinds(ranked, TRUTH, match(ranked, TRUTH, [TIOU])[0])
     assert [KINDS[k] for k in kind] == ["background", "localization error", "correct", "wrong class"]
     assert kind[2] == CORRECT

@@ -148,7 +148,7 @@ def test_a_clip_that_is_not_in_the_file_has_no_detections(split: Split) -> None:
 
 def test_the_released_evaluation_shortens_the_truth_and_lengthens_detections_by_a_frame(split: Split) -> None:
     found, names = perfect(split)
-    longest = found.where([int((found.segments[:, 1] - found.segments[:, 0]).argmax())])
+    longest = found.select([int((found.segments[:, 1] - found.segments[:, 0]).argmax())])
     frames = float(longest.segments[0, 1] - longest.segments[0, 0])
     bound = (frames - 1) / (frames + 1)
     _, released = score(written(split, longest, names), split, 1000, [bound - 1e-3, bound + 1e-3])

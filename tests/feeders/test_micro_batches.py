@@ -7,7 +7,7 @@ from torch import Tensor
 
 from feeders.batches import collate, epoch_batches, partition
 from feeders.dataset import SkeletonClips
-from feeders.micro_batches import MicroBatch, micro_batches, train_loader
+from feeders.micro_batches import MicroBatchPlan, micro_batches, train_loader
 from model.localizer import Localizer
 from model.losses import objective
 from utils import config
@@ -25,8 +25,8 @@ def chosen(passes: int = 1, batch_size: int = 16, mask_padding: bool = True, dro
 
 def of_ranks(
     settings: Settings, ranks: int, lengths: np.ndarray = LENGTHS, labelled: np.ndarray | None = None
-) -> list[tuple[MicroBatch, ...]]:
-    """The micro-batches of all ranks, pass by pass."""
+) -> list[tuple[MicroBatchPlan, ...]]:
+    """The plan-batches of all ranks, pass by pass."""
     labelled = np.ones(len(lengths), bool) if labelled is None else labelled
     worlds = []
     for batch in epoch_batches(lengths, settings, 0):
@@ -38,18 +38,18 @@ def of_ranks(
 @pytest.mark.parametrize(("passes", "ranks"), [(1, 1), (1, 3), (4, 1), (3, 7)])
 def test_every_clip_is_seen_once_an_epoch_by_one_rank(passes: int, ranks: int) -> None:
     everything = of_ranks(chosen(passes), ranks)
-    assert sorted(clip for world in everything for micro in world for clip in micro.local) == list(range(len(LENGTHS)))
+    assert sorted(clip for world in everything for plan in world for clip in plan.local) == list(range(len(LENGTHS)))
 
 
 @pytest.mark.parametrize(("passes", "ranks"), [(1, 3), (4, 1), (3, 7)])
 def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
     steps: list[list[int]] = [[]]
     for world in of_ranks(chosen(passes), ranks):
-        together = sum((micro.local for micro in world), [])
-        assert {(micro.last, micro.frames) for micro in world} == {(world[0].last, LENGTHS[together].sum())}
-        padded = max(len(micro.local) * micro.padded_frames for micro in world)
-        assert {micro.loss_normalization.frames_of_ranks for micro in world} == {LENGTHS[together].sum()}
-        assert {micro.loss_normalization.max_padded_frames for micro in world} == {padded}
+        together = sum((plan.local for plan in world), [])
+        assert {(plan.last, plan.frames) for plan in world} == {(world[0].last, LENGTHS[together].sum())}
+        padded = max(len(plan.local) * plan.padded_frames for plan in world)
+        assert {plan.loss_normalization.frames_of_ranks for plan in world} == {LENGTHS[together].sum()}
+        assert {plan.loss_normalization.max_padded_frames for plan in world} == {padded}
         steps[-1] += together
         if world[0].last:
             steps.append([])
@@ -57,12 +57,12 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
 
 
 def test_one_pass_on_one_rank_is_the_batch_as_it_is() -> None:
-    assert [micro.local for (micro,) in of_ranks(chosen(), 1)] == epoch_batches(LENGTHS, chosen(), 0)
+    assert [plan.local for (plan,) in of_ranks(chosen(), 1)] == epoch_batches(LENGTHS, chosen(), 0)
 
 
 def test_ranks_have_about_as_many_frames() -> None:
     worlds = of_ranks(chosen(drop_last=True), 4)
-    frames = np.array([[LENGTHS[micro.local].sum() for micro in world] for world in worlds])
+    frames = np.array([[LENGTHS[plan.local].sum() for plan in world] for world in worlds])
     assert (frames.max(axis=1) < 1.1 * frames.mean(axis=1)).all()
 
 
@@ -78,13 +78,13 @@ def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made
 
 def test_a_rank_without_a_clip_loads_an_empty_batch(make_split) -> None:
     clips = SkeletonClips(make_split(train=[30, 20, 9]), "train", DATA)
-    micros = of_ranks(chosen(batch_size=2), 3, clips.lengths)
-    assert [len(world[2].local) for world in micros] == [0, 0]
+    plans = of_ranks(chosen(batch_size=2), 3, clips.lengths)
+    assert [len(world[2].local) for world in plans] == [0, 0]
     settings = config.load(assignments=["train.batch_size=2", "data.mirror=0.5", "data.scale=0.1"])
     loader = train_loader(clips, settings, 0, np.ones(3, bool))
-    batch, micro = loader.load(micros[0][2])
-    assert batch.joints.shape == (0, 3, micro.padded_frames, 25, 1)
-    assert batch.mask.shape == (0, micro.padded_frames)
+    batch, plan = loader.load(plans[0][2])
+    assert batch.joints.shape == (0, 3, plan.padded_frames, 25, 1)
+    assert batch.mask.shape == (0, plan.padded_frames)
     assert len(batch.index) == len(batch.video_labels) == len(batch.lengths) == 0
 
 
@@ -97,7 +97,7 @@ def test_items_are_distributed_so_that_no_group_costs_much_more() -> None:
 def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
     sums, steps = np.zeros(3), 0
     for world in of_ranks(chosen(3, mask_padding=mask_padding), 2, labelled=np.arange(len(LENGTHS)) % 3 > 0):
-        sums[:2] += sum(np.array(micro.loss_normalization[:2]) for micro in world)
+        sums[:2] += sum(np.array(plan.loss_normalization[:2]) for plan in world)
         sums[2] += world[0].loss_normalization.multi_view_weight  # the same on all ranks
         steps += world[0].last
     assert sums == pytest.approx([steps] * 3)
@@ -119,14 +119,14 @@ def test_the_gradients_of_the_passes_add_up_to_the_batchs(make_split, mask_paddi
 
     def gradients(passes: int) -> tuple[int, dict[str, Tensor]]:
         model.zero_grad()
-        micros = of_ranks(chosen(passes, 5, mask_padding), 1, clips.lengths, labelled.numpy())
-        for (micro,) in micros:
-            batch = collate(clips, micro.local, micro.padded_frames)
-            labels = (pseudo[batch.index, : micro.padded_frames], labelled[batch.index]) if refining else None
+        plans = of_ranks(chosen(passes, 5, mask_padding), 1, clips.lengths, labelled.numpy())
+        for (plan,) in plans:
+            batch = collate(clips, plan.local, plan.padded_frames)
+            labels = (pseudo[batch.index, : plan.padded_frames], labelled[batch.index]) if refining else None
             output = model(batch.joints, batch.mask, batch.lengths)
-            terms = objective(output, batch.video_labels, batch.mask, labels, settings, micro.loss_normalization)
+            terms = objective(output, batch.video_labels, batch.mask, labels, settings, plan.loss_normalization)
             terms["total"].backward()
-        return len(micros), {name: p.grad.clone() for name, p in model.named_parameters()}
+        return len(plans), {name: p.grad.clone() for name, p in model.named_parameters()}
 
     (one, whole), (several, added) = gradients(1), gradients(3)
     assert (one, several) == (1, 3)

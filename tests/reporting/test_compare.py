@@ -44,7 +44,7 @@ def test_differences_are_those_of_both_runs(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truth = ground_truth([split.labels(sid) for sid in split.clip_ids("val")])
-    worse = truth.where((truth.label != 1) & (truth.clip != 1))
+    worse = truth.select((truth.label != 1) & (truth.clip != 1))
     folders = [run(split, tmp_path / "better", truth), run(split, tmp_path / "worse", worse)]
     html = compare(monkeypatch, *folders)
     table = rows(html)

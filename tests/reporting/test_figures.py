@@ -15,7 +15,7 @@ from reporting.style import as_image
 CLASSES = ("walk", "turn", "wave")
 TRUTH = Detections.of([0, 0, 1], [0, 1, 0], [[0, 100], [200, 300], [0, 60]], 1.0)
 FOUND = Detections.of([0, 0, 1], [0, 0, 0], [[0, 100], [210, 300], [400, 420]], [0.9, 0.8, 0.7])
-NONE = TRUTH.where([])
+NONE = TRUTH.select([])
 HISTORY = [
     {"epoch": 1, "loss": {"total": 2.0, "mil": 2.0}},
     {

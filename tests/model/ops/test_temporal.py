@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.temporal import CACHED, MIN_CHANNELS, MIN_SIZE_TO_INFER, TILE, lay_tiles, temporal_conv, transforms
+from model.ops.temporal import MAX_CACHED, MIN_CHANNELS, MIN_SIZE_TO_INFER, TILE, lay_tiles, temporal_conv, transforms
 
 LENGTHS = [1, 2, TILE - 1, TILE, TILE + 1, 50, 93]
 CHANNELS = (MIN_CHANNELS, MIN_CHANNELS + 3)
@@ -91,8 +91,8 @@ def test_the_number_of_tiles_in_a_group_changes_nothing(monkeypatch: pytest.Monk
     mask, *tensors = make(LENGTHS, CHANNELS, torch.float64)
     x, weight, bias = (t.detach() for t in tensors)
     whole = temporal_conv(x, weight, bias, 2, mask)
-    for numbers in (1, CACHED // 20):
-        monkeypatch.setattr("model.ops.temporal.CACHED", numbers)
+    for numbers in (1, MAX_CACHED // 20):
+        monkeypatch.setattr("model.ops.temporal.MAX_CACHED", numbers)
         torch.testing.assert_close(temporal_conv(x, weight, bias, 2, mask), whole, rtol=0, atol=1e-12)
 
 
