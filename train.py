@@ -196,6 +196,7 @@ def train_epoch(
         pseudo_labels.add(batch.index, output.views[0].frame_probs)
         frames += plan.frames
         steps += plan.last
+        del output, terms  # while their autograd graph exists, CUDA cannot capture the next batch
     distributed.broadcast_buffers(
         state.model
     )  # running statistics: all ranks take those of the main rank, which are saved

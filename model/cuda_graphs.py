@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model.localizer import Localizer, Output
 from utils import distributed
 from utils.config import Settings
+from utils.device import is_cuda, is_out_of_memory
 from utils.errors import UserError
 
 MAX_CAPTURES = 64  # more shapes than this are not captured
@@ -26,8 +27,7 @@ def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
     """
     train = settings.train
     wanted = train.cuda_graphs and not train.compile and train.accumulate == 1 and settings.model.mask_padding
-    has_cuda = device.type == "cuda" and torch.backends.cuda.is_built()  # tests fake a GPU without it
-    return wanted and has_cuda and distributed.size() == 1
+    return wanted and is_cuda(device) and distributed.size() == 1
 
 
 class CUDAGraphs(nn.Module):
@@ -63,9 +63,9 @@ class CUDAGraphs(nn.Module):
         captured = copy.copy(self.network)  # the same parameters; PyTorch replaces the `forward` of this copy
         try:
             torch.cuda.make_graphed_callables(captured, batch, allow_unused_input=True, pool=self.memory)
-        except torch.OutOfMemoryError:
-            raise
         except (RuntimeError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise
             first_line = str(error).splitlines()[0]
             raise UserError(
                 f"the network cannot be captured as a CUDA graph: {first_line}; nothing in it may wait for the GPU; "

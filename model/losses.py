@@ -10,6 +10,7 @@ from torch import Tensor
 from model.localizer import Output
 from utils import distributed
 from utils.config import Settings
+from utils.device import is_cuda
 from utils.distributed import LossNormalization
 from utils.errors import UserError
 
@@ -104,7 +105,7 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
 class EpochLosses:
     """Sums of the loss terms over an epoch. The sums stay on the device.
 
-    `add` checks that the previous loss is finite. The device has usually computed it by then, so the CPU hardly waits.
+    `add` checks that the previous loss is finite. On a GPU, it waits for that step only, not for work started since.
 
     Args:
         epoch: counted from 0.
@@ -115,13 +116,17 @@ class EpochLosses:
         self.epoch, self.clip_ids = epoch, clip_ids
         self.names: list[str] = []
         self.sums: Tensor | float = 0.0
-        self.last: tuple[Tensor, Tensor] | None = None
+        self.last: tuple[Tensor, torch.cuda.Event | None, Tensor] | None = None  # values, when they are there, clips
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
         """Add the terms of the clips `index` (N,). Raises UserError if the loss of the call before is not finite."""
         self._check()
         values = torch.stack([term.detach() for term in terms.values()]).double()
-        self.names, self.sums, self.last = list(terms), self.sums + values, (values, index)
+        self.names, self.sums = list(terms), self.sums + values
+        copied = torch.cuda.Event() if is_cuda(values.device) else None
+        self.last = values.to("cpu", non_blocking=True), copied, index
+        if copied:
+            copied.record()
 
     def totals(self) -> dict[str, float]:
         """Sums over the epoch and all ranks, by term. Raises UserError if the last loss is not finite."""
@@ -131,7 +136,9 @@ class EpochLosses:
     def _check(self) -> None:
         if self.last is None:
             return
-        values, index = self.last
+        values, copied, index = self.last
+        if copied:
+            copied.synchronize()
         if math.isfinite(values[0].item()):  # the first term is the total
             return
         listed = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, values.tolist(), strict=True))

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -117,6 +118,25 @@ def test_the_history_has_the_scores_of_the_first_view(
     for (first, second), probs in zip(views, added, strict=True):
         assert torch.equal(probs, first.frame_probs)
         assert not torch.equal(probs, second.frame_probs)
+
+
+def test_the_graph_of_a_step_is_gone_before_the_next_step(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a batch with two people, which is not captured, would make CUDA refuse to capture the next batch."""
+    forward, alive, last = Localizer.forward, [], []
+
+    def seen(model: Localizer, *batch: torch.Tensor) -> Output:
+        output = forward(model, *batch)
+        if model.training:
+            alive.extend(reference() is not None for reference in last)
+            last[:] = [weakref.ref(output.features)]
+        return output
+
+    monkeypatch.setattr(Localizer, "forward", seen)
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
+    assert alive
+    assert not any(alive)
 
 
 def test_another_body_model_is_refused_and_other_hands_are_told(

@@ -10,6 +10,8 @@ from utils import distributed
 from utils.config import TrainSettings
 from utils.errors import UserError
 
+# Parts of the messages of PyTorch on a CPU, of CUDA, and of cuBLAS and cuDNN
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 MAX_GRAPHS = 64  # that torch.compile makes of `Block`: one for each combination of its channels and stride
 
 
@@ -69,6 +71,15 @@ def compile_blocks(blocks: Iterable[nn.Module], train: TrainSettings) -> None:
         block.compile(fullgraph=True, dynamic=True, options=options, recompile_limit=MAX_GRAPHS)
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out on the GPU or on the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_cuda(device: torch.device) -> bool:
+    """Whether the device is a GPU of CUDA. Tests fake one in a PyTorch without CUDA."""
+    return device.type == "cuda" and torch.backends.cuda.is_built()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or the one before it, says that memory ran out on the GPU or on the CPU."""
+    if error is None:
+        return False
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in NO_MEMORY):
+        return True
+    return is_out_of_memory(error.__context__)

@@ -34,13 +34,15 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
         if distributed.is_loss_of_a_rank(error):
             raise UserError(
                 "another process of this training was killed, lost its machine, or did not answer for "
-                f"{timeout:g} minutes (train.timeout); {_how_to_continue(folder)}"
+                f"{timeout:g} minutes (train.timeout), or the connection failed "
+                f"({str(error).strip().splitlines()[-1]}); {_how_to_continue(folder)}"
             ) from error
         if not is_out_of_memory(error):
             raise
         raise UserError(
             f"out of memory ({str(error).splitlines()[0]}). A new run in another --work-dir needs less with "
-            f"train.accumulate=2 or a smaller train.batch_size. To try again as before: {_how_to_continue(folder)}"
+            f"train.accumulate=2, train.cuda_graphs=false or a smaller train.batch_size. To try again as before: "
+            f"{_how_to_continue(folder)}"
         ) from error
 
 

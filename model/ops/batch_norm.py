@@ -80,7 +80,7 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         return count.squeeze(), mean, var
     if mask is None:
         mean, var = moments_of_all(x)
-        return mean.new_tensor(N * T * V), mean, var
+        return mean.new_full((), N * T * V), mean, var
     # Fill the padding of each channel with a value near its mean, and compute the moments m and v of all frames, the
     # filled ones included. The padding is a group with mean `filler` and variance 0. Its contribution is removed
     # (Chan et al. 1979):
