@@ -126,6 +126,8 @@ def predict_all(
         raise
     results, failed = prediction_set.write_summary_files(), len(prediction_set.failed)
     print(summary(len(inputs), done_before, failed, results, out))
+    if not predictor.page and done_before < len(inputs) and (out / "player.html").exists():
+        print(f"{out / 'player.html'}: shows the results of an earlier command; delete it, or repeat with --page")
     if predictor.page:
         complete = prediction_set.complete()
         clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
@@ -177,7 +179,7 @@ def predict_person(
         with whole_file(new_file("features.npy")) as file:
             np.save(file, scores.features)
         with whole_file(new_file("scores.npz")) as file:
-            facts = {"classes": [*classes, "background"], "fps": np.float64(FPS)}
+            facts = {"classes": [*classes, "background"], "fps": np.float64(FPS), "first": person.first}
             np.savez(file, frame_probs=scores.frame_probs, video_probs=scores.video_probs, **facts)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)

@@ -172,7 +172,7 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
     if own_classes != split.classes:
         raise UserError(
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(split.classes)}; "
-            f"choose its split, {trained.data.split}"
+            f"choose its split, {trained.data.split}, with the classes that it had then"
         )
     refuse_other_body(checkpoint.get("skeletons", {}), split.skeleton_facts, path, str(split.folder))
     return model, stored_settings.with_settings_of_weights(settings, trained)

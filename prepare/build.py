@@ -51,10 +51,10 @@ from prepare.store.update import TakeSource, update_store
 from reporting.dataset_card import write_card
 from utils.errors import printable, run_command
 from utils.lock import lock_folder
-from utils.manifest import SUBSETS
+from utils.manifest import MISSING, SUBSETS
 from utils.store import SkeletonStore, Split
 
-STATES = ("stored", "missing", "unusable")  # of clips
+STATES = ("stored", MISSING, "unusable")  # of clips
 TAKES_SHOWN = 10  # takes that cannot be used; the store's manifest names all
 
 
@@ -133,9 +133,9 @@ def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavo
     print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{state:>12}" for state in STATES) + "  download")
     for folder, counts in sorted(table.items()):
         name = download_name(folder) or "unknown to this project"
-        wanted = f"  {name}" if counts["missing"] + counts["unusable"] else ""
+        wanted = f"  {name}" if counts[MISSING] + counts["unusable"] else ""
         print(f"{folder:<{width}}" + "".join(f"{counts[state]:>12,}" for state in STATES) + wanted)
-    failed = [clip for clip in clips if left_out.get(clip.sid, "missing") != "missing"]
+    failed = [clip for clip in clips if left_out.get(clip.sid, MISSING) != MISSING]
     for clip in failed[:TAKES_SHOWN]:
         print(f"unusable: {printable(clip.take)} {left_out[clip.sid]}")
     if len(failed) > TAKES_SHOWN:

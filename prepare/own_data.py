@@ -51,6 +51,8 @@ from utils.errors import UserError, run_command, shown
 from utils.skeleton import FPS
 from utils.store import Split
 
+BACKGROUND = ("background", "none", "other", "no action")  # usual names of frames without an action
+
 
 def prepare_recordings(
     folder_of_recordings: Path,
@@ -93,6 +95,9 @@ def prepare_recordings(
     problems = {
         "recordings without annotation": sorted(set(paths) - set(files.values())),
         "labels that look alike, kept apart": alike(classes),
+        "classes for frames that are background without a label, too": [
+            name for name in classes if name.casefold() in BACKGROUND
+        ],
     }
     split = write_recordings(out / name, classes, annotated, files, takes, workers, problems)
     if test_recordings:

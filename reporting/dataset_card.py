@@ -14,7 +14,7 @@ from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
 from utils import config
 from utils.atomic import write_whole
-from utils.manifest import OTHER_DURATION, SUBSETS
+from utils.manifest import MISSING, OTHER_DURATION, SUBSETS
 from utils.skeleton import FPS, HEAD, LEFT_FOOT, PELVIS
 from utils.store import Split
 
@@ -35,6 +35,7 @@ class SubsetStats:
     overlap: np.ndarray  # (K, K) frames that have both classes; on the diagonal, frames that have the class
     unannotated: int  # frames that no annotation covers
     several: int  # frames that have several classes
+    untimed: int  # clips with labels without times
 
     @property
     def frames(self) -> np.ndarray:
@@ -51,7 +52,8 @@ def write_card(split: Split) -> Path:
     clips = []
     for name, sid in example_clips(split):
         note = f"example of {name}, {split.store.clips[sid].feat_p}"
-        clips.append(pack(PlayedClip(sid, split.store.joints(sid), split.labels(sid), note=note), split.classes))
+        clip = PlayedClip(sid, split.store.joints(sid), split.labels(sid), note=note, untimed=split.untimed(sid))
+        clips.append(pack(clip, split.classes))
     page = render(
         "card.html",
         split=split,
@@ -81,7 +83,7 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
     """Count a subset's clips, frames and labels."""
     ids, classes = split.clip_ids(subset), len(split.classes)
     clips, overlap = np.zeros(classes, np.int64), np.zeros((classes, classes), np.int64)
-    unannotated = several = 0
+    unannotated = several = untimed = 0
     for sid in ids:
         labels = split.labels(sid)
         numbers = labels.astype(np.float32)  # matrix products of floats are fast, and exact up to 16 million frames
@@ -89,8 +91,9 @@ def subset_stats(split: Split, subset: str) -> SubsetStats:
         overlap += (numbers.T @ numbers).astype(np.int64)
         several += int((labels.sum(axis=1) > 1).sum())
         unannotated += int((~split.annotated(sid)).sum())
+        untimed += int(split.untimed(sid).any())
     lengths = np.array([len(split.labels(sid)) for sid in ids], np.int64)
-    return SubsetStats(lengths, clips, overlap, unannotated, several)
+    return SubsetStats(lengths, clips, overlap, unannotated, several, untimed)
 
 
 def upright_and_height(split: Split) -> tuple[float, float]:
@@ -119,7 +122,7 @@ def warnings(split: Split, stats: dict[str, SubsetStats], upright: float, height
     if height < HEIGHTS[0] or height > HEIGHTS[1]:
         found.append(f"Bodies are {height:.2f} m from foot to head: are the joints in metres?")
     left_out, stored = split.store.manifest.left_out.values(), len(split.store.clips)
-    if unusable := sum(reason != "missing" for reason in left_out):
+    if unusable := sum(reason != MISSING for reason in left_out):
         found.append(f"{unusable:,} clips are left out because their takes cannot be used. The reasons are below.")
     if len(left_out) > stored:
         found.append(f"More clips are missing from the store ({len(left_out):,}) than are in it ({stored:,}).")
@@ -171,5 +174,5 @@ def _reasons(split: Split) -> list[tuple[str, int]]:
     reasons = []
     for reason in split.store.manifest.left_out.values():
         reason = OTHER_DURATION if reason.startswith(OTHER_DURATION) else reason[:200]
-        reasons.append("its take is missing" if reason == "missing" else reason)
+        reasons.append("its take is missing" if reason == MISSING else reason)
     return Counter(sorted(reasons)).most_common()

@@ -49,6 +49,7 @@ class PlayedClip:
     ap: tuple[float, ...] = ()  # the clip's AP in percent of each run; NaN if it is not defined
     note: str = ""  # shown behind the name
     first: int = 0  # index in the recording of the first frame
+    untimed: np.ndarray | None = None  # (K,) bool, classes of the clip whose times are not known; None: no class
 
 
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
@@ -66,6 +67,9 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     quantum = max(QUANTUM, float(np.abs(clip.joints).max()) / 32_000) if finite else QUANTUM
     notes = [printable(clip.note)] if clip.note not in ("", clip.name) else []
     notes += [f"{hidden} more classes have no row"] if hidden else []
+    untimed = [] if clip.untimed is None else np.flatnonzero(clip.untimed).tolist()
+    listed = [classes[label] for label in shown if clip.labels is None or labels[:, label].any()]
+    listed += [f"{classes[label]} (time unknown)" for label in untimed]
     return {
         "name": printable(clip.name, MAX_NAME),
         "note": " · ".join(notes),
@@ -74,9 +78,8 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         "quantum": quantum,
         "joints": _pack_joints(clip.joints, quantum) if finite else None,
         "view": _view(clip.joints) if finite else None,
-        "classes": ", ".join(  # a text for the list of clips
-            printable(classes[label], MAX_NAME) for label in shown if clip.labels is None or labels[:, label].any()
-        ),
+        "classes": ", ".join(printable(name, MAX_NAME) for name in listed),  # a text for the list of clips
+        "untimed": untimed,
         "shown": shown,
         "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
         "truth": [row + [matched.get(n) for _, matched in by_run] for n, row in enumerate(_rows(truth))],

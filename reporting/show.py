@@ -51,7 +51,14 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix.lower() == ".html":
         played = [
-            PlayedClip(sid, split.store.joints(sid), split.labels(sid), own, note=split.store.clips[sid].feat_p)
+            PlayedClip(
+                sid,
+                split.store.joints(sid),
+                split.labels(sid),
+                own,
+                note=split.store.clips[sid].feat_p,
+                untimed=split.untimed(sid),
+            )
             for sid, own in zip(sids, of_clips, strict=True)
         ]
         packed = pack_fitting(played, np.random.default_rng(0).permutation(len(sids)).tolist(), split.classes)

@@ -51,6 +51,7 @@ def test_all_formats_of_one_motion_are_predicted_alike(
     files = {path.name for path in (out / "e").iterdir()}
     each = {f"person{n}_{what}" for n in (1, 2) for what in ("time_line.png", "features.npy", "scores.npz")}
     assert files == each | {"segments.json", "segments.csv", "prediction.json"}
+    assert np.load(out / "e" / "person2_scores.npz")["first"] == 30
     scores = np.load(out / "b" / "scores.npz")
     assert scores["frame_probs"].shape == (90, 5)
     assert (out / "b" / "time_line.png").read_bytes().startswith(b"\x89PNG")

@@ -96,6 +96,7 @@ def test_a_page_shows_all_recordings_also_those_that_were_done_before(
     (tmp_path / "b" / "player.json").unlink()
     (tmp_path / "b" / "prediction.json").unlink()
     assert run(*given[:1], *given[2:-1]) == 0  # one recording again, without --page
+    assert "player.html: shows the results of an earlier command" in capsys.readouterr().out
     assert run(*given[1:]) == 0
     assert "recordings made without --page, not on the page: 1; repeat them" in capsys.readouterr().out
 

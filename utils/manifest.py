@@ -19,6 +19,7 @@ from utils.skeleton import FPS
 
 FORMAT = 1
 PREPARE_COMMAND = "bash prepare/generate_dataset.sh"
+MISSING = "missing"  # why a clip is not in the store: it has no take
 OTHER_DURATION = "does not last as long as BABEL says"  # why a take cannot be used; followed by the durations
 PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # cannot lead to another folder
 

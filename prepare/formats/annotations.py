@@ -124,8 +124,11 @@ def _read_table(path: Path) -> Iterator[AnnotatedClip]:
     try:
         header = [name.strip().lower() for name in next(rows, [])]
         if sorted(header) != sorted(COLUMNS):
+            more = [name for name in header if name not in COLUMNS]
+            remedy = f"; remove {shown(', '.join(more))}" if set(COLUMNS) <= set(header) and more else ""
             found = shown(",".join(header))
-            raise UserError(f"{path}: the first row is {found}, expected {','.join(COLUMNS)}, separated by commas")
+            expected = f"{','.join(COLUMNS)}, separated by commas{remedy}"
+            raise UserError(f"{path}: the first row is {found}, expected {expected}")
         for number, cells in enumerate(rows, start=2):
             if not any(cell.strip() for cell in cells):
                 continue

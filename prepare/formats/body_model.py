@@ -49,12 +49,12 @@ def read_body(path: Path) -> Body:
     Raises UserError when the file is missing, damaged or another body model, or when it is a pickle with anything but
     arrays.
     """
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         try:
             content, _ = read_npz(path, MODEL_ARRAYS)
         except TakeError as error:
             raise UserError(f"{path}: {error}; expected {_EXPECTED}") from error
-    elif path.suffix == ".pkl":
+    elif path.suffix.lower() == ".pkl":
         content = read_pickle(path, _EXPECTED, MAX_FILE_BYTES, _ALLOWED)
     else:
         raise UserError(f"{path}: is neither .pkl nor .npz; expected {_EXPECTED}")

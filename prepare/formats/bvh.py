@@ -75,7 +75,7 @@ def write_bvh(path: Path, skeleton: Path, values: np.ndarray, fps: float) -> Non
 
 def header_text(path: Path) -> str:
     """The text of a file's skeleton, before its motion."""
-    return path.read_text(encoding="utf-8").partition("MOTION\n")[0]
+    return path.read_text(encoding="utf-8", errors="replace").partition("MOTION\n")[0]
 
 
 def read_bvh(path: Path) -> Bvh:
@@ -85,7 +85,7 @@ def read_bvh(path: Path) -> Bvh:
     """
     lines = _lines(path)
     _, text = next(lines, (0, "nothing"))
-    if text.split()[0] != "HIERARCHY":
+    if text.split()[0].upper() != "HIERARCHY":
         raise TakeError("does not begin with HIERARCHY: it is no BVH file")
     nodes = _read_hierarchy(lines)
     line, frames = _value_after("Frames:", lines)
@@ -179,8 +179,8 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
         raise TakeError("ends before its motion: it is cut off")
     found = " ".join(text.split())
     with suppress(ValueError):
-        if found.startswith(words):
-            return line, float(found.removeprefix(words))
+        if found.upper().startswith(words.upper()):
+            return line, float(found[len(words) :])
     raise TakeError(f"has {found[:40]!r} in line {line}, expected {words!r} and a number")
 
 

@@ -66,7 +66,8 @@ def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
             continue
         stat_regular_file(path)
         with path.open(encoding="utf-8", errors="replace") as file:
-            found = labels if "," in file.readline(1 << 14) else skeletons
+            first = file.readline(1 << 14)
+        found = labels if "," in first or not first.strip() else skeletons  # an empty file has no label
         if path.stem in found:
             raise UserError(
                 f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"

@@ -162,7 +162,7 @@ _READERS = {".npz": _read_npz, ".npy": _read_npy, ".bvh": _read_bvh, ".skeleton"
 def _wanted_frames(frames: int, fps: float | None) -> np.ndarray:
     """Indices of the frames to read from a recording at `fps`: those that make 30 a second, or all if it is slower."""
     if fps is None:
-        raise TakeError("has no frames per second: give them by --fps")
+        raise TakeError("has no frames per second: give them by --fps, which replaces the rates in other files, too")
     check_length_and_rate(frames, fps, hint=": give the right number by --fps")
     return np.arange(frames) if fps < FPS else resample_indices(frames, fps)
 

@@ -111,9 +111,11 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         raise UserError(f"{path}: expected lists sid, X and L with one entry per clip, as in a released split pickle")
     for number, (sid, x, frame_labels) in enumerate(zip(*columns, strict=True)):
         where = f"{path}: clip {number} ({shown(sid)})"
+        if not isinstance(sid, str | int):
+            raise UserError(f"{where} has an id that is neither text nor a whole number")
         x, frame_labels = as_array(x), as_array(frame_labels)
         shape = None if x is None else x.shape
-        fits = x is not None and x.ndim == 4 and shape == (3, x.shape[1], NUM_JOINTS, 1) and x.size
+        fits = x is not None and x.ndim == 4 and (shape[0], *shape[2:]) == (3, NUM_JOINTS, 1) and x.size
         # Comparisons with NaN are false, so this refuses NaN too.
         if not fits or x.dtype.kind != "f" or not np.abs(x).max() <= LARGEST:
             expected = f"(3, T, {NUM_JOINTS}, 1) finite floats up to {LARGEST:g}"

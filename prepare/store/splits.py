@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
 from utils.lock import lock_folder
-from utils.manifest import SUBSETS, SplitManifest, Subset, plain_name, read_manifest
+from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name, read_manifest
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, LabelledClip, SkeletonStore, Split, write_split
 
@@ -109,7 +110,7 @@ def write_recordings(
     """Bring the split `folder`, and its store beside it, up to date. Write and print a report of what did not fit.
 
     `files`: file below `takes.folder`, by recording. `problems`: those that the caller has found, for the report.
-    `needed`: what a recording without an entry in `files` lacks, for the report.
+    `needed`: what the report calls the files, such as "skeleton or label file".
     Raises UserError when no recording could be used, or when most segments begin after the end of their recording.
     """
     out = folder.parent
@@ -123,9 +124,10 @@ def write_recordings(
         found = _check_times(recordings, store, takes.folder)
         split = write_split_of_store(folder, classes, recordings, store, takes.origin)
         found |= {
-            f"recordings without a {needed}": [name for name, why in left_out.items() if why == "missing"],
+            f"recordings without a {needed}": [name for name, why in left_out.items() if why == MISSING],
+            "recordings without a label of the classes, not used": sorted(store.clips.keys() - set(split.clip_ids())),
             f"recordings whose {needed} is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),
-            "recordings that cannot be used": [f"{files[n]} {why}" for n, why in left_out.items() if why != "missing"],
+            "recordings that cannot be used": [f"{files[n]} {why}" for n, why in left_out.items() if why != MISSING],
         }
         several = sum(clip.people > 1 for clip in store.clips.values())
         people = f", {several} of them with several people" if several else ""
@@ -150,19 +152,22 @@ def print_counts(split: Split) -> None:
             labels = split.labels(sid)
             counts[subset][:, 0] += [*split.present(sid), True]
             counts[subset][:, 1] += [*labels.sum(axis=0), len(labels)]
+    names = [printable(name) for name in names]
     width = max(18, *(len(name) + 2 for name in names))
     print(f"\n{split.name:<{width}}" + "".join(f"{subset + ' clips':>13}{'frames':>12}" for subset in SUBSETS))
     for k, name in enumerate(names):
         cells = "".join("{:>13,}{:>12,}".format(*counts[subset][k]) for subset in SUBSETS)
         print(f"  {name:<{width - 2}}{cells}")
     for subset in SUBSETS:
+        if untimed := sum(split.untimed(sid).any() for sid in split.clip_ids(subset)):
+            print(f"{untimed} {subset} clips have labels without times, whose frames are not counted")
         for k, name in enumerate(split.classes):
             if not counts[subset][k, 0]:
                 print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:
-    """Segments outside their recording or too short, and recordings of another duration: lists of where they are.
+    """Segments outside their recording, too short or joined, and recordings of another duration: lists of where.
 
     Raises UserError when most segments begin after the end of their recording.
     """
@@ -177,13 +182,17 @@ def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: 
             problems["recordings that do not last as long as annotated"].append(text)
         timed = [label for label in recording.labels if label.start is not None]
         segments += len(timed)
-        for label in timed:
+        end_frame: dict[tuple[str, ...], int] = {}  # of the earlier segments of a class
+        for label in sorted(timed, key=lambda label: label.start):
             text = f"{label.where} ({shown(label.names[0])}, {label.start:g} to {label.end:g} of {seconds:.2f} s)"
             if label.start >= seconds:
                 problems[AFTER_END].append(text)
                 continue
             if label.end > seconds + TOLERANCE:
                 problems["segments that end after their recording, cut off there"].append(text)
+            if label.start * FPS <= end_frame.get(label.names, -1):
+                problems["segments that touch or overlap one of the same class, counted as one"].append(text)
+            end_frame[label.names] = max(end_frame.get(label.names, -1), math.ceil(label.end * FPS - 1e-6))
             if (min(label.end, seconds) - label.start) * FPS < SHORTEST_SEGMENT:
                 problems[f"segments of less than {SHORTEST_SEGMENT} frames, too short to be detected"].append(text)
     outside = problems[AFTER_END]

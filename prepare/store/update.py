@@ -14,7 +14,7 @@ import numpy as np
 from prepare.formats.labels import AnnotatedClip
 from prepare.store.workers import Job, Reader, compute_takes, is_unchanged, read_computed
 from utils.errors import TakeError, UserError, printable
-from utils.manifest import FORMAT
+from utils.manifest import FORMAT, MISSING
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 # Version of the checks of takes and of the computation of joints. Another version makes another store
@@ -68,12 +68,12 @@ def update_store(
             continue
         made.append(outcome.model_copy(update={"start": start, "subset": clip.subset}))
         start += outcome.rows
-    missing = {clip.sid: "missing" for clip in clips if clip.sid not in files and clip.sid not in stored}
+    missing = {clip.sid: MISSING for clip in clips if clip.sid not in files and clip.sid not in stored}
     left_out = dict(sorted((missing | failed).items()))
     if not made:
         # A new folder is deleted. A folder with an older store loses only its computed takes.
         shutil.rmtree(cache if (folder / "store.json").exists() else folder)
-        takes_by_reason = {left_out[clip.sid]: clip.take for clip in clips if clip.sid in left_out}  # one of each
+        takes_by_reason = {left_out[clip.sid]: clip.take for clip in clips if clip.sid in left_out}  # the last of each
         some = "; ".join(f"{printable(take)} {reason}" for reason, take in list(takes_by_reason.items())[:5])
         hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")

@@ -114,7 +114,8 @@ function draw() {
   const lines = ["true", ...data.runs].map((name, lane) => {
     const here = clip.segments.filter((s) => s.lane === lane && isShown(s) && s.start <= frame && frame < s.end);
     const texts = here.sort((a, b) => b.score - a.score).slice(0, 4).map(textOf);
-    return `${name}: ${texts.join("; ") || "nothing"}`;
+    const untimed = lane ? [] : clip.untimed.map((label) => `${data.classes[label]}, time unknown`);
+    return `${name}: ${[...texts, ...untimed].join("; ") || "nothing"}`;
   });
   say(data.truth ? lines : lines.slice(1));
 }
@@ -218,7 +219,8 @@ const SORTS = { // sort keys by the value of the option. Other values are kinds 
 function showList() {
   const [label, sort] = [part("class").value, part("sort").value];
   const key = SORTS[sort] ?? ((entry) => -errorsOf(entry, sort));
-  const has = (entry) => label === "" || entry.segments.some((s) => isShown(s) && s.label === Number(label));
+  const has = (entry) => label === "" || entry.untimed.includes(Number(label)) ||
+    entry.segments.some((s) => isShown(s) && s.label === Number(label));
   const keyed = data.clips.filter(has).map((entry) => [key(entry), entry]);
   listed = keyed.sort(([a], [b]) => (a < b ? -1 : Number(a > b))).map(([, entry]) => entry);
   part("count").textContent = `${listed.length} of ${data.clips.length} clips`;

@@ -131,6 +131,12 @@ def test_unknown_true_segments_make_no_errors() -> None:
     assert data["range"] == {"min": 0, "max": 0.5, "value": 0}
 
 
+def test_classes_whose_times_are_not_known_are_named() -> None:
+    packed = pack(PlayedClip("a", moving(), LABELS, untimed=np.array([False, True])), CLASSES)
+    assert packed["untimed"] == [1]
+    assert packed["classes"].endswith(f"{CLASSES[1]} (time unknown)")
+
+
 def test_at_first_as_many_detections_are_shown_as_there_are_true_segments() -> None:
     packed = [pack(clip, CLASSES) for clip in random_clips(6)]
     lowest = player_data(packed, CLASSES, ["found"])["range"]["value"]

@@ -63,6 +63,7 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
     [
         ("", ["first row is ''", HEADER]),
         ("recording,subset,label,begin,end\n", ["first row", "begin", HEADER]),
+        (f"{HEADER},note\n", ["first row", f"expected {HEADER}, separated by commas; remove 'note'"]),
         (HEADER.replace(",", ";") + "\na;train;walk;0;1\n", ["first row", "separated by commas"]),
         (f"{HEADER}\na,train,walk,0,5,3,2\n", ["row 2 has 7 cells", "0.5 instead of 0,5"]),
         (f'{HEADER}\na,train,walk,"0,5",3\n', ["row 2: start is '0,5'", "expected a valid number"]),

@@ -115,6 +115,8 @@ def test_recordings_are_found_whatever_the_folders_are_called(root: Path) -> Non
     first, second = read_labels(labels, ACTIONS)
     assert first == Label(("bow",), 0, 2 / 30, f"{labels}: row 1")
     assert second == Label(("clapping",), 2 / 30, 4 / 30, f"{labels}: row 2")
+    labels.write_text("")  # a recording without actions
+    assert find_recordings(root, "cross-view")["0003-L"].labels == labels
     labels.unlink()
     assert find_recordings(root, "cross-view")["0003-L"].labels is None
 

@@ -73,6 +73,7 @@ def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
         (clip(L=np.zeros(6, int)), r"L of shape \(6,\)"),
         (clip(L=np.full(7, 3)), "labels from 3 to 3, expected 0 to 2"),
         ({"sid": "a"}, "expected lists sid, X and L"),
+        (clip(sid=np.str_("a")), "has an id that is neither text nor a whole number"),
     ],
 )
 def test_what_is_no_clip_is_named(tmp_path: Path, entry: dict, said: str) -> None:
