@@ -119,7 +119,7 @@ def predict_all(
                 if not is_out_of_memory(error):
                     raise
                 reason = OUT_OF_MEMORY
-            prediction_set.fail(name, path, reason)
+            prediction_set.add_failure(name, path, reason)
             tqdm.write(f"{printable_name(path)}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:
         prediction_set.write_summary_files()
@@ -129,13 +129,13 @@ def predict_all(
     if not predictor.page and done_before < len(inputs) and (out / "player.html").exists():
         print(f"{out / 'player.html'}: shows the results of an earlier command; delete it, or repeat with --page")
     if predictor.page:
-        complete = prediction_set.complete()
+        complete = prediction_set.finished_results()
         clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
         on_page = {path.parent for path in clips}
         if missing := len(complete) - len(on_page):
             print(f"recordings made without --page, not on the page: {missing}; repeat them with --page")
         page, thresholds = out / "player.html", predictor.settings.eval.thresholds
-        count = player.write_predictions(page, clips, predictor.classes, thresholds)
+        count = player.write_predictions_page(page, clips, predictor.classes, thresholds)
         print(f"watch: {page}, which shows {count} of {len(clips)} clips")
     return 1 if failed else 0
 

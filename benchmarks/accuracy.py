@@ -62,13 +62,13 @@ class RowList(StrictModel):
 
 
 class Run(NamedTuple):
-    """A row with one seed and its folder. If it is scored again, also the run of its weights."""
+    """A row with one seed and its folder. A row that is scored again also has the run of its weights."""
 
     name: str
     row: Row
     seed: int
     folder: Path
-    trained: Run | None
+    weights_run: Run | None
 
     def changes(self) -> list[str]:
         """What has changed in the row since the run. Empty for a run that is not finished."""
@@ -76,15 +76,15 @@ class Run(NamedTuple):
         if not results.exists():
             return []
         found, wanted = json.loads(results.read_bytes()), self.row.settings(self.seed)
-        if self.trained:
-            if not (self.trained.folder / "results.json").exists():
-                return [f"the run of its weights in {self.trained.folder} is not finished"]
-            weights = self.trained.folder / "last.pt"
-            wanted = with_settings_of_weights(wanted, self.trained.row.settings(self.seed))
+        if self.weights_run:
+            if not (self.weights_run.folder / "results.json").exists():
+                return [f"the run of its weights in {self.weights_run.folder} is not finished"]
+            weights = self.weights_run.folder / "last.pt"
+            wanted = with_settings_of_weights(wanted, self.weights_run.row.settings(self.seed))
             digest = sha256(weights) if weights.exists() else None
             if digest and digest != found.get("weights_sha256", digest):  # earlier versions did not store it
                 return [f"{weights} was trained again"]
-            if changes := self.trained.changes():
+            if changes := self.weights_run.changes():
                 return changes
         return differences(read_stored(found["settings"], str(results)), wanted, OF_MACHINE)
 
@@ -125,7 +125,7 @@ def choose_rows(rows: dict[str, Row], names: list[str]) -> dict[str, Row]:
 def runs_of(rows: dict[str, Row], seeds: list[int], out: Path) -> list[Run]:
     """The runs of a list."""
     runs = {(name, n): Run(name, row, n, out / name / f"seed{n}", None) for n in seeds for name, row in rows.items()}
-    return [run._replace(trained=runs.get((run.row.evaluate, run.seed))) for run in runs.values()]
+    return [run._replace(weights_run=runs.get((run.row.evaluate, run.seed))) for run in runs.values()]
 
 
 def of_task(task: str, runs: list[Run]) -> list[Run]:
@@ -136,8 +136,8 @@ def of_task(task: str, runs: list[Run]) -> list[Run]:
     number, _, of = task.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise UserError(f"--task {task}: expected I/N, the I-th of N parts, from 1/N to N/N, as in --task 2/8")
-    trained = [run for run in runs if not run.trained][int(number) - 1 :: int(of)]
-    return [run for run in runs if (run.trained or run) in trained]
+    own_training = [run for run in runs if not run.weights_run][int(number) - 1 :: int(of)]
+    return [run for run in runs if (run.weights_run or run) in own_training]
 
 
 def up_to_date(runs: list[Run]) -> list[Run]:
@@ -158,13 +158,13 @@ def execute(run: Run, script: Path, threads: int) -> tuple[bool, str]:
     row, folder = run.row, run.folder
     if (folder / "results.json").exists():
         return True, f"{run.name}, seed {run.seed}: done before"
-    if run.trained and not (run.trained.folder / "results.json").exists():
+    if run.weights_run and not (run.weights_run.folder / "results.json").exists():
         return False, f"{run.name}, seed {run.seed}: NOT SCORED, because the run of its weights is not finished"
     command = [sys.executable, str(script.resolve()), "--work-dir", str(folder)]
     command += ["--config", *row.config] if row.config else []
     command += ["--set", f"train.seed={run.seed}", *row.set]
-    if run.trained:
-        command += ["--phase", "test", "--weights", str(run.trained.folder / "last.pt")]
+    if run.weights_run:
+        command += ["--phase", "test", "--weights", str(run.weights_run.folder / "last.pt")]
     else:
         command.append("--resume-or-start")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +249,7 @@ def main() -> int:
         wanted = of_task(args.task, wanted)
     runs, failed = [], False
     for scored_again in (False, True):  # weights first
-        now = up_to_date([run for run in wanted if bool(run.trained) == scored_again])
+        now = up_to_date([run for run in wanted if bool(run.weights_run) == scored_again])
         with ThreadPoolExecutor(args.jobs) as pool:
             todo = () if args.table_only else now
             try:

@@ -15,7 +15,7 @@ import torch
 from smplx.body_models import SMPLH
 from smplx.utils import Struct
 
-from benchmarks.measure import Result, in_turn
+from benchmarks.measure import Result, median_seconds
 from prepare.formats.body_model import check_body
 from prepare.skeletons.body_joints import BodyJoints
 from prepare.synthetic.body import body_structure
@@ -42,7 +42,7 @@ def joints(repeats: int) -> Iterator[Result]:
         model = SMPLH("", data_struct=Struct(**structure), use_pca=False, flat_hand_mean=True, batch_size=batch)
         plain = partial(full_mesh, model.to(device), batch, frames)
         for what, step in (("joints", 1), ("joints from 120 fps", 4)):
-            fast, slow = in_turn(repeats, partial(ours, poses[::step]), plain)
+            fast, slow = median_seconds(repeats, partial(ours, poses[::step]), plain)
             rates = len(poses) / step / fast, frames / step / slow
             yield Result(f"{what}, mesh {how}", "output frames/s", *rates)
 
@@ -69,7 +69,7 @@ def prepare(repeats: int) -> Iterator[Result]:
                     arrays["poses"]
 
         workers = os.cpu_count() or 1
-        many, one, plain = in_turn(max(1, repeats // 3), partial(command, workers), partial(command, 1), load)
+        many, one, plain = median_seconds(max(1, repeats // 3), partial(command, workers), partial(command, 1), load)
     seconds = takes * frames / 120
     what, unit = f"prepare, {workers} workers", "seconds of motion/s"
     yield Result(f"{what}, against only reading", unit, seconds / many, seconds / plain)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.measure import Result, gpu_memory, in_turn
+from benchmarks.measure import Result, gpu_memory, median_seconds
 from benchmarks.plain import PlainLocalizer
 from benchmarks.roofline import Roofline
 from feeders.batches import Batch, epoch_batches
@@ -58,7 +58,10 @@ def train(repeats: int) -> Iterator[Result]:
             captured = CUDAGraphs(copy.deepcopy(fast))
             works["bucketed, CUDA graphs"] = epoch(captured, batches(device, True, FRAME_MULTIPLE), ours)
         memory = gpu_memory(*works.values())  # before the timing: recording takes the most memory
-        rates = {name: frames / seconds for name, seconds in zip(works, in_turn(repeats, *works.values()), strict=True)}
+        rates = {
+            name: frames / seconds
+            for name, seconds in zip(works, median_seconds(repeats, *works.values()), strict=True)
+        }
         for place, name in enumerate(works):
             if name != "plain":
                 taken = memory and (memory[place], memory[0])
@@ -80,7 +83,7 @@ def train_compiled(repeats: int) -> Iterator[Result]:
     for precision in PRECISIONS["cuda"]:
         torch.compiler.reset()
         works = compiled_works(precision)
-        seconds, memory = in_turn(repeats, *works), gpu_memory(*works)
+        seconds, memory = median_seconds(repeats, *works), gpu_memory(*works)
         for place, name in ((1, "against eager"), (2, "both compiled")):
             rates = (sum(LENGTHS) / seconds[i] for i in (0, place))
             yield Result(f"train compiled, {precision}, {name}", "real frames/s", *rates, (memory[0], memory[place]))
@@ -158,7 +161,7 @@ def infer(repeats: int) -> Iterator[Result]:
         for clips, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
             name, frames = f"infer, {clips}, {precision}", int(batch.lengths.sum())
             works = partial(at_once, fast, batch), partial(one_by_one, plain, batch)
-            quick, slow = in_turn(repeats, *works)
+            quick, slow = median_seconds(repeats, *works)
             yield Result(name, "frames/s", frames / quick, frames / slow, gpu_memory(*works))
             least = roofline.seconds(works[0])
             yield Result(f"{name}, against its roofline", "frames/s", frames / quick, frames / least)

@@ -16,7 +16,7 @@ from scipy.special import softmax
 
 from benchmarks.bench_motion import write_takes
 from benchmarks.bench_network import CLASSES, epoch, random_batch
-from benchmarks.measure import Result, in_turn
+from benchmarks.measure import Result, median_seconds
 from evaluation.localization import ground_truth, localize
 from evaluation.metrics import detection_ap
 from model.inference import for_inference
@@ -54,7 +54,7 @@ def start(repeats: int) -> Iterator[Result]:
             write_data_set(data, takes)
             (joints,) = (data / "skeletons-bench").glob("joints-*")
             measured: list[list[float]] = []
-            _, whole = in_turn(repeats, partial(train_to_first_step, data, measured), joints.read_bytes)
+            _, whole = median_seconds(repeats, partial(train_to_first_step, data, measured), joints.read_bytes)
             seconds, memory = np.median(measured[1:], axis=0)
             size = joints.stat().st_size / 2**20
             what, when = f"start, {takes:,} takes", "from the imports to the first step"
@@ -138,7 +138,7 @@ def random_scores(lengths: np.ndarray, classes: int) -> tuple[list[np.ndarray], 
 
 
 def _slope(what: str, repeats: int, work: Callable[[int], None]) -> Result:
-    seconds = in_turn(repeats, *(partial(work, size) for size in SIZES))
+    seconds = median_seconds(repeats, *(partial(work, size) for size in SIZES))
     slope = np.polyfit(np.log(SIZES), np.log(seconds), 1)[0]
     listed = ", ".join(f"{taken:.2g}" for taken in seconds)
     return Result(f"scale: {what}: {listed} s", "slope (lower is better)", float(slope), 1.0)

@@ -18,7 +18,7 @@ class Result(NamedTuple):
     memory: tuple[float, float] | None = None  # peak GiB, of ours and of the baseline; None without a GPU
 
 
-def in_turn(repeats: int, *works: Callable[[], object]) -> list[float]:
+def median_seconds(repeats: int, *works: Callable[[], object]) -> list[float]:
     """Median seconds of each piece of work. They run in turn, after one round that is not timed."""
     seconds: list[list[float]] = [[] for _ in works]
     for repeat in range(repeats + 1):

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.measure import in_turn
+from benchmarks.measure import median_seconds
 
 aten = torch.ops.aten
 FLOPS = {**flop_registry, aten.addmm_: flop_registry[aten.addmm], aten.baddbmm_: flop_registry[aten.baddbmm]}
@@ -54,7 +54,7 @@ class Roofline(NamedTuple):
             for _ in range(times):
                 operation(*operands, **options)
 
-        of_products, of_convolutions, of_copies = in_turn(
+        of_products, of_convolutions, of_copies = median_seconds(
             3,
             partial(repeat, torch.mm, a, b, out=product),
             partial(repeat, F.conv2d, features, weight, padding=(TAPS // 2, 0)),
@@ -85,8 +85,8 @@ class Tally(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         given = kwargs or {}
-        with self:
-            result = func.decompose(*args, **given)  # PyTorch does not do it in inference mode
+        with self:  # splits an operation into those it calls, and lists them; in inference mode, PyTorch does not split
+            result = func.decompose(*args, **given)
         if result is not NotImplemented:
             return result
         result = func(*args, **given)

@@ -46,7 +46,7 @@ from prepare.formats.classes import PAPER_SPLITS, check_actions, read_actions
 from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints, read_joints
-from prepare.store.splits import check_split, write_split_of_store
+from prepare.store.splits import check_split, write_split_from_store
 from prepare.store.update import TakeSource, update_store
 from reporting.dataset_card import write_card
 from utils.errors import printable, run_command
@@ -81,15 +81,15 @@ def build(
         check_split(out, name, classes, replace)
         check_actions(classes, known, f"classes of the split {name!r}: no clip has the action")
     body = load_body(body_file)
-    joints_of = BodyJoints(body, hands)
-    flavour = joints_of.flavour
+    body_joints = BodyJoints(body, hands)
+    flavour = body_joints.flavour
     index = AmassIndex(amass, flavour)
     files = {clip.sid: file for clip in babel.clips if (file := index.find(clip.take))}
     wanted_classes = {name for classes in splits.values() for name in classes}
     wanted = choose_clips(babel.clips, files, wanted_classes, limit)
 
     def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
-        return read_joints(path, joints_of, clip.frame_limit(), clip.duration)
+        return read_joints(path, body_joints, clip.frame_limit(), clip.duration)
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
@@ -98,7 +98,7 @@ def build(
         store = update_store(out, takes, babel.clips, files, workers, wanted)
         print_takes(babel.clips, store, flavour)
         written = [
-            write_split_of_store(out / name, classes, babel.clips, store, takes.origin, babel.unlabelled)
+            write_split_from_store(out / name, classes, babel.clips, store, takes.origin, babel.unlabelled)
             for name, classes in splits.items()
         ]
     print(f"\nwritten to {out} ({flavour.model}, hands {hands})")

@@ -43,7 +43,7 @@ from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.classes import check_actions, read_actions
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.recordings import cached_body_joints, find_inputs, read_recording
-from prepare.store.splits import check_split, warn_of_empty_subsets, write_recordings
+from prepare.store.splits import check_split, update_split, warn_of_empty_subsets
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
@@ -80,7 +80,7 @@ def prepare_recordings(
         raise UserError(f"{folder_of_recordings}: is no folder; name the folder of your recordings by --recordings")
     inputs = find_inputs([folder_of_recordings], out, PREDICTION)
     paths = [file.relative_to(folder_of_recordings).as_posix() for _, file in inputs]
-    files = match([*annotated, *test_recordings], paths, annotations)
+    files = match_files([*annotated, *test_recordings], paths, annotations)
 
     def read(path: Path, recording: AnnotatedClip) -> tuple[float, np.ndarray]:
         (person,) = read_recording(path, dataclasses.replace(options, person=options.person or 1))
@@ -99,7 +99,7 @@ def prepare_recordings(
             name for name in classes if name.casefold() in BACKGROUND
         ],
     }
-    split = write_recordings(out / name, classes, annotated, files, takes, workers, problems)
+    split = update_split(out / name, classes, annotated, files, takes, workers, problems)
     if test_recordings:
         print(f"test recordings, not used: {len(test_recordings)}")
     warn_of_empty_subsets(split)
@@ -118,7 +118,7 @@ def body_digest_of_takes(files: Collection[str], options: ReadOptions) -> str | 
         return None
 
 
-def match(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -> dict[str, str]:
+def match_files(annotated: list[AnnotatedClip], paths: list[str], annotations: Path) -> dict[str, str]:
     """The file of each annotated recording that has one, by its name.
 
     Raises UserError when a name fits several files, or two names the same file.

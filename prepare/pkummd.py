@@ -37,7 +37,7 @@ import numpy as np
 from prepare.formats.labels import AnnotatedClip
 from prepare.formats.pkummd import find_recordings, read_action_names, read_labels, read_skeletons
 from prepare.skeletons.recordings import AXIS_ROTATIONS
-from prepare.store.splits import check_split, write_recordings
+from prepare.store.splits import check_split, update_split
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from utils.errors import run_command
@@ -69,7 +69,7 @@ def prepare_protocol(
         if files.skeletons and files.labels:
             skeletons[sid] = str(files.skeletons.relative_to(root))
     takes = TakeSource(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
-    split = write_recordings(out / name, classes, recordings, skeletons, takes, workers, {}, "skeleton or label file")
+    split = update_split(out / name, classes, recordings, skeletons, takes, workers, {}, "skeleton or label file")
     print(f"overview: {write_card(split)}")
     return split
 

@@ -142,7 +142,9 @@ def write_player(path: Path, title: str, lead: str, data: dict[str, Any]) -> Non
     write_whole(path, render("player.html", title=title, lead=lead, player=data).encode())
 
 
-def write_predictions(path: Path, files: Sequence[Path], classes: Sequence[str], thresholds: Sequence[float]) -> int:
+def write_predictions_page(
+    path: Path, files: Sequence[Path], classes: Sequence[str], thresholds: Sequence[float]
+) -> int:
     """Write a page of the predicted clips that fit on it, and return their number. Each file has a packed clip as JSON.
 
     Raises UserError when a file is damaged.

@@ -100,8 +100,8 @@ def write_table(path: Path, results: Results) -> None:
 class PredictionSet:
     """The recordings in the folder `out`. The caller holds its lock.
 
-    made_with: the facts of this command, as in prediction.json. A recording belongs to the set if its SHARED_FACTS
-    equal those of this command.
+    made_with: facts of all recordings of this command. In prediction.json, those of the recording are added. A
+    recording belongs to the set if its SHARED_FACTS equal those of this command.
     """
 
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
@@ -131,12 +131,12 @@ class PredictionSet:
             )
         return dict(sorted(names.items()))
 
-    def fail(self, name: str, path: Path, reason: str) -> None:
+    def add_failure(self, name: str, path: Path, reason: str) -> None:
         """Note why a recording failed. Its results by an earlier command become invalid."""
         (self.out / name / PREDICTION).unlink(missing_ok=True)
         self.failed.append((name, reason, file_of(path)))
 
-    def complete(self) -> dict[str, Results]:
+    def finished_results(self) -> dict[str, Results]:
         """The segments of each recording that is complete and belongs to this set, by name, sorted."""
         return {
             name: results
@@ -147,7 +147,7 @@ class PredictionSet:
     def write_summary_files(self) -> Results:
         """Write segments.json, segments.csv and failed.csv. Returns the segments of all recordings."""
         results: Results = {}
-        for found in self.complete().values():
+        for found in self.finished_results().values():
             results |= found
         write_results(self.out / "segments.json", results)
         write_table(self.out / "segments.csv", results)

@@ -34,7 +34,7 @@ FOLDER_ALIASES = {
     "Transitions_mocap": ("Transitions", "Transitionsmocap"),
     **{name: (name,) for name in ("ACCAD", "BMLmovi", "CMU", "EKUT", "HumanEva", "KIT", "SFU", "TotalCapture")},
 }
-# Name on the download page by folder name, old or new, in lower case
+# Folder name in lower case, old or new: name on the download page
 _CURRENT_NAMES = {old.lower(): names[0] for name, names in FOLDER_ALIASES.items() for old in (name, *names)}
 
 

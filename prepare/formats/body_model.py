@@ -19,7 +19,7 @@ from utils.errors import TakeError, UserError
 
 MAX_FILE_BYTES = 2 << 30
 MODEL_ARRAYS = tuple(SMPLH.shapes)  # names; the same for both flavours
-# Objects in body models besides numpy's arrays: chumpy's arrays, with their sets and scipy's sparse matrices
+# Objects in body models besides numpy's arrays: chumpy's arrays, which hold sets, and scipy's sparse matrices
 _ALLOWED = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 _EXPECTED = f"a body model: download it from {SMPLH.page}; see human_model/README.md"
 

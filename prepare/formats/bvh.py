@@ -96,7 +96,7 @@ def read_bvh(path: Path) -> Bvh:
     return Bvh(path, nodes, int(frames), _rate(seconds), line)
 
 
-def forward(nodes: list[Node], values: np.ndarray) -> np.ndarray:
+def forward_kinematics(nodes: list[Node], values: np.ndarray) -> np.ndarray:
     """Forward kinematics: channel values (T, channels), angles in degrees → positions (T, nodes, 3) float64.
 
     Rotations are intrinsic, in the order of the channels. A position channel replaces that coordinate of the offset, as

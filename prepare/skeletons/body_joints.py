@@ -61,14 +61,14 @@ class BodyJoints:
 
 
 def read_joints(
-    path: Path, joints_of: BodyJoints, limit: int | None = None, seconds: float | None = None
+    path: Path, body_joints: BodyJoints, limit: int | None = None, seconds: float | None = None
 ) -> tuple[float, np.ndarray]:
     """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
 
     `seconds`: as in `read_poses`. Raises TakeError as it does, and when the take gives joints that are not finite.
     """
-    fps, poses = read_poses(path, joints_of.flavour, limit, seconds)
-    joints = joints_of(poses)
+    fps, poses = read_poses(path, body_joints.flavour, limit, seconds)
+    joints = body_joints(poses)
     if not np.isfinite(joints).all():
         raise TakeError("has poses whose joints are not finite: its angles are too large")
     return fps, joints

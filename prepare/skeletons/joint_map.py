@@ -31,7 +31,7 @@ _SMPL_BODY = (
 )  # fmt: skip
 _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 # Names of an array's joints, by the number of joints: 22 (body of SMPL), 24 (SMPL), 52 (SMPL-H)
-ARRAY_NAMES = {
+SMPL_JOINT_NAMES = {
     22: _SMPL_BODY,
     24: (*_SMPL_BODY, "left_hand", "right_hand"),
     52: (*_SMPL_BODY, *(f"{side}_{finger}{n}" for side in ("left", "right") for finger in _FINGERS for n in (1, 2, 3))),
@@ -89,14 +89,14 @@ def shipped_maps() -> list[JointMap]:
 def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
     """Weights (25, J) of the joints of an array (T, J, 3). Raises TakeError as `JointMap.matrix` and `choose_map` do.
 
-    A joint map names the joints as ARRAY_NAMES does, or by their indices, from '0' on.
+    A joint map names the joints as SMPL_JOINT_NAMES does, or by their indices, from '0' on.
     """
     indices = [str(index) for index in range(joints)]
     if joint_map and joint_map.names <= set(indices):
         return joint_map.matrix(indices)
-    if joints == len(JOINT_NAMES):  # needs no map: one by name is meant for BVH files that the same command reads
+    if joints == len(JOINT_NAMES):  # needs no map; a map with names is for BVH files of the same command
         return np.eye(joints)
-    names = list(ARRAY_NAMES.get(joints, indices))
+    names = list(SMPL_JOINT_NAMES.get(joints, indices))
     return (joint_map or choose_map(names)).matrix(names)
 
 

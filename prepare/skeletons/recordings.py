@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from prepare.formats.body_model import load_body
-from prepare.formats.bvh import forward, read_bvh
+from prepare.formats.bvh import forward_kinematics, read_bvh
 from prepare.formats.files import SUFFIXES, walk
 from prepare.formats.frames import check_length_and_rate, interpolate, resample_indices
 from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
@@ -20,7 +20,7 @@ from prepare.formats.ntu import read_ntu
 from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.skeletons.checks import check_person
-from prepare.skeletons.joint_map import ARRAY_NAMES, array_weights, choose_map
+from prepare.skeletons.joint_map import SMPL_JOINT_NAMES, array_weights, choose_map
 from utils.errors import TakeError, UserError, printable_name
 from utils.files import stat_regular_file
 from utils.skeleton import FPS, NUM_JOINTS
@@ -105,10 +105,10 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
         fps = single_number(arrays["fps"], "fps") if "fps" in arrays else None
         return [Person(1, _joints_of_array(arrays["joints"], options.fps or fps, options))]
     try:
-        joints_of = cached_body_joints(options.body, options.hands)
+        body_joints = cached_body_joints(options.body, options.hands)
     except UserError as error:
         raise TakeError(f"is an AMASS take, which needs a body ({error}): give --body FILE, or synthetic") from error
-    return [Person(1, read_joints(path, joints_of)[1])]
+    return [Person(1, read_joints(path, body_joints)[1])]
 
 
 def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
@@ -117,10 +117,10 @@ def _read_npy(path: Path, options: ReadOptions) -> list[Person]:
 
 def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions) -> np.ndarray:
     """The 25 joints (T, 25, 3) at 30 fps of an array (T, J, 3)."""
-    known = (NUM_JOINTS, *ARRAY_NAMES)  # joint counts that need no --joint-map
+    known = (NUM_JOINTS, *SMPL_JOINT_NAMES)  # joint counts that need no --joint-map
     is_motion = array.ndim == 3 and array.shape[2] == 3 and array.dtype.kind in "fiu"
     if not is_motion or not (array.shape[1] in known or options.joint_map):
-        others = ", ".join(map(str, ARRAY_NAMES))
+        others = ", ".join(map(str, SMPL_JOINT_NAMES))
         raise TakeError(
             f"has an array of shape {array.shape} and type {array.dtype}, expected numbers (T, {NUM_JOINTS}, 3): "
             f"frames, joints of utils/skeleton.py, x y z; or SMPL's {others} joints; give --joint-map for others"
@@ -136,7 +136,9 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     fps = options.fps or bvh.fps
     values = bvh.values(_wanted_frames(bvh.frames, fps))
     blocks = [values[start : start + BVH_FRAMES] for start in range(0, len(values), BVH_FRAMES)]
-    joints = np.concatenate([np.einsum("vj,tjc->tvc", weights, forward(bvh.nodes, block)) for block in blocks])
+    joints = np.concatenate(
+        [np.einsum("vj,tjc->tvc", weights, forward_kinematics(bvh.nodes, block)) for block in blocks]
+    )
     return [Person(1, _converted(joints, fps, options, up="y", unit=0.01))]
 
 

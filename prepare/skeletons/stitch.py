@@ -1,7 +1,7 @@
 """Join pieces of motion of one skeleton. Each begins with the heading with which the one before ends.
 
 The frames between two pieces are a cubic Hermite curve, of positions and of rotations. So they continue the velocity of
-the piece before and lead into the velocity of the piece after. Between them, the body travels at the mean of both
+the piece before and lead into the velocity of the piece after. In these frames, the body travels at the mean of both
 velocities.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.bvh import Node, forward
+from prepare.formats.bvh import Node, forward_kinematics
 
 ORDER = "ZXY"  # of the rotation channels
 CHANNELS = ["xposition", "yposition", "zposition", *(f"{axis.lower()}rotation" for axis in ORDER)]  # of each joint
@@ -98,7 +98,7 @@ def lifted(between: Piece, before: Piece, after: Piece, nodes: list[Node]) -> Pi
 
 def _lowest(piece: Piece, nodes: list[Node]) -> np.ndarray:
     """Height of the lowest joint in each frame, (T,), without the parent of the hips."""
-    return forward(nodes, piece.channels())[:, HIPS:, UP].min(axis=1)
+    return forward_kinematics(nodes, piece.channels())[:, HIPS:, UP].min(axis=1)
 
 
 def concatenate(pieces: list[Piece]) -> Piece:

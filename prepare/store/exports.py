@@ -33,7 +33,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
     X (3, T, 25, M): joints in metres at 30 fps. L (T,): the lowest class index of each frame, K for background. Y: the
-    class indices in L. As in the released code, a class is missing in both if it has the lowest index in no frame.
+    class indices in L. As in the released code, a class that always overlaps one of a lower index is in neither.
     """
     data = config.load(assignments=["data.overlaps=lowest", "data.max_frames=1000"]).data
     written = []
@@ -114,15 +114,15 @@ def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Pa
     for name, sid, subset in clips:
         labels = split.labels(sid)
         classes, segments = runs_of_classes(labels)
-        found = [
+        annotations = [
             {"label": split.classes[k], "label_id": k, "segment": [start / FPS, end / FPS]}
             for k, (start, end) in zip(classes.tolist(), segments.tolist(), strict=True)
         ]
         if with_untimed:
             known = np.flatnonzero(split.untimed(sid)).tolist()
-            found += [{"label": split.classes[k], "label_id": k} for k in known]
+            annotations += [{"label": split.classes[k], "label_id": k} for k in known]
         about = {"subset": SUBSET_NAMES[subset], "duration": len(labels) / FPS, "fps": FPS, "frame": len(labels)}
-        database[name] = {**about, "annotations": found}
+        database[name] = {**about, "annotations": annotations}
     write_json(path, {"version": split.name, "database": database})
     return path
 

@@ -1,6 +1,6 @@
 """A split: the clips of a store that have one of its classes, and their frame labels.
 
-`write_split_of_store` makes it from a store. `write_recordings` makes the store too, and reports what did not fit.
+`write_split_from_store` makes it from a store. `update_split` makes the store too, and reports what did not fit.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
         raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
 
-def write_split_of_store(
+def write_split_from_store(
     folder: Path,
     classes: list[str],
     annotations: list[AnnotatedClip],
@@ -97,7 +97,7 @@ def write_split_of_store(
     return split
 
 
-def write_recordings(
+def update_split(
     folder: Path,
     classes: list[str],
     recordings: list[AnnotatedClip],
@@ -122,7 +122,7 @@ def write_recordings(
         store = update_store(out, takes, shared, files, workers, files.keys())
         left_out = store.manifest.left_out
         found = _check_times(recordings, store, takes.folder)
-        split = write_split_of_store(folder, classes, recordings, store, takes.origin)
+        split = write_split_from_store(folder, classes, recordings, store, takes.origin)
         found |= {
             f"recordings without a {needed}": [name for name, why in left_out.items() if why == MISSING],
             "recordings without a label of the classes, not used": sorted(store.clips.keys() - set(split.clip_ids())),

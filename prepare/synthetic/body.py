@@ -8,7 +8,7 @@ SMPL-H, the rest pose is a T-pose in metres, y up, facing +z, left at +x, palms 
 import numpy as np
 
 from prepare.formats.flavours import SMPLH
-from prepare.skeletons.joint_map import ARRAY_NAMES
+from prepare.skeletons.joint_map import SMPL_JOINT_NAMES
 
 _RING = 8  # vertices of a ring
 _ORIGIN = (0.0, 1.17, 0.0)  # height above the soles: SMPL-H's origin is a point in the chest
@@ -66,7 +66,7 @@ def _build_tree() -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 
 PARENTS, REST_POINTS = _build_tree()
-JOINTS = ARRAY_NAMES[52]
+JOINTS = SMPL_JOINT_NAMES[52]
 
 
 def body_structure() -> dict[str, np.ndarray]:

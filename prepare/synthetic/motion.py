@@ -19,7 +19,8 @@ class Motion:
     rows: channel -> its values in the key poses, or one constant value. They are added to the performer's stance. A
         limb without _l or _r means both sides. Rates are metres or degrees per pass.
     seconds: shortest and longest time of one pass through the key poses. Negative times reverse the motion.
-    kind: "cycle" (repeats, starts at any phase), "repeat" (a whole number of passes), "once" (holds the last pose).
+    kind: "cycle" (repeats, starts and ends at any phase, as in walking), "repeat" (whole passes, as in jumping),
+        "once" (one pass, then holds the last pose).
     at: phases of the key poses, from 0 to 1; evenly spaced by default.
     alternating: the left side is half a cycle later than the right side.
     vary: fraction by which sizes differ between performances.

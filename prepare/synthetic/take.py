@@ -23,7 +23,7 @@ _OVERLAY_CHANCE = 0.4  # that one of them is added
 _ALSO_STAND = 0.15  # chance that a wave or a gesture is also labelled stand
 _NULL = 0.15  # chance that other movement is annotated without category
 _BLEND = 0.45  # seconds in which one action changes into the next
-_BLEND_IS_NAMED = 0.4  # chance that this change is annotated as a transition
+_TRANSITION_CHANCE = 0.4  # chance that this change is annotated as a transition
 _TIMING = 0.05  # seconds, standard deviation of the annotated boundaries
 _FADE = 0.35  # seconds in which an overlay fades in and out
 _JITTER = 0.25  # degrees, standard deviation of capture noise in every frame
@@ -112,14 +112,16 @@ def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
     """BABEL's `labels` of a clip. Some are out of order, and some end milliseconds after `duration` (seconds)."""
     rng, start, spans = plan.rng, 0.0, []
     for action, after in zip(plan.actions, [*plan.actions[1:], None], strict=True):
-        is_named = after is not None and None not in (action.label, after.label) and rng.random() < _BLEND_IS_NAMED
-        end = action.end - _BLEND / 2 if is_named else action.end + rng.normal(0, _TIMING)
+        has_transition = (
+            after is not None and None not in (action.label, after.label) and rng.random() < _TRANSITION_CHANCE
+        )
+        end = action.end - _BLEND / 2 if has_transition else action.end + rng.normal(0, _TIMING)
         if after is None:
             end = duration + rng.uniform(0.001, 0.03) * (rng.random() < 0.3)
         if action.label is not None:
             spans.append((action.label, action.categories, start, end))
         start = action.end + rng.normal(0, _TIMING)
-        if is_named:
+        if has_transition:
             start = end + _BLEND
             spans.append(("transition", ("transition",), end, start))
     for action in plan.overlays:

@@ -66,8 +66,8 @@ def finish(run: Run) -> None:
     """Leave what a finished run leaves for `Run.changes`."""
     run.folder.mkdir(parents=True)
     facts = {"settings": run.row.settings(run.seed).model_dump()}
-    if run.trained:
-        facts["weights_sha256"] = hashlib.sha256((run.trained.folder / "last.pt").read_bytes()).hexdigest()
+    if run.weights_run:
+        facts["weights_sha256"] = hashlib.sha256((run.weights_run.folder / "last.pt").read_bytes()).hexdigest()
     else:
         (run.folder / "last.pt").write_bytes(b"weights")
     (run.folder / "results.json").write_text(json.dumps(facts))

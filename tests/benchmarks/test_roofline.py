@@ -80,5 +80,5 @@ def test_measured_rates_are_of_the_work_that_was_done(monkeypatch: pytest.Monkey
     def count(_: int, multiply: Work, convolve: Work, copy: Work) -> list[float]:
         return [PRODUCTS.seconds(multiply), CONVOLUTIONS.seconds(convolve), BYTES.seconds(copy)]
 
-    monkeypatch.setattr("benchmarks.roofline.in_turn", count)
+    monkeypatch.setattr("benchmarks.roofline.median_seconds", count)
     assert Roofline.measure(torch.device("cpu"), torch.float32) == Roofline(1.0, 1.0, 1.0)

@@ -55,7 +55,7 @@ def test_a_link_is_its_file(tmp_path: Path) -> None:
 
 def test_failed_recordings_are_listed_with_their_reasons(tmp_path: Path) -> None:
     failing = PredictionSet(tmp_path, MADE_WITH)
-    failing.fail('mine, "a"', tmp_path / "a.npy", "is empty")
+    failing.add_failure('mine, "a"', tmp_path / "a.npy", "is empty")
     failing.write_summary_files()
     said = (tmp_path / "failed.csv").read_text()
     assert said == f'recording,reason,file\n"mine, ""a""",is empty,{tmp_path / "a.npy"}\n'
@@ -87,7 +87,7 @@ def test_no_recording_takes_the_name_of_a_summary_file(tmp_path: Path) -> None:
 def test_what_was_made_of_a_recording_that_fails_now_no_longer_counts(tmp_path: Path) -> None:
     store(tmp_path, "a", "/x/a.npy")
     together = PredictionSet(tmp_path, MADE_WITH)
-    together.fail("a", Path("/x/a.npy"), "is damaged")
+    together.add_failure("a", Path("/x/a.npy"), "is damaged")
     assert together.write_summary_files() == {}
     assert not (tmp_path / "a" / PREDICTION).exists()
     assert read_finished(tmp_path / "a", MADE_WITH) is None

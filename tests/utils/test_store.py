@@ -93,7 +93,7 @@ def put(*keys: Any) -> Change:
         ("store", put("clips", 0, "subset", "test"), r"clips\.0\.subset is 'test', expected 'train' or 'val'"),
         ("store", put("clips", 0, {}), r"clips\.0\.sid is missing"),
         ("store", put("clips", 0, "odd", 1), r"clips\.0\.odd is 1: Extra inputs are not permitted"),
-        ("store", put("clips", 1, "sid", "train0"), "clip 'train0' is in it 2 times"),
+        ("store", put("clips", 1, "sid", "train0"), "clip 'train0' is listed 2 times"),
         ("store", put("clips", {}), r"clips is \{\}, expected a valid list"),
         (
             "store",
@@ -117,7 +117,7 @@ def put(*keys: Any) -> Change:
         ),
         ("split", put("annotated_file", "/etc/passwd"), "annotated_file is '/etc/passwd': String should match pattern"),
         ("split", put("name", "other"), "it is named 'other'"),
-        ("split", put("classes", ["walk", "walk"]), "class 'walk' is in it 2 times"),
+        ("split", put("classes", ["walk", "walk"]), "class 'walk' is listed 2 times"),
         ("split", put("classes", []), r"classes is \[\]: List should have at least 1 item"),
         (
             "split",
@@ -128,7 +128,7 @@ def put(*keys: Any) -> Change:
         ("split", put("clips", "val", 3), r"clips\.val is 3, expected a valid list"),
         ("split", lambda m: m["clips"].pop("val"), "Dictionary should have at least 2 items"),
         ("split", put("clips", "train", 0, ["train0", True]), r"clips\.train\.0\.1 is True, expected a valid integer"),
-        ("split", put("clips", "train", 0, ["val0", 4]), "clip 'val0' is in it 2 times"),
+        ("split", put("clips", "train", 0, ["val0", 4]), "clip 'val0' is listed 2 times"),
         (
             "split",
             put("clips", "val", 0, ["gone", 4]),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.bvh import forward, read_bvh
+from prepare.formats.bvh import forward_kinematics, read_bvh
 from utils.errors import TakeError
 from utils.skeleton import JOINT_NAMES
 
@@ -58,7 +58,7 @@ def expected(nodes: list, row: np.ndarray) -> list[np.ndarray]:
 
 def all_positions(path: Path) -> np.ndarray:
     bvh = read_bvh(path)
-    return forward(bvh.nodes, bvh.values(np.arange(bvh.frames)))
+    return forward_kinematics(bvh.nodes, bvh.values(np.arange(bvh.frames)))
 
 
 @pytest.mark.parametrize("nodes", [PLAIN, ODD], ids=["plain", "odd"])

@@ -13,7 +13,7 @@ from smplx.body_models import SMPLH
 from smplx.utils import Struct
 
 from prepare.formats.frames import MAX_FRAMES
-from prepare.skeletons.joint_map import ARRAY_NAMES, read_map
+from prepare.skeletons.joint_map import SMPL_JOINT_NAMES, read_map
 from prepare.skeletons.recordings import ReadOptions
 from prepare.synthetic.body import body_structure
 from utils.errors import TakeError
@@ -57,7 +57,7 @@ def test_humanml3d_is_read_at_20_fps_with_y_up(chain: np.ndarray, tmp_path: Path
 
 def test_a_joint_map_names_the_joints_of_an_array_by_name_or_by_index(chain: np.ndarray, tmp_path: Path) -> None:
     by_name = read_map(motions.write_smplh_map(tmp_path / "names.yaml"))
-    numbers = {name: joint for joint, name in enumerate(ARRAY_NAMES[52])}
+    numbers = {name: joint for joint, name in enumerate(SMPL_JOINT_NAMES[52])}
     lines = {ours: numbers.get(theirs, 27) for ours, theirs in motions.SMPLH_NAMES.items()}
     (tmp_path / "map.yaml").write_text("".join(f"{name}: '{number}'\n" for name, number in lines.items()))
     for array in (chain, np.concatenate([chain, chain[:, :3]], axis=1)):  # of 55 joints, which have no names

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.bvh import Node, forward
+from prepare.formats.bvh import Node, forward_kinematics
 from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
 
 SIDEWAYS = np.array([1.0, 0.0, 0.0])
@@ -26,7 +26,7 @@ def walk(frames: int, heading: float, place: tuple[float, float], speed: float =
 
 
 def places(piece: Piece) -> np.ndarray:
-    return forward(NODES, piece.channels())
+    return forward_kinematics(NODES, piece.channels())
 
 
 def test_channels_are_kept() -> None:
