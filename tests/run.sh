@@ -8,7 +8,7 @@ ensure_python "$root/requirements-dev.txt"
 cd "$root"
 selection=(-m "not slow")
 if [[ "${1:-}" == --all ]]; then
-    selection=()
+    selection=(-m "")
     shift
 fi
 exec "$PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "${selection[@]}" "$@"

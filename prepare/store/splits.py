@@ -15,7 +15,7 @@ from prepare.formats.classes import PAPER_SPLITS
 from prepare.formats.labels import AnnotatedClip, dense_labels
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
-from utils.errors import UserError, printable, shown
+from utils.errors import UserError, printable, shortened, shown
 from utils.lock import lock_folder
 from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name, read_manifest
 from utils.skeleton import FPS
@@ -37,8 +37,9 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
     folder = root / plain_name(name, "--name")
     if name.lower().startswith(STORE_PREFIX):
         raise UserError(f"--name {name}: names that begin with {STORE_PREFIX!r} are those of stores; choose another")
-    if PAPER_SPLITS.get(name, classes) != classes:
-        raise UserError(f"--name {name}: is the split of the paper with {_listed(PAPER_SPLITS[name])}; choose another")
+    if name in PAPER_SPLITS and classes != PAPER_SPLITS[name]:
+        its_own = shortened(", ".join(PAPER_SPLITS[name]))
+        raise UserError(f"--name {name}: is the split of the paper with {its_own}; choose another")
     if replace or not (folder / "split.json").exists():
         return
     try:
@@ -47,9 +48,11 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
         print(f"warning: {folder} is damaged, or of another version, and is written again")
         return
     if tuple(old.imported) != imported or old.classes != classes:
-        found = f"has labels of {_listed(old.classes)}, not of {_listed(classes)}"
         if old.classes == classes:
             found = "has labels of the same classes from another source"
+        else:
+            before, now = (shortened(", ".join(names)) for names in (old.classes, classes))
+            found = f"has labels of {before}, not of {now}"
         raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
 
@@ -214,7 +217,3 @@ def _write_report(path: Path, problems: Problems) -> None:
         if messages:
             print(f"{heading} ({len(messages)}): {'; '.join(messages[:PROBLEMS_SHOWN])}{more}")
     write_whole(path, "".join(lines).encode())
-
-
-def _listed(classes: list[str]) -> str:
-    return shown(", ".join(classes))[1:-1]

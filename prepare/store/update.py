@@ -53,34 +53,35 @@ def update_store(
     before = _store_before(folder)
     cache = folder / CACHE
     stored = before.clips if before else {}
-    chosen = {clip.sid: clip for clip in clips if clip.sid in wanted or clip.sid in stored}
+    # A clip to store is kept, if it is stored already and its file is unchanged or gone. Otherwise it is computed now
+    to_store = {clip.sid: clip for clip in clips if clip.sid in wanted or clip.sid in stored}
     kept = {sid for sid in stored if sid not in files or is_unchanged(stored[sid], takes.folder, files[sid])}
-    jobs = [Job(clip, files[sid]) for sid, clip in chosen.items() if sid not in kept and sid in files]
+    jobs = [Job(clip, files[sid]) for sid, clip in to_store.items() if sid not in kept and sid in files]
     computed = compute_takes(takes.folder, cache, takes.read, jobs, workers)
-    outcomes = stored | {job.clip.sid: outcome for job, outcome in zip(jobs, computed, strict=True)}
-    made: list[Clip] = []
+    result_of = stored | {job.clip.sid: result for job, result in zip(jobs, computed, strict=True)}
+    entries: list[Clip] = []
     failed: dict[str, str] = {}
     start = 0
-    for sid, clip in chosen.items():
-        outcome = outcomes[sid]
-        if isinstance(outcome, TakeError):
-            failed[sid] = str(outcome)
+    for sid, clip in to_store.items():
+        result = result_of[sid]
+        if isinstance(result, TakeError):
+            failed[sid] = str(result)
             continue
-        made.append(outcome.model_copy(update={"start": start, "subset": clip.subset}))
-        start += outcome.rows
+        entries.append(result.model_copy(update={"start": start, "subset": clip.subset}))
+        start += result.rows
     missing = {clip.sid: MISSING for clip in clips if clip.sid not in files and clip.sid not in stored}
     left_out = dict(sorted((missing | failed).items()))
-    if not made:
+    if not entries:
         # A new folder is deleted. A folder with an older store loses only its computed takes.
         shutil.rmtree(cache if (folder / "store.json").exists() else folder)
         takes_by_reason = {left_out[clip.sid]: clip.take for clip in clips if clip.sid in left_out}  # the last of each
         some = "; ".join(f"{printable(take)} {reason}" for reason, take in list(takes_by_reason.items())[:5])
         hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")
-    if before is None or (made, left_out) != (before.manifest.clips, before.manifest.left_out):
+    if before is None or (entries, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
-        write_store(folder, made, _joints(made, chosen, kept, before, cache), facts)
+        write_store(folder, entries, _joints(entries, to_store, kept, before, cache), facts)
     shutil.rmtree(cache)
     return SkeletonStore.open(folder)
 

@@ -1,5 +1,6 @@
 """One synthetic take: its plan (actions in sequence, and others at the same time), its motion, and its annotation."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,15 +87,16 @@ def plan_clip(rng: np.random.Generator, seconds: float, clip_number: int, gap_sh
     """
     main = GROUPS[clip_number % len(GROUPS)]
     groups = (main, GROUPS[(clip_number + rng.integers(1, len(GROUPS))) % len(GROUPS)], _OTHER)
-    due = main[clip_number // len(GROUPS) % len(main)]
-    steps_before = rng.integers(3)
+    required = main[clip_number // len(GROUPS) % len(main)]
+    place = rng.integers(3)  # of the required action
     plan = Plan(rng, rng.integers(len(SEATS)))
     if rng.random() < 0.08:
         plan.add("t pose")
-    while steps_before >= 0 or plan.duration < seconds:  # until the required action has been added, and the time is up
+    for number in itertools.count():
+        if number > place and plan.duration >= seconds:
+            break
         names = [n for n in groups[rng.choice(3, p=_CHANCES)] if not plan.actions or n != plan.actions[-1].label]
-        name = due if steps_before == 0 else names[rng.integers(len(names))]
-        steps_before -= 1
+        name = required if number == place else names[rng.integers(len(names))]
         if plan.actions and rng.random() < 1.6 * gap_share:  # 1.6: measured to give about this share
             plan.add("foot movements", annotated=False)
         # Some people stay seated, and some stand up from a squat: `sit` and `stand up` do not imply each other.
@@ -102,7 +104,7 @@ def plan_clip(rng: np.random.Generator, seconds: float, clip_number: int, gap_sh
             plan.add("crouch")
         plan.add(name, RISE if name == "stand up" else None)
         if name == "sit":
-            if steps_before < 0 and plan.duration > 0.6 * seconds and rng.random() < 0.8:
+            if number >= place and plan.duration > 0.6 * seconds and rng.random() < 0.8:
                 break  # stays seated
             plan.add("stand up")
     return plan
