@@ -23,11 +23,13 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--work-dir", type=folder, metavar="FOLDER", help=work_dir)
     add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
     add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
-    add("--resume", action="store_true", help="continue the run in --work-dir")
+    resume = "continue the run in --work-dir; without --config, its settings are used"
+    add("--resume", action="store_true", help=resume)
     add("--resume-or-start", action="store_true", help="continue the run in --work-dir, or start it if none has begun")
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     args = parser.parse_args()
-    settings = config.load(args.config, args.set)
+    own = args.work_dir / "config.yaml" if args.resume and args.work_dir else None
+    settings = config.load(args.config or ([own] if own and own.exists() else []), args.set)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
     if args.phase == "test" and (args.resume or args.resume_or_start):

@@ -195,6 +195,16 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     assert load_checkpoint(folder / "last.pt")["pseudo_labels"]["epochs"] == 4
 
 
+def test_a_run_is_resumed_with_its_own_settings(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    assert run(monkeypatch, *small(prepared, folder, "train.epochs=1")) == 0
+    line = ["--resume", "--work-dir", str(folder), "--device", "cpu", "--set", "train.epochs=2"]
+    assert run(monkeypatch, *line) == 0
+    assert len(rows(folder)) == 2
+
+
 def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
     trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
