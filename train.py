@@ -13,7 +13,7 @@ import arguments
 from utils.command_line import check_first
 
 if __name__ == "__main__":
-    check_first(arguments.train, __doc__)  # now, because the imports below take seconds
+    check_first(arguments.train, __doc__)  # its mistakes are told before the imports below, which take seconds
 
 import math
 import time
@@ -66,7 +66,8 @@ def main() -> int:
 
 def train(folder: Path, resume: bool, settings: Settings, device: torch.device) -> None:
     """Train a new or resumed run, and write its results."""
-    # 1. Data: training clips with video-level labels, validation clips with frame labels
+    # 1. Data: training clips with video-level labels, validation clips with frame labels. Evaluation follows two
+    #    protocols, the corrected and the released one (docs/released.md)
     split = Split.open(settings.data.root, settings.data.split)
     clips, held_out = training_clips(split, settings)
     few_shapes = settings.train.compile or uses_cuda_graphs(settings, device)

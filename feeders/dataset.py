@@ -20,7 +20,7 @@ from utils.store import Split
 
 @dataclass(eq=False)
 class SkeletonClips:
-    """The clips of one subset of a split, in the order of the split. Joints are memory-mapped.
+    """The clips of one subset, train or val, of a split (`utils.store.Split`), in its order. Joints are memory-mapped.
 
     The label policy in `data` decides which clips and labels are used. Raises UserError when no clip is left.
     """

@@ -29,17 +29,17 @@ from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 from utils.store import Split
 
 
-class WeightsFile(LenientModel):
+class NetworkFile(LenientModel):
     """best.pt: a network for evaluation."""
 
     format: int  # version of the checkpoint format
     settings: dict  # by group, as in config.yaml
     classes: list[str]
     model: dict  # the network's state_dict
-    skeletons: dict[str, str] = {}  # as `Split.skeleton_facts`, of the training data
+    skeletons: dict[str, str] = {}  # body model and hand poses of the training data (`Split.skeleton_facts`)
 
 
-class TrainingFile(WeightsFile):
+class TrainingFile(NetworkFile):
     """last.pt and previous.pt: all that --resume needs."""
 
     epoch: Annotated[int, Field(ge=0)]  # index of the last finished epoch
@@ -109,7 +109,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             with warnings.catch_warnings(action="ignore"):  # torch.load warns about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a damaged zip has these two
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # two that a damaged zip raises
             raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         problem = f"it asks to run {code[1]}, which is refused" if code else "PyTorch cannot load it"
@@ -154,7 +154,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 
 
 def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and the settings to use it with on `split`.
+    """The network in `path`, and the settings for its use on `split`.
 
     These are the given `settings` with some values replaced. Settings that the weights depend on come from the
     checkpoint: the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no
@@ -172,20 +172,23 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
     if own_classes != split.classes:
         raise UserError(
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(split.classes)}; "
-            f"choose its split, {trained.data.split}, with the classes that it had then"
+            f"set data.split={trained.data.split}, whose classes must be those of the training"
         )
     refuse_other_body(checkpoint.get("skeletons", {}), split.skeleton_facts, path, str(split.folder))
     return model, stored_settings.with_settings_of_weights(settings, trained)
 
 
 def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
-    """The network in a checkpoint of this project, the settings of its training, its classes and its `skeletons`.
+    """The network in a checkpoint of this project, the settings of its training, its classes, and the body
+    model and hand poses of its training data.
 
     Raises UserError when the file is missing or damaged, or holds weights alone.
     """
     checkpoint = load_checkpoint(path)
     if not _is_own(checkpoint):
-        raise UserError(f"{path}: holds weights alone, without classes and settings; expected a last.pt of train.py")
+        raise UserError(
+            f"{path}: holds weights alone, without classes and settings; expected a last.pt or best.pt of train.py"
+        )
     return *_network(checkpoint, path), checkpoint.get("skeletons", {})
 
 
@@ -205,7 +208,7 @@ def refuse_other_body(trained: dict[str, str], used: dict[str, str], path: Path,
         print(f"warning: {path} was trained with hands {trained['hands']}, {data} has hands {hands}")
 
 
-def check_contents(checkpoint: dict[str, Any], expected: type[WeightsFile], path: Path) -> None:
+def check_contents(checkpoint: dict[str, Any], expected: type[NetworkFile], path: Path) -> None:
     """Raise UserError when an entry of a checkpoint is missing, of another type than in `expected`, or invalid."""
     try:
         expected.model_validate(checkpoint)
@@ -216,7 +219,7 @@ def check_contents(checkpoint: dict[str, Any], expected: type[WeightsFile], path
 
 
 def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Settings, tuple[str, ...]]:
-    check_contents(checkpoint, WeightsFile, path)
+    check_contents(checkpoint, NetworkFile, path)
     settings = stored_settings.read_stored(checkpoint["settings"], str(path), for_inference=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)

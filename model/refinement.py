@@ -26,7 +26,8 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
             within a clip. Without it, background often has the highest probability, even inside short actions.
-            `zero_start` selects the mean of the released code.
+            `zero_start`: the mean is over the whole history, as in the released code. It begins as zeros, and a clip
+            that an epoch leaves out keeps its older values. Otherwise the mean is over the epochs with the clip.
         pieces: P pieces of steady motion (`model.change_points`). All frames of a piece get the mean over the piece, so
             that labels change only between pieces. A piece with neighbours gets their probabilities instead of its own.
             None: no averaging over pieces.

@@ -46,7 +46,7 @@ class LossNormalization(NamedTuple):
     label_weight: float = 1.0  # frames with pseudo-labels in the micro-batch / in the step
     multi_view_weight: float = 1.0  # frames of all ranks in this pass / frames of the step
     frames_of_ranks: int | None = None  # frames of all ranks in this pass; None: the frames in the mask
-    max_padded_frames: int | None = None  # largest N·T of a rank in this pass; None: N·T of this rank
+    max_frames_of_a_rank: int | None = None  # largest N·T of a rank in this pass; None: N·T of this rank
 
 
 def rank() -> int:

@@ -71,7 +71,7 @@ def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class _MaskedReLU(torch.autograd.Function):
-    """ReLU and mask in one pass: x is clamped to [0, ∞) in real frames and to [0, 0] in the padding."""
+    """ReLU and mask. On a GPU in one pass: x is clamped to [0, ∞) in real frames and to [0, 0] in the padding."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ from model.ops.padding import real_lengths, use_cpu_path, zero_beyond
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
 MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
-# Limit of the transformed values in a group of tiles: 2 MB in float32, which fits in the cache. Where there are more
-# transformed weights than that, a group may have as many values as there are weights
+# Tiles are computed in groups. A group has at most this many transformed values: 2 MB in float32, which fits in the
+# cache. In layers with more transformed weights than this number, groups have as many values as there are weights
 MAX_CACHED = 2**19
 
 
