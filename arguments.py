@@ -9,6 +9,7 @@ from utils import config
 from utils.command_line import argument_parser, folder, number
 from utils.config import Settings
 from utils.errors import UserError
+from utils.stored_settings import read_stored
 
 
 def train(doc: str) -> tuple[argparse.Namespace, Settings]:
@@ -28,8 +29,9 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--resume-or-start", action="store_true", help="continue the run in --work-dir, or start it if none has begun")
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     args = parser.parse_args()
-    own = args.work_dir / "config.yaml" if args.resume and args.work_dir else None
-    settings = config.load(args.config or ([own] if own and own.exists() else []), args.set)
+    own = args.work_dir / "config.yaml" if args.resume and args.work_dir and not args.config else None
+    start = read_stored(config.read_groups(own), str(own)).model_dump() if own and own.exists() else None
+    settings = config.load(args.config, args.set, start)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
     if args.phase == "test" and (args.resume or args.resume_or_start):

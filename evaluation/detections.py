@@ -44,7 +44,7 @@ Results = dict[str, list[dict[str, Any]]]  # label, score and segment of each de
 
 
 def write(path: Path, detections: Detections, names: Sequence[str], classes: Sequence[str]) -> Results:
-    """Write detections and return them by name. Clips without one get an empty list. `names`: of each clip index."""
+    """Write detections and return them by name. Clips without one get an empty list. `names[n]` is that of clip n."""
     results: Results = {name: [] for name in names}
     columns = (detections.clip, detections.label, detections.scores, detections.segments / FPS)
     for clip, label, score, segment in zip(*(column.tolist() for column in columns), strict=True):
@@ -59,7 +59,7 @@ def write_results(path: Path, results: Results) -> None:
 
 
 def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections:
-    """Read detections; seconds become frames. `names`: of each clip index.
+    """Read detections; seconds become frames. `names[n]` is that of clip n.
 
     Raises UserError when the file is missing, too large or not of this format, or names an unknown clip or class.
     """

@@ -66,7 +66,7 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     found = read(path, [*names, *(clip_id for clip_id in split.store.clips if clip_id not in labels)], split.classes)
     scored = found.select(found.clip < len(names))
     if absent := len(names) - len(np.unique(scored.clip)):
-        print(f"{absent} of {len(names)} scored clips have no detection in the file")
+        print(f"{path}: has no detection in {absent} of {len(names)} scored clips")
     if dropped := len(found) - len(scored):
         print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
     frames = np.array([len(labels[clip_id]) for clip_id in names])[scored.clip]

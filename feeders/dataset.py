@@ -34,7 +34,7 @@ class SkeletonClips:
         split, self.classes = self.split, self.split.classes  # K names
         wanted = split.clip_ids(self.subset) if self.clip_ids is None else self.clip_ids
         if not wanted:
-            raise UserError(f"{split.folder}: has no {self.subset} clip; training needs clips in train and in val")
+            raise UserError(f"{split.folder}: has no {self.subset} clip; expected at least one")
         labels = {clip_id: found for clip_id in wanted if (found := self._labels(clip_id)) is not None}
         if not labels:
             limit = f"data.max_frames = {self.data.max_frames} frames"

@@ -13,7 +13,7 @@ from model.localizer import Localizer, Output
 from utils import distributed
 from utils.config import Settings
 from utils.device import is_cuda, is_out_of_memory
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 
 MAX_CAPTURES = 64  # more shapes than this are not captured
 
@@ -66,10 +66,9 @@ class CUDAGraphs(nn.Module):
         except (RuntimeError, AssertionError) as error:
             if is_out_of_memory(error):
                 raise
-            first_line = str(error).splitlines()[0]
             raise UserError(
-                f"the network cannot be captured as a CUDA graph: {first_line}; nothing in it may wait for the GPU; "
-                "change it, or set train.cuda_graphs=false"
+                f"the network cannot be captured as a CUDA graph: {first_line(error)}; nothing in it may wait for the "
+                "GPU; change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
             buffer.copy_(kept)  # the trial runs changed the batch-norm statistics

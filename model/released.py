@@ -123,7 +123,7 @@ def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], o
         raise UserError(
             "\n  ".join([f"{origin}: these weights do not fit the network:", *listed])
             + "\nExpected a whole checkpoint of this project or of the released code, of the same number of "
-            "classes (data.split), model.width and layers."
+            "classes (data.split), model.width, model.streams and blocks."
         )
 
 

@@ -95,7 +95,7 @@ def prepare_recordings(
     problems = {
         "recordings without annotation": sorted(set(paths) - set(files.values())),
         "labels that look alike, kept apart": alike(classes),
-        "classes for frames that are background without a label, too": [
+        "classes that may be background, which needs no label": [
             name for name in classes if name.casefold() in BACKGROUND
         ],
     }

@@ -200,9 +200,14 @@ def test_a_run_is_resumed_with_its_own_settings(
 ) -> None:
     folder = tmp_path / "run"
     assert run(monkeypatch, *small(prepared, folder, "train.epochs=1")) == 0
+    written = folder / "config.yaml"
+    written.write_text(written.read_text().replace("data:\n", "data:\n  workers: 0\n", 1))  # of an earlier version
     line = ["--resume", "--work-dir", str(folder), "--device", "cpu", "--set", "train.epochs=2"]
     assert run(monkeypatch, *line) == 0
     assert len(rows(folder)) == 2
+    written.write_text(written.read_text().replace("width: 4", "width: 8"))
+    with pytest.raises(UserError, match="config.yaml: was edited: model.width was 4 and is 8"):
+        run(monkeypatch, *line)
 
 
 def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(

@@ -153,13 +153,16 @@ class Settings(StrictModel):
     eval: EvalSettings
 
 
-def load(paths: list[str | Path] = (), assignments: list[str] = ()) -> Settings:
+def load(
+    paths: list[str | Path] = (), assignments: list[str] = (), start: dict[str, dict[str, Any]] | None = None
+) -> Settings:
     """Settings of base.yaml, changed by the config files `paths`, then by assignments such as "train.epochs=20".
 
-    Later files and assignments win. Raises UserError when a file is missing or is no YAML mapping, a key is unknown, or
-    a value has a wrong type or range.
+    Later files and assignments win. `start`: settings by group to change instead of those of base.yaml.
+    Raises UserError when a file is missing or is no YAML mapping, a key is unknown, or a value has a wrong type or
+    range.
     """
-    merged = read_groups(BASE)
+    merged = start or read_groups(BASE)
     source = {}  # "group.name": where its value came from
     for given in paths:
         for path, layer in _layers(Path(given)):

@@ -11,7 +11,7 @@ from utils.config import TrainSettings
 from utils.errors import UserError
 
 # Parts of the messages of PyTorch on a CPU, of CUDA, and of cuBLAS and cuDNN
-NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 MAX_GRAPHS = 64  # that torch.compile makes of `Block`: one for each combination of its channels and stride
 
 

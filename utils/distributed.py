@@ -122,7 +122,7 @@ def report_failure() -> bool:
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:
-    """Whether an exchange failed because another rank died or did not answer."""
+    """Whether an exchange failed: another rank died or did not answer, or the connection failed."""
     return size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in LOST)
 
 

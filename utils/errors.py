@@ -68,6 +68,11 @@ def reason(error: OSError) -> str:
     return f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind if it has no text."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def shown(value: Any) -> str:
     """A short form of `value` for messages. Long or deeply nested values are shortened."""
     try:

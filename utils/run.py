@@ -92,17 +92,17 @@ class Run:
         may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
         in_file = read_stored(config.read_groups(path), str(path)) if path.exists() else None
         started_with = Settings.model_validate(checkpoint["settings"]) if checkpoint else in_file
-        changed = differences(started_with, self.settings, may_change) if started_with else []
-        if changed:
-            raise UserError(
-                f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
-                f"Resume with the settings that it was started with, or {NEW_RUN}"
-            )
         edited = differences(started_with, in_file, may_change) if in_file else []
         if edited:
             raise UserError(
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
+            )
+        changed = differences(started_with, self.settings, may_change) if started_with else []
+        if changed:
+            raise UserError(
+                f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
+                f"Resume with the settings that it was started with, or {NEW_RUN}"
             )
         if checkpoint and self.settings.train.epochs <= checkpoint["epoch"]:
             done = checkpoint["epoch"] + 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from utils import distributed
 from utils.device import is_out_of_memory
-from utils.errors import UserError, reason
+from utils.errors import UserError, first_line, reason
 
 PATIENCE = 5  # seconds from a signal until the process is stopped by force
 
@@ -31,19 +31,19 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
     except OSError as error:  # most likely a full disk
         raise UserError(f"{reason(error)}; {_how_to_continue(folder)}") from error
     except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise UserError(
+                f"out of memory ({first_line(error)}). A new run in another --work-dir needs less with "
+                "train.accumulate=2 or a smaller train.batch_size. To try again as before: "
+                f"{_how_to_continue(folder)}. On a GPU, --set train.cuda_graphs=false needs less memory, too"
+            ) from error
         if distributed.is_loss_of_a_rank(error):
             raise UserError(
                 "another process of this training was killed, lost its machine, or did not answer for "
                 f"{timeout:g} minutes (train.timeout), or the connection failed "
                 f"({str(error).strip().splitlines()[-1]}); {_how_to_continue(folder)}"
             ) from error
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"out of memory ({str(error).splitlines()[0]}). A new run in another --work-dir needs less with "
-            f"train.accumulate=2, train.cuda_graphs=false or a smaller train.batch_size. To try again as before: "
-            f"{_how_to_continue(folder)}"
-        ) from error
+        raise
 
 
 def _how_to_continue(folder: Path) -> str:

@@ -61,18 +61,24 @@ def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
     subsets = _read_protocol(wanted[0])
     skeletons: dict[str, Path] = {}
     labels: dict[str, Path] = {}
+    empty: list[Path] = []
     for path in texts:
         if path.stem not in subsets:
             continue
         stat_regular_file(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             first = file.readline(1 << 14)
-        found = labels if "," in first or not first.strip() else skeletons  # an empty file has no label
+        if not first.strip():
+            empty.append(path)
+            continue
+        found = labels if "," in first else skeletons
         if path.stem in found:
             raise UserError(
                 f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"
             )
         found[path.stem] = path
+    for path in empty:  # labels without any action, or a damaged file of skeletons
+        (labels if path.stem in skeletons else skeletons).setdefault(path.stem, path)
     kinds = (("skeleton", skeletons, "PKU_Skeleton_Renew"), ("label", labels, "Train_Label_PKU_final"))
     for kind, found, folder in kinds:
         if not found:

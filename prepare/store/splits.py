@@ -163,7 +163,7 @@ def print_counts(split: Split) -> None:
         print(f"  {name:<{width - 2}}{cells}")
     for subset in SUBSETS:
         if untimed := sum(split.untimed(sid).any() for sid in split.clip_ids(subset)):
-            print(f"{untimed} {subset} clips have labels without times, whose frames are not counted")
+            print(f"{subset} clips with labels without times, which count in no frame: {untimed}")
         for k, name in enumerate(split.classes):
             if not counts[subset][k, 0]:
                 print(f"warning: no {subset} clip of {split.name} has the class {name!r}")
@@ -193,7 +193,7 @@ def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: 
                 continue
             if label.end > seconds + TOLERANCE:
                 problems["segments that end after their recording, cut off there"].append(text)
-            if label.start * FPS <= end_frame.get(label.names, -1):
+            if label.start * FPS - 1e-6 <= end_frame.get(label.names, -1):
                 problems["segments that touch or overlap one of the same class, counted as one"].append(text)
             end_frame[label.names] = max(end_frame.get(label.names, -1), math.ceil(label.end * FPS - 1e-6))
             if (min(label.end, seconds) - label.start) * FPS < SHORTEST_SEGMENT:

@@ -49,14 +49,14 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
     if out.exists():
         raise UserError(f"{out} exists: name a new folder by --out")
     out.parent.mkdir(parents=True, exist_ok=True)
-    joints_of = BodyJoints(load_body("synthetic"))
+    body_joints = BodyJoints(load_body("synthetic"))
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
         root = Path(scratch) / "data"
         skeletons, labels = root / "Data" / "PKU_Skeleton_Renew", root / "Label" / "Train_Label_PKU_final"
         for folder in (skeletons, labels, root / "Split"):
             folder.mkdir(parents=True)
         for number in progress(range(takes), "synthetic takes", "take"):
-            people, rows = _take(joints_of, number, seconds)
+            people, rows = _take(body_joints, number, seconds)
             for camera, degrees in CAMERA_ANGLES.items():
                 name = f"{number + 2:04d}-{camera}.txt"
                 np.savetxt(skeletons / name, _seen(people, degrees).reshape(len(people), -1), fmt="%.6f")
@@ -71,13 +71,13 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
         root.rename(out)
 
 
-def _take(joints_of: BodyJoints, number: int, seconds: float) -> tuple[np.ndarray, str]:
+def _take(body_joints: BodyJoints, number: int, seconds: float) -> tuple[np.ndarray, str]:
     """Joints (T, 2, 25, 3), z up, and rows of labels of a take. Without a second person there are zeros."""
     rng = np.random.default_rng((0, number))
 
     def play(clip_number: int) -> tuple[Plan, np.ndarray]:
         plan = plan_clip(rng, seconds, clip_number, gap_share=0.08)
-        return plan, joints_of(render(plan, Performer(rng), FPS)[0])
+        return plan, body_joints(render(plan, Performer(rng), FPS)[0])
 
     plan, first = play(number)
     second, numbers = np.zeros_like(first), ALONE

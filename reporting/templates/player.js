@@ -114,7 +114,7 @@ function draw() {
   const lines = ["true", ...data.runs].map((name, lane) => {
     const here = clip.segments.filter((s) => s.lane === lane && isShown(s) && s.start <= frame && frame < s.end);
     const texts = here.sort((a, b) => b.score - a.score).slice(0, 4).map(textOf);
-    const untimed = lane ? [] : clip.untimed.map((label) => `${data.classes[label]}, time unknown`);
+    const untimed = lane ? [] : (clip.untimed ?? []).map((label) => `${data.classes[label]}, time unknown`);
     return `${name}: ${[...texts, ...untimed].join("; ") || "nothing"}`;
   });
   say(data.truth ? lines : lines.slice(1));
@@ -219,7 +219,7 @@ const SORTS = { // sort keys by the value of the option. Other values are kinds 
 function showList() {
   const [label, sort] = [part("class").value, part("sort").value];
   const key = SORTS[sort] ?? ((entry) => -errorsOf(entry, sort));
-  const has = (entry) => label === "" || entry.untimed.includes(Number(label)) ||
+  const has = (entry) => label === "" || entry.untimed?.includes(Number(label)) ||
     entry.segments.some((s) => isShown(s) && s.label === Number(label));
   const keyed = data.clips.filter(has).map((entry) => [key(entry), entry]);
   listed = keyed.sort(([a], [b]) => (a < b ? -1 : Number(a > b))).map(([, entry]) => entry);

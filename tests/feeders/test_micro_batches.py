@@ -26,7 +26,7 @@ def chosen(passes: int = 1, batch_size: int = 16, mask_padding: bool = True, dro
 def of_ranks(
     settings: Settings, ranks: int, lengths: np.ndarray = LENGTHS, labelled: np.ndarray | None = None
 ) -> list[tuple[MicroBatchPlan, ...]]:
-    """The plan-batches of all ranks, pass by pass."""
+    """The plans of the micro-batches of all ranks, pass by pass."""
     labelled = np.ones(len(lengths), bool) if labelled is None else labelled
     worlds = []
     for batch in epoch_batches(lengths, settings, 0):

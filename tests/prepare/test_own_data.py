@@ -32,7 +32,8 @@ ROWS = [
     "four,val,walk,0,1",
     "four,val,wave,1,1.05",
     "four,val,wave,7,8",
-    "four,val,walk,0.9,2",
+    "four,val,walk,0.9,1.0333333333333334",
+    "four,val,walk,1.0333333333333334,2",
     "four,val,walk,2.5,2.7",
     "nowhere,val,wave,0,1",
     "damaged,train,wave,0,1",
@@ -81,8 +82,9 @@ def test_recordings_of_every_format_become_a_split(folder: Path, capsys: pytest.
         "cut off there (1): row 4 ('wave', 1 to 9 of 3.00 s)",
         "not used (1): row 9 ('wave', 7 to 8",
         "too short to be detected (1): row 8",
-        "one of the same class, counted as one (2): row 7 ('walk', 0 to 1 of",
-        "counted as one (2): row 10 ('walk', 0.9 to 2",
+        "one of the same class, counted as one (3): row 7 ('walk', 0 to 1 of",
+        "counted as one (3): row 10 ('walk', 0.9 to 1.03",
+        "counted as one (3): row 11 ('walk', 1.03",
     ):
         assert text in report, report
     printed = capsys.readouterr().out
@@ -92,11 +94,11 @@ def test_recordings_of_every_format_become_a_split(folder: Path, capsys: pytest.
 
 def test_labels_that_count_for_little_are_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
     split = prepare(folder, ["two,train,walk,,", "four,val,walk,0,1", "three,train,Background,0,1"], classes=["walk"])
-    assert "1 train clips have labels without times, whose frames are not counted" in capsys.readouterr().out
+    assert "train clips with labels without times, which count in no frame: 1" in capsys.readouterr().out
     report = (split.folder / "report.txt").read_text()
     assert "recordings without a label of the classes, not used (1): three" in report
     prepare(folder, ["two,train,walk,,", "four,val,walk,0,1", "three,train,Background,0,1"], replace=True)
-    assert "background without a label, too (1): Background" in capsys.readouterr().out
+    assert "classes that may be background, which needs no label (1): Background" in capsys.readouterr().out
 
 
 def test_the_first_person_is_used_whatever_the_second_body_is(folder: Path) -> None:

@@ -119,6 +119,8 @@ def test_recordings_are_found_whatever_the_folders_are_called(root: Path) -> Non
     assert find_recordings(root, "cross-view")["0003-L"].labels == labels
     labels.unlink()
     assert find_recordings(root, "cross-view")["0003-L"].labels is None
+    found["0002-L"].skeletons.write_text("")  # a damaged download
+    assert find_recordings(root, "cross-view")["0002-L"] == found["0002-L"]
 
 
 def test_what_is_missing_or_there_twice_is_named(root: Path) -> None:
