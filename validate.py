@@ -160,9 +160,10 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")
     validation = Validation(split, used, device)
+    if distributed.is_main():
+        folder.mkdir(parents=True, exist_ok=True)  # scoring takes long: whether this fails should be known before
     evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
-        folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(folder, "evaluation", "choose another --work-dir"):
             facts = {"weights": str(path), "weights_sha256": sha256(path)}
             validation.report(folder, evaluations, facts, run_folder=path.parent)

@@ -6,7 +6,7 @@ python -m reporting.compare work_dir/split1 work_dir/best --out compare.html
 import argparse
 from pathlib import Path
 
-from utils.command_line import argument_parser, check_first
+from utils.command_line import argument_parser, check_first, new_file
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -15,7 +15,7 @@ def parse_arguments() -> argparse.Namespace:
     add("run_a", type=Path, metavar="RUN_A", help="a run's folder, with results.json and detections.json")
     add("run_b", type=Path, metavar="RUN_B", help="the folder of the run that is compared with it")
     add("--data", type=Path, metavar="ROOT", help="prepared data (default: as in the first run's results.json)")
-    add("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page (default: %(default)s)")
+    add("--out", type=new_file, default=Path("compare.html"), metavar="FILE", help="the page (default: %(default)s)")
     return parser.parse_args()
 
 

@@ -110,7 +110,7 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
     plain_axes(axes, grid="x")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars
     return figure
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from utils import config
-from utils.command_line import argument_parser, check_first
+from utils.command_line import argument_parser, check_first, new_file
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--clip", nargs="+", metavar="ID", help=chosen)
     add("--detections", type=Path, metavar="FILE", help="a run's detections.json, shown below the true segments")
     out = "the page, .html, or the animation of one clip, .gif or .mp4 (default: %(default)s)"
-    add("--out", type=Path, default=Path("player.html"), metavar="FILE", help=out)
+    add("--out", type=new_file, default=Path("player.html"), metavar="FILE", help=out)
     args = parser.parse_args()
     if args.out.suffix.lower() != ".html" and len(args.clip or ()) != 1:
         parser.error(f"--out {args.out}: an animation shows one clip; name it by --clip, or write a page, .html")

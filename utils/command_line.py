@@ -39,6 +39,14 @@ def folder(text: str) -> Path:
     return path
 
 
+def new_file(text: str) -> Path:
+    """The path in an option that names a file to write."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: expected a file, this is a folder")
+    return path
+
+
 def check_first(parse: Callable[..., Any], *arguments: Any) -> None:
     """Report a mistake in the command line now. A command calls this before its slow imports; its `main` parses again.
 

@@ -95,3 +95,12 @@ def test_data_that_were_prepared_anew_are_refused(
     folders = [run(split, tmp_path / name, none, **{change: "0" * 64}) for name in "ab"]
     with pytest.raises(UserError, match=f"has other {what} than the runs were evaluated on"):
         compare(monkeypatch, *folders)
+
+
+def test_a_folder_as_out_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["compare", "a", "b", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"argument --out: {tmp_path}: expected a file, this is a folder" in capsys.readouterr().err
