@@ -198,9 +198,7 @@ def train_epoch(
         frames += plan.frames
         steps += plan.last
         del output, terms  # while their autograd graph exists, CUDA cannot capture the next batch
-    distributed.broadcast_buffers(
-        state.model
-    )  # running statistics: all ranks take those of the main rank, which are saved
+    distributed.broadcast_buffers(state.model)  # the running statistics of the main rank, which are saved
     totals = losses.totals()
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began

@@ -55,9 +55,8 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     Raises UserError when the file is not valid for this split, or when the split has no clip to score.
     """
     data = corrected_policy(config.load().data).model_copy(update={"max_frames": max_frames})
-    labels = {
-        clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in split.clip_ids("val")
-    }
+    clip_ids = split.clip_ids("val")
+    labels = {clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in clip_ids}
     labels = {clip_id: known for clip_id, known in labels.items() if known is not None}  # of the clips that are scored
     if not labels:
         raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
