@@ -13,7 +13,7 @@ import arguments
 from utils.command_line import check_first
 
 if __name__ == "__main__":
-    check_first(arguments.train, __doc__)  # its mistakes are told before the imports below, which take seconds
+    check_first(arguments.train, __doc__)  # mistakes in the command line are told before the slow imports below
 
 import math
 import time

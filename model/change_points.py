@@ -36,7 +36,7 @@ def motion_features(joints: Tensor) -> np.ndarray:
     ends = ((1, 1), (0, 0), (0, 0))
     there = np.pad(people_there(joints)[0].numpy(), ends, mode="edge")
     valid = there[:-2] & there[1:-1] & there[2:]  # (T, 1, M)
-    # The first and the last frame get the value beside them. Invalid values are zeros first, so none is copied
+    # The first and the last frame get the value beside them. Invalid values are set to 0 before that
     acceleration = np.pad(acceleration * valid[1:-1], ends, mode="edge")
     moving = np.stack([speed, acceleration], axis=1) * valid[:, None]
     return np.log1p(moving / STILL).reshape(T, -1)

@@ -67,7 +67,7 @@ class TrainingState:
         return {name: part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
-        """Restores weights, Adam moments and pseudo-label history before the first step of a training.
+        """Restore weights, Adam moments and pseudo-label history. Call this before the first optimizer step.
 
         Learning rate and weight decay come from the current settings. Raises UserError if anything in the checkpoint,
         which comes from `origin`, does not fit.
@@ -78,9 +78,9 @@ class TrainingState:
         moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(self.model.parameters())}
         expected = dict(flat({**own, "optimizer": {"state": moments}}))
         found = dict(flat({name: checkpoint[name] for name in own}))
-        for entries in (found, expected):  # the first entry is not restored, the second is compared below
-            entries.pop("optimizer.param_groups", None)
-            entries.pop("pseudo_labels.epochs", None)
+        for tensors in (found, expected):
+            tensors.pop("optimizer.param_groups", None)  # not restored
+            tensors.pop("pseudo_labels.epochs", None)  # compared below
         refuse_misfit(found, expected, origin)
         epochs = checkpoint["pseudo_labels"].get("epochs")
         if epochs != checkpoint["epoch"] + 1:
@@ -109,7 +109,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             with warnings.catch_warnings(action="ignore"):  # torch.load warns about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these are of a damaged zip
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which a damaged zip gives
             raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         problem = f"it asks to run {code[1]}, which is refused" if code else "PyTorch cannot load it"
