@@ -164,7 +164,7 @@ def predict_person(
     """
     classes, settings = predictor.classes, predictor.settings.eval
 
-    def new_file(file: str) -> Path:
+    def result_file(file: str) -> Path:
         files.append(prefix + file)
         return folder / (prefix + file)
 
@@ -174,19 +174,19 @@ def predict_person(
     found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))
     whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears
-    save_figure(new_file("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
+    save_figure(result_file("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
     if predictor.features:
-        with whole_file(new_file("features.npy")) as file:
+        with whole_file(result_file("features.npy")) as file:
             np.save(file, scores.features)
-        with whole_file(new_file("scores.npz")) as file:
+        with whole_file(result_file("scores.npz")) as file:
             facts = {"classes": [*classes, "background"], "fps": np.float64(FPS), "first": person.first}
             np.savez(file, frame_probs=scores.frame_probs, video_probs=scores.video_probs, **facts)
     if predictor.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
-        animation.animate(new_file(f"animation.{predictor.animate}"), person.joints, labels, name)
+        animation.animate(result_file(f"animation.{predictor.animate}"), person.joints, labels, name)
     if predictor.page:
         clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=scores.frame_probs, first=person.first)
-        write_whole(new_file("player.json"), json.dumps(player.pack(clip, classes)).encode())
+        write_whole(result_file("player.json"), json.dumps(player.pack(clip, classes)).encode())
     return found
 
 

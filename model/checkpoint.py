@@ -179,8 +179,7 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
 
 
 def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:
-    """The network in a checkpoint of this project, the settings of its training, its classes, and the body
-    model and hand poses of its training data.
+    """The network in a checkpoint of this project, its settings, its classes, and its entry `skeletons`.
 
     Raises UserError when the file is missing or damaged, or holds weights alone.
     """

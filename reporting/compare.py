@@ -95,12 +95,9 @@ def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split,
         before, after = getattr(first, name), getattr(second, name)
         if before != after:
             same = "at the same tIoUs" if name == "tious" else "on the same clips"
-            # `--phase test` takes data.max_frames from the checkpoint
-            remedy = (
-                "train one again with that of the other"
-                if name == "max_frames"
-                else "evaluate one again by --phase test"
-            )
+            remedy = "evaluate one again by --phase test"
+            if name == "max_frames":  # `--phase test` takes it from the checkpoint
+                remedy = "train one again with that of the other"
             raise UserError(
                 f"{folders[1]}: its {name} is {after}, and that of {folders[0]} is {before}. "
                 f"Only runs that were evaluated {same} can be compared: {remedy}"

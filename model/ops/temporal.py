@@ -66,9 +66,8 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
         to_products = transforms(math.ceil(taps / stride), weight.dtype).of_weights
         sequences = [weight.squeeze(-1).permute(2, 1, 0)[s::stride] for s in range(stride)]  # (taps of s, C, C_out)
-        transformed = [
-            (to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences
-        ]  # (P, C, C_out)
+        # (P, C, C_out) for each sequence
+        transformed = [(to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]
         y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *transformed)
     return y.permute(0, 3, 1, 2)
 
