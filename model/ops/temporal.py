@@ -54,10 +54,8 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
         (N, C_out, ⌈T/stride⌉, V). Its padding holds no meaningful values.
     """
     taps = weight.shape[2]
-    if slow_on_gpu(x):
-        x = x.transpose(2, 3).contiguous(memory_format=torch.channels_last)  # (N, C, V, T)
-        y = F.conv2d(x, weight.transpose(2, 3), bias, (1, stride), (0, taps // 2))
-        return y.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+    if slow_gradients(x):
+        return _ConvolutionOnGPU.apply(x, weight, bias, stride)
     N, C, T, _ = x.shape
     small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
     fits = math.ceil(taps / stride) % 2 == 1  # then the number of input frames of a tile is odd, as `transforms` needs
@@ -72,10 +70,36 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     return y.permute(0, 3, 1, 2)
 
 
-def slow_on_gpu(x: Tensor) -> bool:
+def slow_gradients(x: Tensor) -> bool:
     """Whether cuDNN's gradients are slow if time is the third dimension: in float32 without TF32 (docs/speed.md)."""
     eager_training = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     return eager_training and x.is_cuda and x.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
+
+
+class _ConvolutionOnGPU(torch.autograd.Function):
+    """F.conv2d along time. Its gradients are computed with time as the last dimension, which cuDNN does faster."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, bias, (stride, 1), (weight.shape[2] // 2, 0))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad, x = (_time_last(features) for features in (grad, x))  # (N, C, V, T)
+        sizes = [len(weight)], [1, ctx.stride], [0, weight.shape[2] // 2], [1, 1]  # of bias, stride, padding, dilation
+        grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+            grad, x, weight.transpose(2, 3), *sizes, False, [0, 0], 1, [True] * 3
+        )
+        return _time_last(grad_x), grad_weight.transpose(2, 3), grad_bias, None
+
+
+def _time_last(features: Tensor) -> Tensor:
+    """(N, C, T, V) → (N, C, V, T), or back. Channels-last in memory."""
+    return features.transpose(2, 3).contiguous(memory_format=torch.channels_last)
 
 
 class Transforms(NamedTuple):

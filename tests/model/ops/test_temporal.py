@@ -76,7 +76,7 @@ def test_with_time_as_the_last_dimension_the_result_and_its_layout_are_the_same(
     stride: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU in float32."""
-    monkeypatch.setattr("model.ops.temporal.slow_on_gpu", lambda _: True)
+    monkeypatch.setattr("model.ops.temporal.slow_gradients", lambda _: True)
     mask, *tensors = make(LENGTHS, (8, 6), torch.float64)
     found = [temporal_conv(*tensors, stride, mask)]
     upstream = torch.randn_like(found[0])
