@@ -95,18 +95,27 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture()
 def make_split(tmp_path: Path) -> Callable[..., Split]:
-    """Makes a split of random skeletons: `make_split(train=[40, 9], val=[30])` clips of these many frames."""
+    """Makes a split of random skeletons: `make_split(train=[40, 9], val=[30])` clips of these many frames.
 
-    def make(classes: tuple[str, ...] = ("walk", "wave"), gaps: bool = False, **frames: list[int]) -> Split:
+    The ids of the clips are train0, train1, val0. Those in `pairs` have two people.
+    """
+
+    def make(
+        classes: tuple[str, ...] = ("walk", "wave"),
+        gaps: bool = False,
+        pairs: tuple[str, ...] = (),
+        **frames: list[int],
+    ) -> Split:
         rng = np.random.default_rng(0)
         clips, labelled = [], {"train": [], "val": []}
         for subset, lengths in frames.items():
             for number, length in enumerate(lengths):
                 sid = f"{subset}{number}"
-                start = sum(clip.frames for clip in clips)
+                start = sum(clip.rows for clip in clips)
                 facts = {"feat_p": f"A/B/{sid}.npz", "fps": 30.0, "duration": length / FPS, "source": {}}
-                clips.append(Clip(sid=sid, subset=subset, start=start, frames=length, **facts))
-        joints = [rng.normal(size=(clip.frames, NUM_JOINTS, 3)) for clip in clips]
+                people = 2 if sid in pairs else 1
+                clips.append(Clip(sid=sid, subset=subset, start=start, frames=length, people=people, **facts))
+        joints = [rng.normal(size=(clip.rows, NUM_JOINTS, 3)) for clip in clips]
         for clip in clips:
             labels = rng.random((clip.frames, len(classes))) < 0.5
             annotated = np.arange(clip.frames) % 4 > 0 if gaps else np.ones(clip.frames, bool)

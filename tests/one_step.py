@@ -3,7 +3,8 @@
     python pretend_gpu.py tests/one_step.py plain|all-frames|default
 
 All networks get the same padded batch. "plain" is the plain network. "all-frames" is this project's network when it
-counts all frames, as the plain one does (config/released.yaml). "default" masks the padding.
+counts all frames, as the plain one does (config/released.yaml). "default" masks the padding. Convolutions may use TF32,
+which is PyTorch's default: without it, each temporal convolution of this project makes three more copies.
 """
 
 import sys

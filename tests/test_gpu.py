@@ -1,7 +1,6 @@
 """Training on a GPU, where there is one. Elsewhere a tool beside the checkout counts what a GPU would do."""
 
 import copy
-import json
 import re
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import ROOT, command, finish, small
+from runs import ROOT, command, finish, rows, small
 
 from benchmarks.bench_network import random_batch
 from feeders.micro_batches import FRAME_MULTIPLE
@@ -91,10 +90,21 @@ def test_a_run_on_a_gpu_trains_refines_and_resumes(prepared: Path, tmp_path: Pat
     finish(command(*small(prepared, whole, exact, device="cuda")))
     finish(command(*small(prepared, resumed, exact, "train.epochs=2", device="cuda")))
     finish(command("--resume", *small(prepared, resumed, exact, device="cuda")))
-    rows = [[json.loads(row) for row in (run / "metrics.jsonl").read_text().splitlines()] for run in (whole, resumed)]
-    losses = [[row["loss"]["total"] for row in run] for run in rows]
+    losses = [[row["loss"]["total"] for row in rows(run)] for run in (whole, resumed)]
     assert len(losses[0]) == 3
     assert losses[1] == pytest.approx(losses[0], rel=1e-9)  # atomic additions are not always in the same order
+
+
+@on_gpu
+def test_batches_with_two_people_train_beside_captured_ones(make_split: Callable[..., Split], tmp_path: Path) -> None:
+    """A batch with two people is not captured. CUDA captures nothing while its autograd graph exists."""
+    make_split(train=[64, 60, 64, 61, 50, 64], val=[35], pairs=("train0", "train1", "train4"))
+    settings = "data.split=tiny", "train.batch_size=1", "train.precision=float64"
+    losses = []
+    for name, graphs in (("captured", "true"), ("not captured", "false")):
+        finish(command(*small(tmp_path, tmp_path / name, *settings, f"train.cuda_graphs={graphs}", device="cuda")))
+        losses.append([row["loss"]["total"] for row in rows(tmp_path / name)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-8)
 
 
 @on_gpu
@@ -105,9 +115,9 @@ def test_two_ranks_on_one_gpu_train_as_one_process_does(prepared: Path, tmp_path
     finish(command(*one))
     script = str(ROOT / "tests" / "ranks_on_one_gpu.py")
     finish([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", script, backend, *two])
-    rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
-    assert rows[1]["loss"]["total"] == pytest.approx(rows[0]["loss"]["total"], rel=1e-9)
-    assert rows[1]["corrected"] == rows[0]["corrected"]
+    last = [rows(run)[-1] for run in runs]
+    assert last[1]["loss"]["total"] == pytest.approx(last[0]["loss"]["total"], rel=1e-9)
+    assert last[1]["corrected"] == last[0]["corrected"]
 
 
 @needs_tool
@@ -123,7 +133,7 @@ def test_a_step_waits_for_the_gpu_at_most_twice(make_split: Callable[..., Split]
 
 
 @needs_tool
-def test_a_step_takes_about_as_many_operations_and_less_memory_traffic_than_the_plain_network() -> None:
+def test_a_step_takes_no_more_operations_and_less_memory_traffic_than_the_plain_network() -> None:
     """On the same padded batch at full width. Adam is part of the step. Masking the padding costs memory traffic."""
 
     def count(network: str) -> tuple[int, float]:
@@ -136,5 +146,5 @@ def test_a_step_takes_about_as_many_operations_and_less_memory_traffic_than_the_
         (operations, moved), all_frames, default = pool.map(count, ("plain", "all-frames", "default"))
     assert all_frames[0] <= operations
     assert all_frames[1] <= 0.85 * moved
-    assert default[0] <= 1.01 * operations
+    assert default[0] <= operations
     assert default[1] <= 0.95 * moved

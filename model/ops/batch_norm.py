@@ -156,14 +156,14 @@ class _Normalize(torch.autograd.Function):
             )
         else:  # PyTorch's CPU kernel would divide by zero
             grad_weight = grad_bias = torch.zeros_like(mean)
-        sums = torch.stack([grad_bias, grad_weight])
+        sum_grad, sum_grad_normalized = grad_bias, grad_weight
         if ctx.over_ranks:
-            distributed.all_reduce(sums)
-        mean_grad, mean_grad_normalized = sums / count
+            sum_grad, sum_grad_normalized = distributed.all_reduce(torch.stack([grad_bias, grad_weight]))
         # With x̂ = (x − mean)/σ: weight/σ · (grad − E[grad] − x̂ · E[grad · x̂]), in two passes over x
         scale = weight * inverse
-        slope = scale * inverse * mean_grad_normalized
-        shift = torch.addcmul(mean * slope, scale, mean_grad, value=-1)
+        by_count = scale / count
+        slope = by_count * inverse * sum_grad_normalized
+        shift = torch.addcmul(mean * slope, by_count, sum_grad, value=-1)
         if mask is None or use_cpu_path(x):
             slope, shift = slope[:, None, None], shift[:, None, None]
         else:  # zeros in the padding, without another pass over x
