@@ -118,10 +118,12 @@ class EpochLosses:
         self.sums: Tensor | float = 0.0
         # Values on the CPU, on a GPU the event that ends their copy, indices of the clips
         self.last: tuple[Tensor, torch.cuda.Event | None, Tensor] | None = None
+        distributed.note_step(training=True)
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
         """Add the terms of the clips `index` (N,). Raises UserError if the loss of the call before is not finite."""
         self._check()
+        distributed.note_step(training=True)
         values = torch.stack([term.detach() for term in terms.values()]).double()
         self.names, self.sums = list(terms), self.sums + values
         copied = torch.cuda.Event() if is_cuda(values.device) else None
@@ -132,7 +134,9 @@ class EpochLosses:
     def totals(self) -> dict[str, float]:
         """Sums over the epoch and all ranks, by term. Raises UserError if the last loss is not finite."""
         self._check()
-        return dict(zip(self.names, distributed.all_reduce(self.sums).tolist(), strict=True))
+        totals = distributed.all_reduce(self.sums).tolist()
+        distributed.note_step(training=False)
+        return dict(zip(self.names, totals, strict=True))
 
     def _check(self) -> None:
         if self.last is None:

@@ -32,6 +32,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
+_last_step: float | None = None  # when this rank began its current training step; None between epochs
 
 
 class LossNormalization(NamedTuple):
@@ -113,12 +114,30 @@ def connect(timeout: float) -> None:
         dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=limit)
 
 
+def note_step(training: bool) -> None:
+    """Note that this rank begins a training step, or with `training=False`, that it waits for no other rank now."""
+    global _last_step
+    _last_step = time.monotonic() if training else None
+
+
+def seconds_since_step() -> float:
+    """Seconds since this rank began its current training step, or 0 between epochs."""
+    return 0.0 if _last_step is None else time.monotonic() - _last_step
+
+
 def report_failure() -> bool:
     """Tell the other ranks that this rank fails; call it once. Returns whether this rank is the first to fail."""
     try:
         return _store is None or _store.add("failed", 1) == 1
     except (RuntimeError, ValueError):  # the machine of the key-value store is gone
         return True
+
+
+def end_with_message(error: Exception) -> NoReturn:
+    """End the process from a thread, while the main thread waits for another rank."""
+    _report_to_torchrun(error)
+    os.write(2, f"error: {error}\n".encode())
+    os._exit(1)
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from utils import distributed
 from utils.device import is_out_of_memory
 from utils.errors import UserError, first_line, reason
 
-PATIENCE = 5  # seconds from a signal until the process is stopped by force
+PATIENCE = 5  # seconds after a signal or after `train.timeout` until the process is stopped by force
 
 
 @contextmanager
@@ -27,6 +27,8 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
     """
     try:
         with _ended_by_signals(folder):
+            if distributed.size() > 1:
+                threading.Thread(target=_end_if_unanswered, args=(folder, timeout), daemon=True).start()
             yield
     except OSError as error:  # most likely a full disk
         raise UserError(f"{reason(error)}; {_how_to_continue(folder)}") from error
@@ -38,12 +40,15 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
                 f"{_how_to_continue(folder)}. On a GPU, --set train.cuda_graphs=false needs less memory, too"
             ) from error
         if distributed.is_loss_of_a_rank(error):
-            raise UserError(
-                "another process of this training was killed, lost its machine, or did not answer for "
-                f"{timeout:g} minutes (train.timeout), or the connection failed "
-                f"({str(error).strip().splitlines()[-1]}); {_how_to_continue(folder)}"
-            ) from error
+            raise _rank_lost(folder, timeout, str(error).strip().splitlines()[-1]) from error
         raise
+
+
+def _rank_lost(folder: Path, timeout: float, why: str) -> UserError:
+    return UserError(
+        "another process of this training was killed, lost its machine, or did not answer for "
+        f"{timeout:g} minutes (train.timeout), or the connection failed ({why}); {_how_to_continue(folder)}"
+    )
 
 
 def _how_to_continue(folder: Path) -> str:
@@ -89,8 +94,19 @@ def _end_by_force(wakeup_fd: int, folder: Path) -> None:
     while os.read(wakeup_fd, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     time.sleep(PATIENCE)
-    _say_stopped(folder)
+    if distributed.report_failure():  # False: another rank failed first and prints its own message
+        _say_stopped(folder)
     os._exit(130)
+
+
+def _end_if_unanswered(folder: Path, timeout: float) -> None:
+    """End the process if it waits too long for other ranks. gloo raises an error before that, but NCCL does not."""
+    while distributed.seconds_since_step() < 60 * timeout + PATIENCE:
+        time.sleep(1)
+    if distributed.report_failure():
+        distributed.end_with_message(_rank_lost(folder, timeout, "no answer"))
+    time.sleep(2 * PATIENCE)  # the rank that prints the message makes torchrun stop this one
+    os._exit(1)
 
 
 def _say_stopped(folder: Path) -> None:
