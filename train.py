@@ -28,7 +28,7 @@ from torch import nn
 
 import validate
 from feeders.batches import Loader
-from feeders.dataset import SkeletonClips, hold_out
+from feeders.dataset import SkeletonClips, training_clips
 from feeders.micro_batches import train_loader
 from model.checkpoint import TrainingState, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
@@ -41,7 +41,7 @@ from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
 from utils.config import Settings, TrainSettings
 from utils.device import choose_device, compile_blocks, device_name, set_matrix_precision
-from utils.errors import UserError, run_command
+from utils.errors import run_command
 from utils.progress import epoch_line, progress
 from utils.run import Run, holds_run, lock_run
 from utils.stops import explain_interruptions
@@ -110,21 +110,6 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
             writer.close()
             oracle = validate.oracle_epoch(run.rows, settings.train.epochs, evaluations.corrected)
             validation.report(folder, evaluations, {"oracle_epoch": oracle}, run_folder=folder)
-
-
-def training_clips(split: Split, settings: Settings) -> tuple[SkeletonClips, SkeletonClips | None]:
-    """The clips to train on, and those that are held out, if any. Raises UserError if they make no batch."""
-    clips = SkeletonClips(split, "train", settings.data)
-    print(clips.summary())
-    clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
-    if held_out:
-        print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
-    if settings.data.drop_last and len(clips) < settings.train.batch_size:
-        raise UserError(
-            f"{len(clips)} training clips make no batch of train.batch_size = {settings.train.batch_size} clips, and "
-            "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
-        )
-    return clips, held_out
 
 
 @contextmanager
@@ -221,14 +206,7 @@ def learning_rate(train: TrainSettings, epoch: int) -> float:
 def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
     """Pseudo-labels from the network's history. For the fully-supervised upper bound: the true frame labels."""
     if settings.train.supervised:
-        untimed = [clip_id for clip_id in clips.clip_ids if clips.split.untimed(clip_id).any()]
-        if untimed:
-            raise UserError(
-                f"train.supervised=true needs the times of all labels; {len(untimed)} clips have labels without times, "
-                f"such as {untimed[0]}: add the times, or set train.supervised=false"
-            )
-        labels = [torch.from_numpy(clips.frame_labels(i)[:: clips.data.frame_step].copy()) for i in range(len(clips))]
-        return FrameLabels(labels, settings.refine)
+        return FrameLabels(clips.all_frame_labels(), settings.refine)
     pieces, refine = None, settings.refine
     if refine.change_penalty:
         indices = progress(range(len(clips)), "find change points", "clip", silent=not distributed.is_main())

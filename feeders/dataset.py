@@ -13,7 +13,7 @@ from torch import Tensor
 
 from feeders.label_policy import is_too_long, used_labels
 from feeders.normalize import normalize
-from utils.config import DataSettings
+from utils.config import DataSettings, Settings
 from utils.errors import UserError
 from utils.store import Split
 
@@ -85,6 +85,19 @@ class SkeletonClips:
         """
         return self._labels(self.clip_ids[index])
 
+    def all_frame_labels(self) -> list[Tensor]:
+        """Labels (T, K) bool of all clips, for the fully-supervised upper bound. T counts the frames of `joints`.
+
+        Raises UserError when labels have no times.
+        """
+        untimed = [clip_id for clip_id in self.clip_ids if self.split.untimed(clip_id).any()]
+        if untimed:
+            raise UserError(
+                f"train.supervised=true needs the times of all labels; {len(untimed)} clips have labels without times, "
+                f"such as {untimed[0]}: add the times, or set train.supervised=false"
+            )
+        return [torch.from_numpy(self.frame_labels(i)[:: self.data.frame_step].copy()) for i in range(len(self))]
+
     def _labels(self, clip_id: str) -> np.ndarray | None:
         split = self.split
         return used_labels(split.labels(clip_id), split.annotated(clip_id), self.data, split.untimed(clip_id))
@@ -98,6 +111,21 @@ def network_input(joints: np.ndarray, normalization: str) -> Tensor:
     """Normalize the joints (T, V, C) or (T, M, V, C) of one clip. Returns (C, T, V, M) float32."""
     joints = normalize(np.asarray(joints, dtype=np.float64), normalization).astype(np.float32)
     return torch.from_numpy(joints.reshape(len(joints), -1, *joints.shape[-2:])).permute(3, 0, 2, 1)
+
+
+def training_clips(split: Split, settings: Settings) -> tuple[SkeletonClips, SkeletonClips | None]:
+    """The clips to train on, and those that are held out, if any. Raises UserError if they make no batch."""
+    clips = SkeletonClips(split, "train", settings.data)
+    print(clips.summary())
+    clips, held_out = hold_out(clips, settings.data.holdout, settings.train.seed)
+    if held_out:
+        print(f"of these, {len(held_out)} clips are held out: they only choose best.pt")
+    if settings.data.drop_last and len(clips) < settings.train.batch_size:
+        raise UserError(
+            f"{len(clips)} training clips make no batch of train.batch_size = {settings.train.batch_size} clips, and "
+            "data.drop_last drops the rest: lower train.batch_size, or set data.drop_last=false"
+        )
+    return clips, held_out
 
 
 def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonClips, SkeletonClips | None]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import runs
 
-import train
 from feeders.dataset import SkeletonClips
 from prepare import own_data
 from prepare.formats.body_model import load_body
@@ -216,7 +215,7 @@ def test_a_label_without_times_is_enough_for_training(folder: Path, capsys: pyte
     assert ["walk", "1", "0", "1", "30"] in printed
     assert ["wave", "2", "30", "1", "30"] in printed
     with pytest.raises(UserError, match="2 clips have labels without times, such as bvh/one"):
-        train.make_pseudo_labels(clips, config.load([], ["train.supervised=true"]))
+        clips.all_frame_labels()
 
 
 @pytest.mark.slow
