@@ -13,7 +13,7 @@ import arguments
 from utils.command_line import check_first
 
 if __name__ == "__main__":
-    check_first(arguments.train, __doc__)  # mistakes in the command line are told before the slow imports below
+    check_first(arguments.train, __doc__)  # reports mistakes in the command line before the slow imports below
 
 import math
 import time
@@ -67,7 +67,7 @@ def main() -> int:
 def train(folder: Path, resume: bool, settings: Settings, device: torch.device) -> None:
     """Train a new or resumed run, and write its results."""
     # 1. Data: training clips with video-level labels, validation clips with frame labels. Evaluation follows two
-    #    protocols, the corrected and the released one (docs/released.md)
+    #    protocols: a corrected one, and that of the code released with the paper (docs/released.md)
     split = Split.open(settings.data.root, settings.data.split)
     clips, held_out = training_clips(split, settings)
     few_shapes = settings.train.compile or uses_cuda_graphs(settings, device)
@@ -116,7 +116,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 def open_run(
     folder: Path, resume: bool, settings: Settings, clips: SkeletonClips
 ) -> Iterator[tuple[Run | None, dict[str, Any] | None]]:
-    """The run, on the main rank only, and the checkpoint to resume from. Meanwhile its folder is locked."""
+    """The run, on the main rank only, and the checkpoint to resume from, if any. The run's folder is locked inside."""
     if not distributed.is_main():
         yield None, distributed.broadcast(None)
         return
@@ -127,7 +127,7 @@ def open_run(
 
 
 def new_state(clips: SkeletonClips, settings: Settings, device: torch.device) -> TrainingState:
-    """A model with random weights, its optimizer, and no pseudo-labels yet."""
+    """A model with random weights, its optimizer, and pseudo-labels without a history."""
     torch.manual_seed(settings.train.seed)
     model = Localizer(len(clips.classes), settings.model).in_precision(settings.train.precision).to(device)
     if settings.train.sync_batch_norm:
@@ -154,7 +154,7 @@ def train_epoch(
 
     Args:
         network: the model, or a wrapper around it.
-        loader: yields this rank's micro-batches, and with each its plan, which has the weights of its losses.
+        loader: yields pairs: a micro-batch of this rank, and its plan, which has the weights of the losses.
 
     Raises:
         UserError: a loss is not finite; then nothing of this epoch is saved.
@@ -171,17 +171,17 @@ def train_epoch(
         if refining:
             batch = replace(batch, pseudo=pseudo_labels.batch(batch.index, plan.padded_frames))
         batch = batch.to(device)
-        with distributed.gradient_exchange(network, enabled=plan.last):
+        with distributed.gradient_exchange(network, enabled=plan.ends_step):
             output = network(batch.joints, batch.mask, batch.lengths)
             terms = objective(output, batch.video_labels, batch.mask, batch.pseudo, settings, plan.loss_normalization)
             (distributed.size() * terms["total"]).backward()  # the ranks average gradients, but their sum is needed
         losses.add(terms, batch.index)
-        if plan.last:
+        if plan.ends_step:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         pseudo_labels.add(batch.index, output.views[0].frame_probs)
         frames += plan.frames
-        steps += plan.last
+        steps += plan.ends_step
         del output, terms  # while their autograd graph exists, CUDA cannot capture the next batch
     distributed.broadcast_buffers(state.model)  # the running statistics of the main rank, which are saved
     totals = losses.totals()
@@ -204,7 +204,7 @@ def learning_rate(train: TrainSettings, epoch: int) -> float:
 
 
 def make_pseudo_labels(clips: SkeletonClips, settings: Settings) -> PseudoLabels:
-    """Pseudo-labels from the network's history. For the fully-supervised upper bound: the true frame labels."""
+    """Pseudo-labels from the network's scores in earlier epochs. With `train.supervised`: the true frame labels."""
     if settings.train.supervised:
         return FrameLabels(clips.all_frame_labels(), settings.refine)
     pieces, refine = None, settings.refine

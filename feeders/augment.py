@@ -1,4 +1,4 @@
-"""Augmentation: every epoch changes the training clips a little.
+"""Augmentation: random changes of the training clips, others in each epoch.
 
 Every frame stays in its place, because pseudo-labels are kept for each frame from one epoch to the next. Do not mirror
 clips if a class depends on left or right, such as "raise left arm".
@@ -17,7 +17,7 @@ def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) ->
     """Exchange left and right in a clip with probability `mirror`. Change body sizes by a fraction of up to `scale`.
 
     The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank. After normalization
-    x points from left to right, so a mirrored clip gets -x.
+    +x points from the left to the right shoulder of the first person. So mirroring also changes the sign of x.
     """
     if not mirror and not scale:
         return batch

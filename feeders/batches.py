@@ -1,4 +1,4 @@
-"""Clips of different lengths → padded batches of clips of similar length, and the thread that loads them."""
+"""Padded batches of clips, by default of clips of similar length, and the thread that loads them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def epoch_batches(lengths: np.ndarray, settings: Settings, epoch: int) -> list[l
     to ± max(data.bucket_mix × number of clips, train.batch_size). Then they are cut into batches, which are shuffled.
     The limit is never below batch_size places, so the batches of small data sets also differ between epochs.
 
-    With `data.drop_last`, random clips are left out in each epoch: as many as remain beyond the full batches.
+    With `data.drop_last`, all batches are full. The clips that remain are left out. They are others in each epoch.
 
     Args:
         lengths: (N,) frames of each clip.

@@ -20,7 +20,7 @@ from utils.store import Split
 
 @dataclass(eq=False)
 class SkeletonClips:
-    """The clips of one subset, train or val, of a split (`utils.store.Split`), in its order. Joints are memory-mapped.
+    """The clips of one subset, train or val, in the order of the split (`utils.store.Split`). Joints are memory-mapped.
 
     The label policy in `data` decides which clips and labels are used. Raises UserError when no clip is left.
     """
@@ -37,10 +37,10 @@ class SkeletonClips:
             raise UserError(f"{split.folder}: has no {self.subset} clip; expected at least one")
         labels = {clip_id: found for clip_id in wanted if (found := self._labels(clip_id)) is not None}
         if not labels:
-            limit = f"data.max_frames = {self.data.max_frames} frames"
             raise UserError(
-                f"{split.folder}: no {self.subset} clip of at most {limit} has a label of {', '.join(self.classes)}; "
-                "raise data.max_frames, or look at its split.json for what was left out and why"
+                f"{split.folder}: no {self.subset} clip has a label of {', '.join(self.classes)} and at most "
+                f"{self.data.max_frames} frames (data.max_frames); raise data.max_frames, or see what was left out and "
+                "why in split.json"
             )
         self.clip_ids = list(labels)  # N ids; the index of a clip is its place here
         self.lengths = np.array([math.ceil(len(found) / self.data.frame_step) for found in labels.values()])  # (N,)
@@ -51,14 +51,14 @@ class SkeletonClips:
         return len(self.clip_ids)
 
     def joints(self, index: int) -> Tensor:
-        """The network's input (C, T, V, M) float32 in metres of one clip."""
+        """The network's input for one clip: (C, T, V, M) float32, in metres."""
         joints = self.split.store.people(self.clip_ids[index])[:: self.data.frame_step][: self.lengths[index]]
         return network_input(joints, self.data.normalization)
 
     def summary(self) -> str:
         """One line: how many clips the subset has, and how many were left out and why, at preparation or here.
 
-        Not for the result of `only`: clips that `only` has left out would count as without a chosen class.
+        Do not call it on the result of `only`. It would count the clips that `only` left out as without a chosen class.
         """
         ids = self.split.clip_ids(self.subset)
         long = sum(is_too_long(self.split.annotated(clip_id), self.data) for clip_id in ids)
@@ -81,7 +81,7 @@ class SkeletonClips:
     def frame_labels(self, index: int) -> np.ndarray:
         """Labels (T, K) bool of a clip, for evaluation and the fully-supervised upper bound only.
 
-        T counts all frames of the clip, also those that `frame_step` skips.
+        T counts all frames that the label policy keeps, also those that `frame_step` skips.
         """
         return self._labels(self.clip_ids[index])
 

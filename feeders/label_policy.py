@@ -9,7 +9,7 @@ from utils.config import DataSettings
 
 
 def corrected_policy(data: DataSettings) -> DataSettings:
-    """The settings with the label policy of the corrected evaluation (docs/released.md): all labels at their frames.
+    """The settings with the label policy of the corrected evaluation (docs/released.md): all labels count.
 
     `max_frames` stays as it is.
     """

@@ -26,7 +26,7 @@ class MicroBatchPlan(NamedTuple):
     padded_frames: int  # T to which these clips are padded
     loss_normalization: LossNormalization  # turns this rank's losses into its part of the step's losses
     frames: int  # real frames of all ranks in this pass
-    last: bool  # whether the optimizer steps after this pass
+    ends_step: bool  # whether the optimizer steps after this pass
 
 
 def micro_batches(
@@ -38,7 +38,7 @@ def micro_batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> list[MicroBatchPlan]:
-    """The plans of one rank's micro-batches of a training batch.
+    """Divide a training batch into micro-batches. Returns the plans of those of one rank.
 
     All ranks have the same number of micro-batches. Those of one pass have similar numbers of frames.
 
@@ -53,26 +53,26 @@ def micro_batches(
     passes = [groups[i : i + ranks] for i in range(0, len(groups), ranks)]
     passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
     multiple = FRAME_MULTIPLE if few_shapes else 1
-    with_labels = lengths * labelled
+    labelled_frames = lengths * labelled
     result = []
     for by_rank in passes:
         local, together = by_rank[rank], sum(by_rank, [])
         if settings.model.mask_padding:
             padded = [multiple * math.ceil(lengths[clips].max(initial=1) / multiple) for clips in by_rank]
             counted = lengths
-        else:  # padding counts in the losses, and all clips of a batch are padded to the same T
+        else:  # padding counts in two losses (`objective`), and all clips of a batch are padded to the same T
             padded = [int(lengths[batch].max())] * ranks
             counted = np.full_like(lengths, padded[0])
         frames_of_ranks = int(counted[together].sum())
         normalization = LossNormalization(
             clip_weight=len(local) / len(batch),
-            label_weight=float(with_labels[local].sum() / max(1, with_labels[batch].sum())),
+            label_weight=float(labelled_frames[local].sum() / max(1, labelled_frames[batch].sum())),
             multi_view_weight=float(frames_of_ranks / counted[batch].sum()),
             frames_of_ranks=frames_of_ranks,
             max_frames_of_a_rank=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(lengths[together].sum())
-        result.append(MicroBatchPlan(local, padded[rank], normalization, frames, last=by_rank is passes[-1]))
+        result.append(MicroBatchPlan(local, padded[rank], normalization, frames, ends_step=by_rank is passes[-1]))
     return result
 
 

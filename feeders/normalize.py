@@ -11,18 +11,18 @@ def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     """Centre every frame on the first person's joint `SPINE`, the middle of the spine, and rotate the whole clip.
 
     z points up. All people of a clip are moved and rotated together with the first one, so their positions relative to
-    each other's bodies do not change. The joints of absent people stay zeros.
+    each other do not change. The joints of absent people stay zeros.
 
     Shape: (T, V, 3) or (T, M, V, 3), before and after.
 
     The rotation depends on the first person in the first frame: on the vector from the left to the right shoulder, and
     in "released" also on the vector from the pelvis to the spine.
 
-    method "upright": one rotation about z, which turns the shoulder vector to +x. A person who stands, lies or leans
-        still does so.
+    method "upright": one rotation about z, which turns the horizontal part of the shoulder vector to +x. A person who
+        lies still lies.
     method "released": as in the released code, two rotations, each by the smallest angle. The first one turns the spine
         vector to +z, the second one turns the shoulder vector to +x. If the shoulder vector points away from +x, the
-        second rotation can tilt the body, even upside down.
+        second rotation can tilt the body or turn it upside down.
     """
     people = joints.reshape(len(joints), -1, *joints.shape[-2:])  # (T, M, V, 3)
     there = people.any(axis=(2, 3), keepdims=True)

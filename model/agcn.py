@@ -52,7 +52,7 @@ class Shortcut(nn.Module):
         return self.bn(self.conv(x[:, :, :: self.stride]), mask)
 
 
-def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
+def gaussian_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
     """Random weights (C_out, C) of several linear maps.
 
     The first draw is thrown away, so that a seed gives the same weights as in the trainings of docs/results.md.
@@ -63,11 +63,11 @@ def normal_maps(count: int, in_channels: int, out_channels: int, std: float) -> 
 
 
 class Affinity(nn.Module):
-    """The clip-dependent adjacency: the similarity of the embeddings θ of one joint and φ of another."""
+    """The clip-dependent adjacency: of joint v to joint w, the similarity of their embeddings θ(v) and φ(w)."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        maps = normal_maps(2, in_channels, GRAPHS * channels, math.sqrt(2 / channels))
+        maps = gaussian_maps(2, in_channels, GRAPHS * channels, math.sqrt(2 / channels))
         self.weight = nn.Parameter(torch.cat(maps))  # θ of the three graphs, then φ
         self.bias = nn.Parameter(torch.zeros(len(self.weight)))
 
@@ -81,7 +81,7 @@ class JointMixing(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        maps = normal_maps(GRAPHS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * GRAPHS)))
+        maps = gaussian_maps(GRAPHS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * GRAPHS)))
         self.weight = nn.Parameter(torch.cat(maps, dim=1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
@@ -154,8 +154,8 @@ class AGCN(nn.Module):
 
     Args:
         width: channels of the first four blocks.
-        stride: input frames per frame of the features. 2: block 2 halves time. 4: blocks 2 and 5. 8, as in the released
-            code: blocks 2, 5 and 8.
+        stride: input frames per frame of the features. With 2, block 2 halves the frame rate. With 4, blocks 2 and 5
+            do. With 8, as in the released code, blocks 2, 5 and 8 do.
     """
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:

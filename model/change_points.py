@@ -1,6 +1,7 @@
 """Pieces of steady motion: parts of a clip in which the speeds and accelerations of the joints stay about the same.
 
-Joints are normalized: speeds are relative to the first person's spine, so moving the whole body does not change them.
+Joints are normalized: speeds are relative to the first person's spine. So walking from one place to another does not
+change them. Turning does.
 A piece is not yet an action segment. An action may begin or end where one piece ends and the next begins.
 """
 
@@ -56,13 +57,13 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
 
     Args:
         features: (T, F) of a clip.
-        penalty: the constant, as a multiple of the variance of the features in the clip, summed over features. The
-            larger, the fewer pieces.
+        penalty: the constant is the penalty times the sum of the variances of all features in the clip. The larger the
+            penalty, the fewer pieces.
 
     Returns:
         (n,) int64, rising, each in [1, T).
     """
-    variance = max(features.var(axis=0).sum(), 1e-12)  # smaller differences are only rounding
+    variance = max(features.var(axis=0).sum(), 1e-12)  # a smaller variance is only rounding
     frames, constant = len(features), penalty * variance
     sums = np.pad(features.cumsum(0), ((1, 0), (0, 0)))  # sums[t] is the sum over frames 0 .. t-1
     squares = np.pad((features**2).sum(1).cumsum(), (1, 0))

@@ -46,7 +46,7 @@ class TrainingFile(NetworkFile):
     best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf if there is none; NaN is refused
     store: str  # digest of the store of joints
     clips: int  # number of training clips
-    labels: str | None = None  # name of the labels file, which contains a digest of its content
+    labels: str | None = None  # name of the labels file; the name contains a digest of the content
     optimizer: dict  # Adam's state_dict
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
@@ -109,7 +109,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
             with warnings.catch_warnings(action="ignore"):  # torch.load warns about other kinds of files
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load and zipfile raise nearly anything on a damaged file
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which a damaged zip gives
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a damaged zip gives these two
             raise OSError(error.errno, error.strerror, str(path)) from None
         code = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         problem = f"it asks to run {code[1]}, which is refused" if code else "PyTorch cannot load it"
@@ -122,12 +122,12 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run, with settings under their present names.
+    """The newest undamaged checkpoint of a run. Old names of settings are replaced by the present ones.
 
     Its file is renamed to last.pt.
 
     None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
-    missing after it had finished epochs. Raises OSError when the system cannot read one, which may be undamaged.
+    missing although it had written some. Raises OSError when the system cannot read one, which may be undamaged.
     """
     problems = []
     for path in filter(Path.exists, (folder / name for name in CHECKPOINTS)):
@@ -172,7 +172,7 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
     if own_classes != split.classes:
         raise UserError(
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(split.classes)}; "
-            f"set data.split={trained.data.split}, whose classes must be those of the training"
+            f"set data.split={trained.data.split}, if that split has the classes of the training"
         )
     refuse_other_body(checkpoint.get("skeletons", {}), split.skeleton_facts, path, str(split.folder))
     return model, stored_settings.with_settings_of_weights(settings, trained)
@@ -191,20 +191,20 @@ def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...]
     return *_network(checkpoint, path), checkpoint.get("skeletons", {})
 
 
-def refuse_other_body(trained: dict[str, str], used: dict[str, str], path: Path, data: str) -> None:
-    """Raise UserError if a checkpoint was trained on another body model than that of `data`.
+def refuse_other_body(trained: dict[str, str], used: dict[str, str], path: Path, data_name: str) -> None:
+    """Raise UserError if a checkpoint was trained on another body model than that of the data.
 
-    The joints of two models differ by up to centimetres. Other hand poses concern four joints only, so they give a
-    warning. An entry that either side lacks is not compared.
+    The joints of two models differ by up to a few centimetres. Other hand poses concern four joints only, so they give
+    a warning. An entry that either side lacks is not compared.
     """
     model = used.get("model")
     if model and trained.get("model", model) != model:
         raise UserError(
-            f"{path}: was trained on skeletons of {trained['model']}, {data} has {model}; use the same body model"
+            f"{path}: was trained on skeletons of {trained['model']}, {data_name} has {model}; use the same body model"
         )
     hands = used.get("hands")
     if hands and trained.get("hands", hands) != hands:
-        print(f"warning: {path} was trained with hands {trained['hands']}, {data} has hands {hands}")
+        print(f"warning: {path} was trained with hands {trained['hands']}, {data_name} has hands {hands}")
 
 
 def check_contents(checkpoint: dict[str, Any], expected: type[NetworkFile], path: Path) -> None:
@@ -240,7 +240,7 @@ def _problem(path: Path) -> str | None:
     memory, and `weights_only` does not prevent that. Such a file is refused, too. torch.save never writes one.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b"\nbytearray\n") >= 0:  # how a pickle names a function; bytearray(10**12) would be called
+        if content.find(b"\nbytearray\n") >= 0:  # a pickle that calls this function can fill the memory
             return "it makes a bytearray"
     if not zipfile.is_zipfile(path):  # PyTorch before version 1.6 wrote no zip, and no checksums
         return None

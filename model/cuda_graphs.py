@@ -15,7 +15,7 @@ from utils.config import Settings
 from utils.device import is_cuda, is_out_of_memory
 from utils.errors import UserError, first_line
 
-MAX_CAPTURES = 64  # more shapes than this are not captured
+MAX_CAPTURES = 64  # after so many shapes, no further shape is captured
 
 
 def uses_cuda_graphs(settings: Settings, device: torch.device) -> bool:
@@ -58,7 +58,7 @@ class CUDAGraphs(nn.Module):
         return self.captures.get(shape, self.network)(joints, mask, lengths)
 
     def _capture(self, *batch: Tensor) -> nn.Module:
-        """The network, captured in training. It keeps the tensors of the batch as the input of its replays."""
+        """The network, captured in training mode. Its replays read their input from the tensors of this batch."""
         statistics = [buffer.clone() for buffer in self.network.buffers()]
         captured = copy.copy(self.network)  # the same parameters; PyTorch replaces the `forward` of this copy
         try:
@@ -71,5 +71,5 @@ class CUDAGraphs(nn.Module):
                 "GPU; change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):
-            buffer.copy_(kept)  # the trial runs changed the batch-norm statistics
+            buffer.copy_(kept)  # PyTorch's warm-up changed the batch-norm statistics
         return captured

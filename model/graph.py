@@ -9,10 +9,11 @@ from utils.skeleton import BONES, NUM_JOINTS
 
 
 def adjacency() -> np.ndarray:
-    """Normalized adjacency (3, V, V) float64: in subset i, joint w receives joint v with the weight `A[i, v, w]`.
+    """Normalized adjacency A (3, V, V) float64. `A[i, v, w]` is the weight of joint v's features in joint w, subset i.
 
-    In subset 0, each joint receives itself. In subset 1, it receives its parent. In subset 2, it receives its children.
-    Each column is divided by its sum. A joint without neighbours in a subset has a column of zeros.
+    In subset 0, each joint receives its own features. In subset 1, it receives those of its parent. In subset 2, it
+    receives those of its children. Each column is divided by its sum. A joint without neighbours in a subset has a
+    column of zeros.
     """
     subsets = np.zeros((3, NUM_JOINTS, NUM_JOINTS))
     subsets[0] = np.eye(NUM_JOINTS)

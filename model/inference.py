@@ -46,7 +46,7 @@ class MergedBatchNorm(nn.Module):
 def score_clips(
     model: Localizer, batches: Iterable, device: torch.device, change_penalty: float = 0
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-    """Score every clip of some batches with the first view.
+    """Score every clip of `batches`. The scores are those of the first head.
 
     Yields the clip's index in the data set, and its frame_probs (T, K+1) without padding and video_probs (K+1,).
     With a `change_penalty` above 0, probabilities are averaged over pieces of steady motion (model/change_points.py).
@@ -73,7 +73,8 @@ class Scores(NamedTuple):
     """Scores of a recording."""
 
     frame_probs: np.ndarray  # (T, K+1), background last
-    gated: np.ndarray  # the same, with zeros for classes whose video probability in the window is below min_video_score
+    # frame_probs of the classes that a window contains, 0 for others: video probability below eval.min_video_score
+    gated: np.ndarray
     video_probs: np.ndarray  # (K+1,), the maximum over the windows
     features: np.ndarray | None  # (T, C) of the backbone, interpolated to every frame
 
@@ -108,8 +109,7 @@ def score_recording(
 
     Args:
         read_window: gives the network's input (C, T, V, M) for the frames [start, end).
-        settings: `gated` is 0 where the video probability of a class in a window is below `min_video_score`.
-            `change_penalty` is as in `score_clips`.
+        settings: two are used. `min_video_score` is explained in `Scores`, `change_penalty` in `score_clips`.
         frame_step: the network sees every frame_step-th frame.
         features: whether to return features.
     """

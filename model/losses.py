@@ -105,7 +105,8 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
 class EpochLosses:
     """Sums of the loss terms over an epoch. The sums stay on the device.
 
-    `add` checks that the previous loss is finite. On a GPU, it waits for that step only, not for work started since.
+    `add` checks that the previous loss is finite. On a GPU, it waits until that step is finished. The present step runs
+    on meanwhile.
 
     Args:
         epoch: counted from 0.
@@ -116,7 +117,7 @@ class EpochLosses:
         self.epoch, self.clip_ids = epoch, clip_ids
         self.names: list[str] = []
         self.sums: Tensor | float = 0.0
-        # Values on the CPU, on a GPU the event that ends their copy, indices of the clips
+        # Of the last step: its losses on the CPU; on a GPU, the event after their copy; the indices of the clips
         self.last: tuple[Tensor, torch.cuda.Event | None, Tensor] | None = None
         distributed.note_step(training=True)
 

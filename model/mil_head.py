@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class View(NamedTuple):
-    """The scores that one head gives a batch. The last of the K+1 classes is background.
+    """The scores that one head gives a batch: a "view" of the paper, not of a camera. The last class is background.
 
     video_logits: (N, K+1).
     frame_scores: (N, T, K+1), the class activation sequence: scores before the softmax, zeros in the padding (if
@@ -36,7 +36,7 @@ class MILHead(nn.Module):
         channels: of the features.
         num_classes: K action classes. Background gets a prototype as well.
         scale: factor on the cosine.
-        temperatures: factors τ on the scores in the softmax of attention pooling.
+        temperatures: FAC-Net's name of the factors τ on the scores in the softmax of attention pooling.
     """
 
     def __init__(self, channels: int, num_classes: int, scale: float, temperatures: list[float]) -> None:
@@ -71,30 +71,30 @@ class MILHead(nn.Module):
         return 2 * torch.stack(pooled).mean(dim=0)
 
 
-def interpolate(scores: Tensor, source: Tensor, target: Tensor, frames: int) -> Tensor:
+def interpolate(values: Tensor, lengths: Tensor, new_lengths: Tensor, frames: int) -> Tensor:
     """Linear interpolation along time from each clip's first real frame to its last, as in the released code.
 
     The features are stretched so that the last one lies on the clip's last frame (PyTorch's align_corners=True). Each
-    clip has its own lengths, so padding does not change its scores.
+    clip has its own lengths, so padding does not change its values.
 
     Args:
-        scores: (N, T', K).
-        source: (N,) int64, number of real frames of each clip in `scores`.
-        target: (N,) int64, the same in the result.
+        values: (N, T', K).
+        lengths: (N,) int64, number of real frames of each clip in `values`.
+        new_lengths: (N,) int64, the same in the result.
         frames: T.
 
     Returns:
-        (N, T, K), zeros after the first `target` frames.
+        (N, T, K), zeros after the first `new_lengths` frames.
     """
-    last = (source - 1).unsqueeze(1)  # (N, 1)
-    frame = torch.arange(frames, device=scores.device)
-    position = frame * (last.to(scores.dtype) / (target - 1).clamp(min=1).unsqueeze(1))  # (N, T)
+    last = (lengths - 1).unsqueeze(1)  # (N, 1)
+    frame = torch.arange(frames, device=values.device)
+    position = frame * (last.to(values.dtype) / (new_lengths - 1).clamp(min=1).unsqueeze(1))  # (N, T)
     left = torch.minimum(position.floor().long(), last)
     right = torch.minimum(left + 1, last)
     weight = (position - left).unsqueeze(-1)
 
     def take(index: Tensor) -> Tensor:
-        return scores.gather(1, index.unsqueeze(-1).expand(-1, -1, scores.shape[-1]))
+        return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
-    padding = (frame >= target.unsqueeze(1)).unsqueeze(-1)
+    padding = (frame >= new_lengths.unsqueeze(1)).unsqueeze(-1)
     return ((1 - weight) * take(left) + weight * take(right)).masked_fill(padding, 0)

@@ -26,8 +26,9 @@ class PseudoLabels:
         video_labels: (N, K) the classes that each clip is known to contain.
         settings: described in config/base.yaml. `balance` is distribution alignment (ReMixMatch, Berthelot et al. 2020)
             within a clip. Without it, background often has the highest probability, even inside short actions.
-            `zero_start`: the mean is over the whole history, as in the released code. It begins as zeros, and a clip
-            that an epoch leaves out keeps its older values. Otherwise the mean is over the epochs with the clip.
+            `zero_start`: the mean is over the whole history, as in the released code. The history begins as zeros, and
+            a clip that an epoch leaves out keeps its older values. Without `zero_start`, the mean of a clip is over the
+            epochs that contained it.
         pieces: P pieces of steady motion (`model.change_points`). All frames of a piece get the mean over the piece, so
             that labels change only between pieces. A piece with neighbours gets their probabilities instead of its own.
             None: no averaging over pieces.
@@ -67,7 +68,7 @@ class PseudoLabels:
         if self.settings.zero_start:  # clips that are not in this epoch keep their older values
             replaced = seen.repeat_interleave(self.lengths)
             self.history[slot, replaced] = current[replaced]
-        else:  # `_mean` leaves them out
+        else:  # the zeros of clips that are not in this epoch do not count in `_mean`
             self.history[slot] = current
         self.seen[slot] = seen
         self.epochs += 1
@@ -153,5 +154,5 @@ class FrameLabels(PseudoLabels):
 
 
 def _lazy_zeros(*shape: int) -> Tensor:
-    """Zeros that take memory only where they are written to. torch.zeros would take 0.8 GB for BABEL at once."""
+    """Zeros that take memory only where they are written to. torch.zeros would take 0.9 GB for BABEL at once."""
     return torch.from_numpy(np.zeros(shape, np.float32))

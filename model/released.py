@@ -29,7 +29,7 @@ LAYERS = {
 
 
 class Place(NamedTuple):
-    """A tensor of this network by its state name, or one of `parts` equal parts of it along `dim`."""
+    """A tensor of this network by its name in the state_dict, or one of `parts` equal parts of it along `dim`."""
 
     name: str
     part: int = 0
@@ -68,7 +68,8 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
 
     Raises UserError when tensors are missing, unknown or of another shape. Then nothing is copied.
     """
-    state = {str(name).removeprefix("module."): _squeezed(t) for name, t in state.items()}  # saved under DataParallel
+    # DataParallel adds "module." to the names
+    state = {str(name).removeprefix("module."): _squeezed(t) for name, t in state.items()}
     state = {name: t for name, t in state.items() if not name.startswith(UNUSED)}
     table = places(model)
     own = model.state_dict()
@@ -84,8 +85,9 @@ def load_released(model: Localizer, state: Mapping[str, Tensor], origin: str) ->
 def upgraded(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Weights that an earlier version wrote, with the present names and shapes.
 
-    In earlier versions, a graph convolution had separate layers θ and φ and three value layers. A temporal convolution
-    contained its batch norm. The weights of 1×1 convolutions were matrices. Incomplete weights are returned unchanged.
+    In earlier versions, a graph convolution had separate layers for θ, for φ and for each map of `mix`. A temporal
+    convolution contained its batch norm. The weights of 1×1 convolutions were matrices. Incomplete weights are returned
+    unchanged.
     """
     new = {str(name).replace(".tcn.conv.", ".tcn.").replace(".tcn.bn.", ".bn."): t for name, t in state.items()}
     try:
@@ -105,9 +107,9 @@ def upgraded(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], origin: str) -> None:
-    """Compare named tensors with the expected ones.
+    """Raise UserError if named tensors are not the expected ones.
 
-    Raises UserError, which lists tensors that are missing, unknown or of another shape, and says what fits.
+    The message lists those that are missing, unknown or of another shape, and says what fits.
     """
     problems = [f"missing {name}" for name in expected.keys() - found.keys()]
     problems += [f"unknown {name}" for name in found.keys() - expected.keys()]
@@ -122,8 +124,8 @@ def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], o
         listed = sorted(problems)[:MISFITS_SHOWN] + ([f"… and {rest} more"] if rest > 0 else [])
         raise UserError(
             "\n  ".join([f"{origin}: these weights do not fit the network:", *listed])
-            + "\nExpected a whole checkpoint of this project or of the released code, of the same number of "
-            "classes (data.split), model.width, model.streams and blocks."
+            + "\nExpected a whole checkpoint of this project or of the released code, with the same classes "
+            "(data.split), model.width, model.streams and number of blocks."
         )
 
 

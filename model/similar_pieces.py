@@ -39,8 +39,9 @@ def find_pieces(clips: Iterable[Tensor], penalty: float, neighbours: int, mirror
 
     Args:
         clips: joints (C, T, V, M) of each clip.
-        penalty: of `change_points`.
-        neighbours, mirrored: as in `nearest_in_other_clips`.
+        penalty: as in `change_points`.
+        neighbours: how many for each piece.
+        mirrored: as in `nearest_in_other_clips`.
     """
     numbers, descriptors = [], []
     for joints in clips:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from utils.skeleton import BONES, NUM_JOINTS
 
-MOTION_FRAMES = 10  # motion is in metres per 10 frames, so that its numbers are about as large as those of the bones
+MOTION_SCALE = 10  # on metres per frame, so that the numbers of motion are about as large as those of bones
 
 
 class Streams(nn.Module):
@@ -39,7 +39,7 @@ class Streams(nn.Module):
         streams = {
             "joints": joints,
             "bones": joints - joints[:, :, :, self.parents],
-            "motion": MOTION_FRAMES * F.pad(moved, (0, 0, 0, 0, 1, 0)),
+            "motion": MOTION_SCALE * F.pad(moved, (0, 0, 0, 0, 1, 0)),
         }
         return torch.cat([streams[name] for name in self.names], dim=1)
 

@@ -311,7 +311,7 @@ def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.Monk
             "was trained for walk, stand, turn, jump",
         ),
         (["--set", "data.split=split9"], "holds no split 'split9' .did you mean 'split"),
-        (["--set", "data.max_frames=2"], r"of at most data\.max_frames = 2 frames"),
+        (["--set", "data.max_frames=2"], r"and at most 2 frames \(data\.max_frames\)"),
         (["--device", "cuda:99"], "expected cpu, cuda or cuda:N"),
         (["--device", "meta"], "this project does not use such devices; expected cpu, cuda or cuda:N"),
         (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),

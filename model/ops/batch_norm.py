@@ -35,7 +35,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             unbiased = torch.addcdiv(var, var, count - 1)  # var · n/(n − 1)
             self.running_var.lerp_(unbiased, self.momentum)
-        if compiling:  # the compiler differentiates and joins the operations
+        if compiling:  # the compiler computes the gradient and fuses the operations
             scale = self.weight * (var + self.eps).rsqrt()
             return ((x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
         return _Normalize.apply(x, self.weight, self.bias, (count, mean, var), mask, self.eps, self.over_ranks)
@@ -88,12 +88,12 @@ def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     #     mean of the real frames = filler + r·d
     #     variance of the real frames = r·(v + (1 - r)·d²)     precise, because d is small
     filler = x[:, :, 0].mean((0, 2))  # over the first frame of each clip, which is always real
-    constant = mask_constants(mask, V, x.dtype)
-    filled = torch.where(constant.padding, filler[:, None, None], x)
+    constants = mask_constants(mask, V, x.dtype)
+    filled = torch.where(constants.padding, filler[:, None, None], x)
     mean, var = moments_of_all(filled)
     distance = mean - filler
-    var = var.addcmul_(distance.square(), constant.one_minus_ratio).mul_(constant.ratio).clamp_(min=0)
-    return constant.count, torch.addcmul(filler, distance, constant.ratio), var
+    var = var.addcmul_(distance.square(), constants.one_minus_ratio).mul_(constants.ratio).clamp_(min=0)
+    return constants.count, torch.addcmul(filler, distance, constants.ratio), var
 
 
 def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,8 +120,8 @@ def pooled(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Te
 class _Normalize(torch.autograd.Function):
     """(x − mean)/√(var + eps)·weight + bias.
 
-    The gradient takes into account that mean and var depend on x: on the real frames of this rank, or of all ranks with
-    `over_ranks`.
+    Mean and var depend on x, and the gradient includes this. They are those of the real frames of this rank, or with
+    `over_ranks`, of all ranks.
     """
 
     @staticmethod
@@ -138,7 +138,7 @@ class _Normalize(torch.autograd.Function):
         count, mean, var = statistics
         ctx.save_for_backward(x, weight, count, mean, var, mask)
         ctx.eps, ctx.over_ranks = eps, over_ranks
-        if not len(x):  # of a rank without clips; PyTorch's GPU kernel cannot start on nothing
+        if not len(x):  # a rank without clips; PyTorch's GPU kernel fails on an empty tensor
             return torch.empty_like(x)
         # F.batch_norm would call cuDNN, whose float32 kernel is slower
         return torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
@@ -159,7 +159,7 @@ class _Normalize(torch.autograd.Function):
         sum_grad, sum_grad_normalized = grad_bias, grad_weight
         if ctx.over_ranks:
             sum_grad, sum_grad_normalized = distributed.all_reduce(torch.stack([grad_bias, grad_weight]))
-        # With x̂ = (x − mean)/σ: weight/σ · (grad − E[grad] − x̂ · E[grad · x̂]), in two passes over x
+        # With x̂ = (x − mean)/σ: weight/σ · (grad − E[grad] − x̂ · E[grad · x̂]). Two operations on whole features
         scale = weight * inverse
         by_count = scale / count
         slope = by_count * inverse * sum_grad_normalized

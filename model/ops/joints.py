@@ -1,8 +1,9 @@
 """Affinity of joints, and features mixed along the graphs between joints.
 
-Features are (N, C, T, V), mostly channels-last in memory. Both functions have a reference in plain PyTorch, which GPUs
-and torch.compile use. The code for CPUs works on a few frames of a clip at a time, so that intermediate results stay in
-the cache. The backward pass computes these results again. This is as fast as reading them, and halves the memory.
+Features are (N, C, T, V), mostly channels-last in memory. `affinity` and `mix_joints` each have two implementations:
+plain PyTorch for GPUs and torch.compile, and one for CPUs. The code for CPUs works on a few frames of a clip at a time,
+so that intermediate results stay in the cache. The backward pass computes these results again. This is as fast as
+reading them, and halves the memory.
 
 A long sum in bfloat16 loses small terms. So sums over time consist of partial sums, which are added in float32. A
 partial sum covers a chunk of frames (on a CPU) or one channel of the affinity (on a GPU).
@@ -27,6 +28,7 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
     Args:
         x: (N, C, T, V), zeros in the padding.
         weight, bias: (2·S·C', C) and (2·S·C',): the S linear maps θ, then the S maps φ, to C' channels each.
+        graphs: S.
         mask: (N, T) real frames, or None where all are.
 
     Returns:
@@ -34,7 +36,7 @@ def affinity(x: Tensor, weight: Tensor, bias: Tensor, graphs: int, mask: Tensor 
     """
     size = len(weight) // (2 * graphs)  # C'
     if use_cpu_path(x):
-        scores = _ScoreByClip.apply(_frames_first(x), weight, bias, graphs, real_lengths(x, mask))
+        scores = _ScoreByClip.apply(_channels_last(x), weight, bias, graphs, real_lengths(x, mask))
     else:
         N, _, T, V = x.shape
         channels = x.permute(0, 2, 3, 1).flatten(0, 2).T  # (C, N·T·V)
@@ -63,15 +65,15 @@ def mix_joints(x: Tensor, graph: Tensor, weight: Tensor, bias: Tensor, mask: Ten
     """
     graph_rows = graph.permute(0, 3, 1, 2).flatten(1, 2)  # (N, V·S, V); row w·S + s is column w of graph s
     if use_cpu_path(x):
-        y = _MixByClip.apply(_frames_first(x), graph_rows, weight, bias, real_lengths(x, mask))
+        y = _MixByClip.apply(_channels_last(x), graph_rows, weight, bias, real_lengths(x, mask))
     else:
         mixed = graph_rows.unsqueeze(1) @ x.permute(0, 2, 3, 1)  # (N, T, V·S, C)
         y = F.linear(mixed.view(*mixed.shape[:2], x.shape[3], weight.shape[1]), weight, bias)
     return y.permute(0, 3, 1, 2)
 
 
-def _frames_first(x: Tensor) -> Tensor:
-    """(N, C, T, V) → (N, T, V, C), bfloat16 under autocast, which does not convert the inputs of these functions."""
+def _channels_last(x: Tensor) -> Tensor:
+    """(N, C, T, V) → (N, T, V, C), in bfloat16 under autocast. Autocast itself converts no input of our functions."""
     cast = torch.is_autocast_enabled("cpu") and x.dtype == torch.float32
     return x.permute(0, 2, 3, 1).to(torch.get_autocast_dtype("cpu") if cast else x.dtype)
 

@@ -41,17 +41,17 @@ class MaskConstants(NamedTuple):
 
 
 @lru_cache(maxsize=16)  # layers at one frame rate share a mask object. The cache finds it by identity
-def mask_constants(mask: Tensor, joints: int, dtype: torch.dtype) -> MaskConstants:
-    """The constants of `mask` for features (N, C, T, `joints`) of this dtype, cached. Do not modify `mask` afterwards.
+def mask_constants(mask: Tensor, num_joints: int, dtype: torch.dtype) -> MaskConstants:
+    """The constants of `mask` for features (N, C, T, V) of this dtype, cached. Do not modify `mask` afterwards.
 
-    The cache saves GPU operations. With small features, a GPU needs more time to start an operation than to compute it.
+    The cache saves operations. To start a small operation on a GPU takes longer than to compute it.
     """
     padding = ~mask[:, None, :, None]
     real = mask[:, :, None, None].to(torch.promote_types(dtype, torch.float32))
     bound = torch.where(padding, 0.0, torch.inf).to(dtype)
     frames = real.sum()
     ratio = mask.numel() / frames
-    return MaskConstants(padding, real, (bound.new_zeros(()), bound), frames * joints, ratio, 1 - ratio)
+    return MaskConstants(padding, real, (bound.new_zeros(()), bound), frames * num_joints, ratio, 1 - ratio)
 
 
 def zero_beyond(frames: Tensor, lengths: list[int]) -> Tensor:
@@ -65,7 +65,7 @@ def masked_relu(x: Tensor, mask: Tensor | None) -> Tensor:
     """ReLU of (N, C, T, V), with zeros in the padding. May overwrite x."""
     if mask is None:
         return torch.relu_(x)
-    if torch.compiler.is_compiling():  # the compiler joins the two passes
+    if torch.compiler.is_compiling():  # the compiler fuses the two operations
         return torch.relu(x) * mask[:, None, :, None]
     return _MaskedReLU.apply(x, mask)
 

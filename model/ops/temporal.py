@@ -35,9 +35,9 @@ from model.ops.padding import real_lengths, use_cpu_path, zero_beyond
 
 TILE = 17  # output frames of a tile; odd, so that all frequencies but 0 come in pairs
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than they save
-MIN_SIZE_TO_INFER = 6000  # channels × frames of a clip; below this, direct convolution infers faster
+MIN_INFERENCE_SIZE = 6000  # channels × frames of a clip; below this, a direct forward pass is faster
 # Tiles are computed in groups. A group has at most this many transformed values: 2 MB in float32, which fits in the
-# cache. In layers with more transformed weights than this number, groups have as many values as there are weights
+# cache. If a layer has more transformed weights, a group may have as many values as there are weights
 MAX_CACHED = 2**19
 
 
@@ -55,28 +55,31 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, mask: Te
     """
     taps = weight.shape[2]
     if slow_gradients(x):
-        return _ConvolutionOnGPU.apply(x, weight, bias, stride)
+        return _TimeLastGradients.apply(x, weight, bias, stride)
     N, C, T, _ = x.shape
-    small = C < MIN_CHANNELS or (C * T < MIN_SIZE_TO_INFER and not torch.is_grad_enabled())
+    small = C < MIN_CHANNELS or (C * T < MIN_INFERENCE_SIZE and not torch.is_grad_enabled())
     fits = math.ceil(taps / stride) % 2 == 1  # then the number of input frames of a tile is odd, as `transforms` needs
     if not use_cpu_path(x) or small or not N or not fits:
         return F.conv2d(x, weight, bias, (stride, 1), (taps // 2, 0))
     with torch.autocast("cpu", enabled=False):  # the weights are transformed in their own precision
-        to_products = transforms(math.ceil(taps / stride), weight.dtype).of_weights
+        of_weights = transforms(math.ceil(taps / stride), weight.dtype).of_weights
         sequences = [weight.squeeze(-1).permute(2, 1, 0)[s::stride] for s in range(stride)]  # (taps of s, C, C_out)
         # (P, C, C_out) for each sequence
-        transformed = [(to_products[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]
+        transformed = [(of_weights[:, : len(w)] @ w.flatten(1)).view(-1, *w.shape[1:]) for w in sequences]
         y = _TiledConvolution.apply(x.permute(0, 2, 3, 1), bias, taps, real_lengths(x, mask), *transformed)
     return y.permute(0, 3, 1, 2)
 
 
 def slow_gradients(x: Tensor) -> bool:
-    """Whether cuDNN's gradients are slow if time is the third dimension: in float32 without TF32 (docs/speed.md)."""
+    """Whether this is training in float32 on a GPU, without TF32.
+
+    Then cuDNN's gradients are slow if time is the third dimension (docs/speed.md).
+    """
     eager_training = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     return eager_training and x.is_cuda and x.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
 
 
-class _ConvolutionOnGPU(torch.autograd.Function):
+class _TimeLastGradients(torch.autograd.Function):
     """F.conv2d along time. Its gradients are computed with time as the last dimension, which cuDNN does faster."""
 
     @staticmethod

@@ -37,7 +37,7 @@ def test_a_class_that_a_lower_one_always_hides_is_no_video_label_of_the_released
 
 def test_no_clip_within_the_limit_says_which_setting_it_was(make_split) -> None:
     with pytest.raises(
-        UserError, match=r"no train clip of at most data\.max_frames = 3 frames has a label of walk, wave"
+        UserError, match=r"no train clip has a label of walk, wave and at most 3 frames \(data\.max_frames\)"
     ):
         SkeletonClips(make_split(train=[40]), "train", DATA.model_copy(update={"max_frames": 3}))
 

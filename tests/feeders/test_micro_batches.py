@@ -46,12 +46,12 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
     steps: list[list[int]] = [[]]
     for world in of_ranks(chosen(passes), ranks):
         together = sum((plan.local for plan in world), [])
-        assert {(plan.last, plan.frames) for plan in world} == {(world[0].last, LENGTHS[together].sum())}
+        assert {(plan.ends_step, plan.frames) for plan in world} == {(world[0].ends_step, LENGTHS[together].sum())}
         padded = max(len(plan.local) * plan.padded_frames for plan in world)
         assert {plan.loss_normalization.frames_of_ranks for plan in world} == {LENGTHS[together].sum()}
         assert {plan.loss_normalization.max_frames_of_a_rank for plan in world} == {padded}
         steps[-1] += together
-        if world[0].last:
+        if world[0].ends_step:
             steps.append([])
     assert [sorted(step) for step in steps[:-1]] == [sorted(step) for step in epoch_batches(LENGTHS, chosen(), 0)]
 
@@ -99,7 +99,7 @@ def test_loss_weights_add_up_to_those_of_the_step(mask_padding: bool) -> None:
     for world in of_ranks(chosen(3, mask_padding=mask_padding), 2, labelled=np.arange(len(LENGTHS)) % 3 > 0):
         sums[:2] += sum(np.array(plan.loss_normalization[:2]) for plan in world)
         sums[2] += world[0].loss_normalization.multi_view_weight  # the same on all ranks
-        steps += world[0].last
+        steps += world[0].ends_step
     assert sums == pytest.approx([steps] * 3)
 
 

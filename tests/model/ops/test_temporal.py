@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.temporal import MAX_CACHED, MIN_CHANNELS, MIN_SIZE_TO_INFER, TILE, lay_tiles, temporal_conv, transforms
+from model.ops.temporal import MAX_CACHED, MIN_CHANNELS, MIN_INFERENCE_SIZE, TILE, lay_tiles, temporal_conv, transforms
 
 LENGTHS = [1, 2, TILE - 1, TILE, TILE + 1, 50, 93]
 CHANNELS = (MIN_CHANNELS, MIN_CHANNELS + 3)
@@ -96,7 +96,7 @@ def test_the_number_of_tiles_in_a_group_changes_nothing(monkeypatch: pytest.Monk
         torch.testing.assert_close(temporal_conv(x, weight, bias, 2, mask), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("longest", [MIN_SIZE_TO_INFER // 64 - 10, MIN_SIZE_TO_INFER // 64 + 10])
+@pytest.mark.parametrize("longest", [MIN_INFERENCE_SIZE // 64 - 10, MIN_INFERENCE_SIZE // 64 + 10])
 def test_a_forward_pass_alone_gives_the_same(longest: int) -> None:
     lengths = [longest, 20]
     mask, *tensors = make(lengths, (64, 64), torch.float64)
