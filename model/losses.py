@@ -119,12 +119,12 @@ class EpochLosses:
         self.sums: Tensor | float = 0.0
         # Of the last step: its losses on the CPU; on a GPU, the event after their copy; the indices of the clips
         self.last: tuple[Tensor, torch.cuda.Event | None, Tensor] | None = None
-        distributed.note_step(training=True)
+        distributed.note_wait(True)
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
         """Add the terms of the clips `index` (N,). Raises UserError if the loss of the call before is not finite."""
         self._check()
-        distributed.note_step(training=True)
+        distributed.note_wait(True)
         values = torch.stack([term.detach() for term in terms.values()]).double()
         self.names, self.sums = list(terms), self.sums + values
         copied = torch.cuda.Event() if is_cuda(values.device) else None
@@ -136,7 +136,7 @@ class EpochLosses:
         """Sums over the epoch and all ranks, by term. Raises UserError if the last loss is not finite."""
         self._check()
         totals = distributed.all_reduce(self.sums).tolist()
-        distributed.note_step(training=False)
+        distributed.note_wait(False)
         return dict(zip(self.names, totals, strict=True))
 
     def _check(self) -> None:

@@ -32,7 +32,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
-_last_step: float | None = None  # when this rank began its current training step; None between epochs
+_waiting_since: float | None = None  # when this rank last began something for which all ranks are needed
 
 
 class LossNormalization(NamedTuple):
@@ -106,23 +106,31 @@ def main_rank_only(stderr: bool = True) -> Iterator[None]:
 
 
 def connect(timeout: float) -> None:
-    """Let the ranks exchange tensors from now on. An exchange fails after `timeout` minutes without an answer."""
+    """Let the ranks exchange tensors from now on. An exchange fails after `timeout` minutes without an answer.
+
+    With NCCL, PyTorch waits one minute longer and then aborts the process. `utils.stops` ends it before with a message.
+    """
     if size() > 1:
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if uses_nccl() else "gloo"
         store = dist.PrefixStore("group", _store)
-        limit = timedelta(minutes=timeout)
+        limit = timedelta(minutes=timeout + uses_nccl())
         dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=limit)
 
 
-def note_step(training: bool) -> None:
-    """Note that this rank begins a training step, or with `training=False`, that it waits for no other rank now."""
-    global _last_step
-    _last_step = time.monotonic() if training else None
+def uses_nccl() -> bool:
+    """Whether ranks on GPUs exchange tensors by NCCL."""
+    return size() > 1 and torch.cuda.is_available()
 
 
-def seconds_since_step() -> float:
-    """Seconds since this rank began its current training step, or 0 between epochs."""
-    return 0.0 if _last_step is None else time.monotonic() - _last_step
+def note_wait(waiting: bool) -> None:
+    """Note that this rank begins something for which all ranks are needed on the GPU, or that it has ended."""
+    global _waiting_since
+    _waiting_since = time.monotonic() if waiting else None
+
+
+def waiting_since() -> float | None:
+    """When this rank last began something for which all ranks are needed; None if it has ended."""
+    return _waiting_since
 
 
 def report_failure() -> bool:
@@ -135,9 +143,14 @@ def report_failure() -> bool:
 
 def end_with_message(error: Exception) -> NoReturn:
     """End the process from a thread, while the main thread waits for another rank."""
-    _report_to_torchrun(error)
-    os.write(2, f"error: {error}\n".encode())
-    os._exit(1)
+    try:
+        os.write(2, f"error: {error}\n".encode())
+        try:
+            raise error  # torchrun shows the exception that is being handled
+        except Exception:
+            _report_to_torchrun(error)
+    finally:
+        os._exit(1)
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:
@@ -154,7 +167,10 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
     if size() == 1:
         return model
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
+    note_wait(True)  # for the weights of the main rank
+    wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
+    note_wait(False)
+    return wrapped
 
 
 def gradient_exchange(network: nn.Module, enabled: bool) -> AbstractContextManager:

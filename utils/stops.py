@@ -27,7 +27,7 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
     """
     try:
         with _ended_by_signals(folder):
-            if distributed.size() > 1:
+            if distributed.uses_nccl():
                 threading.Thread(target=_end_if_unanswered, args=(folder, timeout), daemon=True).start()
             yield
     except OSError as error:  # most likely a full disk
@@ -94,19 +94,26 @@ def _end_by_force(wakeup_fd: int, folder: Path) -> None:
     while os.read(wakeup_fd, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     time.sleep(PATIENCE)
-    if distributed.report_failure():  # False: another rank failed first and prints its own message
-        _say_stopped(folder)
+    _say_stopped(folder)
     os._exit(130)
 
 
 def _end_if_unanswered(folder: Path, timeout: float) -> None:
-    """End the process if it waits too long for other ranks. gloo raises an error before that, but NCCL does not."""
-    while distributed.seconds_since_step() < 60 * timeout + PATIENCE:
+    """End the process if one training step takes longer than `timeout` minutes.
+
+    Most likely another rank hangs. The main thread then waits for NCCL, which raises no error there.
+    """
+    waiting, seconds = None, 0
+    while seconds < 60 * timeout + PATIENCE:
         time.sleep(1)
-    if distributed.report_failure():
-        distributed.end_with_message(_rank_lost(folder, timeout, "no answer"))
-    time.sleep(2 * PATIENCE)  # the rank that prints the message makes torchrun stop this one
-    os._exit(1)
+        before, waiting = waiting, distributed.waiting_since()
+        seconds = seconds + 1 if waiting and waiting == before else 0  # while the process is suspended, nothing counts
+    try:
+        if distributed.report_failure():
+            distributed.end_with_message(_rank_lost(folder, timeout, "no answer"))
+        time.sleep(PATIENCE / 2)  # until the rank that was first has printed its message
+    finally:
+        os._exit(1)
 
 
 def _say_stopped(folder: Path) -> None:

@@ -76,7 +76,8 @@ def slow_gradients(x: Tensor) -> bool:
     Then cuDNN's gradients are slow if time is the third dimension (docs/speed.md).
     """
     eager_training = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return eager_training and x.is_cuda and x.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
+    float32 = x.dtype == torch.float32 and not torch.is_autocast_enabled("cuda")
+    return eager_training and x.is_cuda and float32 and not torch.backends.cudnn.allow_tf32
 
 
 class _TimeLastGradients(torch.autograd.Function):
