@@ -5,10 +5,13 @@ import errno
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from utils.errors import UserError
 
 
 @contextmanager
@@ -25,6 +28,22 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)  # frees its space: the disk may be full
             raise
         sync_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `path`. When all of it is written, it is renamed to `path`, which must be new.
+
+    Raises UserError when `path` exists.
+    """
+    if path.exists():
+        raise UserError(f"{path}: exists; name a new folder by --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with adds_file_name(path), tempfile.TemporaryDirectory(prefix=f"{path.name}.part-", dir=path.parent) as scratch:
+        folder = Path(scratch) / "data"  # unlike `scratch`, it may be read by other users
+        folder.mkdir()
+        yield folder
+        folder.rename(path)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ Motion and body are invented. Results on them show that the code works. They say
 import argparse
 import hashlib
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ import numpy as np
 from prepare.synthetic.body import body_structure
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import annotate, plan_clip, render
-from utils.atomic import adds_file_name, write_json
+from utils.atomic import whole_folder, write_json
 from utils.errors import UserError, run_command
 from utils.progress import progress
 
@@ -70,12 +69,7 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
             return False
         found = f"holds synthetic data of another version or with other settings (see its {MARKER})"
         raise UserError(f"{out}: {found}; delete it, or name a new folder by --out")
-    if out.exists():
-        raise UserError(f"{out}: exists and holds no synthetic data; name a new folder by --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
-        folder = Path(scratch) / "data"
-        folder.mkdir()
+    with whole_folder(out) as folder:
         np.savez(folder / "SMPLH_male.npz", **body_structure())
         entries: dict[str, dict[str, Any]] = {"train": {}, "val": {}}
         for index in progress(range(clips), "synthetic takes", "take"):
@@ -85,7 +79,6 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
         for subset, content in entries.items():
             write_json(folder / "babel_v1.0_release" / f"{subset}.json", content)
         (folder / MARKER).write_bytes(marker)
-        folder.rename(out)
     return True
 
 
@@ -113,11 +106,10 @@ def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[st
     take = f"s{subject:02d}/{index:05d}_{plan.actions[0].label.replace(' ', '_')}_poses.npz"
     file = amass / folder / take
     file.parent.mkdir(parents=True, exist_ok=True)
-    with adds_file_name(file):
-        np.savez_compressed(
-            file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
-            dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male"), mocap_framerate=np.array(fps),
-        )  # fmt: skip
+    np.savez_compressed(
+        file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
+        dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male"), mocap_framerate=np.array(fps),
+    )  # fmt: skip
     has_labels = index % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2
     return subset, {
         "babel_sid": index + 1,

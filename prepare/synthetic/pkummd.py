@@ -6,7 +6,6 @@ Three cameras, L, M and R, see each take. Every third take has two people. Motio
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from utils.command_line import argument_parser, check_first
@@ -29,7 +28,8 @@ from prepare.skeletons.body_joints import BodyJoints
 from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import Plan, plan_clip, render
-from utils.errors import UserError, run_command
+from utils.atomic import whole_folder
+from utils.errors import run_command
 from utils.progress import progress
 from utils.skeleton import FPS, KINECT_ORDER
 
@@ -44,14 +44,10 @@ CAMERA_OFFSET = np.array([0.0, 0.0, 3.0])  # metres from the camera to the first
 def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
     """Write takes of about `seconds`, by three cameras each, with labels and both protocols.
 
-    `out` is renamed into place when it is complete. Raises UserError when it exists.
+    Raises UserError when `out` exists.
     """
-    if out.exists():
-        raise UserError(f"{out} exists: name a new folder by --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
     body_joints = BodyJoints(load_body("synthetic"))
-    with tempfile.TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as scratch:
-        root = Path(scratch) / "data"
+    with whole_folder(out) as root:
         skeletons, labels = root / "Data" / "PKU_Skeleton_Renew", root / "Label" / "Train_Label_PKU_final"
         for folder in (skeletons, labels, root / "Split"):
             folder.mkdir(parents=True)
@@ -68,7 +64,6 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
             train = ", ".join(name for name in names if name not in val)
             text = f"Training videos:\n{train}\nValidataion videos:\n{', '.join(val)}\n"
             (root / "Split" / f"{protocol}.txt").write_text(text)
-        root.rename(out)
 
 
 def _take(body_joints: BodyJoints, number: int, seconds: float) -> tuple[np.ndarray, str]:

@@ -51,7 +51,7 @@ def test_a_second_run_redoes_nothing_and_other_settings_are_refused(tmp_path: Pa
 def test_a_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "amass").mkdir()
     (tmp_path / "amass" / "real.npz").write_bytes(b"licensed")
-    with pytest.raises(UserError, match=r"holds no synthetic data; name a new folder by --out"):
+    with pytest.raises(UserError, match=r"exists; name a new folder by --out"):
         write_synthetic(tmp_path, 4)
     assert files(tmp_path) == {"amass/real.npz": b"licensed"}
 
