@@ -84,20 +84,15 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
 
 def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[str, Any]]:
     """Write the motion of clip `index`; returns its subset and its entry in BABEL's layout."""
+    is_val = index % _VAL_EVERY == _VAL_EVERY - 1
     earlier_vals = index // _VAL_EVERY  # validation clips before this one
-    if index % _VAL_EVERY == _VAL_EVERY - 1:
-        subset = "val"
-        clip_number = earlier_vals  # within the subset
-        subject = _TRAIN_SUBJECTS + clip_number % _VAL_SUBJECTS
-    else:
-        subset = "train"
-        clip_number = index - earlier_vals
-        subject = clip_number % _TRAIN_SUBJECTS
+    clip_number = earlier_vals if is_val else index - earlier_vals  # within the subset
+    subject = _TRAIN_SUBJECTS + clip_number % _VAL_SUBJECTS if is_val else clip_number % _TRAIN_SUBJECTS
     in_babel, folder = _DATA_SETS[subject % len(_DATA_SETS)]
     body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, index))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
-    fps = float(rng.choice(list(_FPS_CHANCES), p=list(_FPS_CHANCES.values())))
-    seconds = float(min(5.0 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS))
+    fps = rng.choice(list(_FPS_CHANCES), p=list(_FPS_CHANCES.values()))
+    seconds = min(5.0 + rng.gamma(2.2, 2.0), _LONGEST_SECONDS)
     if index % _OVERLONG_EVERY == _OVERLONG_EVERY // 2:
         seconds, fps = _OVERLONG_SECONDS, 60.0
     plan = plan_clip(rng, seconds, clip_number, gap_share)
@@ -108,10 +103,10 @@ def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[st
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
-        dmpls=np.zeros((len(poses), 8), np.float32), gender=np.array(b"male"), mocap_framerate=np.array(fps),
+        dmpls=np.zeros((len(poses), 8), np.float32), gender=b"male", mocap_framerate=fps,
     )  # fmt: skip
     has_labels = index % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2
-    return subset, {
+    return "val" if is_val else "train", {
         "babel_sid": index + 1,
         "feat_p": f"{in_babel}/{take}",
         "dur": round(seconds, 2),
