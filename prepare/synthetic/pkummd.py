@@ -25,7 +25,6 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.body_model import load_body
 from prepare.skeletons.body_joints import BodyJoints
-from prepare.skeletons.recordings import AXIS_ROTATIONS
 from prepare.synthetic.motion import Performer
 from prepare.synthetic.take import Plan, plan_clip, render
 from utils.atomic import whole_folder
@@ -91,8 +90,8 @@ def _take(body_joints: BodyJoints, number: int, seconds: float) -> tuple[np.ndar
 def _seen(people: np.ndarray, degrees: float) -> np.ndarray:
     """Joints (T, 2, 25, 3) as a camera at this angle sees them: y up, in Kinect's order."""
     turn = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
-    # AXIS_ROTATIONS is not transposed: from z up back to y up
-    seen = (people @ turn.T @ AXIS_ROTATIONS["y"] + CAMERA_OFFSET) * people.any(axis=(2, 3), keepdims=True)
+    y_up = (people @ turn.T)[..., (0, 2, 1)] * (1, 1, -1)  # (x, y, z) → (x, z, -y)
+    seen = (y_up + CAMERA_OFFSET) * people.any(axis=(2, 3), keepdims=True)
     return seen[:, :, np.argsort(KINECT_ORDER)]
 
 
