@@ -64,13 +64,11 @@ class Plan:
         if name in OTHER and self.rng.random() < _NULL:
             categories = None
         start, end = self.duration, self.duration + self.rng.uniform(*_SECONDS.get(name, _USUAL_SECONDS))
-        self.actions.append(
-            PlannedAction(motion or self._variant(name), name if annotated else None, categories, start, end)
-        )
-        over = _OVERLAYS.get(name, ())
+        motion = motion or self._variant(name)
+        self.actions.append(PlannedAction(motion, name if annotated else None, categories, start, end))
         first = end - self.rng.uniform(1.3, 2.0)
-        if over and self.rng.random() < _OVERLAY_CHANCE and first > start + 0.3:
-            name = over[self.rng.integers(len(over))]
+        if name in _OVERLAYS and self.rng.random() < _OVERLAY_CHANCE and first > start + 0.3:
+            name = str(self.rng.choice(_OVERLAYS[name]))
             motion = CURVE if name == "turn" else self._variant(name)
             self.overlays.append(PlannedAction(motion, name, (name,), first, end - 0.3))
 
@@ -113,10 +111,8 @@ def plan_clip(rng: np.random.Generator, seconds: float, clip_number: int, gap_sh
 def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
     """BABEL's `labels` of a clip. Some are out of order, and some end milliseconds after `duration` (seconds)."""
     rng, start, spans = plan.rng, 0.0, []
-    for action, after in zip(plan.actions, [*plan.actions[1:], None], strict=True):
-        has_transition = (
-            after is not None and None not in (action.label, after.label) and rng.random() < _TRANSITION_CHANCE
-        )
+    for action, after in itertools.zip_longest(plan.actions, plan.actions[1:]):
+        has_transition = after and action.label and after.label and rng.random() < _TRANSITION_CHANCE
         end = action.end - _BLEND / 2 if has_transition else action.end + rng.normal(0, _TIMING)
         if after is None:
             end = duration + rng.uniform(0.001, 0.03) * (rng.random() < 0.3)
@@ -129,10 +125,10 @@ def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
     for action in plan.overlays:
         spans.append((action.label, action.categories, *(rng.normal(0, _TIMING, 2) + (action.start, action.end))))
     if rng.random() < 0.3:
-        spans = [spans[i] for i in rng.permutation(len(spans))]
+        rng.shuffle(spans)
     return [
         {"raw_label": name, "proc_label": name, "seg_id": rng.bytes(16).hex(),
-         "act_cat": categories and list(categories), "start_t": round(float(start), 3), "end_t": round(float(end), 3)}
+         "act_cat": categories, "start_t": round(float(start), 3), "end_t": round(float(end), 3)}
         for name, categories, start, end in spans
     ]  # fmt: skip
 
