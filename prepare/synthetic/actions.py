@@ -84,8 +84,7 @@ SEATS: tuple[Rows, ...] = (  # three seats on a chair, one on a low stool, one o
     {"hip": 110, "knee": 96, "ankle": -22, "hip_out": 6, "pitch": -8, "bend": 10} | CLASPED,
 )
 SQUATTING: Rows = {"hip": 103, "knee": 114, "ankle": 26, "hip_out": 5, "arm": 40, "elbow": 15, "pitch": 24, "nod": -10}
-CROUCH = _lowering(SQUATTING)
-RISE = replace(CROUCH, seconds=(-1.7, -1.1))
+RISE = _lowering(SQUATTING, (-1.7, -1.1))  # from squatting to standing
 
 _FOREARM: Rows = {"arm_r": 17, "arm_out_r": 55, "elbow_r": (105, 55), "arm_turn_r": 65, "wrist_r": (8, -8)}
 _WHOLE_ARM: Rows = {"arm_r": 10, "arm_out_r": (152, 112), "elbow_r": (0, 14), "arm_turn_r": 60}
@@ -131,12 +130,10 @@ ACTIONS: dict[str, tuple[Motion, ...]] = {  # variants; one that is repeated is 
 }  # fmt: skip
 
 # Movements outside the twelve classes, named by BABEL's categories. Some resemble the twelve on purpose.
-_STRETCH: Rows = {"arm_out": 140, "arm_turn": 40, "bend": -6, "nod": -10, "side": (0, 22, 0, -22)}
 _BEND: Rows = {"hip": 45, "knee": 30, "ankle": 14, "pitch": 28, "bend": 40, "nod": 15, "arm": 75}
 _SCRATCH: Rows = {"arm_r": 45, "arm_out_r": 45, "elbow_r": (103, 117), "arm_turn_r": 62, "nod": 12, "tilt": -6}
 _BOX: Rows = {"arm_r": (54, 10), "elbow_r": (30, 110), "arm_l": (10, 54), "elbow_l": (110, 30), "knee": 14, "hip": 10}
 _SIDE_STEP: Rows = {"hip_out": (0, 15), "knee": (2, 12), "hip": (2, 8), "ankle": (1, 5), "sideways": 0.5, "look": 20}
-_CLAP: Rows = {"arm": 32, "arm_out": (-6, 4), "elbow": 57, "arm_turn": (-38, -12), "nod": 4}
 _KNEEL: Rows = {"hip_r": 84, "knee_r": 90, "hip_l": 4, "knee_l": 96, "ankle_l": -32, "pitch": 8, "arm_r": 30}
 _FIDGET: Rows = {"elbow": (20, 50, 35, 15), "arm_turn": (-25, 0, -15), "arm": (5, 25, 10), "look": (-20, 20, 5)}
 
@@ -147,7 +144,7 @@ def _down_and_up(pose: Rows, shortest: float, longest: float) -> Motion:
 
 
 OTHER: dict[str, Motion] = {
-    "stretch": Motion(_STRETCH, (2.2, 3.4)),
+    "stretch": Motion({"arm_out": 140, "arm_turn": 40, "bend": -6, "nod": -10, "side": (0, 22, 0, -22)}, (2.2, 3.4)),
     "bend": _down_and_up(_BEND, 2.5, 3.5),
     "look": Motion(HANDS_ON_HIPS | {"look": (0, 40, 0, -40), "nod": (0, 12, -10)}, (2.5, 4.0)),
     "circular movement": Motion({"arm_out": (108, 78, 48, 78), "arm": (12, 42, 12, -18)}),
@@ -157,10 +154,10 @@ OTHER: dict[str, Motion] = {
     "punch": Motion(ON_GUARD | _BOX, (0.9, 1.6)),
     "knee movement": stepping(90, 0.9, 1.4, arm=10, elbow=40),
     "sideways movement": Motion(_SIDE_STEP, (0.7, 1.1)),
-    "clap": Motion(_CLAP, (0.3, 0.55)),
+    "clap": Motion({"arm": 32, "arm_out": (-6, 4), "elbow": 57, "arm_turn": (-38, -12), "nod": 4}, (0.3, 0.55)),
     "kneel": _down_and_up(_KNEEL, 2.5, 3.5),
     "hand movements": Motion(_FIDGET, (1.5, 2.5)),
     "foot movements": stepping(19, 1.25, 2.2, elbow=25, bend=6),
-    "crouch": CROUCH,
+    "crouch": _lowering(SQUATTING),
     "t pose": Motion({"arm_out": 76, "elbow": -9}, vary=0.05),
 }
