@@ -25,8 +25,9 @@ from scipy.spatial.transform import Rotation
 
 from prepare.formats.body_model import load_body
 from prepare.skeletons.body_joints import BodyJoints
+from prepare.synthetic.generate import GAP_SHARE
 from prepare.synthetic.motion import Performer
-from prepare.synthetic.take import Plan, plan_clip, render
+from prepare.synthetic.take import plan_clip, render
 from utils.atomic import whole_folder
 from utils.errors import run_command
 from utils.progress import progress
@@ -66,33 +67,28 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
 
 
 def _take(body_joints: BodyJoints, number: int, seconds: float) -> tuple[np.ndarray, str]:
-    """Joints (T, 2, 25, 3), z up, and rows of labels of a take. Without a second person there are zeros."""
+    """Joints (T, 2, 25, 3), y up, in Kinect's order, and rows of labels of a take. An absent person is zeros."""
     rng = np.random.default_rng((0, number))
-
-    def play(clip_number: int) -> tuple[Plan, np.ndarray]:
-        plan = plan_clip(rng, seconds, clip_number, gap_share=0.08)
-        return plan, body_joints(render(plan, Performer(rng), FPS)[0])
-
-    plan, first = play(number)
+    plan = plan_clip(rng, seconds, number, GAP_SHARE)
+    first = body_joints(render(plan, Performer(rng), FPS)[0])
     second, numbers = np.zeros_like(first), ALONE
     if number % 3 == 2:
-        _, other = play(number + 1)
-        second = other[np.minimum(np.arange(len(first)), len(other) - 1)] + DISTANCE
+        other = body_joints(render(plan_clip(rng, seconds, number + 1, GAP_SHARE), Performer(rng), FPS)[0])
+        second = other[np.minimum(np.arange(len(first)), len(other) - 1)] + DISTANCE  # stays in the last pose
         numbers = TOGETHER
     rows = [
         f"{numbers[action.label]},{round(action.start * FPS)},{min(round(action.end * FPS), len(first))},2\n"
         for action in plan.actions + plan.overlays
         if action.label in numbers
     ]
-    return np.stack([first, second], axis=1), "".join(rows)
+    people = np.stack([first, second], axis=1)[:, :, KINECT_ORDER]
+    return people[..., (0, 2, 1)] * (1, 1, -1), "".join(rows)  # from z up to y up: (x, y, z) → (x, z, -y)
 
 
 def _seen(people: np.ndarray, degrees: float) -> np.ndarray:
-    """Joints (T, 2, 25, 3) as a camera at this angle sees them: y up, in Kinect's order."""
-    turn = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
-    y_up = (people @ turn.T)[..., (0, 2, 1)] * (1, 1, -1)  # (x, y, z) → (x, z, -y)
-    seen = (y_up + CAMERA_OFFSET) * people.any(axis=(2, 3), keepdims=True)
-    return seen[:, :, np.argsort(KINECT_ORDER)]
+    """Joints (T, 2, 25, 3), y up, as a camera at this angle sees them. An absent person stays zeros."""
+    turn = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+    return (people @ turn.T + CAMERA_OFFSET) * people.any(axis=(2, 3), keepdims=True)
 
 
 def main() -> None:
