@@ -53,9 +53,12 @@ def write_pkummd(out: Path, takes: int = 12, seconds: float = 60.0) -> None:
             folder.mkdir(parents=True)
         for number in progress(range(takes), "synthetic takes", "take"):
             people, rows = _take(body_joints, number, seconds)
+            there = people.any(axis=(2, 3), keepdims=True)  # an absent person stays zeros
             for camera, degrees in CAMERA_ANGLES.items():
+                turn = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+                seen = (people @ turn.T + CAMERA_OFFSET) * there
                 name = f"{number + 2:04d}-{camera}.txt"
-                np.savetxt(skeletons / name, _seen(people, degrees).reshape(len(people), -1), fmt="%.6f")
+                np.savetxt(skeletons / name, seen.reshape(len(seen), -1), fmt="%.6f")
                 (labels / name).write_text(rows)
         names = sorted(path.stem for path in skeletons.iterdir())
         val_takes = [name for name in names if int(name[:4]) % 4 == 1]  # every fourth stands for a held-out subject
@@ -83,12 +86,6 @@ def _take(body_joints: BodyJoints, number: int, seconds: float) -> tuple[np.ndar
     ]
     people = np.stack([first, second], axis=1)[:, :, KINECT_ORDER]
     return people[..., (0, 2, 1)] * (1, 1, -1), "".join(rows)  # from z up to y up: (x, y, z) → (x, z, -y)
-
-
-def _seen(people: np.ndarray, degrees: float) -> np.ndarray:
-    """Joints (T, 2, 25, 3), y up, as a camera at this angle sees them. An absent person stays zeros."""
-    turn = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
-    return (people @ turn.T + CAMERA_OFFSET) * people.any(axis=(2, 3), keepdims=True)
 
 
 def main() -> None:
