@@ -14,8 +14,7 @@ CLASPED: Rows = {"arm": 14, "arm_out": -4, "elbow": 37, "arm_turn": -42}
 ON_THIGHS: Rows = {"arm": 10, "elbow": 31, "arm_turn": -8, "forearm_turn": -60}
 ON_KNEES: Rows = {"arm": 30, "arm_out": -4, "elbow": 7, "forearm_turn": -60}
 ON_GUARD: Rows = {"arm": 30, "elbow": 90, "arm_turn": -15}
-# The left leg carries the weight.
-ONE_LEG: Rows = {"knee_r": 16, "hip_r": 10, "ankle_r": 6, "roll": -4, "side": 3, "look": 8}
+ONE_LEG: Rows = {"knee_r": 16, "hip_r": 10, "ankle_r": 6, "roll": -4, "side": 3, "look": 8}  # weight on the left leg
 
 # Gaits: eight poses of a cycle, from one strike of the right heel to the next. Arms swing opposite to the legs.
 _WALK_ROWS: Rows = {

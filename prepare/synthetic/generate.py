@@ -39,8 +39,7 @@ from utils.progress import progress
 
 MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 SEED = 0
-# Frames per second: share of clips
-_FPS_CHANCES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}
+_FPS_CHANCES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # share of clips by fps
 _TRAIN_SUBJECTS = 24
 _VAL_SUBJECTS = 8
 _LONGEST_SECONDS = 17.0

@@ -51,7 +51,7 @@ def _body_rotations(channels: dict[str, np.ndarray]) -> dict[str, Rotation]:
     spine = _turn("YXZ", channels["twist"] / 3, channels["bend"] / 3, -channels["side"] / 3)
     head = _turn("YXZ", channels["look"] / 2, channels["nod"] / 2, -channels["tilt"] / 2)
     turned |= dict.fromkeys(("spine1", "spine2", "spine3"), spine) | dict.fromkeys(("neck", "head"), head)
-    for side in ("left", "right"):
+    for side, mirror in (("left", (1.0, 1.0, 1.0)), ("right", (1.0, -1.0, -1.0))):
         limb = {name: channels[f"{name}_{side[0]}"] for name in LIMBS}
         raised = -np.cos(np.radians(limb["arm_out"])) * np.cos(np.radians(limb["arm"]))
         joints = {
@@ -63,7 +63,6 @@ def _body_rotations(channels: dict[str, np.ndarray]) -> dict[str, Rotation]:
             "elbow": _turn("Y", -limb["elbow"]),
             "wrist": _turn("XZ", -limb["forearm_turn"], -limb["wrist"]),
         }
-        mirror = (1.0, 1.0, 1.0) if side == "left" else (1.0, -1.0, -1.0)
         turned |= {f"{side}_{name}": Rotation.from_rotvec(r.as_rotvec() * mirror) for name, r in joints.items()}
     return turned
 
