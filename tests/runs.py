@@ -20,6 +20,9 @@ import validate
 from model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
+# With RANKS_ON_ONE_GPU=gloo or nccl, the ranks of the tests share one GPU
+BACKEND = os.environ.get("RANKS_ON_ONE_GPU")
+DEVICE = "cuda" if BACKEND else "cpu"
 TIMES = ("seconds", "frames_per_second")  # the figures of the clock, which no two runs share
 SMALL = [
     "model.width=4",
@@ -36,7 +39,8 @@ def command(*arguments: str) -> list[str]:
 
 def on_ranks(count: int, *arguments: str) -> list[str]:
     """The command of train.py on so many ranks."""
-    return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", *command(*arguments)[1:]]
+    script = [str(ROOT / "tests" / "ranks_on_one_gpu.py"), BACKEND] if BACKEND else [str(ROOT / "train.py")]
+    return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", *script, *arguments]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, pictures: bool = False) -> int:
@@ -55,7 +59,7 @@ def draw_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Figure, "savefig", lambda *_, **__: None)
 
 
-def small(prepared: Path, work_dir: Path, *more: str, device: str = "cpu") -> list[str]:
+def small(prepared: Path, work_dir: Path, *more: str, device: str = DEVICE) -> list[str]:
     return ["--work-dir", str(work_dir), "--device", device, "--set", f"data.root={prepared}", *SMALL, *more]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import children, on_ranks, rows, run, small, start, wait_until
+from runs import DEVICE, children, on_ranks, rows, run, small, start, wait_until
 
 from model.checkpoint import load_checkpoint
 from utils.store import SkeletonStore, Split, write_store
@@ -83,7 +83,7 @@ def test_several_ranks_train_and_score_as_one_process_does(
     assert len(re.findall("^epoch ", outcome.stdout, flags=re.MULTILINE)) == 3  # only the main rank prints
     assert_equal_runs(data / "several", data / "one")
     assert {path.name for path in (data / "several").iterdir()} >= {"best.pt", "results.json", "time_line.png"}
-    test = ["--phase", "test", "--weights", str(data / "one" / "last.pt"), "--device", "cpu", "--set"]
+    test = ["--phase", "test", "--weights", str(data / "one" / "last.pt"), "--device", DEVICE, "--set"]
     test += [f"data.root={data}", "data.split=tiny", "eval.batch_size=2"]
     assert run(monkeypatch, *test, "--work-dir", str(data / "alone")) == 0
     outcome = together(2, *test, "--work-dir", str(data / "shared out"))
@@ -181,7 +181,7 @@ def test_settings_that_are_not_those_of_one_process_train_on_ranks(
     outcome = together(3, *arguments(data, data / "run", *more, "train.precision=float32"))
     assert outcome.returncode == 0, outcome.stderr
     assert len(rows(data / "run")) == 3
-    test = ["--phase", "test", "--weights", str(data / "run" / "last.pt"), "--device", "cpu"]
+    test = ["--phase", "test", "--weights", str(data / "run" / "last.pt"), "--device", DEVICE]
     test += ["--work-dir", str(data / "again"), "--set", f"data.root={data}", "data.split=tiny", "eval.batch_size=2"]
     assert run(monkeypatch, *test) == 0
     assert (data / "again" / "detections.json").read_bytes() == (data / "run" / "detections.json").read_bytes()
