@@ -19,7 +19,7 @@ from utils.skeleton import NUM_JOINTS
 
 @dataclass
 class Batch:
-    """What the network receives from the feeders."""
+    """A padded batch of clips: the network's input, and what the losses need. Training adds the pseudo-labels."""
 
     joints: Tensor  # (N, C, T, V, M) float32 metres, zeros in the padding and for people who are absent
     mask: Tensor  # (N, T) bool, real frames first

@@ -56,7 +56,7 @@ class SkeletonClips:
         return network_input(joints, self.data.normalization)
 
     def summary(self) -> str:
-        """One line: how many clips the subset has, and how many were left out and why, at preparation or here.
+        """One line: how many clips of the subset are used, and how many were left out and why, at preparation or here.
 
         Do not call it on the result of `only`. It would count the clips that `only` left out as without a chosen class.
         """
@@ -137,7 +137,7 @@ def hold_out(clips: SkeletonClips, share: float, seed: int) -> tuple[SkeletonCli
     if share == 0:
         return clips, None
     if len(clips) < 2:
-        raise UserError(f"data.holdout={share} needs at least 2 training clips; the split has {len(clips)}")
+        raise UserError(f"data.holdout={share} needs at least 2 training clips; found {len(clips)}")
     count = min(max(1, round(share * len(clips))), len(clips) - 1)
     order = np.random.default_rng(seed).permutation(len(clips))
     return clips.only(np.sort(order[count:])), clips.only(np.sort(order[:count]))

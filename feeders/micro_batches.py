@@ -60,7 +60,7 @@ def micro_batches(
         if settings.model.mask_padding:
             padded = [multiple * math.ceil(lengths[clips].max(initial=1) / multiple) for clips in by_rank]
             counted = lengths
-        else:  # padding counts in two losses (`objective`), and all clips of a batch are padded to the same T
+        else:  # all clips of a batch are padded to the same T. Padding counts in pooling and in the multi-view loss
             padded = [int(lengths[batch].max())] * ranks
             counted = np.full_like(lengths, padded[0])
         frames_of_ranks = int(counted[together].sum())
@@ -69,7 +69,7 @@ def micro_batches(
             label_weight=float(labelled_frames[local].sum() / max(1, labelled_frames[batch].sum())),
             multi_view_weight=float(frames_of_ranks / counted[batch].sum()),
             frames_of_ranks=frames_of_ranks,
-            max_frames_of_a_rank=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
+            max_size_of_a_rank=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(lengths[together].sum())
         result.append(MicroBatchPlan(local, padded[rank], normalization, frames, ends_step=by_rank is passes[-1]))

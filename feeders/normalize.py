@@ -19,7 +19,7 @@ def normalize(joints: np.ndarray, method: str) -> np.ndarray:
     in "released" also on the vector from the pelvis to the spine.
 
     method "upright": one rotation about z, which turns the horizontal part of the shoulder vector to +x. A person who
-        lies still lies.
+        lies on the ground stays lying.
     method "released": as in the released code, two rotations, each by the smallest angle. The first one turns the spine
         vector to +z, the second one turns the shoulder vector to +x. If the shoulder vector points away from +x, the
         second rotation can tilt the body or turn it upside down.

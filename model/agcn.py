@@ -52,7 +52,7 @@ class Shortcut(nn.Module):
         return self.bn(self.conv(x[:, :, :: self.stride]), mask)
 
 
-def gaussian_maps(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
+def gaussian_weights(count: int, in_channels: int, out_channels: int, std: float) -> list[Tensor]:
     """Random weights (C_out, C) of several linear maps.
 
     The first draw is thrown away, so that a seed gives the same weights as in the trainings of docs/results.md.
@@ -63,11 +63,11 @@ def gaussian_maps(count: int, in_channels: int, out_channels: int, std: float) -
 
 
 class Affinity(nn.Module):
-    """The clip-dependent adjacency: of joint v to joint w, the similarity of their embeddings θ(v) and φ(w)."""
+    """The clip-dependent adjacency. From joint v to joint w, it is the similarity of the embeddings θ(v) and φ(w)."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        maps = gaussian_maps(2, in_channels, GRAPHS * channels, math.sqrt(2 / channels))
+        maps = gaussian_weights(2, in_channels, GRAPHS * channels, math.sqrt(2 / channels))
         self.weight = nn.Parameter(torch.cat(maps))  # θ of the three graphs, then φ
         self.bias = nn.Parameter(torch.zeros(len(self.weight)))
 
@@ -81,7 +81,7 @@ class JointMixing(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        maps = gaussian_maps(GRAPHS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * GRAPHS)))
+        maps = gaussian_weights(GRAPHS, in_channels, out_channels, math.sqrt(2 / (out_channels * in_channels * GRAPHS)))
         self.weight = nn.Parameter(torch.cat(maps, dim=1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 

@@ -122,9 +122,9 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def last_good(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged checkpoint of a run. Old names of settings are replaced by the present ones.
+    """The newest undamaged checkpoint of a run. Its file is renamed to last.pt.
 
-    Its file is renamed to last.pt.
+    New settings get their defaults, and settings that no longer exist are dropped.
 
     None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
     missing although it had written some. Raises OSError when the system cannot read one, which may be undamaged.

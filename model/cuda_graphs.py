@@ -58,7 +58,7 @@ class CUDAGraphs(nn.Module):
         return self.captures.get(shape, self.network)(joints, mask, lengths)
 
     def _capture(self, *batch: Tensor) -> nn.Module:
-        """The network, captured in training mode. Its replays read their input from the tensors of this batch."""
+        """The network, captured in training mode. A replay copies its input into the tensors of this batch."""
         statistics = [buffer.clone() for buffer in self.network.buffers()]
         captured = copy.copy(self.network)  # the same parameters; PyTorch replaces the `forward` of this copy
         try:

@@ -73,7 +73,7 @@ class Scores(NamedTuple):
     """Scores of a recording."""
 
     frame_probs: np.ndarray  # (T, K+1), background last
-    # frame_probs of the classes that a window contains, 0 for others: video probability below eval.min_video_score
+    # frame_probs, but 0 for a class whose video probability in the window is below eval.min_video_score
     gated: np.ndarray
     video_probs: np.ndarray  # (K+1,), the maximum over the windows
     features: np.ndarray | None  # (T, C) of the backbone, interpolated to every frame

@@ -42,7 +42,7 @@ def objective(
     mil = normalization.clip_weight * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
     frame_mask = mask if settings.model.mask_padding else torch.ones_like(mask)
     share, frames = settings.loss.multi_view_share, normalization.frames_of_ranks
-    multi_view = multi_view_loss(first, second, frame_mask, share, frames, normalization.max_frames_of_a_rank)
+    multi_view = multi_view_loss(first, second, frame_mask, share, frames, normalization.max_size_of_a_rank)
     multi_view = normalization.multi_view_weight * multi_view
     if settings.loss.detach_multi_view:
         multi_view = multi_view.detach()
@@ -70,7 +70,7 @@ def multi_view_loss(
     mask: Tensor,
     share: float,
     frames_of_ranks: int | None = None,
-    max_frames_of_a_rank: int | None = None,
+    max_size_of_a_rank: int | None = None,
 ) -> Tensor:
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
@@ -82,13 +82,13 @@ def multi_view_loss(
         mask: (N, T) the frames to choose from.
         frames_of_ranks: number of frames in the masks of all ranks. If None, the frames of `mask` are counted, so the
             CPU waits for a GPU.
-        max_frames_of_a_rank: the largest N·T among all ranks (default: N·T of this rank).
+        max_size_of_a_rank: the largest N·T among all ranks (default: N·T of this rank).
     """
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
-    missing = 0 if max_frames_of_a_rank is None else max_frames_of_a_rank - len(divergence)
+    missing = 0 if max_size_of_a_rank is None else max_size_of_a_rank - len(divergence)
     padded_divergence = F.pad(divergence.detach(), (0, missing), value=torch.inf)
-    gathered = distributed.all_gather(padded_divergence)  # (ranks, max_frames_of_a_rank)
+    gathered = distributed.all_gather(padded_divergence)  # (ranks, max_size_of_a_rank)
     count = max(1, int(share * (int(mask.sum()) if frames_of_ranks is None else frames_of_ranks)))
     smallest = gathered.flatten().topk(count, largest=False).indices
     chosen = mask.new_zeros(gathered.numel()).index_fill(0, smallest, True).view_as(gathered)
@@ -105,8 +105,8 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
 class EpochLosses:
     """Sums of the loss terms over an epoch. The sums stay on the device.
 
-    `add` checks that the previous loss is finite. On a GPU, it waits until that step is finished. The present step runs
-    on meanwhile.
+    `add` checks that the previous loss is finite. On a GPU, it waits for that backward pass. The present one runs on
+    meanwhile.
 
     Args:
         epoch: counted from 0.
@@ -117,14 +117,14 @@ class EpochLosses:
         self.epoch, self.clip_ids = epoch, clip_ids
         self.names: list[str] = []
         self.sums: Tensor | float = 0.0
-        # Of the last step: its losses on the CPU; on a GPU, the event after their copy; the indices of the clips
+        # Of the call before: losses on the CPU, the event after their copy (None without a GPU), indices of the clips
         self.last: tuple[Tensor, torch.cuda.Event | None, Tensor] | None = None
-        distributed.note_wait(True)
+        distributed.note_step(begins=True)  # `utils.stops` ends the process if a step takes too long
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
         """Add the terms of the clips `index` (N,). Raises UserError if the loss of the call before is not finite."""
         self._check()
-        distributed.note_wait(True)
+        distributed.note_step(begins=True)
         values = torch.stack([term.detach() for term in terms.values()]).double()
         self.names, self.sums = list(terms), self.sums + values
         copied = torch.cuda.Event() if is_cuda(values.device) else None
@@ -136,7 +136,7 @@ class EpochLosses:
         """Sums over the epoch and all ranks, by term. Raises UserError if the last loss is not finite."""
         self._check()
         totals = distributed.all_reduce(self.sums).tolist()
-        distributed.note_wait(False)
+        distributed.note_step(begins=False)
         return dict(zip(self.names, totals, strict=True))
 
     def _check(self) -> None:

@@ -36,7 +36,8 @@ class MILHead(nn.Module):
         channels: of the features.
         num_classes: K action classes. Background gets a prototype as well.
         scale: factor on the cosine.
-        temperatures: FAC-Net's name of the factors τ on the scores in the softmax of attention pooling.
+        temperatures: the factors τ. Scores are multiplied by each τ before the softmax of attention pooling. (FAC-Net
+            calls them temperatures, although they do not divide.)
     """
 
     def __init__(self, channels: int, num_classes: int, scale: float, temperatures: list[float]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from utils.skeleton import BONES, NUM_JOINTS
 
-MOTION_SCALE = 10  # on metres per frame, so that the numbers of motion are about as large as those of bones
+MOTION_SCALE = 10  # motion in metres per frame times this has numbers about as large as those of bones
 
 
 class Streams(nn.Module):

@@ -167,5 +167,5 @@ def test_one_clip_cannot_be_held_out(
     make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_split(train=[20], val=[24])
-    with pytest.raises(UserError, match=r"data\.holdout=0\.5 needs at least 2 training clips; the split has 1"):
+    with pytest.raises(UserError, match=r"data\.holdout=0\.5 needs at least 2 training clips; found 1"):
         run(monkeypatch, *small(tmp_path, tmp_path / "run", "data.split=tiny", "data.holdout=0.5"))

@@ -224,7 +224,7 @@ def test_of_two_resumed_at_once_the_second_changes_nothing(uninterrupted: Path, 
 
 def test_memory_that_runs_out_is_one_message(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "objective", lambda *_: torch.empty(1 << 50))
-    with pytest.raises(UserError, match=r"out of memory \(.*smaller train\.batch_size\. To try again as before: every"):
+    with pytest.raises(UserError, match=r"out of memory \(.*\); every finished .*smaller train\.batch_size"):
         run(monkeypatch, *arguments(prepared, tmp_path / "run"))
 
 

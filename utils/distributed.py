@@ -2,7 +2,8 @@
 
     torchrun --nproc_per_node 4 train.py --config …
 
-torchrun tells each process its rank in environment variables. Rank 0 is the main rank: it alone writes and prints.
+torchrun tells each process its rank in environment variables. Rank 0 is the main rank. It alone writes and prints,
+except that the first rank that fails prints its error.
 """
 
 import functools
@@ -32,7 +33,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
-_waiting_since: float | None = None  # when this rank last began something for which all ranks are needed
+_step_began: float | None = None  # when this rank began its present training step; None between epochs
 
 
 class LossNormalization(NamedTuple):
@@ -46,8 +47,8 @@ class LossNormalization(NamedTuple):
     clip_weight: float = 1.0  # clips of the micro-batch / clips of the step
     label_weight: float = 1.0  # frames with pseudo-labels in the micro-batch / in the step
     multi_view_weight: float = 1.0  # frames of all ranks in this pass / frames of the step
-    frames_of_ranks: int | None = None  # frames of all ranks in this pass; None: the frames in the mask
-    max_frames_of_a_rank: int | None = None  # largest N·T of a rank in this pass; None: N·T of this rank
+    frames_of_ranks: int | None = None  # frames of all ranks that count in this pass; None: the frames in the mask
+    max_size_of_a_rank: int | None = None  # largest N·T of a rank in this pass, padding included; None: of this rank
 
 
 def rank() -> int:
@@ -122,15 +123,15 @@ def uses_nccl() -> bool:
     return size() > 1 and torch.cuda.is_available()
 
 
-def note_wait(waiting: bool) -> None:
-    """Note that this rank begins something for which all ranks are needed on the GPU, or that it has ended."""
-    global _waiting_since
-    _waiting_since = time.monotonic() if waiting else None
+def note_step(begins: bool) -> None:
+    """Note that this rank begins a training step. With `begins=False`: that no step is under way."""
+    global _step_began
+    _step_began = time.monotonic() if begins else None
 
 
-def waiting_since() -> float | None:
-    """When this rank last began something for which all ranks are needed; None if it has ended."""
-    return _waiting_since
+def step_began() -> float | None:
+    """When this rank began its present training step; None if no step is under way."""
+    return _step_began
 
 
 def report_failure() -> bool:
@@ -153,7 +154,7 @@ def end_with_message(error: Exception) -> NoReturn:
         os._exit(1)
 
 
-def is_loss_of_a_rank(error: BaseException) -> bool:
+def is_lost_rank(error: BaseException) -> bool:
     """Whether an exchange failed: another rank died or did not answer, or the connection failed."""
     return size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in LOST)
 
@@ -167,9 +168,9 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
     if size() == 1:
         return model
     devices = [device] if device.type == "cuda" else None
-    note_wait(True)  # for the weights of the main rank
+    note_step(begins=True)  # all ranks are needed, as in a training step
     wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
-    note_wait(False)
+    note_step(begins=False)
     return wrapped
 
 

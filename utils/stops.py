@@ -20,7 +20,7 @@ PATIENCE = 5  # seconds after a signal or after `train.timeout` until the proces
 
 @contextmanager
 def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
-    """Context of a training in `folder`. A signal that stops it ends the process with 130.
+    """Context of a training in `folder`. A signal that stops it ends the main rank with exit status 130.
 
     Errors that the user can correct become a UserError that says how to continue. The ranks wait for each other for
     `timeout` minutes.
@@ -35,11 +35,11 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise UserError(
-                f"out of memory ({first_line(error)}). A new run in another --work-dir needs less with "
-                "train.accumulate=2 or a smaller train.batch_size. To try again as before: "
-                f"{_how_to_continue(folder)}. On a GPU, --set train.cuda_graphs=false needs less memory, too"
+                f"out of memory ({first_line(error)}); {_how_to_continue(folder)}. If it fails again: on a GPU, "
+                "--set train.cuda_graphs=false needs less memory. So does a new run in another --work-dir with "
+                "train.accumulate=2 or a smaller train.batch_size"
             ) from error
-        if distributed.is_loss_of_a_rank(error):
+        if distributed.is_lost_rank(error):
             raise _rank_lost(folder, timeout, str(error).strip().splitlines()[-1]) from error
         raise
 
@@ -103,11 +103,12 @@ def _end_if_unanswered(folder: Path, timeout: float) -> None:
 
     Most likely another rank hangs. The main thread then waits for NCCL, which raises no error there.
     """
-    waiting, seconds = None, 0
+    step, seconds = None, 0
     while seconds < 60 * timeout + PATIENCE:
         time.sleep(1)
-        before, waiting = waiting, distributed.waiting_since()
-        seconds = seconds + 1 if waiting and waiting == before else 0  # while the process is suspended, nothing counts
+        before, step = step, distributed.step_began()
+        # Counts sleeps and reads no clock, so time in which the process is suspended does not count
+        seconds = seconds + 1 if step and step == before else 0
     try:
         if distributed.report_failure():
             distributed.end_with_message(_rank_lost(folder, timeout, "no answer"))

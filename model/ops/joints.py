@@ -1,12 +1,12 @@
 """Affinity of joints, and features mixed along the graphs between joints.
 
 Features are (N, C, T, V), mostly channels-last in memory. `affinity` and `mix_joints` each have two implementations:
-plain PyTorch for GPUs and torch.compile, and one for CPUs. The code for CPUs works on a few frames of a clip at a time,
-so that intermediate results stay in the cache. The backward pass computes these results again. This is as fast as
+plain PyTorch for GPUs and torch.compile, and one for CPUs. The code for CPUs works on a chunk of a clip's frames at a
+time, so that intermediate results stay in the cache. The backward pass computes these results again. This is as fast as
 reading them, and halves the memory.
 
-A long sum in bfloat16 loses small terms. So sums over time consist of partial sums, which are added in float32. A
-partial sum covers a chunk of frames (on a CPU) or one channel of the affinity (on a GPU).
+A long sum in bfloat16 loses small terms. The affinity is a sum over frames and channels. So its parts are added in
+float32. On a CPU, a part covers a chunk of frames. On a GPU, it covers one channel and all frames.
 """
 
 from collections.abc import Iterator
