@@ -76,7 +76,7 @@ def main() -> int:
     window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
     predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
-    # Without the entry, the training data are of an earlier version, which had the released code's hand poses
+    # Earlier versions wrote no `hands` and used the hand poses of the released code. Imports and PKU-MMD have none
     args.hands = args.hands or skeletons.get("hands", "released")
     if args.body:  # a wrong body is an error now, before anything is written
         body = recordings.cached_body_joints(args.body, args.hands)

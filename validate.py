@@ -161,7 +161,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
         print(f"settings of its training replace those given: {'; '.join(overruled)}")
     validation = Validation(split, used, device)
     if distributed.is_main():
-        folder.mkdir(parents=True, exist_ok=True)  # scoring takes long: whether this fails should be known before
+        folder.mkdir(parents=True, exist_ok=True)  # if this fails, it should fail before the scoring, which takes long
     evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
         with lock_folder(folder, "evaluation", "choose another --work-dir"):

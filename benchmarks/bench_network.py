@@ -50,13 +50,13 @@ def train(repeats: int) -> Iterator[Result]:
         networks = PlainLocalizer(CLASSES), Localizer(CLASSES, released.model), Localizer(CLASSES, ours.model)
         plain, same, fast = (network.in_precision(precision).to(device) for network in networks)
         works = {
-            "plain": epoch(plain, random, released),
-            "identical batches": epoch(same, random, released),
-            "bucketed": epoch(fast, bucketed, ours),
+            "plain": epoch_work(plain, random, released),
+            "identical batches": epoch_work(same, random, released),
+            "bucketed": epoch_work(fast, bucketed, ours),
         }
         if uses_cuda_graphs(ours, device):
             captured = CUDAGraphs(copy.deepcopy(fast))
-            works["bucketed, CUDA graphs"] = epoch(captured, batches(device, True, FRAME_MULTIPLE), ours)
+            works["bucketed, CUDA graphs"] = epoch_work(captured, batches(device, True, FRAME_MULTIPLE), ours)
         memory = gpu_memory(*works.values())  # before the timing: recording takes the most memory
         rates = {
             name: frames / seconds
@@ -106,7 +106,7 @@ def compiled_works(precision: str) -> tuple[Callable[[], None], ...]:
     plain, fast = (network.in_precision(precision).to(device) for network in networks)
     compile_blocks(fast.backbone.blocks, ours.train)
     compiled = torch.compile(plain, dynamic=True)
-    return epoch(fast, bucketed, ours), epoch(plain, random, released), epoch(compiled, random, released)
+    return epoch_work(fast, bucketed, ours), epoch_work(plain, random, released), epoch_work(compiled, random, released)
 
 
 def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:
@@ -124,7 +124,7 @@ def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
     set_matrix_precision("highest")
 
 
-def epoch(network: nn.Module, batches: Iterable[Batch], settings: config.Settings) -> Callable[[], None]:
+def epoch_work(network: nn.Module, batches: Iterable[Batch], settings: config.Settings) -> Callable[[], None]:
     """One pass over the batches, a training step on each, as work that can be timed."""
     fused = next(network.parameters()).is_cuda
     adam = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4, fused=fused)

@@ -15,7 +15,7 @@ import torch
 from scipy.special import softmax
 
 from benchmarks.bench_motion import write_takes
-from benchmarks.bench_network import CLASSES, epoch, random_batch
+from benchmarks.bench_network import CLASSES, epoch_work, random_batch
 from benchmarks.measure import Result, median_seconds
 from evaluation.localization import ground_truth, localize
 from evaluation.metrics import detection_ap
@@ -110,7 +110,7 @@ def scale(repeats: int) -> Iterator[Result]:
     model = Localizer(CLASSES, settings.model)
     trained = for_inference(model)
     clips = {size: random_batch([250 * size], CPU) for size in SIZES}
-    steps = {size: epoch(model, [random_batch([100 * size] * 4, CPU)], settings) for size in SIZES}
+    steps = {size: epoch_work(model, [random_batch([100 * size] * 4, CPU)], settings) for size in SIZES}
 
     @torch.inference_mode()
     def infer(size: int) -> None:

@@ -15,7 +15,7 @@ class Result(NamedTuple):
     unit: str  # of ours and of the baseline. It ends with (lower is better) where that is so
     ours: float
     baseline: float
-    memory: tuple[float, float] | None = None  # peak GiB, of ours and of the baseline; None without a GPU
+    memory: tuple[float, float] | None = None  # peak GiB on a GPU, of ours and of the baseline; None: not measured
 
 
 def median_seconds(repeats: int, *works: Callable[[], object]) -> list[float]:

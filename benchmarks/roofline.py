@@ -85,7 +85,7 @@ class Tally(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         given = kwargs or {}
-        with self:  # splits an operation into those it calls, and lists them; in inference mode, PyTorch does not split
+        with self:  # splits an operation into smaller ones and lists them. In inference mode, PyTorch does not split it
             result = func.decompose(*args, **given)
         if result is not NotImplemented:
             return result

@@ -7,9 +7,10 @@ Each benchmark has a process of its own. It runs ours and the baseline in turn, 
 once), and reports medians and their ratio. Among the baselines are smplx's full mesh, the plain network
 (`benchmarks/plain.py`), and reading the same files with numpy.
 
-If there is a GPU, joints, train, compiled, infer and the training of `start` run on it, and so do their baselines. With
-an empty CUDA_VISIBLE_DEVICES they run on the CPU, and `compiled` is skipped. On a GPU, memory is that of the tensors of
-ours and of the baseline. On a CPU, it is the peak of the benchmark's process or of the largest one that it started.
+If there is a GPU, joints, train, compiled and infer run on it with their baselines, as does the training of `start`.
+With an empty CUDA_VISIBLE_DEVICES they run on the CPU, and `compiled` is skipped. On a GPU, train, compiled and infer
+show the memory of the tensors of ours and of the baseline. Other rows show the peak of the benchmark's process or of
+the largest one that it started.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, FailFast, Field, TypeAdapter
 from evaluation.localization import Detections
 from utils.atomic import write_json
 from utils.errors import UserError, nearest, shown
-from utils.files import LenientModel, read_json
+from utils.files import PartialModel, read_json
 from utils.skeleton import FPS
 
 ROUNDING = 1e-6  # frames; a time this close to the edge of a frame is that edge
@@ -25,7 +25,7 @@ def _ordered(segment: list[float]) -> list[float]:
     return segment
 
 
-class Detection(LenientModel):
+class Detection(PartialModel):
     """One detection."""
 
     label: str  # the name of a class
@@ -33,7 +33,7 @@ class Detection(LenientModel):
     segment: Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)]  # seconds
 
 
-class DetectionsFile(LenientModel):
+class DetectionsFile(PartialModel):
     """ActivityNet's detection format: a list of detections by the clip's name."""
 
     results: dict[str, Annotated[list[Detection], FailFast()]]

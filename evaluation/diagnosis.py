@@ -14,9 +14,9 @@ Classes may overlap in time, such as a turn while walking. So a detection with o
 class, even if it fits a segment of another class better. Detections of classes without a true segment are left out, as
 in mAP.
 
-The profile counts kinds among the k·G best detections of each class, where G is the number of its true segments. To
-fix an error, a detection gets the class, start and end of the true segment that decided its kind. Double detections and
-background are removed, and so are detections that fixing would turn into double detections.
+The profile is a table. Row k counts the kinds of the k·G best detections of each class, where G is the number of the
+class's true segments. To fix an error, a detection gets the class, start and end of the true segment that decided its
+kind. Double detections and background are removed, and so are detections that fixing would turn into double detections.
 
 Letters: n detections, K action classes.
 """

@@ -19,7 +19,7 @@ class Protocol(NamedTuple):
     """What differs between the corrected and the released evaluation."""
 
     name: str
-    past_end: int  # frames added to the end of a detection; suppression adds as many once more
+    past_end: int  # frames added to the end of a detection. Suppression adds them a second time when it compares
     truth_short: int  # frames that a true segment lacks at its end
     absent_ap: float  # classification AP, in percent, of a class without a positive clip
 
@@ -83,7 +83,7 @@ def localize(
         frame_probs: (T, K+1) of each clip, finite.
         video_probs: (K+1,) of each clip.
     """
-    if protocol is RELEASED:  # always plain suppression; overlap is divided by the length of the lower-scored
+    if protocol is RELEASED:  # no Soft-NMS; overlap is divided by the length of the segment with the lower score
         settings = settings.model_copy(update={"suppression_overlap": "lower", "suppression_sigma": 0.0})
     parts = []
     for clip, (probs, video) in enumerate(zip(frame_probs, video_probs, strict=True)):

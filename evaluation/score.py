@@ -2,8 +2,8 @@
 
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
-The file is in ActivityNet's format; see docs/train.md. Clips that the benchmark leaves out are not scored: training
-clips, clips longer than --max-frames, and clips without a label of the split's classes. The corrected and the released
+The file is in ActivityNet's format; see docs/train.md. Only validation clips of at most --max-frames frames with a
+label of the split's classes are scored. The corrected and the released
 evaluation are printed. The released one reads each true segment one frame too short and each detection one frame too
 long.
 """
@@ -59,7 +59,8 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     labels = {clip_id: used_labels(split.labels(clip_id), split.annotated(clip_id), data) for clip_id in clip_ids}
     labels = {clip_id: known for clip_id, known in labels.items() if known is not None}  # of the clips that are scored
     if not labels:
-        raise UserError(f"{split.folder}: no val clip of at most {max_frames} frames has a label to score against")
+        found = f"no val clip of at most {max_frames} frames has a label to score against"
+        raise UserError(f"{split.folder}: {found}; raise --max-frames")
     names = list(labels)
     # The clips that are not scored come last: `read` knows them, and their detections are dropped
     found = read(path, [*names, *(clip_id for clip_id in split.store.clips if clip_id not in labels)], split.classes)
@@ -67,7 +68,7 @@ def score(path: Path, split: Split, max_frames: int, tious: list[float]) -> tupl
     if absent := len(names) - len(np.unique(scored.clip)):
         print(f"{path}: has no detection in {absent} of {len(names)} scored clips")
     if dropped := len(found) - len(scored):
-        print(f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out: dropped")
+        print(f"{dropped} of {len(found)} detections are in clips that are not scored: dropped")
     frames = np.array([len(labels[clip_id]) for clip_id in names])[scored.clip]
     # Ends slightly after the clip are tolerated. Beyond twice its length, they are most likely frames, not seconds
     outside = (scored.segments[:, 0] >= frames) | (scored.segments[:, 1] > 2 * frames)

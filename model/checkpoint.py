@@ -23,13 +23,13 @@ from model.released import load_released, refuse_misfit, upgraded
 from utils import stored_settings
 from utils.config import Settings
 from utils.errors import UserError, first_problem, shown
-from utils.files import LenientModel
+from utils.files import PartialModel
 from utils.nested import flat
 from utils.run import CHECKPOINTS, FORMAT, NEW_RUN, read_history
 from utils.store import Split
 
 
-class NetworkFile(LenientModel):
+class NetworkFile(PartialModel):
     """best.pt: a network for evaluation."""
 
     format: int  # version of the checkpoint format

@@ -132,7 +132,7 @@ def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavo
     width = max(22, *map(len, table))
     print(f"\n{'clips by AMASS folder':<{width}}" + "".join(f"{state:>12}" for state in STATES) + "  download")
     for folder, counts in sorted(table.items()):
-        name = download_name(folder) or "unknown to this project"
+        name = download_name(folder) or "look for it on the page"
         wanted = f"  {name}" if counts[MISSING] + counts["unusable"] else ""
         print(f"{folder:<{width}}" + "".join(f"{counts[state]:>12,}" for state in STATES) + wanted)
     failed = [clip for clip in clips if left_out.get(clip.sid, MISSING) != MISSING]

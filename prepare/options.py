@@ -23,7 +23,8 @@ TO_RESUME = "; run the same command again to resume"
 class ReadOptions:
     """The user's options. AMASS takes use only `body`, `hands` and `person`.
 
-    fps, up and scale may be None. Then the file's own value is used, or else the usual one of its format.
+    fps, up and scale may be None. Then the file's own value is used, or else the usual one of its format. Arrays have
+    no usual fps: without one, they are refused.
     """
 
     body: str  # as in `load_body`

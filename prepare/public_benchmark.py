@@ -119,7 +119,8 @@ class JoinedRecording:
 
 
 def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[str, Path]]:
-    """Write the recordings and, for each split, its annotations. Returns their folder, and the annotations by split.
+    """Write the recordings and, for each split, its annotations. Returns the folder of the recordings, and
+    the file of annotations of each split.
 
     Raises UserError when `source` has not the `expected` number of files of the benchmark, or when one is damaged.
     """
@@ -155,7 +156,8 @@ def find_sources(clone: Path, expected: int) -> list[SourceFile]:
     found = {path.name: path for path in walk(clone) if FILE_NAME.fullmatch(path.name) and is_selected(path.name)}
     if len(found) != expected:
         raise UserError(
-            f"{clone}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}"
+            f"{clone}: holds {len(found)} of the {expected} files of the benchmark. Name a whole clone of {PAGE}. A "
+            "clone with more files is another release, which this version cannot use"
         )
     sources = [read_source(path) for _, path in progress(sorted(found.items()), "files", "file")]
     return [source for source in sources if source.action not in AMBIGUOUS]

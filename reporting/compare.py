@@ -64,8 +64,8 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
             ["B − A", *(b.map_at - a.map_at), b.average_map - a.average_map],
         ],
         classes=[
-            [name, before.mean(), after.mean(), *(after - before), (after - before).mean()]
-            for name, before, after in zip(split.classes, a.ap.T, b.ap.T, strict=True)
+            [name, ap_a.mean(), ap_b.mean(), *(ap_b - ap_a), (ap_b - ap_a).mean()]
+            for name, ap_a, ap_b in zip(split.classes, a.ap.T, b.ap.T, strict=True)
         ],
         changed=[int((ap[:, 1] > ap[:, 0]).sum()), int((ap[:, 1] < ap[:, 0]).sum()), int((change == 0).sum())],
         clips=len(a.names),
@@ -92,14 +92,14 @@ def evaluate_runs(folders: tuple[Path, Path], root: Path | None) -> tuple[Split,
     expected = "the folder of a finished run, or of its evaluation"
     first, second = (read_json(folder / "results.json", TypeAdapter(EvaluatedOn), expected) for folder in folders)
     for name in ("split", "store", "labels", "max_frames", "tious"):
-        before, after = getattr(first, name), getattr(second, name)
-        if before != after:
+        of_first, of_second = getattr(first, name), getattr(second, name)
+        if of_first != of_second:
             same = "at the same tIoUs" if name == "tious" else "on the same clips"
             remedy = "evaluate one again by --phase test"
             if name == "max_frames":  # `--phase test` takes it from the checkpoint
                 remedy = "train one again with that of the other"
             raise UserError(
-                f"{folders[1]}: its {name} is {after}, and that of {folders[0]} is {before}. "
+                f"{folders[1]}: its {name} is {of_second}, and that of {folders[0]} is {of_first}. "
                 f"Only runs that were evaluated {same} can be compared: {remedy}"
             )
     split = Split.open(root or first.root, first.split)

@@ -18,7 +18,8 @@ from utils.manifest import MISSING, OTHER_DURATION, SUBSETS
 from utils.skeleton import FPS, HEAD, LEFT_FOOT, PELVIS
 from utils.store import Split
 
-EXAMPLES, MAX_CLASSES = 3, 20  # number of clips shown of each class, and of classes with shown clips
+EXAMPLES = 3  # clips shown of each class
+MAX_CLASSES = 20  # classes of which clips are shown: the most frequent ones
 PERCENTS = (0, 5, 50, 95, 100)  # percentiles of the clips' lengths
 LISTED = 20  # rows shown of a long table
 MAX_NAMED = 8  # classes named in one warning
@@ -164,7 +165,7 @@ def _overlaps(split: Split, overlap: np.ndarray) -> list[list]:
 
 
 def _left_out(split: Split) -> list[list]:
-    """For each reason: annotated clips that are not in the split, by subset."""
+    """For each reason: clips that are not in the split, by subset."""
     counts = [split.manifest.left_out.get(subset, {}) for subset in SUBSETS]
     return [[reason, *(clips.get(reason, 0) for clips in counts)] for reason in sorted(set().union(*counts))]
 

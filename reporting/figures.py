@@ -17,7 +17,7 @@ HATCHES = ("", "..", "//", "\\\\", "xx", "")
 MATRIX_CLASSES = 24  # classes in a confusion matrix: those with most frames
 NUMBERS_UP_TO = 12  # classes; a larger matrix has no room for numbers
 MAX_NAME, MAX_BAR_NAME = 22, 28  # characters of a class name in a matrix, and beside a bar
-SCORES = {  # path of each in an epoch's row; also shown in TensorBoard's table of settings
+SCORES = {  # name: path in a row of metrics.jsonl. TensorBoard shows these scores beside the settings
     "mAP, corrected": "corrected/mAP",
     "mAP, released": "released/mAP",
     "classification mAP": "corrected/classification_mAP",

@@ -56,7 +56,8 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
     """A clip as JSON for the player.
 
     A true segment is [class, start, end, then one entry for each run: score of the matched detection, or null]. A
-    detection is [class, start, end, score, index of its kind of error or -1]. Detections are listed by run.
+    detection is [class, start, end, score, index of its kind in KINDS (-1 if it is unknown)]. Detections are listed by
+    run.
     """
     frames, number = len(clip.joints), len(classes)
     labels = np.zeros((frames, number), bool) if clip.labels is None else clip.labels
@@ -203,7 +204,7 @@ def _rows(segments: Detections, *columns: list) -> list[list]:
 
 
 def _pack_joints(joints: np.ndarray, quantum: float) -> str:
-    """Joints as compressed text. Second differences of smooth motion are small: about 47 bytes a frame remain."""
+    """Joints as compressed text. Second differences of smooth motion are small: about 63 characters a frame remain."""
     steps = np.round(joints.reshape(len(joints), -1) / quantum).astype("<i2")
     for _ in range(2):
         steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # wraps at 16 bits, as do the player's sums

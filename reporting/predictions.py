@@ -21,7 +21,7 @@ from evaluation.localization import Detections
 from utils.atomic import write_csv, write_json
 from utils.errors import UserError, printable_name
 
-FORMAT = 2  # of these files; files of another format are written again
+FORMAT = 2  # of these files. Those of another format are refused, unless their recordings are given again
 PREDICTION = "prediction.json"
 COLUMNS = ("recording", "label", "start", "end", "score")
 FAILED_COLUMNS = ("recording", "reason", "file")
@@ -100,8 +100,8 @@ def write_table(path: Path, results: Results) -> None:
 class PredictionSet:
     """The recordings in the folder `out`. The caller holds its lock.
 
-    made_with: facts of all recordings of this command. In prediction.json, those of the recording are added. A
-    recording belongs to the set if its SHARED_FACTS equal those of this command.
+    made_with: the facts that all recordings of this command share. prediction.json has these, and the recording's own:
+    its file, size and time. A recording belongs to the set if its SHARED_FACTS equal those of this command.
     """
 
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ class PredictionSet:
         return results
 
     def _stored(self) -> dict[str, PredictionFile]:
-        """The recordings that earlier commands made, by name, sorted."""
+        """The recordings whose results are in the folder now, by name, sorted."""
         names = sorted(path.parent.relative_to(self.out).as_posix() for path in self.out.rglob(PREDICTION))
         stored = {name: read_prediction_file(self.out / name / PREDICTION) for name in names}
         return {name: made for name, made in stored.items() if made.files}

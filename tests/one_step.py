@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from benchmarks.bench_network import CLASSES, epoch, random_batch
+from benchmarks.bench_network import CLASSES, epoch_work, random_batch
 from benchmarks.plain import PlainLocalizer
 from model.localizer import Localizer
 from utils import config
@@ -19,4 +19,4 @@ from utils import config
 name, device = sys.argv[1], torch.device("cuda")
 settings = config.load([] if name == "default" else [config.ROOT / "config" / "released.yaml"])
 network = PlainLocalizer(CLASSES) if name == "plain" else Localizer(CLASSES, settings.model)
-epoch(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()
+epoch_work(network.to(device), [random_batch([77, 91, 103, 112], device)], settings)()

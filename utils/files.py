@@ -28,7 +28,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class LenientModel(BaseModel):
+class PartialModel(BaseModel):
     """The entries of a JSON file that this project uses: exact types; all other entries are ignored."""
 
     model_config = ConfigDict(strict=True)

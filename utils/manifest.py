@@ -40,7 +40,7 @@ class Clip(StrictModel):
     start: int
     frames: PositiveInt  # at 30 fps
     people: PositiveInt = 1  # in every frame; the joints of absent people are zeros
-    fps: FiniteNonNegative  # of an AMASS take, before it was brought to 30 fps; 30 for other recordings
+    fps: FiniteNonNegative  # of the take of a BABEL clip, before it was brought to 30 fps; 30 for all other data
     duration: FiniteNonNegative  # seconds
     source: dict[str, Any]  # the take: its `file`, `bytes`, `mtime_ns` and `sha256`; empty for imports
 
@@ -102,7 +102,7 @@ class SplitManifest(Manifest):
     clips: dict[Subset, Annotated[list[IdAndFrames], FailFast()]] = Field(min_length=2)  # both subsets
     untimed: dict[str, list[int]] = {}  # classes of a training clip whose times are not known, by clip id
     counts: dict[str, dict[str, Any]] = {}  # of earlier versions; no longer written
-    left_out: dict[str, dict[str, int]] = {}  # annotated clips that are not in the split, by subset and reason
+    left_out: dict[str, dict[str, int]] = {}  # clips that are not in the split, by subset and reason
 
     @model_validator(mode="after")
     def _is_consistent(self) -> SplitManifest:

@@ -18,15 +18,15 @@ OTHER_SIDE = {"left": "right", "right": "left"}
 # For each joint, the index of the same joint on the other side of the body
 MIRRORED = [JOINT_NAMES.index(re.sub("left|right", lambda side: OTHER_SIDE[side[0]], name)) for name in JOINT_NAMES]
 
-# Index in JOINT_NAMES of each joint of Kinect v2, where 21 is the hand tip (here index_tip) and 22 the thumb
-# (thumb_tip). Here they are exchanged. The order is its own inverse, so it serves for reading and for writing
+# For each joint of Kinect v2, its index in JOINT_NAMES. In Kinect's order, joint 21 is the left hand tip and 22 the
+# left thumb. JOINT_NAMES has the thumb first, on the right hand, too. The order is its own inverse
 KINECT_ORDER = [*range(21), 22, 21, 24, 23]
 
 PELVIS, SPINE, NECK, HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_FOOT = 0, 1, 2, 3, 4, 8, 15
 
-# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The numbers are those of NTU
-# RGB+D's graph, where joint 21 is attached to 22, the hand tip to the thumb. Here these joints are exchanged
-# (KINECT_ORDER), so the thumb tip is attached to the index tip
+# (child, parent), counted from 0; following the parents leads to the chest (joint 20). The pairs are those of NTU
+# RGB+D's graph. There, (21, 22) attaches the hand tip to the thumb. In JOINT_NAMES these two joints are exchanged. So
+# the same pair attaches the thumb tip to the index tip
 BONES = (
     (0, 1), (1, 20), (2, 20), (3, 2),
     (4, 20), (5, 4), (6, 5), (7, 6),

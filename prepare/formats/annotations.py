@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, first_problem, shown
-from utils.files import LenientModel, read_json, read_text
+from utils.files import PartialModel, read_json, read_text
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
 LONG_NAMES = {"training": "train", "validation": "val", "testing": "test"}
@@ -51,7 +51,7 @@ class Row(BaseModel):
     end: Cell
 
 
-class JsonModel(LenientModel):
+class JsonModel(PartialModel):
     """A part of the JSON file."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
@@ -72,7 +72,7 @@ class Recording(JsonModel):
     annotations: list[Annotation] = []
 
 
-class GroundTruth(LenientModel):
+class GroundTruth(PartialModel):
     """The JSON file. Spaces around names stay, because without them two names could become one."""
 
     database: dict[Text, Recording]
@@ -81,7 +81,7 @@ class GroundTruth(LenientModel):
 def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedClip]]:
     """The training and validation recordings in the order of the file, and the test recordings.
 
-    Raises UserError, which names the row and the remedy, when the file differs from the layout above.
+    Raises UserError when the file differs from the layout above. Most messages name the place in the file.
     """
     rows = _read_json(path) if path.suffix.lower() == ".json" else _read_table(path)
     recordings: dict[str, AnnotatedClip] = {}

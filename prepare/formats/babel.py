@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, shown
-from utils.files import LenientModel, read_json, sha256
+from utils.files import PartialModel, read_json, sha256
 from utils.manifest import SUBSETS
 
 BABEL_PAGE = "https://babel.is.tue.mpg.de"
@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]  # 1e9 s
 Text = Annotated[str, Field(max_length=1000)]  # with a limit, pydantic also refuses text that cannot be encoded
 
 
-class BabelSegment(LenientModel):
+class BabelSegment(PartialModel):
     """One label of a clip: seconds [start_t, end_t), and its categories, or None."""
 
     start_t: Seconds
@@ -24,13 +24,13 @@ class BabelSegment(LenientModel):
     act_cat: list[Text] | None = None
 
 
-class FrameLabels(LenientModel):
+class FrameLabels(PartialModel):
     """`frame_ann` of a clip."""
 
     labels: list[BabelSegment]
 
 
-class BabelClip(LenientModel):
+class BabelClip(PartialModel):
     """A clip of train.json or val.json; `frame_ann` is None if the clip has no frame labels."""
 
     feat_p: str

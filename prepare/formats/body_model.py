@@ -19,7 +19,7 @@ from utils.errors import TakeError, UserError
 
 MAX_FILE_BYTES = 2 << 30
 MODEL_ARRAYS = tuple(SMPLH.shapes)  # names; the same for both flavours
-# Objects in body models besides numpy's arrays: chumpy's arrays, which hold sets, and scipy's sparse matrices
+# What the pickle of a body model may use besides numpy: chumpy's arrays, scipy's sparse matrices. chumpy's contain sets
 _ALLOWED = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 _EXPECTED = f"a body model: download it from {SMPLH.page}; see human_model/README.md"
 
@@ -83,11 +83,11 @@ def check_body(content: Any, origin: str) -> Body:
         try:
             body[name] = finite_float32(arrays[name], f"a {name!r} with values")
         except TakeError as error:
-            raise UserError(f"{origin}: {error}") from None
+            raise UserError(f"{origin}: {error}; expected {_EXPECTED}") from None
     parents = body.pop("kintree_table")[0].astype(np.int64)
     parents[0] = -1  # written as 2^32 - 1 in the model files
     if any(not 0 <= parent < child for child, parent in enumerate(parents) if child):
-        raise UserError(f"{origin}: has a kintree_table in which a joint comes before its parent")
+        raise UserError(f"{origin}: has a kintree_table in which a joint comes before its parent; expected {_EXPECTED}")
     return {**body, "parents": parents}
 
 

@@ -66,14 +66,14 @@ def _read_member(archive: zipfile.ZipFile, name: str, archive_bytes: int) -> np.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a limit
         raise TakeError(f"{name!r} is packed by an unsupported method; expected deflate or none")
     if member.compress_size > archive_bytes:
-        raise TakeError(f"{name!r} claims {member.compress_size} bytes in a file of {archive_bytes}")
+        raise TakeError(f"is damaged: {name!r} claims {member.compress_size} bytes in a file of {archive_bytes}")
     if member.file_size > MAX_ARRAY_BYTES:
-        raise TakeError(f"{name!r} claims more than {MAX_ARRAY_BYTES >> 30} GiB")
+        raise TakeError(f"has an array {name!r} that claims more than {MAX_ARRAY_BYTES >> 30} GiB: cut the recording")
     with archive.open(member) as file:
         start = file.read(MAX_HEADER_BYTES)
         shape, is_fortran, dtype, offset = _read_header(start, name)
         if offset + math.prod(shape) * dtype.itemsize != member.file_size:
-            raise TakeError(f"{name!r} claims shape {shape} of {dtype}, but has {member.file_size} bytes")
+            raise TakeError(f"is damaged: {name!r} claims shape {shape} of {dtype}, but has {member.file_size} bytes")
         values = np.frombuffer(start + file.read(), dtype, offset=offset)
     return values.reshape(shape, order="F" if is_fortran else "C")
 

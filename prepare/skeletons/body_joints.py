@@ -29,7 +29,8 @@ class BodyJoints:
         mean_pose = np.zeros(self.flavour.pose_width, np.float32)  # added to every pose
         if hands == "released":
             if "hands_meanl" not in body or "hands_meanr" not in body:
-                raise UserError("--hands released needs a body model with mean hand poses (hands_meanl, hands_meanr)")
+                needed = "a body model with mean hand poses (hands_meanl, hands_meanr)"
+                raise UserError(f"--hands released needs {needed}: give another --body, or --hands as-is")
             mean_pose[-90:] = np.concatenate([body["hands_meanl"], body["hands_meanr"]])  # the last 30 joints
         # torch.tensor copies to aligned memory. Without alignment, rounding may differ from one run to the next
         template = torch.tensor(body["v_template"])[None]
@@ -70,5 +71,5 @@ def read_joints(
     fps, poses = read_poses(path, body_joints.flavour, limit, seconds)
     joints = body_joints(poses)
     if not np.isfinite(joints).all():
-        raise TakeError("has poses whose joints are not finite: its angles are too large")
+        raise TakeError("has poses whose joints are not finite: it is damaged, or its angles are too large")
     return fps, joints

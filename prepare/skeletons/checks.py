@@ -29,7 +29,7 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
     some = joints[np.linspace(0, len(joints) - 1, min(len(joints), MAX_CHECKED)).astype(np.int64)].astype(np.float64)
     height = stature(some)
     if height < 1e-6:
-        raise TakeError("has all joints in one place")
+        raise TakeError("has all joints in one place: it shows no body")
     if not SHORTEST <= height <= TALLEST:
         raise TakeError(
             f"has a body {height:.3g} m tall, expected {SHORTEST} to {TALLEST} m, so its unit is not {scale:g} m: "

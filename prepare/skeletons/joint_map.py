@@ -58,7 +58,7 @@ class JointMap:
         if missing := sorted(self.names - set(plain)):
             raise TakeError(f"has no joint {', '.join(missing[:10])}, which the joint map {self.name} names")
         if twice := sorted(name for name in self.names if plain.count(name) > 1):
-            raise TakeError(f"has two joints called {twice[0]}: more than one skeleton in a file is not read")
+            raise TakeError(f"has two joints called {twice[0]}: rename one, or export each skeleton to a separate file")
         weights = np.zeros((len(JOINT_NAMES), len(names)))
         for row, joint in zip(weights, JOINT_NAMES, strict=True):
             for name, weight in self.parts[joint]:

@@ -107,7 +107,7 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
     try:
         body_joints = cached_body_joints(options.body, options.hands)
     except UserError as error:
-        raise TakeError(f"is an AMASS take, which needs a body ({error}): give --body FILE, or synthetic") from error
+        raise TakeError(f"is an AMASS take and needs a body ({error}): use --body FILE or --body synthetic") from error
     return [Person(1, read_joints(path, body_joints)[1])]
 
 

@@ -88,7 +88,10 @@ def join(before: Piece, after: Piece, frames: int, sideways: np.ndarray) -> tupl
 
 
 def lifted(between: Piece, before: Piece, after: Piece, nodes: list[Node]) -> Piece:
-    """The frames between two pieces, raised where their lowest joint is below the lowest one of both pieces' ends."""
+    """The frames between two pieces, raised so that no joint is below the lowest joint of the two frames beside them.
+
+    These are the last frame of `before` and the first one of `after`.
+    """
     quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
     beside = Piece(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()

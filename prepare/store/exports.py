@@ -33,7 +33,7 @@ def export_released(split: Split, out: Path) -> list[Path]:
     """Write each subset as a pickle of the released code, {"sid": [...], "X": [...], "Y": [...], "L": [...]}.
 
     X (3, T, 25, M): joints in metres at 30 fps. L (T,): the lowest class index of each frame, K for background. Y: the
-    class indices in L. As in the released code, a class that always overlaps one of a lower index is in neither.
+    class indices in L. So a class that always overlaps one of a lower index is in neither.
     """
     data = config.load(assignments=["data.overlaps=lowest", "data.max_frames=1000"]).data
     written = []
@@ -80,7 +80,9 @@ def export_pyskl(split: Split, out: Path) -> list[Path]:
 
 
 def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
-    """Write a checkpoint's features of all clips, and their annotations, as ActionFormer and OpenTAD read them.
+    """Write a checkpoint's features of clips, and their annotations, as ActionFormer and OpenTAD read them.
+
+    Clips that are longer than the checkpoint's data.max_frames are left out.
 
     `features/<clip>.npy` is (T', D) float32; row i belongs to frame i · model.stride · data.frame_step. Raises
     UserError when the checkpoint is damaged or has other classes.
@@ -119,8 +121,8 @@ def _write_annotations(split: Split, clips: list[tuple[str, str, str]], path: Pa
             for k, (start, end) in zip(classes.tolist(), segments.tolist(), strict=True)
         ]
         if with_untimed:
-            known = np.flatnonzero(split.untimed(sid)).tolist()
-            annotations += [{"label": split.classes[k], "label_id": k} for k in known]
+            untimed = np.flatnonzero(split.untimed(sid)).tolist()
+            annotations += [{"label": split.classes[k], "label_id": k} for k in untimed]
         about = {"subset": SUBSET_NAMES[subset], "duration": len(labels) / FPS, "fps": FPS, "frame": len(labels)}
         database[name] = {**about, "annotations": annotations}
     write_json(path, {"version": split.name, "database": database})

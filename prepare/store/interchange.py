@@ -119,10 +119,13 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         # Comparisons with NaN are false, so this refuses NaN too.
         if not fits or x.dtype.kind != "f" or not np.abs(x).max() <= LARGEST:
             expected = f"(3, T, {NUM_JOINTS}, 1) finite floats up to {LARGEST:g}"
-            raise UserError(f"{where} has X of shape {shape}, expected {expected}")
+            found = f"{shape}" if x is None else f"{shape} and type {x.dtype}"
+            if fits and x.dtype.kind == "f":
+                found += " with values that are not finite or too large"
+            raise UserError(f"{where} has X of shape {found}, expected {expected}")
         if frame_labels is None or frame_labels.shape != (x.shape[1],) or frame_labels.dtype.kind not in "iu":
-            found = None if frame_labels is None else frame_labels.shape
-            raise UserError(f"{where} has L of shape {found}, expected ({x.shape[1]},) class indices")
+            found = None if frame_labels is None else f"{frame_labels.shape} and type {frame_labels.dtype}"
+            raise UserError(f"{where} has L of shape {found}, expected ({x.shape[1]},) whole numbers: class indices")
         if not ((frame_labels >= 0) & (frame_labels <= classes)).all():
             raise UserError(
                 f"{where} has labels from {frame_labels.min()} to {frame_labels.max()}, expected 0 to {classes} "

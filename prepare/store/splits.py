@@ -170,7 +170,7 @@ def print_counts(split: Split) -> None:
 
 
 def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: Path) -> Problems:
-    """Segments outside their recording, too short or joined, and recordings of another duration: lists of their places.
+    """Where annotations do not fit: segments outside their recording, too short ones, joined ones, and other durations.
 
     Raises UserError when most segments begin after the end of their recording.
     """

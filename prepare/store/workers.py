@@ -95,7 +95,7 @@ def _outcome(folder: Path, cache: Path, read: Reader, job: Job) -> Clip | TakeEr
         fps, made = read(path, clip)
         source = {**state, "sha256": sha256(path)}
         if _state(path, job.file) != state:
-            raise TakeError("was changed while it was read")
+            raise TakeError("was changed while it was read: run the command again")
         if not len(made):
             raise TakeError("has no frame" + (f" within the annotated {clip.duration:g} s" if clip.duration else ""))
     except TakeError as error:

@@ -100,7 +100,7 @@ def test_detections_in_clips_that_are_left_out_are_dropped_and_counted(
     path = written(split, found, names)
     corrected, released = score(path, split, 40, TIOUS)  # val2 has 60 frames
     dropped = (found.clip == 2).sum()
-    assert f"{dropped} of {len(found)} detections are in clips that the benchmark leaves out" in capsys.readouterr().out
+    assert f"{dropped} of {len(found)} detections are in clips that are not scored" in capsys.readouterr().out
     assert corrected.average_map == 100
     assert corrected.names == released.names == ["val0", "val1"]
     score(path, split, 60, TIOUS)
@@ -114,7 +114,7 @@ def test_detections_in_training_clips_are_dropped_and_late_ones_are_told(
     late = Detections.of([0, 1, 2], 0, [[0, 9], [30, 99], [20, 40]], 1.0)
     corrected, _ = score(written(split, late, ["train0", "val0", "val1"]), split, 1000, TIOUS)
     said = capsys.readouterr().out
-    assert "1 of 3 detections are in clips that the benchmark leaves out: dropped" in said
+    assert "1 of 3 detections are in clips that are not scored: dropped" in said
     assert "warning: 1 of 2 detections start after their clip or end far after it; times are seconds" in said
     assert corrected.names == ["val0", "val1"]
     assert corrected.detections.clip.tolist() == [0, 1]
@@ -127,7 +127,7 @@ def test_detections_in_clips_of_other_classes_are_dropped(
     monkeypatch.setitem(split.store.clips, "another", split.store.clips["val0"])  # stored, but not in this split
     path = written(split, Detections.of([0, 1], 0, [[0, 9], [0, 9]], 1.0), ["val0", "another"])
     corrected, _ = score(path, split, 1000, TIOUS)
-    assert "1 of 2 detections are in clips that the benchmark leaves out: dropped" in capsys.readouterr().out
+    assert "1 of 2 detections are in clips that are not scored: dropped" in capsys.readouterr().out
     assert len(corrected.detections) == 1
 
 

@@ -235,6 +235,8 @@ def test_a_split_that_is_missing_names_those_that_are_there(root: Path) -> None:
         Split.open(root, "tinny")
     with pytest.raises(UserError, match=r"holds no split 'tiny' \(no split is there yet\): make it with"):
         Split.open(root / "nowhere", "tiny")
+    with pytest.raises(UserError, match=r"make it with `bash prepare/pkummd.sh --out"):
+        Split.open(root, "pkummd_cross_view")
     assert list_splits(root) == ["tiny"]
 
 

@@ -101,7 +101,7 @@ def test_an_array_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -> None
     start, size = header(claim("(1000000000, 156)")), 1000000000 * 156 * 8
     for lies in ({}, {"file_size": size}, {"file_size": size, "compress_size": size}):
         packed(tmp_path / "x.npz", start + bytes(1000), **lies)
-        with memory_below(MIB), pytest.raises(TakeError, match="'x' is not a whole array|'x' claims|it ends early"):
+        with memory_below(MIB), pytest.raises(TakeError, match="'x' is not a whole array|'x' .*claims|it ends early"):
             read(tmp_path / "x.npz")
 
 

@@ -144,8 +144,8 @@ def test_a_bvh_is_read_in_centimetres(tmp_path: Path) -> None:
 def test_an_amass_take_without_a_body_is_refused_with_the_option_for_one(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", poses=POSES, mocap_framerate=60)
     message = refusal(tmp_path / "a.npz", ReadOptions(str(tmp_path / "nowhere.pkl")))
-    assert "is an AMASS take, which needs a body (" in message
-    assert message.endswith("give --body FILE, or synthetic")
+    assert "is an AMASS take and needs a body (" in message
+    assert message.endswith("use --body FILE or --body synthetic")
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".bvh", ".skeleton"])

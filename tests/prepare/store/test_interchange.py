@@ -66,7 +66,7 @@ def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (clip(X=np.zeros((3, 7, 24, 1))), r"X of shape \(3, 7, 24, 1\), expected \(3, T, 25, 1\)"),
+        (clip(X=np.zeros((3, 7, 24, 1))), r"X of shape \(3, 7, 24, 1\) and type float64, expected \(3, T, 25, 1\)"),
         (clip(X=np.full((3, 7, 25, 1), np.nan)), r"expected .* finite floats up to 3.40282e\+38"),
         (clip(X=np.full((3, 7, 25, 1), np.inf, np.float16)), r"expected .* finite floats up to"),
         (clip(X=np.full((3, 7, 25, 1), 1e300)), r"expected .* finite floats up to 3.40282e\+38"),

@@ -69,7 +69,7 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
     monkeypatch.setattr(prepare.skeletons.body_joints, "read_poses", read_and_change)
     outcome = computed(amass, tmp_path / "cache", job)
     assert isinstance(outcome, TakeError)
-    assert str(outcome) == "was changed while it was read"
+    assert str(outcome) == "was changed while it was read: run the command again"
 
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
