@@ -15,7 +15,7 @@ import arguments
 from utils.command_line import check_first
 
 if __name__ == "__main__":
-    check_first(arguments.predict, __doc__)  # mistakes in the command line are told before the slow imports below
+    check_first(arguments.predict, __doc__)  # reports mistakes in the command line before the slow imports below
 
 import argparse
 import json

@@ -184,7 +184,8 @@ def train_epoch(
         steps += plan.ends_step
         del output, terms  # while their autograd graph exists, CUDA cannot capture the next batch
     distributed.broadcast_buffers(state.model)  # the running statistics of the main rank, which are saved
-    totals = losses.totals()
+    totals = losses.totals()  # waits for all ranks
+    distributed.note_step(begins=False)
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began
     return {

@@ -3,9 +3,8 @@
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
 The file is in ActivityNet's format; see docs/train.md. Only validation clips of at most --max-frames frames with a
-label of the split's classes are scored. The corrected and the released
-evaluation are printed. The released one reads each true segment one frame too short and each detection one frame too
-long.
+label of the split's classes are scored. The corrected and the released evaluation are printed. The released one reads
+each true segment one frame too short and each detection one frame too long.
 """
 
 import argparse
@@ -35,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    check_first(parse_arguments)  # mistakes in the command line are told before the slow imports below
+    check_first(parse_arguments)  # reports mistakes in the command line before the slow imports below
 
 import numpy as np
 

@@ -119,12 +119,10 @@ class EpochLosses:
         self.sums: Tensor | float = 0.0
         # Of the call before: losses on the CPU, the event after their copy (None without a GPU), indices of the clips
         self.last: tuple[Tensor, torch.cuda.Event | None, Tensor] | None = None
-        distributed.note_step(begins=True)  # `utils.stops` ends the process if a step takes too long
 
     def add(self, terms: dict[str, Tensor], index: Tensor) -> None:
         """Add the terms of the clips `index` (N,). Raises UserError if the loss of the call before is not finite."""
         self._check()
-        distributed.note_step(begins=True)
         values = torch.stack([term.detach() for term in terms.values()]).double()
         self.names, self.sums = list(terms), self.sums + values
         copied = torch.cuda.Event() if is_cuda(values.device) else None
@@ -135,9 +133,7 @@ class EpochLosses:
     def totals(self) -> dict[str, float]:
         """Sums over the epoch and all ranks, by term. Raises UserError if the last loss is not finite."""
         self._check()
-        totals = distributed.all_reduce(self.sums).tolist()
-        distributed.note_step(begins=False)
-        return dict(zip(self.names, totals, strict=True))
+        return dict(zip(self.names, distributed.all_reduce(self.sums).tolist(), strict=True))
 
     def _check(self) -> None:
         if self.last is None:

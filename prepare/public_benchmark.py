@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    check_first(parse_arguments)  # mistakes in the command line are told before the slow imports below
+    check_first(parse_arguments)  # reports mistakes in the command line before the slow imports below
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -119,8 +119,7 @@ class JoinedRecording:
 
 
 def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[str, Path]]:
-    """Write the recordings and, for each split, its annotations. Returns the folder of the recordings, and
-    the file of annotations of each split.
+    """Write the recordings and the annotations. Returns the folder of recordings, and the annotations by split.
 
     Raises UserError when `source` has not the `expected` number of files of the benchmark, or when one is damaged.
     """

@@ -124,7 +124,10 @@ def uses_nccl() -> bool:
 
 
 def note_step(begins: bool) -> None:
-    """Note that this rank begins a training step. With `begins=False`: that no step is under way."""
+    """Note that this rank begins a training step. With `begins=False`: that no step is under way.
+
+    `utils.stops` ends the process if a step takes too long.
+    """
     global _step_began
     _step_began = time.monotonic() if begins else None
 
@@ -176,6 +179,7 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
 
 def gradient_exchange(network: nn.Module, enabled: bool) -> AbstractContextManager:
     """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `enabled`."""
+    note_step(begins=True)
     return nullcontext() if enabled or size() == 1 else network.no_sync()
 
 

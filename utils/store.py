@@ -35,10 +35,10 @@ from utils.manifest import (
 from utils.skeleton import FPS, NUM_JOINTS
 
 STORE_PREFIX = "skeletons-"
-SCRIPTS = {  # of prepare/, by the names of the splits that they make
-    ("split1", "split2", "split3"): "generate_dataset.sh",
-    ("pkummd_cross_subject", "pkummd_cross_view"): "pkummd.sh",
-    ("public", "public_actors"): "public_benchmark.sh",
+SCRIPTS = {  # of prepare/, by the name of the split that they make
+    **dict.fromkeys(("split1", "split2", "split3"), "generate_dataset.sh"),
+    **dict.fromkeys(("pkummd_cross_subject", "pkummd_cross_view"), "pkummd.sh"),
+    **dict.fromkeys(("public", "public_actors"), "public_benchmark.sh"),
 }
 LabelledClip = tuple[str, np.ndarray, np.ndarray]  # id, labels (T, K) bool, annotated (T,) bool
 
@@ -107,8 +107,8 @@ class Split:
         folder = root / plain_name(name, "split")
         path = folder / "split.json"
         command = f"`bash prepare/own_data.sh --name {name} --out {root}`, or another script of prepare/ (docs/data.md)"
-        for names, script in SCRIPTS.items():
-            command = f"`bash prepare/{script} --out {root}` (docs/data.md)" if name in names else command
+        if name in SCRIPTS:
+            command = f"`bash prepare/{SCRIPTS[name]} --out {root}` (docs/data.md)"
         if not path.is_file():
             known = list_splits(root)
             there = nearest(name, known) if known else "no split is there yet"

@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    check_first(parse_arguments)  # mistakes in the command line are told before the slow imports below
+    check_first(parse_arguments)  # reports mistakes in the command line before the slow imports below
 
 import numpy as np
 
@@ -119,7 +119,7 @@ def read_clips(path: Path, classes: int) -> Iterator[tuple[str, np.ndarray, np.n
         # Comparisons with NaN are false, so this refuses NaN too.
         if not fits or x.dtype.kind != "f" or not np.abs(x).max() <= LARGEST:
             expected = f"(3, T, {NUM_JOINTS}, 1) finite floats up to {LARGEST:g}"
-            found = f"{shape}" if x is None else f"{shape} and type {x.dtype}"
+            found = None if x is None else f"{shape} and type {x.dtype}"
             if fits and x.dtype.kind == "f":
                 found += " with values that are not finite or too large"
             raise UserError(f"{where} has X of shape {found}, expected {expected}")

@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    check_first(parse_arguments)  # mistakes in the command line are told before the slow imports below
+    check_first(parse_arguments)  # reports mistakes in the command line before the slow imports below
 
 import numpy as np
 
