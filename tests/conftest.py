@@ -67,6 +67,17 @@ def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of 3 epochs; not to be written to."""
+    from runs import run, small
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *small(prepared, folder), pictures=True) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small random network."""
     from predictions import checkpoint

@@ -9,7 +9,6 @@ import sys
 import weakref
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,24 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import arguments
 import train
-import validate
 from model.checkpoint import load_checkpoint
 from model.localizer import Localizer, Output
 from model.refinement import PseudoLabels
 from utils import config
 from utils.errors import UserError
-from utils.lock import lock_folder
 from utils.store import Split
 from validate import PICTURED
-
-
-@pytest.fixture(scope="module")
-def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run of 3 epochs; not to be written to."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *small(prepared, folder), pictures=True) == 0
-    return folder
 
 
 def test_a_run_leaves_all_that_the_readme_names(trained: Path) -> None:
@@ -83,23 +71,6 @@ def test_the_best_epoch_is_the_one_that_best_pt_holds(trained: Path) -> None:
     assert json.loads((trained / "results.json").read_text())["oracle_epoch"]["epoch"] == best["epoch"]
 
 
-def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    shutil.copytree(trained, tmp_path / "run")
-    test = ["--phase", "test", "--weights", str(tmp_path / "run" / "last.pt"), "--set", f"data.root={prepared}"]
-    for _ in range(2):  # refuses nothing
-        assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
-    said = capsys.readouterr().out
-    overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
-    assert f"settings of its training replace those given: {overruled}\n" in said
-    assert "whole-clip baseline, corrected" in said
-    assert "model, released evaluation" in said
-    before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
-    assert after["corrected"] == before["corrected"]
-    assert after["released"] == before["released"]
-
-
 def test_the_history_has_the_scores_of_the_first_view(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,42 +108,6 @@ def test_the_graph_of_a_step_is_gone_before_the_next_step(
     assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
     assert alive
     assert not any(alive)
-
-
-def test_another_body_model_is_refused_and_other_hands_are_told(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    checkpoint = load_checkpoint(trained / "best.pt")
-    test = ["--phase", "test", "--weights", str(tmp_path / "best.pt"), "--set", f"data.root={prepared}"]
-    torch.save({**checkpoint, "skeletons": {"model": "SMPL-X", "hands": "as-is"}}, tmp_path / "best.pt")
-    with pytest.raises(UserError, match=r"was trained on skeletons of SMPL-X, \S+split1 has SMPL-H; use the same body"):
-        run(monkeypatch, *test)
-    torch.save({**checkpoint, "skeletons": {"model": "SMPL-H", "hands": "released"}}, tmp_path / "best.pt")
-    assert run(monkeypatch, *test) == 0
-    assert "was trained with hands released" in capsys.readouterr().out
-
-
-def test_an_evaluation_that_is_stopped_leaves_no_results_and_can_be_repeated(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(tmp_path / "eval")]
-    with monkeypatch.context() as patch:
-        patch.setattr(validate, "report_html", Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            run(monkeypatch, *test, "--set", f"data.root={prepared}")
-    assert not (tmp_path / "eval" / "results.json").exists()
-    with lock_folder(tmp_path / "eval", "evaluation", ""), pytest.raises(UserError, match="another evaluation"):
-        run(monkeypatch, *test, "--set", f"data.root={prepared}")
-    assert run(monkeypatch, *test, "--set", f"data.root={prepared}") == 0
-    assert (tmp_path / "eval" / "results.json").exists()
-
-
-def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = (trained / "results.json").read_bytes()
-    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(trained)]
-    with pytest.raises(UserError, match=r"already holds a results\.json.*--work-dir, or leave it out"):
-        run(monkeypatch, *test, "--set", f"data.root={prepared}")
-    assert (trained / "results.json").read_bytes() == before
 
 
 def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(

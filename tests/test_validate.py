@@ -1,20 +1,78 @@
-"""Evaluation: the labels of both protocols, and the released code's weights through the entry point."""
+"""Evaluation of a checkpoint by the real entry point, the labels of both protocols, and the released code's weights."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from runs import ROOT, run
 
+import validate
 from evaluation.localization import CORRECTED, RELEASED, ground_truth
 from feeders.label_policy import corrected_policy, used_labels
+from model.checkpoint import load_checkpoint
 from model.localizer import Localizer
 from utils import config
 from utils.errors import UserError
+from utils.lock import lock_folder
 from validate import Validation
+
+
+def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    test = ["--phase", "test", "--weights", str(tmp_path / "run" / "last.pt"), "--set", f"data.root={prepared}"]
+    for _ in range(2):  # refuses nothing
+        assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
+    said = capsys.readouterr().out
+    overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
+    assert f"settings of its training replace those given: {overruled}\n" in said
+    assert "whole-clip baseline, corrected" in said
+    assert "model, released evaluation" in said
+    before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
+    assert after["corrected"] == before["corrected"]
+    assert after["released"] == before["released"]
+
+
+def test_another_body_model_is_refused_and_other_hands_are_told(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    checkpoint = load_checkpoint(trained / "best.pt")
+    test = ["--phase", "test", "--weights", str(tmp_path / "best.pt"), "--set", f"data.root={prepared}"]
+    torch.save({**checkpoint, "skeletons": {"model": "SMPL-X", "hands": "as-is"}}, tmp_path / "best.pt")
+    with pytest.raises(UserError, match=r"was trained on skeletons of SMPL-X, \S+split1 has SMPL-H; use the same body"):
+        run(monkeypatch, *test)
+    torch.save({**checkpoint, "skeletons": {"model": "SMPL-H", "hands": "released"}}, tmp_path / "best.pt")
+    assert run(monkeypatch, *test) == 0
+    assert "was trained with hands released" in capsys.readouterr().out
+
+
+def test_an_evaluation_that_is_stopped_leaves_no_results_and_can_be_repeated(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(tmp_path / "eval")]
+    with monkeypatch.context() as patch:
+        patch.setattr(validate, "report_html", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(monkeypatch, *test, "--set", f"data.root={prepared}")
+    assert not (tmp_path / "eval" / "results.json").exists()
+    with lock_folder(tmp_path / "eval", "evaluation", ""), pytest.raises(UserError, match="another evaluation"):
+        run(monkeypatch, *test, "--set", f"data.root={prepared}")
+    assert run(monkeypatch, *test, "--set", f"data.root={prepared}") == 0
+    assert (tmp_path / "eval" / "results.json").exists()
+
+
+def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (trained / "results.json").read_bytes()
+    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(trained)]
+    with pytest.raises(UserError, match=r"already holds a results\.json.*--work-dir, or leave it out"):
+        run(monkeypatch, *test, "--set", f"data.root={prepared}")
+    assert (trained / "results.json").read_bytes() == before
 
 
 def test_released_weights_are_evaluated(
