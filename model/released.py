@@ -123,7 +123,7 @@ def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], o
         rest = len(problems) - MISFITS_SHOWN
         listed = sorted(problems)[:MISFITS_SHOWN] + ([f"… and {rest} more"] if rest > 0 else [])
         raise UserError(
-            "\n  ".join([f"{origin}: these weights do not fit the network:", *listed])
+            "\n  ".join([f"{origin}: its tensors do not fit the network:", *listed])
             + "\nExpected a whole checkpoint of this project or of the released code, with the same classes "
             "(data.split), model.width, model.streams and number of blocks."
         )

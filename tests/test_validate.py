@@ -125,5 +125,5 @@ def test_weights_that_do_not_fit_are_listed(
     torch.save(state, tmp_path / "partial.pt")
     make_split(tuple("abcdefghij"[: len(state["classifier_1.ac_center"]) - 1]), train=[20], val=[40])
     data = ["--set", f"data.root={tmp_path}", "data.split=tiny"]
-    with pytest.raises(UserError, match=rf"partial\.pt: these weights do not fit the network:\n  {said}"):
+    with pytest.raises(UserError, match=rf"partial\.pt: its tensors do not fit the network:\n  {said}"):
         run(monkeypatch, "--phase", "test", "--weights", str(tmp_path / "partial.pt"), *data)

@@ -88,7 +88,7 @@ WEIGHTS = [
     (put("format", "1"), r"is damaged: format is '1', expected a valid integer"),
     (put("format", 2), r"is of format 2, this version reads format 1"),
     (put("model", [1]), r"is damaged: model is \[1\], expected a valid dictionary"),
-    (lambda c: c["model"].popitem(), r"these weights do not fit the network:\n  missing (model\.)?heads"),
+    (lambda c: c["model"].popitem(), r"its tensors do not fit the network:\n  missing (model\.)?heads"),
     (lambda c: c["model"].update({3: torch.zeros(1)}), r"do not fit the network:\n  unknown (model\.)?3"),
     (lambda c: c["model"].update({next(iter(c["model"])): "text"}), r"is no plain tensor, expected \(3, 25, 25\)"),
     (
@@ -296,5 +296,5 @@ def test_weights_of_earlier_versions_load_under_their_old_names_and_shapes(tmp_p
 
 def test_released_weights_of_another_kind_are_refused() -> None:
     model = Localizer(4, config.load([], ["model.width=4"]).model)
-    with pytest.raises(UserError, match=r"(?s)x\.pt: these weights do not fit.*… and \d+ more\nExpected a whole"):
+    with pytest.raises(UserError, match=r"(?s)x\.pt: its tensors do not fit.*… and \d+ more\nExpected a whole"):
         load_released(model, {"l1.gcn1.PA": 3}, "x.pt")
