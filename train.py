@@ -70,7 +70,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
     #    protocols: a corrected one, and that of the code released with the paper (docs/released.md)
     split = Split.open(settings.data.root, settings.data.split)
     clips, held_out = training_clips(split, settings)
-    few_shapes = settings.train.compile or uses_cuda_graphs(settings, device)
+    round_frames = settings.train.compile or uses_cuda_graphs(settings, device)
     validation = validate.Validation(split, settings, device)
     print(validation.clips.summary())
     validate.warn_of_empty_classes(clips, validation.clips)
@@ -87,7 +87,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 
         # 3. Epochs
         for epoch in range(first_epoch, settings.train.epochs):
-            loader = train_loader(clips, settings, epoch, state.pseudo_labels.labelled().numpy(), few_shapes)
+            loader = train_loader(clips, settings, epoch, state.pseudo_labels.labelled().numpy(), round_frames)
             row = train_epoch(network, loader, state, settings, epoch, device)
             if epoch + 1 == settings.train.epochs or (epoch + 1) % settings.eval.every == 0:
                 evaluations = validation.evaluate(state.model)
@@ -116,7 +116,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
 def open_run(
     folder: Path, resume: bool, settings: Settings, clips: SkeletonClips
 ) -> Iterator[tuple[Run | None, dict[str, Any] | None]]:
-    """The run, on the main rank only, and the checkpoint to resume from, if any. The run's folder is locked inside."""
+    """The run (main rank only), and the checkpoint to resume from, if any. The `with` block locks the run's folder."""
     if not distributed.is_main():
         yield None, distributed.broadcast(None)
         return

@@ -1,4 +1,4 @@
-"""Augmentation: random changes of the training clips, others in each epoch.
+"""Augmentation: random changes of the training clips. They differ between epochs.
 
 Every frame stays in its place, because pseudo-labels are kept for each frame from one epoch to the next. Do not mirror
 clips if a class depends on left or right, such as "raise left arm".

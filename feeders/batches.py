@@ -90,7 +90,7 @@ def epoch_batches(lengths: np.ndarray, settings: Settings, epoch: int) -> list[l
     to ± max(data.bucket_mix × number of clips, train.batch_size). Then they are cut into batches, which are shuffled.
     The limit is never below batch_size places, so the batches of small data sets also differ between epochs.
 
-    With `data.drop_last`, all batches are full. The clips that remain are left out. They are others in each epoch.
+    With `data.drop_last`, all batches are full. The remaining clips are left out. They differ between epochs.
 
     Args:
         lengths: (N,) frames of each clip.

@@ -34,7 +34,7 @@ def micro_batches(
     lengths: np.ndarray,
     labelled: np.ndarray,
     settings: Settings,
-    few_shapes: bool = False,
+    round_frames: bool = False,
     rank: int = 0,
     ranks: int = 1,
 ) -> list[MicroBatchPlan]:
@@ -46,13 +46,13 @@ def micro_batches(
         batch: the clips of the batch.
         lengths: (N,) frames of all clips.
         labelled: (N,) bool, which clips have pseudo-labels.
-        few_shapes: round T up to a multiple of FRAME_MULTIPLE, if padding is masked.
+        round_frames: round T up to a multiple of FRAME_MULTIPLE, if padding is masked.
     """
     groups = partition(lengths[batch].tolist(), settings.train.accumulate * ranks)
     groups = [[batch[i] for i in group] for group in groups]
     passes = [groups[i : i + ranks] for i in range(0, len(groups), ranks)]
     passes = [by_rank for by_rank in passes if any(by_rank)]  # a small batch may need fewer passes
-    multiple = FRAME_MULTIPLE if few_shapes else 1
+    multiple = FRAME_MULTIPLE if round_frames else 1
     labelled_frames = lengths * labelled
     result = []
     for by_rank in passes:
@@ -77,13 +77,13 @@ def micro_batches(
 
 
 def train_loader(
-    clips: SkeletonClips, settings: Settings, epoch: int, labelled: np.ndarray, few_shapes: bool = False
+    clips: SkeletonClips, settings: Settings, epoch: int, labelled: np.ndarray, round_frames: bool = False
 ) -> Loader:
     """Loads this rank's micro-batches of an epoch as pairs: batch and plan. Arguments as in `micro_batches`."""
     data, rank, ranks = settings.data, distributed.rank(), distributed.size()
     plans = []
     for batch in epoch_batches(clips.lengths, settings, epoch):
-        plans += micro_batches(batch, clips.lengths, labelled, settings, few_shapes, rank, ranks)
+        plans += micro_batches(batch, clips.lengths, labelled, settings, round_frames, rank, ranks)
 
     def load(plan: MicroBatchPlan) -> tuple[Batch, MicroBatchPlan]:
         batch = collate(clips, plan.local, plan.padded_frames)

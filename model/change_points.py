@@ -1,8 +1,8 @@
 """Pieces of steady motion: parts of a clip in which the speeds and accelerations of the joints stay about the same.
 
-Joints are normalized: speeds are relative to the first person's spine. So walking from one place to another does not
-change them. Turning does. A piece is not yet an action segment. An action may begin or end where one piece ends and the
-next begins.
+Speeds are relative to the first person's spine. So the movement of the whole body from place to place does not count.
+Its turning does. A piece is not yet an action segment. An action may begin or end where one piece ends and the next
+begins.
 """
 
 import numpy as np

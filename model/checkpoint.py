@@ -236,8 +236,8 @@ def _is_own(checkpoint: dict[str, Any]) -> bool:
 def _problem(path: Path) -> str | None:
     """Returns the reason to refuse a file, or None if there is none.
 
-    A damaged file is refused, because torch.load does not compare checksums. A small file can also expand to fill the
-    memory, and `weights_only` does not prevent that. Such a file is refused, too. torch.save never writes one.
+    torch.load does not compare checksums, so they are compared here. A small file can expand to fill the memory, and
+    `weights_only` does not prevent that. Such a file is refused. torch.save never writes one.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"\nbytearray\n") >= 0:  # a pickle that calls this function can fill the memory

@@ -62,8 +62,8 @@ class Localizer(nn.Module):
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
-        # A copy even if M is 1. A CUDA graph gets all masks in the same tensor, with new content for each batch, and
-        # `mask_constants` caches by tensor, not by content. Without a copy, all batches would have those of the first
+        # Even if M is 1, this copies the mask. A CUDA graph gets every mask in the same tensor, and `mask_constants`
+        # caches by tensor, not by content. Without the copy, all batches would get the constants of the first one
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # people who appear in no frame are left out, except the first
             counted = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)

@@ -107,7 +107,7 @@ def upgraded(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def refuse_misfit(found: Mapping[str, object], expected: Mapping[str, Tensor], origin: str) -> None:
-    """Raise UserError if named tensors are not the expected ones.
+    """Raise UserError if the tensors `found` differ from those `expected` in names or shapes.
 
     The message lists those that are missing, unknown or of another shape, and says what fits.
     """

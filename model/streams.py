@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from utils.skeleton import BONES, NUM_JOINTS
 
-MOTION_SCALE = 10  # motion in metres per frame times this has numbers about as large as those of bones
+MOTION_SCALE = 10  # factor on the motion (metres per frame). It makes motion about as large as bones (metres)
 
 
 class Streams(nn.Module):

@@ -159,7 +159,7 @@ class _Normalize(torch.autograd.Function):
         sum_grad, sum_grad_normalized = grad_bias, grad_weight
         if ctx.over_ranks:
             sum_grad, sum_grad_normalized = distributed.all_reduce(torch.stack([grad_bias, grad_weight]))
-        # With x̂ = (x − mean)/σ: weight/σ · (grad − E[grad] − x̂ · E[grad · x̂]). Two operations on whole features
+        # With x̂ = (x − mean)/σ, the gradient of x is weight/σ · (grad − E[grad] − x̂ · E[grad · x̂])
         scale = weight * inverse
         by_count = scale / count
         slope = by_count * inverse * sum_grad_normalized

@@ -69,10 +69,10 @@ def test_ranks_have_about_as_many_frames() -> None:
 def test_clips_are_padded_to_a_multiple_of_the_frames_that_compiled_code_is_made_for() -> None:
     labelled = np.ones(len(LENGTHS), bool)
     for batch in epoch_batches(LENGTHS, chosen(), 0):
-        (masked,) = micro_batches(batch, LENGTHS, labelled, chosen(), few_shapes=True)
+        (masked,) = micro_batches(batch, LENGTHS, labelled, chosen(), round_frames=True)
         assert masked.padded_frames % 64 == 0
         # Without masked padding, more padding would change results
-        (plain,) = micro_batches(batch, LENGTHS, labelled, chosen(mask_padding=False), few_shapes=True)
+        (plain,) = micro_batches(batch, LENGTHS, labelled, chosen(mask_padding=False), round_frames=True)
         assert plain.padded_frames == LENGTHS[batch].max()
 
 
