@@ -58,7 +58,7 @@ class SkeletonClips:
     def summary(self) -> str:
         """One line: how many clips of the subset are used, and how many were left out and why, at preparation or here.
 
-        Do not call it on the result of `only`: it would count the clips that `only` removed as "without a chosen class".
+        Do not call it on the result of `only`, because it would count the removed clips as "without a chosen class".
         """
         ids = self.split.clip_ids(self.subset)
         long = sum(is_too_long(self.split.annotated(clip_id), self.data) for clip_id in ids)
