@@ -124,7 +124,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 def last_good(folder: Path) -> dict[str, Any] | None:
     """The newest undamaged checkpoint of a run. Its file is renamed to last.pt.
 
-    New settings get their defaults, and settings that no longer exist are dropped.
+    A checkpoint of an earlier version may lack settings that were added later. They get their defaults. Settings that
+    no longer exist are dropped.
 
     None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
     missing although it had written some. Raises OSError when the system cannot read one, which may be undamaged.

@@ -105,8 +105,8 @@ def pseudo_label_loss(scores: Tensor, pseudo: Tensor, mask: Tensor) -> Tensor:
 class EpochLosses:
     """Sums of the loss terms over an epoch. The sums stay on the device.
 
-    `add` checks that the loss of the step before is finite. On a GPU, it waits until the backward pass of that step has
-    ended. The GPU computes the present backward pass meanwhile.
+    `add` checks that the loss of the micro-batch before is finite. On a GPU, it waits until the backward pass of that
+    micro-batch has ended. The GPU computes the present backward pass meanwhile.
 
     Args:
         epoch: counted from 0.

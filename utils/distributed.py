@@ -123,13 +123,16 @@ def uses_nccl() -> bool:
     return size() > 1 and torch.cuda.is_available()
 
 
-def note_step(begins: bool) -> None:
-    """Note that this rank begins a training step. With `begins=False`: that no step is under way.
-
-    `utils.stops` ends the process if a step takes too long.
-    """
+def begin_step() -> None:
+    """Note that this rank begins a training step. `utils.stops` ends the process if a step takes too long."""
     global _step_began
-    _step_began = time.monotonic() if begins else None
+    _step_began = time.monotonic()
+
+
+def end_steps() -> None:
+    """Note that no training step of this rank is under way any more."""
+    global _step_began
+    _step_began = None
 
 
 def step_began() -> float | None:
@@ -171,15 +174,15 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
     if size() == 1:
         return model
     devices = [device] if device.type == "cuda" else None
-    note_step(begins=True)  # all ranks are needed, as in a training step
+    begin_step()  # all ranks are needed, as in a training step
     wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
-    note_step(begins=False)
+    end_steps()
     return wrapped
 
 
 def gradient_exchange(network: nn.Module, enabled: bool) -> AbstractContextManager:
     """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `enabled`."""
-    note_step(begins=True)
+    begin_step()
     return nullcontext() if enabled or size() == 1 else network.no_sync()
 
 

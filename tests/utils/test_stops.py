@@ -39,9 +39,9 @@ from utils import distributed, stops
 distributed.uses_nccl, stops.PATIENCE = lambda: True, 0.1
 with stops.explain_interruptions(Path(), 0.001):
     time.sleep({before})
-    distributed.note_step(begins=True)
+    distributed.begin_step()
     time.sleep({step})
-    distributed.note_step(begins=False)
+    distributed.end_steps()
     time.sleep({before})
 """
 
