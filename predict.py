@@ -38,7 +38,7 @@ from prepare.formats.body_model import body_file
 from prepare.options import BODY, ReadOptions
 from prepare.skeletons import recordings
 from reporting import animation, player, predictions
-from reporting.style import save_figure
+from reporting.style import png
 from reporting.time_lines import time_line
 from utils.atomic import whole_file, write_whole
 from utils.config import Settings
@@ -174,7 +174,8 @@ def predict_person(
     found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))
     whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears
-    save_figure(result_file("time_line.png"), time_line(name, None, found, whole, classes, settings.thresholds))
+    figure = time_line(name, None, found, whole, classes, settings.thresholds)
+    write_whole(result_file("time_line.png"), png(figure))
     if predictor.features:
         with whole_file(result_file("features.npy")) as file:
             np.save(file, scores.features)

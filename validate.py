@@ -26,7 +26,7 @@ from model.inference import every_frame, score_clips
 from model.localizer import Localizer
 from reporting.figures import confusion_figure
 from reporting.report import report_html, write_diagnosis
-from reporting.style import as_image, save_figure
+from reporting.style import as_image, png
 from reporting.tensorboard import TensorBoardWriter
 from reporting.time_lines import time_line
 from utils import distributed
@@ -124,7 +124,7 @@ class Validation:
         print(corrected.table(released))
         diagnosis = diagnose(corrected.detections, corrected.truth, self.split.classes)
         write_diagnosis(folder, diagnosis)
-        save_figure(folder / "time_line.png", self.time_line(corrected, self.pictured[0]))
+        write_whole(folder / "time_line.png", png(self.time_line(corrected, self.pictured[0])))
         try:
             history = read_history(run_folder)
         except UserError as error:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.diagnosis import KINDS, MAX_K, TIOU, Diagnosis, Missed
-from reporting.style import BLUE, COLOURS, GREEN, LINE_STYLES, ORANGE, PINK, RED, SKY, drawable, new_figure, plain_axes
+from reporting.style import BLUE, COLOURS, GREEN, LINE_STYLES, ORANGE, PINK, RED, SKY, drawable, plain_axes
 from utils.nested import flat
 
 KIND_COLOURS = (GREEN, SKY, ORANGE, RED, PINK, "#999999")  # only correct detections are green
@@ -30,7 +30,7 @@ MAX_CLASSES = 40  # the most classes in `class_minutes`
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
     """Kinds of errors among the best detections, mAP if each kind were fixed, and missed true segments."""
-    figure = new_figure(11.5, 7.4)
+    figure = Figure(figsize=(11.5, 7.4), layout="constrained")
     upper, lower = figure.subplots(2, 2, width_ratios=[1.25, 1])
     _best_detections(upper[0], diagnosis)
     _fixed(upper[1], diagnosis)
@@ -53,7 +53,7 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     percent = 100 * confusion[np.ix_(shown, shown)] / np.where(total > 0, total, 1)[shown, None]
     names = [*(drawable(classes[k], MAX_NAME) for k in most), "background"]
     size = 2.6 + 0.42 * max(len(shown), 5)
-    figure = new_figure(size + 1.2, size)
+    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(percent, vmin=0, vmax=100, cmap="Blues")
     axes.set_xticks(range(len(shown)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
@@ -75,7 +75,7 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
 
     The first `refine_start` epochs have no pseudo-labels.
     """
-    figure = new_figure(11.5, 3.6)
+    figure = Figure(figsize=(11.5, 3.6), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     curves = defaultdict(list)  # (epoch, value) of each number, by its path
     for row in history:
@@ -102,7 +102,7 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     """Minutes of each class in each subset, the most frequent classes first, at most MAX_CLASSES."""
     order = np.argsort(-sum(minutes.values()), kind="stable")
     shown = order[:MAX_CLASSES]
-    figure = new_figure(9, 1.1 + 0.36 * len(shown), dpi=130)
+    figure = Figure(figsize=(9, 1.1 + 0.36 * len(shown)), dpi=130, layout="constrained")
     axes = figure.subplots()
     for place, (subset, values) in enumerate(minutes.items()):
         axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])

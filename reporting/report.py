@@ -12,10 +12,10 @@ from evaluation.metrics import detection_ap
 from evaluation.protocols import ClipResult, Evaluation
 from reporting.figures import confusion_figure, diagnosis_figure, training_figure
 from reporting.player import PlayedClip, pack_fitting, player_data, varied_order
-from reporting.style import save_figure
+from reporting.style import png
 from reporting.templates import render
 from utils import config
-from utils.atomic import write_json
+from utils.atomic import write_json, write_whole
 from utils.nested import flat
 from utils.skeleton import FPS
 
@@ -70,7 +70,7 @@ def report_html(
 def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> None:
     """Write diagnosis.json and diagnosis.png into an existing folder."""
     write_json(folder / "diagnosis.json", diagnosis.to_dict())
-    save_figure(folder / "diagnosis.png", diagnosis_figure(diagnosis))
+    write_whole(folder / "diagnosis.png", png(diagnosis_figure(diagnosis)))
 
 
 def clip_ap(evaluation: Evaluation) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What all figures share: fonts, colours, line styles, axes, and how a figure becomes a picture."""
 
+import io
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 import matplotlib
 import numpy as np
@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 
-from utils.atomic import whole_file
 from utils.errors import printable
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart. Line styles and hatches serve grey prints.
@@ -43,14 +42,8 @@ def font_of(text: str) -> Path:
 
 @cache
 def _letter(letter: str) -> str:
-    fonts = [get_font(findfont(name)) for name in FONTS]
-    has_font = any(font.get_char_index(ord(letter)) for font in fonts)
+    has_font = get_font(font_of(letter)).get_char_index(ord(letter))
     return letter if has_font or not letter.isprintable() else letter.encode("unicode_escape").decode()
-
-
-def new_figure(width: float, height: float, dpi: int = 100) -> Figure:
-    """An empty figure of this size in inches."""
-    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
 def plain_axes(axes: Axes, grid: str = "both") -> None:
@@ -67,12 +60,8 @@ def as_image(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def write_png(figure: Figure, file: BinaryIO) -> None:
-    """Write a figure as PNG; the same figure gives the same bytes."""
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file; the same figure gives the same bytes."""
+    file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
-
-
-def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as a PNG file, whole or not at all."""
-    with whole_file(path) as file:
-        write_png(figure, file)
+    return file.getvalue()

@@ -7,7 +7,6 @@ value is escaped, and characters that cannot be printed become replacement chara
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from numbers import Integral, Number, Real
 from pathlib import Path
@@ -17,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from reporting.style import write_png
+from reporting.style import png
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -47,9 +46,7 @@ def number_columns(rows: Sequence[Sequence[Any]]) -> list[bool]:
 
 def data_uri(figure: Figure) -> str:
     """A figure as a data URI: a PNG that is embedded in the page."""
-    buffer = io.BytesIO()
-    write_png(figure, buffer)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png(figure)).decode("ascii")
 
 
 def assets(*names: str) -> Markup:

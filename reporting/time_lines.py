@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from evaluation.localization import Detections
 from evaluation.segments import runs, suppress
-from reporting.style import COLOURS, drawable, new_figure, plain_axes
+from reporting.style import COLOURS, drawable, plain_axes
 from utils.skeleton import FPS
 
 MAX_ROWS = 8  # classes shown
@@ -47,7 +47,7 @@ def time_line(
     names = [drawable(classes[label], MAX_NAME) for label in shown]
     panels = max(1, len(shown))  # without a class: one panel for background
     heights = [0.55 * panels, *(panels * [1.0])]
-    figure = new_figure(10, 1 + sum(heights))
+    figure = Figure(figsize=(10, 1 + sum(heights)), layout="constrained")
     bars, *curves = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     offset = 0.0 if labels is None else 0.2  # detections are drawn below the true segments
     for row, label in enumerate(shown):

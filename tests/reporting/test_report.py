@@ -66,7 +66,7 @@ def joints(frames: int) -> np.ndarray:
 @pytest.fixture()
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages whose figures are not drawn."""
-    monkeypatch.setattr(templates, "write_png", lambda *_: None)
+    monkeypatch.setattr(templates, "png", lambda _: b"")
 
 
 @pytest.fixture(scope="module")
