@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from reporting.style import png
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(template: str, **values: Any) -> str:
@@ -49,23 +46,18 @@ def data_uri(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(png(figure)).decode("ascii")
 
 
-def assets(*names: str) -> Markup:
-    """The text of styles or scripts in `templates/`, one after the other, as they are."""
-    return Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
-
-
 def policy_digest(text: str) -> str:
     """The SHA-256 of a style or script, as a content security policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 ENVIRONMENT = Environment(
-    loader=FileSystemLoader(TEMPLATES),
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
     undefined=StrictUndefined,
     finalize=format_cell,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,  # or the last line of one script would continue in the next
 )
 ENVIRONMENT.filters |= {"number_columns": number_columns, "data_uri": data_uri, "digest": policy_digest}
-ENVIRONMENT.globals["assets"] = assets
