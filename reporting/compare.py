@@ -22,6 +22,8 @@ def parse_arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     check_first(parse_arguments)  # reports mistakes in the command line before the slow imports below
 
+from dataclasses import replace
+
 import numpy as np
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
@@ -49,9 +51,7 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
     played = []
     for index, sid in enumerate(a.names):
         found = tuple(evaluation.detections.of_clip(index) for evaluation in evaluations)
-        note = split.store.clips[sid].feat_p
-        clip = PlayedClip(sid, split.store.joints(sid), split.labels(sid), found, ap=tuple(ap[index]), note=note)
-        played.append(clip)
+        played.append(replace(PlayedClip.of_split(split, sid, found), ap=tuple(ap[index])))
     packed = pack_fitting(played, np.argsort(-change, kind="stable").tolist(), split.classes)
     return render(
         "compare.html",

@@ -4,7 +4,7 @@ Preparation writes it as card.html beside the split's split.json. The page needs
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +52,8 @@ def write_card(split: Split) -> Path:
     seconds = {name: s.lengths / FPS if len(s.lengths) else np.nan for name, s in stats.items()}
     clips = []
     for name, sid in example_clips(split):
-        note = f"example of {name}, {split.store.clips[sid].feat_p}"
-        clip = PlayedClip(sid, split.store.joints(sid), split.labels(sid), note=note, untimed=split.untimed(sid))
-        clips.append(pack(clip, split.classes))
+        clip = PlayedClip.of_split(split, sid)
+        clips.append(pack(replace(clip, note=f"example of {name}, {clip.note}"), split.classes))
     page = render(
         "card.html",
         split=split,

@@ -5,6 +5,8 @@ player.html of prediction contain the same player. Its clips are JSON: joints an
 text, segments with their kinds of errors.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import math
@@ -28,6 +30,7 @@ from utils.atomic import write_whole
 from utils.errors import printable
 from utils.files import read_json
 from utils.skeleton import BONES, FPS
+from utils.store import Split
 
 PAGE_BYTES = 19_000_000  # of the clips on a page; browsers open larger pages slowly
 EXTREMES = 10  # best clips, and worst clips, that come first
@@ -50,6 +53,12 @@ class PlayedClip:
     note: str = ""  # shown behind the name
     first: int = 0  # index in the recording of the first frame
     untimed: np.ndarray | None = None  # (K,) bool, classes of the clip whose times are not known; None: no class
+
+    @classmethod
+    def of_split(cls, split: Split, sid: str, found: tuple[Detections, ...] = ()) -> PlayedClip:
+        """A clip of prepared data with its true segments. Its note is the file of its motion."""
+        joints, labels, note = split.store.joints(sid), split.labels(sid), split.store.clips[sid].feat_p
+        return cls(sid, joints, labels, found, note=note, untimed=split.untimed(sid))
 
 
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:

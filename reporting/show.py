@@ -50,17 +50,7 @@ def main() -> None:
     of_clips = [() if found is None else (found.of_clip(place),) for place in places]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix.lower() == ".html":
-        played = [
-            PlayedClip(
-                sid,
-                split.store.joints(sid),
-                split.labels(sid),
-                own,
-                note=split.store.clips[sid].feat_p,
-                untimed=split.untimed(sid),
-            )
-            for sid, own in zip(sids, of_clips, strict=True)
-        ]
+        played = [PlayedClip.of_split(split, sid, own) for sid, own in zip(sids, of_clips, strict=True)]
         packed = pack_fitting(played, np.random.default_rng(0).permutation(len(sids)).tolist(), split.classes)
         lead = f"{len(packed)} of {len(sids)} clips" + (f", {args.detections}" if args.detections else "")
         runs = ["found"] if args.detections else []
