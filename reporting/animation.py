@@ -6,14 +6,15 @@ below the lowest joint of the whole clip.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from evaluation.localization import Detections
-from reporting.skeleton_view import FAINT, INK, LEFT, PAPER, RIGHT, SkeletonView, font
+from reporting.skeleton_view import LEFT, PAPER, RIGHT, SkeletonView
 from reporting.style import drawable, font_of
 from utils.atomic import whole_file
 from utils.errors import UserError
@@ -23,6 +24,7 @@ from utils.store import Split
 # All in pixels: width of a picture, and heights of its title, a line of its text, its skeleton and its footer
 WIDTH, TITLE, LINE, BODY, FOOTER = 480, 26, 22, 400, 14
 MARGIN = 12  # pixels at the left and right
+INK, FAINT = "#111111", "#666666"
 MAX_TEXT = 54  # characters of a line
 MAX_FOUND = 3  # detected classes named in one frame
 GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
@@ -58,18 +60,24 @@ def draw_pictures(joints: np.ndarray, texts: Sequence[str], title: str, step: in
     background = Image.new("RGB", (WIDTH, height + height % 2), PAPER)  # video needs even sides
     draw = ImageDraw.Draw(background)
     title = drawable(title, MAX_TEXT)
-    draw.text((MARGIN, 8), title, FAINT, font(13, font_of(title)))
-    draw.text((MARGIN, height - 8), "left", LEFT, font(12), anchor="lm")
-    draw.text((MARGIN + 40, height - 8), "right", RIGHT, font(12), anchor="lm")
+    draw.text((MARGIN, 8), title, FAINT, _font(13, font_of(title)))
+    draw.text((MARGIN, height - 8), "left", LEFT, _font(12), anchor="lm")
+    draw.text((MARGIN + 40, height - 8), "right", RIGHT, _font(12), anchor="lm")
     for frame in frames:
         image = background.copy()
         image.paste(view.draw(joints[frame]), (0, header))
         draw = ImageDraw.Draw(image)
-        draw.text((WIDTH - MARGIN, 8), f"{frame / FPS:.2f} s", FAINT, font(13), anchor="ra")
+        draw.text((WIDTH - MARGIN, 8), f"{frame / FPS:.2f} s", FAINT, _font(13), anchor="ra")
         for row, line in enumerate(texts[frame].split("\n")):
             text = drawable(line, MAX_TEXT)
-            draw.text((MARGIN, TITLE + LINE * row), text, INK, font(16, font_of(text)))
+            draw.text((MARGIN, TITLE + LINE * row), text, INK, _font(16, font_of(text)))
         yield image
+
+
+@cache
+def _font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
+    """A font of this size in pixels, from `file`, or matplotlib's own font."""
+    return ImageFont.truetype(file or font_of(""), size)
 
 
 def _write_gif(path: Path, pictures: Iterator[Image.Image], step: int, count: int) -> None:

@@ -1,19 +1,16 @@
 """Pictures of the skeleton on a floor, seen by a fixed camera that shows the whole motion."""
 
-from functools import cache
-from pathlib import Path
-
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from reporting.style import BLUE, ORANGE, font_of
+from reporting.style import BLUE, ORANGE
 from utils.skeleton import BONES, HEAD, JOINT_NAMES, LEFT_SHOULDER, NECK, RIGHT_SHOULDER
 
 # Left, right and trunk can also be told apart in a grey print.
 LEFT, RIGHT, TRUNK = BLUE, ORANGE, "#3A3A3A"
 SIDE_COLOURS = {"left": LEFT, "right": RIGHT, "trunk": TRUNK}
 SIDES = tuple(name.split("_")[0] if name.startswith(("left", "right")) else "trunk" for name in JOINT_NAMES)
-PAPER, FLOOR, SHADOW, INK, FAINT = "#FFFFFF", "#EFEFEF", "#C9C9C9", "#111111", "#666666"
+PAPER, FLOOR, SHADOW = "#FFFFFF", "#EFEFEF", "#C9C9C9"
 SCALE = 2  # pictures are drawn this many times larger, then reduced: this smooths the edges
 HEAD_RADIUS = 0.1  # metres
 SOLE = 0.02  # metres from the lowest joint to the floor
@@ -72,12 +69,6 @@ class SkeletonView:
             if child == HEAD:
                 draw.circle(self.project(_head_centre(joints)).tolist(), HEAD_RADIUS * self._metre, TRUNK)
         return image.reduce(SCALE)
-
-
-@cache
-def font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
-    """A font of this size in pixels, from `file`, or matplotlib's own font."""
-    return ImageFont.truetype(file or font_of(""), size)
 
 
 def front(joints: np.ndarray) -> float:
