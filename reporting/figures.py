@@ -23,8 +23,7 @@ SCORES = {  # name: path in a row of metrics.jsonl. TensorBoard shows these scor
     "classification mAP": "corrected/classification_mAP",
     "frame accuracy": "corrected/frame_accuracy",
 }
-BAR = {"edgecolor": "black", "linewidth": 0.5}
-SUBSET_STYLES = {"train": {"facecolor": BLUE, **BAR}, "val": {"facecolor": ORANGE, "hatch": "///", **BAR}}
+SUBSET_STYLES = {"train": {"facecolor": BLUE}, "val": {"facecolor": ORANGE, "hatch": "///"}}
 MAX_CLASSES = 40  # the most classes in `class_minutes`
 
 
@@ -91,10 +90,8 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
         first = refine_start + 1
         if 1 < first <= history[-1]["epoch"]:
             axes.axvline(first, color="0.5", linewidth=1, linestyle=":")
-            axes.annotate(
-                "pseudo-labels", (first, 1), xycoords=("data", "axes fraction"), fontsize=8, color="0.35",
-                xytext=(3, -9), textcoords="offset points",
-            )  # fmt: skip
+            place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -9), "textcoords": "offset points"}
+            axes.annotate("pseudo-labels", (first, 1), fontsize=8, color="0.35", **place)
     return figure
 
 
@@ -105,7 +102,8 @@ def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Fig
     figure = Figure(figsize=(9, 1.1 + 0.36 * len(shown)), dpi=130, layout="constrained")
     axes = figure.subplots()
     for place, (subset, values) in enumerate(minutes.items()):
-        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **SUBSET_STYLES[subset])
+        style = {"edgecolor": "black", "linewidth": 0.5, **SUBSET_STYLES[subset]}
+        axes.barh(np.arange(len(shown)) + 0.4 * place - 0.2, values[shown], 0.38, label=subset, **style)
     axes.set_yticks(range(len(shown)), [drawable(classes[label], MAX_BAR_NAME) for label in shown], parse_math=False)
     rest = f"; {len(order) - len(shown)} rarer classes not shown" if len(order) > len(shown) else ""
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"minutes{rest}")
@@ -133,9 +131,8 @@ def _fixed(axes: Axes, diagnosis: Diagnosis) -> None:
     values = [diagnosis.fixed[name] for name in names]
     colours = [*KIND_COLOURS[1:], "0.3"]
     bars = axes.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", hatch=[*HATCHES[1:], ""])
-    axes.bar_label(
-        bars, [f"{value:.1f}  (+{value - diagnosis.mean_ap:.1f})" for value in values], padding=3, fontsize=8
-    )
+    gains = [f"{value:.1f}  (+{value - diagnosis.mean_ap:.1f})" for value in values]
+    axes.bar_label(bars, gains, padding=3, fontsize=8)
     axes.axvline(diagnosis.mean_ap, color="black", linewidth=1)
     axes.set_yticks(range(len(names)), [*names[:-1], "all of these"])
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 128), xticks=range(0, 101, 20))  # leaves room for the numbers

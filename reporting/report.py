@@ -17,7 +17,6 @@ from reporting.templates import render
 from utils import config
 from utils.atomic import write_json, write_whole
 from utils.nested import flat
-from utils.skeleton import FPS
 
 
 def report_html(
@@ -47,7 +46,6 @@ def report_html(
     return render(
         "report.html",
         clips=len(clips),
-        fps=FPS,
         tious=[f"{tiou:g}" for tiou in corrected.tious],
         results=results,
         corrected=corrected,
