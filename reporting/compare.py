@@ -22,8 +22,6 @@ def parse_arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     check_first(parse_arguments)  # reports mistakes in the command line before the slow imports below
 
-from dataclasses import replace
-
 import numpy as np
 from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
@@ -37,8 +35,6 @@ from utils.errors import UserError, run_command
 from utils.files import read_json
 from utils.store import Split
 
-RUNS = ("A", "B")
-
 
 def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> str:
     """The comparison as an HTML page that needs no other file.
@@ -46,30 +42,26 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
     `names` are those of the runs, for example their folders. `evaluations` are of the same clips by the same protocol.
     """
     a, b = evaluations
-    ap = np.stack([clip_ap(a), clip_ap(b)], axis=1)
-    change = np.abs(ap[:, 1] - ap[:, 0])
+    ap_a, ap_b = clip_ap(a), clip_ap(b)
+    gain = ap_b - ap_a
     played = []
     for index, sid in enumerate(a.names):
         found = tuple(evaluation.detections.of_clip(index) for evaluation in evaluations)
-        played.append(replace(PlayedClip.of_split(split, sid, found), ap=tuple(ap[index])))
-    packed = pack_fitting(played, np.argsort(-change, kind="stable").tolist(), split.classes)
+        played.append(PlayedClip.of_split(split, sid, found, ap=(ap_a[index], ap_b[index])))
+    packed = pack_fitting(played, np.argsort(-np.abs(gain), kind="stable").tolist(), split.classes)
     return render(
         "compare.html",
         split=split.name,
-        runs=list(zip(RUNS, names, strict=True)),
+        names=names,
+        a=a,
+        b=b,
         tious=[f"{tiou:g}" for tiou in a.tious],
-        overall=[
-            [f"A: {names[0]}", *a.map_at, a.average_map],
-            [f"B: {names[1]}", *b.map_at, b.average_map],
-            ["B − A", *(b.map_at - a.map_at), b.average_map - a.average_map],
-        ],
         classes=[
-            [name, ap_a.mean(), ap_b.mean(), *(ap_b - ap_a), (ap_b - ap_a).mean()]
-            for name, ap_a, ap_b in zip(split.classes, a.ap.T, b.ap.T, strict=True)
+            [name, of_a.mean(), of_b.mean(), *(of_b - of_a), (of_b - of_a).mean()]
+            for name, of_a, of_b in zip(split.classes, a.ap.T, b.ap.T, strict=True)
         ],
-        changed=[int((ap[:, 1] > ap[:, 0]).sum()), int((ap[:, 1] < ap[:, 0]).sum()), int((change == 0).sum())],
-        clips=len(a.names),
-        player=player_data(packed, split.classes, RUNS),
+        gain=gain,
+        player=player_data(packed, split.classes, ["A", "B"]),
     )
 
 

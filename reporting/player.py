@@ -55,10 +55,12 @@ class PlayedClip:
     untimed: np.ndarray | None = None  # (K,) bool, classes of the clip whose times are not known; None: no class
 
     @classmethod
-    def of_split(cls, split: Split, sid: str, found: tuple[Detections, ...] = ()) -> PlayedClip:
+    def of_split(
+        cls, split: Split, sid: str, found: tuple[Detections, ...] = (), ap: tuple[float, ...] = ()
+    ) -> PlayedClip:
         """A clip of prepared data with its true segments. Its note is the file of its motion."""
         joints, labels, note = split.store.joints(sid), split.labels(sid), split.store.clips[sid].feat_p
-        return cls(sid, joints, labels, found, note=note, untimed=split.untimed(sid))
+        return cls(sid, joints, labels, found, ap=ap, note=note, untimed=split.untimed(sid))
 
 
 def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
