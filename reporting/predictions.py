@@ -23,8 +23,6 @@ from utils.errors import UserError, printable_name
 
 FORMAT = 2  # of these files. Those of another format are refused, unless their recordings are given again
 PREDICTION = "prediction.json"
-COLUMNS = ("recording", "label", "start", "end", "score")
-FAILED_COLUMNS = ("recording", "reason", "file")
 # Files of a recording besides prediction.json
 OF_PERSON = r"player\.json|time_line\.png|features\.npy|scores\.npz|animation\.(gif|mp4)"
 RESULT = re.compile(rf"segments\.(json|csv)|(person\d+_)?({OF_PERSON})")
@@ -37,27 +35,23 @@ class PredictionFile(BaseModel):
     """prediction.json. made_from: options and inputs of a recording's files; files: the names of these files."""
 
     made_from: dict[str, Any] = {}
-    files: list[Annotated[str, Field(pattern=r"^\w+\.\w+$")]] = []
-
-
-def read_prediction_file(path: Path) -> PredictionFile:
-    """Read a prediction.json. If it is missing or damaged, the result lists no files."""
-    try:
-        return PredictionFile.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return PredictionFile()
+    files: list[Annotated[str, Field(pattern=r"^\w+\.\w+$")]] = Field(min_length=1)
 
 
 def read_finished(folder: Path, facts: dict[str, Any]) -> Results | None:
     """The segments in a recording's folder. None if it is incomplete or was made from other `facts`."""
-    made = read_prediction_file(folder / PREDICTION)
-    if not made.files or made.made_from != facts or not all((folder / name).is_file() for name in made.files):
-        return None
+    made, segments = _read(folder / PREDICTION, PredictionFile), _read(folder / "segments.json", DetectionsFile)
+    if made and segments and made.made_from == facts and all((folder / name).is_file() for name in made.files):
+        return segments.model_dump()["results"]
+    return None
+
+
+def _read(path: Path, model: type[BaseModel]) -> Any:
+    """The content of a JSON file; None if the file is missing or damaged."""
     try:
-        segments = DetectionsFile.model_validate_json((folder / "segments.json").read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return segments.model_dump()["results"]
 
 
 @contextmanager
@@ -94,7 +88,7 @@ def write_table(path: Path, results: Results) -> None:
         for name, segments in results.items()
         for s in segments
     ]
-    write_csv(path, COLUMNS, rows)
+    write_csv(path, ("recording", "label", "start", "end", "score"), rows)
 
 
 class PredictionSet:
@@ -151,14 +145,13 @@ class PredictionSet:
             results |= found
         write_results(self.out / "segments.json", results)
         write_table(self.out / "segments.csv", results)
-        write_csv(self.out / "failed.csv", FAILED_COLUMNS, self.failed)
+        write_csv(self.out / "failed.csv", ("recording", "reason", "file"), self.failed)
         return results
 
     def _stored(self) -> dict[str, PredictionFile]:
         """The recordings whose results are in the folder now, by name, sorted."""
         names = sorted(path.parent.relative_to(self.out).as_posix() for path in self.out.rglob(PREDICTION))
-        stored = {name: read_prediction_file(self.out / name / PREDICTION) for name in names}
-        return {name: made for name, made in stored.items() if made.files}
+        return {name: made for name in names if (made := _read(self.out / name / PREDICTION, PredictionFile))}
 
     def _belongs(self, made: PredictionFile) -> bool:
         return all(made.made_from.get(fact) == self.made_with[fact] for fact in SHARED_FACTS)
