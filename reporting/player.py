@@ -132,7 +132,11 @@ def player_data(
 
     `truth` says whether the true segments are known. `thresholds` are those of the proposals.
     """
-    segments = sum(len(clip["truth"]) for clip in clips)
+    scores = sorted(row[3] for clip in clips for rows in clip["found"] for row in rows)
+    low, high = min([0.0, *scores]), max([0.01, *scores])
+    # At first, the slider of the minimum score shows about as many detections as there are true segments
+    segments = len(runs) * sum(len(clip["truth"]) for clip in clips)
+    first = scores[-segments] if 0 < segments <= len(scores) else low
     return {
         "fps": FPS,
         "bones": BONES,
@@ -144,7 +148,12 @@ def player_data(
         "truth": truth,
         "scored": any(value is not None for clip in clips for value in clip["ap"]),
         "thresholds": sorted(set(thresholds)),
-        **_score_range([row[3] for clip in clips for run in clip["found"] for row in run], segments * len(runs)),
+        "highest": high,
+        "range": {
+            "min": math.floor(100 * low) / 100,
+            "max": math.ceil(100 * high) / 100,
+            "value": math.floor(100 * first) / 100,
+        },
         "clips": clips,
     }
 
@@ -168,18 +177,6 @@ def write_predictions_page(
     data = player_data(clips, classes, ["found"], False, thresholds)
     write_player(path, "Actions found", f"{len(fitting)} of {len(files)} clips", data)
     return len(fitting)
-
-
-def _score_range(scores: list[float], segments: int) -> dict[str, Any]:
-    """The slider of the minimum score (range and initial value), and the highest score.
-
-    At the initial value, about as many detections are shown as there are true `segments`. It is rounded down to 0.01.
-    """
-    ranked = sorted(scores, reverse=True)
-    low, high = min([0.0, *scores]), max([0.01, *scores])
-    value = ranked[segments - 1] if 0 < segments <= len(ranked) else low
-    bounds = {"min": math.floor(100 * low) / 100, "max": math.ceil(100 * high) / 100}
-    return {"highest": high, "range": {**bounds, "value": math.floor(100 * value) / 100}}
 
 
 def _pack_run(
