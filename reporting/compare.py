@@ -43,7 +43,7 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
     """
     a, b = evaluations
     ap_a, ap_b = clip_ap(a), clip_ap(b)
-    gain = ap_b - ap_a
+    gain, change = ap_b - ap_a, b.ap - a.ap  # (N,) of the clips, and (n_tious, K) of the classes
     played = []
     for index, sid in enumerate(a.names):
         found = tuple(evaluation.detections.of_clip(index) for evaluation in evaluations)
@@ -56,10 +56,7 @@ def compare_html(split: Split, names: tuple[str, str], evaluations: tuple[Evalua
         a=a,
         b=b,
         tious=[f"{tiou:g}" for tiou in a.tious],
-        classes=[
-            [name, of_a.mean(), of_b.mean(), *(of_b - of_a), (of_b - of_a).mean()]
-            for name, of_a, of_b in zip(split.classes, a.ap.T, b.ap.T, strict=True)
-        ],
+        classes=list(zip(a.classes, a.ap.mean(axis=0), b.ap.mean(axis=0), *change, change.mean(axis=0), strict=True)),
         gain=gain,
         player=player_data(packed, split.classes, ["A", "B"]),
     )

@@ -147,12 +147,12 @@ def example_clips(split: Split) -> list[tuple[str, str]]:
     return [(name, sid) for sid, name in chosen.items()]
 
 
-def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> list[list]:
+def _class_rows(split: Split, stats: dict[str, SubsetStats]) -> list[tuple]:
     """For each class: clips, frames and percentage of frames in each subset."""
     columns = []
     for s in stats.values():
         columns += [s.clips, s.frames, 100 * s.frames / max(1, s.lengths.sum())]
-    return [list(row) for row in zip(split.classes, *columns, strict=True)]
+    return list(zip(split.classes, *columns, strict=True))
 
 
 def _overlaps(split: Split, overlap: np.ndarray) -> list[list]:

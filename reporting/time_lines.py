@@ -57,12 +57,19 @@ def time_line(
     rest = f" ({hidden} more classes not shown)" if hidden else ""
     bars.set_title(drawable(name, MAX_TITLE) + rest, loc="left", parse_math=False)
     bars.legend(handles=LEGEND_ENTRIES[1:] if labels is None else LEGEND_ENTRIES, **LEGEND_STYLE)
+    seconds = (np.arange(len(frame_probs)) + 0.5) / FPS  # the middle of each frame
+    line = {"linewidth": 1.2, "marker": "o" if len(seconds) == 1 else None}
     for axes in curves:
-        _draw_probabilities(axes, frame_probs[:, -1], "0.65", thresholds)
+        axes.plot(seconds, frame_probs[:, -1], color="0.65", **line)
+        for threshold in thresholds:
+            axes.axhline(threshold, color="0.3", linewidth=0.4, zorder=1)
+        axes.set_yscale("function", functions=(lambda p: np.sqrt(np.maximum(p, 0)), np.square))
+        axes.set_ylim(0, 1.02)
+        axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     for row, label in enumerate(shown):
-        _draw_probabilities(curves[row], frame_probs[:, label], COLOURS[row % len(COLOURS)], [])
-        place = {"transform": curves[row].transAxes, "va": "center", "fontsize": 8}
-        curves[row].text(1.01, 0.5, names[row], parse_math=False, **place)
+        axes = curves[row]
+        axes.plot(seconds, frame_probs[:, label], color=COLOURS[row % len(COLOURS)], **line)
+        axes.text(1.01, 0.5, names[row], parse_math=False, transform=axes.transAxes, va="center", fontsize=8)
     curves[0].set_ylabel("frame probability\n(square-root axis)", y=1, ha="right")
     curves[-1].set_xlabel("seconds")
     for axes in (bars, *curves):
@@ -94,14 +101,3 @@ def _draw_bars(axes: Axes, row: int, offset: float, labels: np.ndarray, detectio
         text = axes.text(middle, row + offset, label, ha="center", va="center", fontsize=7, clip_on=True)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
         text.set_visible(end - start > 0.045 * len(labels) / FPS)  # shorter bars have no room for it
-
-
-def _draw_probabilities(axes: Axes, probs: np.ndarray, colour: str, thresholds: Sequence[float]) -> None:
-    """Draw probabilities (T,) over time, and the thresholds as lines."""
-    seconds = (np.arange(len(probs)) + 0.5) / FPS  # the middle of each frame
-    axes.plot(seconds, probs, color=colour, linewidth=1.2, marker="o" if len(probs) == 1 else None)
-    for threshold in thresholds:
-        axes.axhline(threshold, color="0.3", linewidth=0.4, zorder=1)
-    axes.set_yscale("function", functions=(lambda p: np.sqrt(np.maximum(p, 0)), np.square))
-    axes.set_ylim(0, 1.02)
-    axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
