@@ -45,8 +45,7 @@ def animate(path: Path, joints: np.ndarray, texts: Sequence[str], title: str) ->
     if path.suffix.lower() == ".mp4":
         _write_mp4(path, draw_pictures(joints, texts, title, 1))
     elif path.suffix.lower() == ".gif":
-        step = max(GIF_STEP, math.ceil(len(joints) / GIF_PICTURES))
-        _write_gif(path, draw_pictures(joints, texts, title, step), step, math.ceil(len(joints) / step))
+        _write_gif(path, joints, texts, title)
     else:
         raise UserError(f"{path}: an animation is a .gif or an .mp4; choose a name that ends so")
 
@@ -80,9 +79,11 @@ def _font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file or font_of(""), size)
 
 
-def _write_gif(path: Path, pictures: Iterator[Image.Image], step: int, count: int) -> None:
+def _write_gif(path: Path, joints: np.ndarray, texts: Sequence[str], title: str) -> None:
+    step = max(GIF_STEP, math.ceil(len(joints) / GIF_PICTURES))
+    pictures = draw_pictures(joints, texts, title, step)
     # A GIF counts time in hundredths of a second. Rounding start times, not durations, keeps the clip's speed.
-    starts = [round(100 * number * step / FPS) for number in range(count + 1)]
+    starts = [round(100 * frame / FPS) for frame in range(0, len(joints) + step, step)]
     durations = [10 * hundredths for hundredths in np.diff(starts).tolist()]  # milliseconds
     small = (picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures)
     with whole_file(path) as file:
@@ -125,10 +126,9 @@ def clip_texts(split: Split, sid: str, found: Detections | None = None) -> list[
 def found_texts(found: Detections, frames: int, classes: Sequence[str]) -> list[str]:
     """Classes and scores of the best detections that cover each of the `frames`, or an empty text."""
     scores = np.full((frames, len(classes)), -np.inf)
-    for label, (start, end), score in zip(found.label, found.segments, found.scores, strict=True):
-        # A detection covers a frame if it covers the frame's middle.
-        covered = scores[max(0, math.floor(start + 0.5)) : math.floor(end + 0.5), label]
-        np.maximum(covered, score, out=covered)
+    edges = np.floor(found.segments + 0.5).astype(int)  # a detection covers a frame if it covers the frame's middle
+    for n in np.argsort(found.scores):  # better ones replace others of their class
+        scores[slice(*edges[n]), found.label[n]] = found.scores[n]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :MAX_FOUND]
     return [
         ", ".join(f"{classes[label]} {row[label]:.2f}" for label in best if row[label] > -np.inf)
