@@ -94,7 +94,7 @@ def pack(clip: PlayedClip, classes: Sequence[str]) -> dict[str, Any]:
         "untimed": untimed,
         "shown": shown,
         "curves": None if clip.frame_probs is None else _pack_curves(clip.frame_probs[:, [*shown, number]]),
-        "truth": [row + [matched.get(n) for _, matched in by_run] for n, row in enumerate(_rows(truth))],
+        "truth": _rows(truth, *(matched_scores for _, matched_scores in by_run)),
         "found": [rows for rows, _ in by_run],
         "ap": [nan_to_none(value) for value in clip.ap],
     }
@@ -181,15 +181,15 @@ def write_predictions_page(
 
 def _pack_run(
     found: Detections, truth: Detections, classes: int, truth_known: bool
-) -> tuple[list[list], dict[int, float]]:
-    """One run's detections in a clip for the player, and by true segment the score of the matched detection."""
+) -> tuple[list[list], list[float | None]]:
+    """One run's detections in a clip for the player, and for each true segment the score of the matched detection."""
     ranked = found.select(ranking(found, classes))
     ranked = replace(ranked, clip=np.zeros_like(ranked.clip))  # as in `truth`, which has one clip
     matched = match(ranked, truth, [TIOU])[0]
     kind = kinds(ranked, truth, matched)[0] if truth_known else np.full(len(ranked), -1)
     scores = ranked.scores.round(4).tolist()
     score_of = dict(zip(matched.tolist(), scores, strict=True))  # -1: detections without a true segment
-    return _rows(ranked, scores, kind.tolist()), score_of
+    return _rows(ranked, scores, kind.tolist()), [score_of.get(n) for n in range(len(truth))]
 
 
 def _view(joints: np.ndarray) -> dict[str, float]:
