@@ -42,9 +42,8 @@ import numpy as np
 from prepare.formats.amass import AmassIndex, download_name
 from prepare.formats.babel import read_babel
 from prepare.formats.body_model import body_digest, load_body
-from prepare.formats.classes import PAPER_SPLITS, check_actions, read_actions
 from prepare.formats.flavours import AMASS_PAGE, Flavour
-from prepare.formats.labels import AnnotatedClip
+from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, check_actions, read_actions
 from prepare.skeletons.body_joints import BodyJoints, read_joints
 from prepare.store.splits import check_split, write_split_from_store
 from prepare.store.update import TakeSource, update_store

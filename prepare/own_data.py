@@ -40,8 +40,7 @@ import numpy as np
 
 from prepare.formats.annotations import read_annotations
 from prepare.formats.body_model import body_digest, load_body
-from prepare.formats.classes import check_actions, read_actions
-from prepare.formats.labels import AnnotatedClip
+from prepare.formats.labels import AnnotatedClip, check_actions, read_actions
 from prepare.skeletons.recordings import cached_body_joints, find_inputs, read_recording
 from prepare.store.splits import check_split, update_split, warn_of_empty_subsets
 from prepare.store.update import TakeSource

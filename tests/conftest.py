@@ -59,7 +59,7 @@ def data(synthetic: Path, tmp_path: Path) -> Path:
 def prepared(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store and the three splits of these data; not to be written to."""
     from prepare.build import build
-    from prepare.formats.classes import PAPER_SPLITS
+    from prepare.formats.labels import PAPER_SPLITS
 
     out = tmp_path_factory.mktemp("prepared")
     build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", out, PAPER_SPLITS)

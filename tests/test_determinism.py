@@ -15,7 +15,7 @@ import pytest
 from runs import ROOT, assert_same_end, command, finish, rows, run, small
 
 from prepare.build import build
-from prepare.formats.classes import PAPER_SPLITS
+from prepare.formats.labels import PAPER_SPLITS
 from utils.errors import UserError
 from utils.store import Split, list_splits, write_split
 

@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.classes import read_actions
+from prepare.formats.labels import read_actions
 from prepare.formats.pickles import as_array, read_pickle
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
 from prepare.store.splits import check_split, warn_of_empty_subsets

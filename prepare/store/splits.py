@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.classes import PAPER_SPLITS
-from prepare.formats.labels import AnnotatedClip, dense_labels
+from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, dense_labels
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shortened, shown

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prepare.formats.classes import PAPER_SPLITS
+from prepare.formats.labels import PAPER_SPLITS
 from prepare.synthetic.actions import ACTIONS, CURVE, OTHER, RISE, SEATS
 from prepare.synthetic.motion import Motion, Performer
 from prepare.synthetic.pose import MOVES, to_smplh

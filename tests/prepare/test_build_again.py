@@ -17,7 +17,7 @@ from commands import ROOT
 
 from prepare.build import build
 from prepare.formats.body_model import load_body
-from prepare.formats.classes import PAPER_SPLITS
+from prepare.formats.labels import PAPER_SPLITS
 from utils.errors import UserError
 from utils.lock import lock_folder
 from utils.store import Split

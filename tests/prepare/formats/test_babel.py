@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prepare.formats.babel import Babel, read_babel
-from prepare.formats.classes import read_actions
-from prepare.formats.labels import Label, dense_labels
+from prepare.formats.labels import Label, dense_labels, read_actions
 from utils.errors import UserError
 
 
