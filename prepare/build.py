@@ -39,7 +39,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.amass import AmassIndex, download_name
+from prepare.formats.amass import download_name, find_takes
 from prepare.formats.babel import read_babel
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.flavours import AMASS_PAGE, Flavour
@@ -82,8 +82,8 @@ def build(
     body = load_body(body_file)
     body_joints = BodyJoints(body, hands)
     flavour = body_joints.flavour
-    index = AmassIndex(amass, flavour)
-    files = {clip.sid: file for clip in babel.clips if (file := index.find(clip.take))}
+    found = find_takes(amass, flavour, (clip.take for clip in babel.clips))
+    files = {clip.sid: found[clip.take] for clip in babel.clips if clip.take in found}
     wanted_classes = {name for classes in splits.values() for name in classes}
     wanted = choose_clips(babel.clips, files, wanted_classes, limit)
 

@@ -1,9 +1,11 @@
-"""AMASS takes: finds those that BABEL names (`AmassIndex`), and reads their poses (`read_poses`).
+"""AMASS takes: finds those that BABEL names (`find_takes`), and reads their poses (`read_poses`).
 
 AMASS (Mahmood et al. 2019) is downloaded as one folder for each data set. BABEL (Punnakkal et al. 2021) uses older
 names for some of these folders.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,40 +40,35 @@ FOLDER_ALIASES = {
 _CURRENT_NAMES = {old.lower(): names[0] for name, names in FOLDER_ALIASES.items() for old in (name, *names)}
 
 
-class AmassIndex:
-    """Finds takes below an AMASS folder by BABEL's `feat_p`.
+def find_takes(root: Path, flavour: Flavour, wanted: Iterable[str]) -> dict[str, str]:
+    """File below the AMASS folder `root` of each take that is there. `wanted`: BABEL's paths (`feat_p`).
 
     Case, spaces or underscores, and the release's file ending do not matter. Every alias of a folder matches. A data
-    set's folder may be nested in other folders.
+    set's folder may be nested in other folders. If several files match, the flavour's ending is preferred, then the
+    exact name, then the shortest path. Raises UserError when `root` holds no .npz file.
     """
-
-    def __init__(self, root: Path, flavour: Flavour):
-        """Index the takes below `root`. Raises UserError when it holds no .npz file."""
-        self._ending = flavour.ending
-        self._files: dict[tuple[str, ...], list[str]] = {}
-        takes = [file for file in walk(root) if file.name.lower().endswith(".npz")] if root.is_dir() else []
-        if not takes:
-            raise UserError(
-                f"{root} holds no AMASS take (.npz): download {flavour.download!r} of each data set from {AMASS_PAGE} "
-                f"and unpack it as {root}/<Folder>/<subject>/<take>{flavour.ending}, or name your folder by --amass"
-            )
-        for take in takes:
-            file = take.relative_to(root).as_posix()
-            key = _key(file)
-            for start in range(len(key) - 1):  # by every trailing part of the path, so outer folders do not matter
-                self._files.setdefault(key[start:], []).append(file)
-
-    def find(self, feat_p: str) -> str | None:
-        """Path of a take relative to the AMASS folder, or None when it is not there.
-
-        If several files match, the flavour's ending is preferred, then the exact name, then the shortest path.
-        """
+    takes = [file for file in walk(root) if file.name.lower().endswith(".npz")] if root.is_dir() else []
+    if not takes:
+        raise UserError(
+            f"{root} holds no AMASS take (.npz): download {flavour.download!r} of each data set from {AMASS_PAGE} "
+            f"and unpack it as {root}/<Folder>/<subject>/<take>{flavour.ending}, or name your folder by --amass"
+        )
+    files: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for take in takes:
+        file = take.relative_to(root).as_posix()
+        key = _key(file)
+        for start in range(len(key) - 1):  # by every trailing part of the path, so outer folders do not matter
+            files[key[start:]].append(file)
+    found = {}
+    for feat_p in wanted:
         path = feat_p.partition("/")[2]  # without the first folder, which repeats the data set
-
-        def preference(file: str) -> tuple[bool, bool, int, str]:
-            return not file.lower().endswith(self._ending), file != path, file.count("/"), file
-
-        return min(self._files.get(_key(path), []), key=preference, default=None)
+        ranked = [
+            (not file.lower().endswith(flavour.ending), file != path, file.count("/"), file)
+            for file in files.get(_key(path), [])
+        ]
+        if ranked:
+            found[feat_p] = min(ranked)[-1]
+    return found
 
 
 def download_name(folder: str) -> str | None:

@@ -14,7 +14,7 @@ from building import change_take, content, prepare
 from commands import exit_status
 
 from prepare.build import main
-from prepare.formats.amass import AmassIndex, read_poses
+from prepare.formats.amass import find_takes, read_poses
 from prepare.formats.body_model import load_body
 from prepare.formats.flavours import SMPLH
 from prepare.skeletons.body_joints import BodyJoints
@@ -30,8 +30,8 @@ def test_a_stored_clip_is_its_take_at_30_fps(synthetic: Path, tmp_path: Path) ->
     joints = BodyJoints(load_body(str(synthetic)))
     for sid in [*split.clip_ids("train")[:3], *split.clip_ids("val")[:2]]:
         clip = split.store.clips[sid]
-        index = AmassIndex(synthetic / "amass", SMPLH)
-        whole = joints(read_poses(synthetic / "amass" / index.find(clip.feat_p), SMPLH)[1])
+        (file,) = find_takes(synthetic / "amass", SMPLH, [clip.feat_p]).values()
+        whole = joints(read_poses(synthetic / "amass" / file, SMPLH)[1])
         assert clip.frames == min(int(30 * clip.duration + 1e-6), len(whole))
         assert np.allclose(split.store.joints(sid), whole[: clip.frames], atol=1e-5)
         assert len(split.labels(sid)) == len(split.annotated(sid)) == clip.frames

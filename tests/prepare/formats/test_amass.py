@@ -10,12 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepare.formats.amass import (
-    FOLDER_ALIASES,
-    AmassIndex,
-    download_name,
-    read_poses,
-)
+from prepare.formats.amass import FOLDER_ALIASES, download_name, find_takes, read_poses
 from prepare.formats.flavours import SMPLH
 from prepare.formats.frames import resample_indices
 from utils.errors import TakeError, UserError
@@ -45,7 +40,7 @@ def place(root: Path, *files: str) -> None:
 
 
 def found(root: Path, feat_p: str) -> str | None:
-    return AmassIndex(root, SMPLH).find(feat_p)
+    return find_takes(root, SMPLH, [feat_p]).get(feat_p)
 
 
 @pytest.mark.parametrize(("name", "other"), PAIRS)
@@ -82,11 +77,8 @@ def test_of_several_files_the_exact_name_wins_then_the_older_ending_then_the_sho
 
 def test_other_takes_are_not_found(tmp_path: Path) -> None:
     place(tmp_path, "CMU/01/a_poses.npz", "CMU/01/a_poses.txt", "KIT/01/b_poses.npz")
-    index = AmassIndex(tmp_path, SMPLH)
-    assert index.find("CMU/CMU/01/b_poses.npz") is None
-    assert index.find("CMU/CMU/02/a_poses.npz") is None
-    assert index.find("CMU/CMU/a_poses.npz") is None
-    assert index.find("KIT/KIT/02/b_poses.npz") is None
+    others = ("CMU/CMU/01/b_poses.npz", "CMU/CMU/02/a_poses.npz", "CMU/CMU/a_poses.npz", "KIT/KIT/02/b_poses.npz")
+    assert find_takes(tmp_path, SMPLH, others) == {}
 
 
 def test_a_link_to_a_parent_folder_is_not_followed_for_ever(tmp_path: Path) -> None:
@@ -116,10 +108,10 @@ def test_a_path_that_leaves_the_folder_is_not_found(tmp_path: Path, feat_p: str)
 
 def test_a_missing_or_empty_amass_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere holds no AMASS take .* or name your folder by --amass"):
-        AmassIndex(tmp_path / "nowhere", SMPLH)
+        find_takes(tmp_path / "nowhere", SMPLH, [])
     (tmp_path / "CMU").mkdir()
     with pytest.raises(UserError, match=r"holds no AMASS take \(.npz\): download 'SMPL\+H G' .* from https://amass"):
-        AmassIndex(tmp_path, SMPLH)
+        find_takes(tmp_path, SMPLH, [])
 
 
 def test_the_name_on_the_download_page_is_the_current_one() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from prepare.formats.amass import AmassIndex, read_poses
+from prepare.formats.amass import find_takes, read_poses
 from prepare.formats.body_model import read_body
 from prepare.formats.flavours import SMPLH
 from prepare.synthetic.actions import ACTIONS
@@ -29,11 +29,10 @@ class Take:
 @pytest.fixture(scope="module")
 def takes(folder: Path, entries: dict[str, dict[str, Any]]) -> list[Take]:
     """Every take, through the reader that licensed data go through."""
-    index = AmassIndex(folder / "amass", SMPLH)
+    files = find_takes(folder / "amass", SMPLH, [entry["feat_p"] for entry in entries.values()])
     found = []
     for entry in entries.values():
-        file = index.find(entry["feat_p"])
-        assert file is not None, entry["feat_p"]
+        file = files[entry["feat_p"]]
         fps, blocks = read_poses(folder / "amass" / file, SMPLH)
         poses = np.concatenate(list(blocks)).reshape(-1, len(JOINTS), 3)
         with np.load(folder / "amass" / file, allow_pickle=False) as arrays:
