@@ -39,12 +39,12 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from prepare.formats.amass import download_name, find_takes
+from prepare.formats.amass import download_name, find_takes, read_poses
 from prepare.formats.babel import read_babel
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.flavours import AMASS_PAGE, Flavour
 from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, check_actions, read_actions
-from prepare.skeletons.body_joints import BodyJoints, read_joints
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.store.splits import check_split, write_split_from_store
 from prepare.store.update import TakeSource, update_store
 from reporting.dataset_card import write_card
@@ -88,7 +88,8 @@ def build(
     wanted = choose_clips(babel.clips, files, wanted_classes, limit)
 
     def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
-        return read_joints(path, body_joints, clip.frame_limit(), clip.duration)
+        fps, poses = read_poses(path, flavour, clip.frame_limit(), clip.duration)
+        return fps, body_joints(poses)
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):

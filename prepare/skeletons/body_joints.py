@@ -4,14 +4,11 @@ The 25 joints are 21 joints of the kinematic chain and only four of the thousand
 and both index fingers.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from smplx.lbs import batch_rigid_transform, batch_rodrigues, blend_shapes, vertices2joints
 from torch import Tensor
 
-from prepare.formats.amass import read_poses
 from prepare.formats.body_model import Body
 from prepare.formats.flavours import BY_JOINTS
 from utils.errors import TakeError, UserError
@@ -43,10 +40,16 @@ class BodyJoints:
         self._parents = torch.from_numpy(body["parents"])  # stays on the CPU: its entries are read one by one
 
     def __call__(self, poses: np.ndarray) -> np.ndarray:
-        """Poses (T, 3J) of a body with J joints, axis-angle radians → joints (T, 25, 3) float32 metres."""
+        """Poses (T, 3J) of a body with J joints, axis-angle radians → joints (T, 25, 3) float32 metres.
+
+        Raises TakeError when a joint is not finite.
+        """
         batches = torch.from_numpy(np.ascontiguousarray(poses, np.float32)).split(BATCH_FRAMES)
         with torch.inference_mode():
-            return np.concatenate([self._batch(batch.to(self._mean_pose.device)).cpu().numpy() for batch in batches])
+            joints = torch.cat([self._batch(batch.to(self._mean_pose.device)) for batch in batches]).cpu().numpy()
+        if not np.isfinite(joints).all():
+            raise TakeError("has poses whose joints are not finite: it is damaged, or its angles are too large")
+        return joints
 
     def _batch(self, poses: Tensor) -> Tensor:
         frames = len(poses)
@@ -59,17 +62,3 @@ class BodyJoints:
         skinning = torch.einsum("vj,tjab->tvab", self._weights, transforms)  # (T, 4 tips, 4, 4)
         tips = torch.einsum("tvab,tvb->tva", skinning[..., :3, :3], tips) + skinning[..., :3, 3]
         return torch.cat([joints[:, self._chain], tips], dim=1)
-
-
-def read_joints(
-    path: Path, body_joints: BodyJoints, limit: int | None = None, seconds: float | None = None
-) -> tuple[float, np.ndarray]:
-    """An AMASS take's own frame rate, and the joints (T, 25, 3) float32 of its first `limit` frames at 30 fps.
-
-    `seconds`: as in `read_poses`. Raises TakeError as it does, and when the take gives joints that are not finite.
-    """
-    fps, poses = read_poses(path, body_joints.flavour, limit, seconds)
-    joints = body_joints(poses)
-    if not np.isfinite(joints).all():
-        raise TakeError("has poses whose joints are not finite: it is damaged, or its angles are too large")
-    return fps, joints

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prepare.formats.amass import read_poses
 from prepare.formats.body_model import load_body
 from prepare.formats.bvh import forward_kinematics, read_bvh
 from prepare.formats.files import SUFFIXES, walk
@@ -18,7 +19,7 @@ from prepare.formats.frames import check_length_and_rate, interpolate, resample_
 from prepare.formats.npz import finite_float32, read_npy, read_npz, single_number
 from prepare.formats.ntu import read_ntu
 from prepare.options import ReadOptions
-from prepare.skeletons.body_joints import BodyJoints, read_joints
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.skeletons.checks import check_person
 from prepare.skeletons.joint_map import SMPL_JOINT_NAMES, array_weights, choose_map
 from utils.errors import TakeError, UserError, printable_name
@@ -108,7 +109,7 @@ def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
         body_joints = cached_body_joints(options.body, options.hands)
     except UserError as error:
         raise TakeError(f"is an AMASS take and needs a body ({error}): use --body FILE or --body synthetic") from error
-    return [Person(1, read_joints(path, body_joints)[1])]
+    return [Person(1, body_joints(read_poses(path, body_joints.flavour)[1]))]
 
 
 def _read_npy(path: Path, options: ReadOptions) -> list[Person]:

@@ -31,7 +31,7 @@ def take_of(data: Path, split: Split) -> tuple[str, Path]:
 def test_a_second_run_reads_no_take_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(data, tmp_path / "out")
     before = content(tmp_path / "out")
-    monkeypatch.setattr("prepare.skeletons.body_joints.read_poses", None)
+    monkeypatch.setattr("prepare.build.read_poses", None)
     split = prepare(data, tmp_path / "out")
     assert content(tmp_path / "out") == before
     assert not (split.store.folder / "parts").exists()

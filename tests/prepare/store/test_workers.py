@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import prepare.skeletons.body_joints
+import prepare.formats.amass
 from prepare.formats.body_model import load_body
 from prepare.formats.labels import AnnotatedClip
-from prepare.skeletons.body_joints import BodyJoints, read_joints
+from prepare.skeletons.body_joints import BodyJoints
 from prepare.store.workers import Job, Reader, compute_takes, read_computed
 from utils.errors import TakeError
 from utils.manifest import Clip
@@ -19,7 +19,12 @@ from utils.manifest import Clip
 
 def read_on(body: str) -> Reader:
     joints_of = BodyJoints(load_body(body))
-    return lambda path, clip: read_joints(path, joints_of, 20, clip.duration)
+
+    def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
+        fps, poses = prepare.formats.amass.read_poses(path, joints_of.flavour, 20, clip.duration)
+        return fps, joints_of(poses)
+
+    return read
 
 
 def computed(amass: Path, folder: Path, job: Job) -> Clip | TakeError:
@@ -57,7 +62,7 @@ def test_a_computed_take_is_found_again_and_a_damaged_one_is_computed_again(
 def test_a_take_that_changes_while_it_is_read_is_not_used(
     synthetic: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    amass, read = tmp_path / "amass", prepare.skeletons.body_joints.read_poses
+    amass, read = tmp_path / "amass", prepare.formats.amass.read_poses
     (amass / job.file).parent.mkdir(parents=True)
     (amass / job.file).write_bytes((synthetic / "amass" / job.file).read_bytes())
 
@@ -66,7 +71,7 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
         path.write_bytes(path.read_bytes() + b"x")
         return found
 
-    monkeypatch.setattr(prepare.skeletons.body_joints, "read_poses", read_and_change)
+    monkeypatch.setattr(prepare.formats.amass, "read_poses", read_and_change)
     outcome = computed(amass, tmp_path / "cache", job)
     assert isinstance(outcome, TakeError)
     assert str(outcome) == "was changed while it was read: run the command again"
