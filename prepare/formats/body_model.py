@@ -65,23 +65,23 @@ def check_body(content: Any, origin: str) -> Body:
     """The arrays that `read_body` returns, from a body model's dictionary. Raises UserError that names `origin`."""
     if not isinstance(content, dict) or "kintree_table" not in content:
         raise UserError(f"{origin}: has no 'kintree_table'; expected {_EXPECTED}")
-    arrays = {name: _numbers(content[name], name, origin) for name in MODEL_ARRAYS if name in content}
-    shape = arrays["kintree_table"].shape
+    shape = _numbers(content["kintree_table"], "kintree_table", origin).shape
     flavour = next((flavour for flavour in FLAVOURS if flavour.shapes["kintree_table"] == shape), None)
     if flavour is None:
         wanted = ", ".join(f"{f.model} (from {f.page}) has {f.shapes['kintree_table']}" for f in FLAVOURS)
         raise UserError(f"{origin}: has a 'kintree_table' of shape {shape}; {wanted}")
     body = {}
     for name, expected in flavour.shapes.items():
-        if name not in arrays:
+        if name not in content:
             if name.startswith("hands"):
                 continue
             raise UserError(f"{origin}: has no {name!r}; expected {_EXPECTED}")
-        if arrays[name].shape != expected:
-            found = f"{name!r} of shape {arrays[name].shape}, {flavour.model} has {expected}"
+        array = _numbers(content[name], name, origin)
+        if array.shape != expected:
+            found = f"{name!r} of shape {array.shape}, {flavour.model} has {expected}"
             raise UserError(f"{origin}: has {found}: get {flavour.model} from {flavour.page}")
         try:
-            body[name] = finite_float32(arrays[name], f"a {name!r} with values")
+            body[name] = finite_float32(array, f"a {name!r} with values")
         except TakeError as error:
             raise UserError(f"{origin}: {error}; expected {_EXPECTED}") from None
     parents = body.pop("kintree_table")[0].astype(np.int64)
@@ -101,18 +101,14 @@ def body_digest(body: Body) -> str:
 
 
 def _numbers(value: Any, name: str, origin: str) -> np.ndarray:
-    array = value if isinstance(value, np.ndarray) else _unpickled(value)
-    if array is None or array.dtype.kind not in "fiu":
+    """The array `name` of a body model. In a pickle, it is one of numpy, chumpy or scipy.sparse."""
+    if isinstance(value, Stub) and isinstance(value.state, dict):
+        value = as_array(value.state["x"]) if "x" in value.state else _dense(value.state)  # chumpy's arrays have x
+    elif not isinstance(value, np.ndarray):
+        value = as_array(value)
+    if value is None or value.dtype.kind not in "fiu":
         raise UserError(f"{origin}: has a {name!r} that is no array of numbers; expected {_EXPECTED}")
-    return array
-
-
-def _unpickled(value: Any) -> np.ndarray | None:
-    """The array that a pickle's entry represents, of numpy, chumpy or scipy.sparse; None for other values."""
-    state = value.state if isinstance(value, Stub) else None
-    if not isinstance(state, dict):
-        return as_array(value)
-    return as_array(state["x"]) if "x" in state else _dense(state)  # chumpy's arrays have x
+    return value
 
 
 def _dense(state: dict[str, Any]) -> np.ndarray | None:
