@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, first_problem, shown
@@ -37,8 +37,10 @@ def _short_subset(name: Any) -> str:
 
 Subset = Annotated[Literal["train", "val", "test"], BeforeValidator(_short_subset)]
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Cell = Annotated[Seconds | None, BeforeValidator(lambda text: text or None)]
-Text = Annotated[str, Field(min_length=1, max_length=500)]
+Cell = Annotated[Seconds | None, BeforeValidator(lambda text: text.strip() or None)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+# Of a recording in JSON. Spaces around it stay, because without them two names could become one
+Key = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Row(BaseModel):
@@ -51,20 +53,14 @@ class Row(BaseModel):
     end: Cell
 
 
-class JsonModel(PartialModel):
-    """A part of the JSON file."""
-
-    model_config = ConfigDict(str_strip_whitespace=True)
-
-
-class Annotation(JsonModel):
+class Annotation(PartialModel):
     """A label of a recording, and its time unless it is a video-level label."""
 
     label: Text
     segment: Annotated[list[Seconds], Field(min_length=2, max_length=2)] | None = None
 
 
-class Recording(JsonModel):
+class Recording(PartialModel):
     """A recording in `database`."""
 
     subset: Subset
@@ -73,9 +69,9 @@ class Recording(JsonModel):
 
 
 class GroundTruth(PartialModel):
-    """The JSON file. Spaces around names stay, because without them two names could become one."""
+    """The JSON file."""
 
-    database: dict[Text, Recording]
+    database: dict[Key, Recording]
 
 
 def read_annotations(path: Path) -> tuple[list[AnnotatedClip], list[AnnotatedClip]]:
@@ -136,7 +132,7 @@ def _read_table(path: Path) -> Iterator[AnnotatedClip]:
                 remedy = "write 0.5 instead of 0,5, and put text with a comma between quotes"
                 raise UserError(f"{path}: row {number} has {len(cells)} cells, expected {len(COLUMNS)}: {remedy}")
             try:
-                row = Row(**{name: cell.strip() for name, cell in zip(header, cells, strict=True)})
+                row = Row(**dict(zip(header, cells, strict=True)))
             except ValidationError as error:
                 raise UserError(f"{path}: row {number}: {first_problem(error)}") from None
             if (row.start is None) != (row.end is None):
