@@ -93,7 +93,10 @@ def read_bvh(path: Path) -> Bvh:
         expected = f"a whole number from 1 to {MAX_FRAMES_IN_HEADER:,}"
         raise TakeError(f"has {frames:g} frames in line {line}, expected {expected}")
     line, seconds = _value_after("Frame Time:", lines)
-    return Bvh(path, nodes, int(frames), _rate(seconds), line)
+    fps = 1 / seconds if seconds > 1e-9 else 0.0
+    if abs(fps - round(fps)) <= RATE_TOLERANCE * fps:
+        fps = float(round(fps))
+    return Bvh(path, nodes, int(frames), fps, line)
 
 
 def forward_kinematics(nodes: list[Node], values: np.ndarray) -> np.ndarray:
@@ -182,9 +185,3 @@ def _value_after(words: str, lines: Lines) -> tuple[int, float]:
         if found.upper().startswith(words.upper()):
             return line, float(found[len(words) :])
     raise TakeError(f"has {found[:40]!r} in line {line}, expected {words!r} and a number")
-
-
-def _rate(seconds: float) -> float:
-    """Frames per second from a frame time; 0 if it is not a positive number, or too small."""
-    rate = 1 / seconds if seconds > 1e-9 else 0.0
-    return float(round(rate)) if abs(rate - round(rate)) <= RATE_TOLERANCE * rate else rate

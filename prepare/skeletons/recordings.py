@@ -54,7 +54,20 @@ def find_inputs(given: list[Path], out: Path, mark: str) -> list[tuple[str, Path
     The name is the path below the given folder. Folders of results are skipped: `out`, and every folder with a file
     named `mark`. Raises UserError when a path does not exist or there is no recording.
     """
-    found = [(printable_name(below), file) for path in given for below, file in _recordings_at(path, out, mark)]
+    found = []
+    for path in given:
+        if os.path.realpath(path) == os.path.realpath(out):  # unlike resolve, it accepts a loop of links
+            raise UserError(f"{path}: is both an input and --out; name another folder by --out")
+        if path.is_dir():
+            for file in walk(path, out, mark):
+                if file.suffix.lower() in SUFFIXES and not file.name.lower().endswith(WITHOUT_MOTION):
+                    found.append((printable_name(file.relative_to(path).as_posix()), file))
+        elif not os.path.lexists(path):
+            raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
+        elif path.suffix.lower() not in SUFFIXES:
+            raise UserError(f"{path}: is no recording; expected a name in {', '.join(SUFFIXES)}, or a folder")
+        else:
+            found.append((printable_name(path.name), path))
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: contains no recording; expected {', '.join(SUFFIXES)}")
     return sorted(found)
@@ -82,20 +95,6 @@ def read_recording(path: Path, options: ReadOptions) -> list[Person]:
 def cached_body_joints(body: str, hands: str) -> BodyJoints:
     """Computes joints on the body that `load_body` reads. Raises UserError as `load_body` and BodyJoints do."""
     return BodyJoints(load_body(body), hands)
-
-
-def _recordings_at(path: Path, out: Path, mark: str) -> list[tuple[str, Path]]:
-    """Name and path of the recording `path`, or of each recording below the folder `path`."""
-    if os.path.realpath(path) == os.path.realpath(out):  # unlike resolve, it accepts a loop of links
-        raise UserError(f"{path}: is both an input and --out; name another folder by --out")
-    if path.is_dir():
-        files = [file for file in walk(path, out, mark) if not file.name.lower().endswith(WITHOUT_MOTION)]
-        return [(f.relative_to(path).as_posix(), f) for f in files if f.suffix.lower() in SUFFIXES]
-    if not os.path.lexists(path):
-        raise UserError(f"{path}: no such file or folder; expected recordings ({', '.join(SUFFIXES)})")
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: is no recording; expected a name in {', '.join(SUFFIXES)}, or a folder")
-    return [(path.name, path)]
 
 
 def _read_npz(path: Path, options: ReadOptions) -> list[Person]:
