@@ -18,7 +18,6 @@ from prepare.formats.pickles import Stub, as_array, read_pickle
 from utils.errors import TakeError, UserError
 
 MAX_FILE_BYTES = 2 << 30
-MODEL_ARRAYS = tuple(SMPLH.shapes)  # names; the same for both flavours
 # What the pickle of a body model may use besides numpy: chumpy's arrays, scipy's sparse matrices. chumpy's contain sets
 _ALLOWED = r"chumpy(\.\w+)+|scipy\.sparse(\.\w+)*\.cs[cr]_(matrix|array)|copyreg\._reconstructor|builtins\.(object|set)"
 _EXPECTED = f"a body model: download it from {SMPLH.page}; see human_model/README.md"
@@ -51,7 +50,7 @@ def read_body(path: Path) -> Body:
     """
     if path.suffix.lower() == ".npz":
         try:
-            content, _ = read_npz(path, MODEL_ARRAYS)
+            content, _ = read_npz(path, SMPLH.shapes)  # SMPL-X has arrays of the same names
         except TakeError as error:
             raise UserError(f"{path}: {error}; expected {_EXPECTED}") from error
     elif path.suffix.lower() == ".pkl":

@@ -71,23 +71,16 @@ def _read_member(archive: zipfile.ZipFile, name: str, archive_bytes: int) -> np.
         raise TakeError(f"has an array {name!r} that claims more than {MAX_ARRAY_BYTES >> 30} GiB: cut the recording")
     with archive.open(member) as file:
         start = file.read(MAX_HEADER_BYTES)
-        shape, is_fortran, dtype, offset = _read_header(start, name)
-        if offset + math.prod(shape) * dtype.itemsize != member.file_size:
-            raise TakeError(f"is damaged: {name!r} claims shape {shape} of {dtype}, but has {member.file_size} bytes")
-        values = np.frombuffer(start + file.read(), dtype, offset=offset)
+        header = io.BytesIO(start)
+        try:
+            shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(header)](header)
+            if dtype.kind not in "biufSU" or not dtype.itemsize:
+                raise TypeError(f"it is of type {dtype}")
+            if len(shape) > 8 or not all(0 <= length <= MAX_ARRAY_BYTES for length in shape):
+                raise ValueError("it claims a shape that no array has")
+            if header.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+                raise ValueError(f"it claims shape {shape} of {dtype}, but has {member.file_size} bytes")
+        except Exception as error:  # numpy parses the header as Python code, which can raise any exception
+            raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None
+        values = np.frombuffer(start + file.read(), dtype, offset=header.tell())
     return values.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _read_header(start: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, Fortran order, type and length of the header of an .npy file, from its first bytes."""
-    file = io.BytesIO(start)
-    try:
-        shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-        if dtype.kind not in "biufSU" or not dtype.itemsize:
-            raise TypeError(f"it is of type {dtype}")
-        claimed = math.prod(max(length, 1) for length in shape) * dtype.itemsize
-        if min(shape, default=0) < 0 or len(shape) > 8 or claimed > MAX_ARRAY_BYTES:
-            raise ValueError(f"it claims more than {MAX_ARRAY_BYTES >> 30} GiB, or a shape that no array has")
-    except Exception as error:  # numpy parses the header as Python code, which can raise any exception
-        raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None
-    return shape, is_fortran, dtype, file.tell()

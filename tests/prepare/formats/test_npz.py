@@ -109,7 +109,8 @@ def test_an_array_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -> None
 def test_an_array_larger_than_its_archive_can_hold_is_refused(tmp_path: Path, compression: int) -> None:
     start = header(claim("(1000000, 156)"))
     packed(tmp_path / "x.npz", start, compression)
-    with pytest.raises(TakeError, match=r"'x' claims shape \(1000000, 156\) of float64, but has 76 bytes"):
+    said = r"'x' is not a whole array .*\(it claims shape \(1000000, 156\) of float64, but has 76 bytes\)"
+    with pytest.raises(TakeError, match=said):
         read(tmp_path / "x.npz")
     packed(tmp_path / "x.npz", start, compression, file_size=len(start) + 1000000 * 156 * 8)
     with memory_below(MIB), pytest.raises(TakeError, match=r"is not a whole .npz file|'x' is not a whole array"):
