@@ -41,5 +41,5 @@ def parse_numbers(words: list[str], count: int, expected: str, where: str) -> np
     if len(values) != count:
         raise TakeError(f"has {len(values)} numbers in {where}, expected {expected}")
     if not np.isfinite(values).all():
-        raise TakeError(f"has a number that is not finite in {where}")
+        raise TakeError(f"has a number that is not finite in {where}, expected {expected}")
     return values

@@ -95,13 +95,10 @@ def read_skeletons(path: Path) -> np.ndarray:
     """
     lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
     check_length_and_rate(len(lines), FPS)
-    expected = f"{ROW_LENGTH}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
-    try:
-        rows = [parse_numbers(line.split(), ROW_LENGTH, expected, f"row {row}") for row, line in enumerate(lines, 1)]
-        numbers = finite_float32(np.stack(rows), "joints")
-    except TakeError as error:
-        raise TakeError(f"{error}; download it again ({PAGE})") from None
-    people = numbers.reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
+    expected = f"{ROW_LENGTH}: {PEOPLE} people × {NUM_JOINTS} joints × x y z; download it again ({PAGE})"
+    rows = [parse_numbers(line.split(), ROW_LENGTH, expected, f"row {row}") for row, line in enumerate(lines, 1)]
+    joints = finite_float32(np.stack(rows), "joints")
+    people = joints.reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
     there = people.any(axis=(2, 3))  # (T, 2)
     if not there[:, 0].any():
         raise TakeError("has no first person in any frame")

@@ -66,7 +66,7 @@ def test_a_second_person_who_never_appears_is_left_out_and_gaps_of_the_first_are
         (lambda lines: [lines[0], lines[1].rsplit(" ", 75)[0]], "has 75 numbers in row 2, expected 150"),
         (lambda lines: [lines[0], lines[1].rsplit(" ", 1)[0]], "has 149 numbers in row 2, expected 150"),
         (lambda lines: [lines[0], "", *lines[1:]], "has 0 numbers in row 2"),
-        (lambda lines: [*lines, "nan " * 150], r"not finite in row 5; download it again"),
+        (lambda lines: [*lines, "nan " * 150], r"not finite in row 5, expected 150: .*; download it again"),
         (lambda lines: [*lines, "x " * 150], "no number in row 5"),
         (lambda _: [], "has 0 numbers in row 1"),
         (lambda _: ["0 " * 150], "no first person in any frame"),
