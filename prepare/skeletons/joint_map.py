@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from utils.errors import TakeError, UserError, nearest, shown
 from utils.files import read_yaml
@@ -69,12 +70,10 @@ class JointMap:
 def read_map(path: Path) -> JointMap:
     """Read a joint map. Raises UserError for the first error in it."""
     expected = "a joint map: one line for each of the 25 joints, as in config/joint_maps/cmu.yaml"
-    content = read_yaml(path, expected)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: is {shown(content)}; expected {expected}")
+    content = read_yaml(path, expected, TypeAdapter(dict[str, Any]))
     for key in content:
         if key not in JOINT_NAMES:
-            raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(str(key)[:100], list(JOINT_NAMES))}")
+            raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(key[:100], list(JOINT_NAMES))}")
     if missing := [name for name in JOINT_NAMES if name not in content]:
         raise UserError(f"{path}: has no line for {', '.join(missing)}")
     return JointMap(path.stem, {name: _parts(content[name], f"{path}: {name}") for name in JOINT_NAMES})
