@@ -7,7 +7,6 @@ can crash them.
 
 from __future__ import annotations
 
-import functools
 import io
 import pickle
 import re
@@ -70,25 +69,19 @@ def as_array(value: Any) -> np.ndarray | None:
                 is_fortran = order == "F"
             case _:
                 return None
-        return np.frombuffer(_bytes(content), _dtype(dtype)).reshape(shape, order="F" if is_fortran else "C")
+        if isinstance(content, Stub):  # a call of _codecs.encode
+            content, codec = content.args
+            if codec != "latin1":
+                return None
+        if isinstance(content, str):  # text of Python 2
+            content = content.encode("latin1")
+        code = dtype.args[0]  # such as f8; no type but numbers is accepted
+        if not re.fullmatch(r"[biuf]\d{1,2}", code):
+            return None
+        number = np.dtype(code).newbyteorder(dtype.state[1] if dtype.state else "=")
+        return np.frombuffer(content, number).reshape(shape, order="F" if is_fortran else "C")
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         return None
-
-
-def _dtype(stub: Stub) -> np.dtype:
-    """A type of numbers. For any other type, raises one of the errors that `as_array` catches."""
-    if not re.fullmatch(r"[biuf]\d{1,2}", stub.args[0]):
-        raise ValueError(stub.args[0])
-    return np.dtype(stub.args[0]).newbyteorder(stub.state[1] if stub.state else "=")
-
-
-def _bytes(content: Any) -> bytes:
-    """Bytes from each of their three forms: bytes, a call of `_codecs.encode`, and text of Python 2."""
-    if isinstance(content, Stub):
-        content, codec = content.args
-        if codec != "latin1":
-            raise ValueError(codec)
-    return content.encode("latin1") if isinstance(content, str) else content
 
 
 class _Unpickler(pickle._Unpickler):
@@ -105,9 +98,4 @@ class _Unpickler(pickle._Unpickler):
         full = f"{_MOVED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core.")
         if not re.fullmatch(self.allowed, full):
             raise UserError(f"asks for {module}.{name}, which was not run")
-        return _stub_class(full)
-
-
-@functools.cache
-def _stub_class(name: str) -> type[Stub]:
-    return type(name, (Stub,), {"name": name})
+        return type(full, (Stub,), {"name": full})
