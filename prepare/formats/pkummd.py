@@ -61,24 +61,18 @@ def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
     subsets = _read_protocol(wanted[0])
     skeletons: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    empty: list[Path] = []
-    for path in texts:
-        if path.stem not in subsets:
-            continue
-        stat_regular_file(path)
+    paths = [path for path in texts if path.stem in subsets]
+    for path in sorted(paths, key=lambda path: stat_regular_file(path).st_size, reverse=True):
         with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(1 << 14)
-        if not first.strip():
-            empty.append(path)
-            continue
-        found = labels if "," in first else skeletons
+            row = file.readline(1 << 14)
+        # An empty file comes last: it is labels without any action, or a damaged file of skeletons
+        is_labels = "," in row or (not row.strip() and path.stem in skeletons)
+        found = labels if is_labels else skeletons
         if path.stem in found:
             raise UserError(
                 f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"
             )
         found[path.stem] = path
-    for path in empty:  # labels without any action, or a damaged file of skeletons
-        (labels if path.stem in skeletons else skeletons).setdefault(path.stem, path)
     kinds = (("skeleton", skeletons, "PKU_Skeleton_Renew"), ("label", labels, "Train_Label_PKU_final"))
     for kind, found, folder in kinds:
         if not found:
