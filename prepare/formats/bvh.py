@@ -44,10 +44,6 @@ class Bvh:
     fps: float  # frames per second; 0 if the frame time is not a positive number, or too small
     last_header_line: int  # the motion comes after it
 
-    @property
-    def names(self) -> list[str]:
-        return [node.name for node in self.nodes]
-
     def values(self, wanted: np.ndarray) -> np.ndarray:
         """Values (T, channels) of all channels in the frames `wanted`: (T,) indices in rising order.
 

@@ -132,7 +132,8 @@ def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions)
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     bvh = read_bvh(path)
-    weights = (options.joint_map or choose_map(bvh.names)).matrix(bvh.names)
+    names = [node.name for node in bvh.nodes]
+    weights = (options.joint_map or choose_map(names)).matrix(names)
     fps = options.fps or bvh.fps
     values = bvh.values(_wanted_frames(bvh.frames, fps))
     blocks = [values[start : start + BVH_FRAMES] for start in range(0, len(values), BVH_FRAMES)]

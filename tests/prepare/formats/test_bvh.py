@@ -73,7 +73,7 @@ def test_positions_of_joints_and_end_sites_equal_those_by_matrices(nodes: list, 
 def test_end_sites_are_named_after_their_joint(tmp_path: Path) -> None:
     motions.write_bvh(tmp_path / "a.bvh", ODD, numbers_for(ODD, 1), 1 / 30)
     names = ["root", "no channel", "six", "six.end", "twice", "one", "one.end", "one.end"]
-    assert read_bvh(tmp_path / "a.bvh").names == names
+    assert [node.name for node in read_bvh(tmp_path / "a.bvh").nodes] == names
 
 
 def test_a_skeleton_with_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path) -> None:
@@ -83,7 +83,8 @@ def test_a_skeleton_with_smplh_rotations_has_the_joints_of_smplh(tmp_path: Path)
     joints = all_positions(tmp_path / "a.bvh") / 100
     chain = {ours: theirs for ours, theirs in motions.SMPLH_NAMES.items() if not theirs.endswith(".end")}
     assert len(chain) == 21
-    found = joints[:, [bvh.names.index(name) for name in chain.values()]]
+    names = [node.name for node in bvh.nodes]
+    found = joints[:, [names.index(name) for name in chain.values()]]
     wanted = motions.joints_of(poses)[:, [JOINT_NAMES.index(name) for name in chain]]
     np.testing.assert_allclose(found, motions.TO_Y_UP.apply(wanted.reshape(-1, 3)).reshape(wanted.shape), atol=1e-5)
 
