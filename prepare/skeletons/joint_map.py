@@ -125,10 +125,9 @@ def _without_namespace(name: str) -> str:
 
 def _parts(value: Any, where: str) -> list[tuple[str, float]]:
     """Joints and weights of one line. Raises UserError, which begins with `where`, for any other value."""
-    if isinstance(value, str) and value:
-        return [(_without_namespace(value), 1.0)]
-    if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
-        return [(_without_namespace(name), 1 / len(value)) for name in value]
+    names = value if isinstance(value, list) else [value]
+    if names and all(isinstance(name, str) and name for name in names):
+        return [(_without_namespace(name), 1 / len(names)) for name in names]
     if isinstance(value, dict) and set(value) == {"from", "to", "share"}:
         ends, share = (value["from"], value["to"]), value["share"]
         is_number = isinstance(share, int | float) and not isinstance(share, bool) and abs(share) <= MAX_SHARE
