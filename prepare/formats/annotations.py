@@ -39,7 +39,7 @@ Subset = Annotated[Literal["train", "val", "test"], BeforeValidator(_short_subse
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Cell = Annotated[Seconds | None, BeforeValidator(lambda text: text.strip() or None)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-# Of a recording in JSON. Spaces around it stay, because without them two names could become one
+# Name of a recording in JSON. Spaces around it stay, because without them two names could become one
 Key = Annotated[str, Field(min_length=1, max_length=500)]
 
 
