@@ -11,8 +11,8 @@ SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
 STANDING = 0.8  # a body stands along an axis if the mean unit vector from pelvis to head has a component above this
 MAX_CHECKED = 1000  # frames
 # Bones from head to ankles. A leg's bones count half, as there are two legs. Stature is about _STATURE_RATIO · sum.
-_BONES = ((3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18))
-_WEIGHTS = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
+_BONES = np.array([(3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18)])
+_WEIGHTS = np.array([1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5])
 _STATURE_RATIO = 1.22
 _UNITS = {
     1.0: "metres", 0.01: "centimetres", 0.001: "millimetres", 0.0254: "inches", 0.3048: "feet", 0.1: "decimetres",
@@ -27,7 +27,7 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
     assumed for it. If the user gave the axis (`axis_given`), a lying body is accepted.
     """
     some = joints[np.linspace(0, len(joints) - 1, min(len(joints), MAX_CHECKED)).astype(np.int64)].astype(np.float64)
-    height = stature(some)
+    height = _stature(some)
     if height < 1e-6:
         raise TakeError("has all joints in one place: it shows no body")
     if not SHORTEST <= height <= TALLEST:
@@ -44,11 +44,10 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
         raise TakeError(f"has a body that stands along {own}, not {up}: give --up={own}, or --up={up} if it is lying")
 
 
-def stature(joints: np.ndarray) -> float:
+def _stature(joints: np.ndarray) -> float:
     """Approximate height in metres of a body in any pose, from the median bone lengths of joints (T, 25, 3)."""
-    ends = np.array(_BONES)
-    lengths = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=-1)  # (T, bones)
-    return _STATURE_RATIO * float(np.median(lengths @ np.array(_WEIGHTS)))
+    lengths = np.linalg.norm(joints[:, _BONES[:, 0]] - joints[:, _BONES[:, 1]], axis=-1)  # (T, bones)
+    return _STATURE_RATIO * float(np.median(lengths @ _WEIGHTS))
 
 
 def _standing_axis(joints: np.ndarray) -> str | None:
@@ -66,5 +65,4 @@ def _fitting_scale(height: float, scale: float) -> str:
     """The scale that gives a usual height. If a common unit is near, its scale and its name."""
     wanted = scale * USUAL / height
     unit = min(_UNITS, key=lambda candidate: abs(math.log(candidate / wanted)))
-    rounded = float(f"{wanted:.3g}")  # to three digits; written by `.3g` alone, 1230 would be 1.23e+03
-    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{rounded:g}"
+    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{wanted:.3g}"
