@@ -88,8 +88,8 @@ def build(
     wanted = choose_clips(babel.clips, files, wanted_classes, limit)
 
     def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
-        fps, poses = read_poses(path, flavour, clip.frame_limit(), clip.duration)
-        return fps, body_joints(poses)
+        fps, poses = read_poses(path, flavour, clip.duration)
+        return fps, body_joints(poses[: clip.frame_limit()])
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):

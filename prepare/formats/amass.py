@@ -76,14 +76,11 @@ def download_name(folder: str) -> str | None:
     return _CURRENT_NAMES.get(folder.lower().replace(" ", "_"))
 
 
-def read_poses(
-    path: Path, flavour: Flavour, limit: int | None = None, seconds: float | None = None
-) -> tuple[float, np.ndarray]:
-    """A take's own frame rate, and its first `limit` poses at 30 fps, (T, pose_width) float32 radians.
+def read_poses(path: Path, flavour: Flavour, seconds: float | None = None) -> tuple[float, np.ndarray]:
+    """A take's own frame rate, and its poses at 30 fps, (T, pose_width) float32 radians.
 
-    Every pose in the file is checked, also those that are not returned. Raises TakeError. A take that does not last for
-    the `seconds` that BABEL says is refused, because its labels would be misplaced. `limit` None: all frames. `seconds`
-    None: no check.
+    Every pose in the file is checked, also those between the ones returned. Raises TakeError. A take that does not last
+    for the `seconds` that BABEL says is refused, because its labels would be misplaced. None: no check.
     """
     arrays, names = read_npz(path, ("poses", *RATE_NAMES))
     rate_name = next((name for name in RATE_NAMES if name in arrays), None)
@@ -105,7 +102,7 @@ def read_poses(
             f"{OTHER_DURATION} ({frames} frames at {fps:g} fps are {frames / fps:.2f} s, BABEL has {seconds:.2f} s): "
             "its frame rate is wrong, or frames are missing"
         )
-    return fps, finite_float32(poses, "poses")[resample_indices(frames, fps)[:limit]]
+    return fps, finite_float32(poses, "poses")[resample_indices(frames, fps)]
 
 
 def _key(path: str) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ def read_on(body: str) -> Reader:
     joints_of = BodyJoints(load_body(body))
 
     def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
-        fps, poses = prepare.formats.amass.read_poses(path, joints_of.flavour, 20, clip.duration)
-        return fps, joints_of(poses)
+        fps, poses = prepare.formats.amass.read_poses(path, joints_of.flavour, clip.duration)
+        return fps, joints_of(poses[:20])
 
     return read
 
