@@ -16,9 +16,9 @@ from utils.skeleton import MIRRORED
 def augment(batch: Batch, mirror: float, scale: float, seed: int, epoch: int) -> Batch:
     """Exchange left and right in a clip with probability `mirror`. Change body sizes by a fraction of up to `scale`.
 
-    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank. Normalization has
-    turned the first person's shoulders in the first frame, from left to right, towards +x. So mirroring also changes
-    the sign of x.
+    The change of a clip depends only on seed, epoch and the clip's index, not on its batch or rank. In the first
+    frame, the first person's left shoulder is on the side of -x, the right one on that of +x (`feeders.normalize`). So
+    mirroring also changes the sign of x.
     """
     if not mirror and not scale:
         return batch

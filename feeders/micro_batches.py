@@ -38,7 +38,7 @@ def micro_batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> list[MicroBatchPlan]:
-    """Divide a training batch into micro-batches. Returns the plans of those of one rank.
+    """Divide a training batch into micro-batches. Returns the plans of one rank's micro-batches.
 
     All ranks have the same number of micro-batches. Those of one pass have similar numbers of frames.
 

@@ -241,7 +241,7 @@ def _problem(path: Path) -> str | None:
     `weights_only` does not prevent that. Such a file is refused. torch.save never writes one.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b"\nbytearray\n") >= 0:  # a pickle that calls this function can fill the memory
+        if content.find(b"\nbytearray\n") >= 0:  # a pickle can call it with a huge number, which fills the memory
             return "it makes a bytearray"
     if not zipfile.is_zipfile(path):  # PyTorch before version 1.6 wrote no zip, and no checksums
         return None

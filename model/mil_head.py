@@ -75,8 +75,8 @@ class MILHead(nn.Module):
 def interpolate(values: Tensor, lengths: Tensor, new_lengths: Tensor, frames: int) -> Tensor:
     """Linear interpolation along time from each clip's first real frame to its last, as in the released code.
 
-    The features are stretched so that the last one lies on the clip's last frame (PyTorch's align_corners=True). Each
-    clip has its own lengths, so padding does not change its values.
+    The values are stretched: the last one lies on the clip's last frame (PyTorch's align_corners=True). Each clip has
+    its own lengths, so padding does not change its values.
 
     Args:
         values: (N, T', K).

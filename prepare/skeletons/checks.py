@@ -65,4 +65,5 @@ def _fitting_scale(height: float, scale: float) -> str:
     """The scale that gives a usual height. If a common unit is near, its scale and its name."""
     wanted = scale * USUAL / height
     unit = min(_UNITS, key=lambda candidate: abs(math.log(candidate / wanted)))
-    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{wanted:.3g}"
+    rounded = float(f"{wanted:.3g}")  # to three digits; written by `.3g` alone, 1230 would be 1.23e+03
+    return f"{unit:g} ({_UNITS[unit]})" if 1 / 1.4 < unit / wanted < 1.4 else f"{rounded:g}"
