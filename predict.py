@@ -54,16 +54,13 @@ OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network, the settings and classes of its training, and the user's choices."""
+    """A trained network, the settings and classes of its training, and the user's options."""
 
     model: Localizer
     settings: Settings
     classes: tuple[str, ...]
     device: torch.device
-    window: int
-    features: bool
-    animate: str | None
-    page: bool
+    args: argparse.Namespace
 
 
 def main() -> int:
@@ -73,21 +70,20 @@ def main() -> int:
     model, settings, classes, skeletons = load_trained(args.weights)
     device = choose_device(args.device)
     set_matrix_precision(settings.train.matrix_precision)
-    window = args.window or settings.data.max_frames
     model = for_inference(model.in_precision(args.precision).to(device))
-    predictor = Predictor(model, settings, classes, device, window, args.features, args.animate, args.page)
+    args.window = args.window or settings.data.max_frames
     # Earlier versions wrote no `hands` and used the hand poses of the released code. Imports and PKU-MMD have none
     args.hands = args.hands or skeletons.get("hands", "released")
     if args.body:  # a wrong body is an error now, before anything is written
         body = recordings.cached_body_joints(args.body, args.hands)
         refuse_other_body(skeletons, {"model": body.flavour.model}, args.weights, f"--body {args.body}")
-    options = ReadOptions.of(args)
+    options, predictor = ReadOptions.of(args), Predictor(model, settings, classes, device, args)
     inputs = recordings.find_inputs(args.inputs, args.out, predictions.PREDICTION)
 
     # 2. The folder of results, for this command alone
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_folder(args.out, "prediction", "choose another --out"):
-        prediction_set = predictions.PredictionSet(args.out, command_facts(args, window))
+        prediction_set = predictions.PredictionSet(args.out, command_facts(args))
         return predict_all(predictor, prediction_set.assign_names(inputs), options, prediction_set)
 
 
@@ -126,9 +122,9 @@ def predict_all(
         raise
     results, failed = prediction_set.write_summary_files(), len(prediction_set.failed)
     print(summary(len(inputs), done_before, failed, results, out))
-    if not predictor.page and done_before < len(inputs) and (out / "player.html").exists():
+    if not predictor.args.page and done_before < len(inputs) and (out / "player.html").exists():
         print(f"{out / 'player.html'}: shows the results of an earlier command; delete it, or repeat with --page")
-    if predictor.page:
+    if predictor.args.page:
         complete = prediction_set.finished_results()
         clips = [path for name in complete for path in sorted((out / name).glob("*player.json"))]
         on_page = {path.parent for path in clips}
@@ -176,16 +172,16 @@ def predict_person(
     whole = np.pad(scores.frame_probs, before, constant_values=np.nan)  # NaN before the person appears
     figure = time_line(name, None, found, whole, classes, settings.thresholds)
     write_whole(result_file("time_line.png"), png(figure))
-    if predictor.features:
+    if predictor.args.features:
         with whole_file(result_file("features.npy")) as file:
             np.save(file, scores.features)
         with whole_file(result_file("scores.npz")) as file:
             facts = {"classes": [*classes, "background"], "fps": np.float64(FPS), "first": person.first}
             np.savez(file, frame_probs=scores.frame_probs, video_probs=scores.video_probs, **facts)
-    if predictor.animate:
+    if predictor.args.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
-        animation.animate(result_file(f"animation.{predictor.animate}"), person.joints, labels, name)
-    if predictor.page:
+        animation.animate(result_file(f"animation.{predictor.args.animate}"), person.joints, labels, name)
+    if predictor.args.page:
         clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=scores.frame_probs, first=person.first)
         write_whole(result_file("player.json"), json.dumps(player.pack(clip, classes)).encode())
     return found
@@ -198,23 +194,23 @@ def score(predictor: Predictor, joints: np.ndarray) -> Scores:
         predictor.model,
         lambda start, end: network_input(joints[start:end], data.normalization),
         len(joints),
-        predictor.window,
+        predictor.args.window,
         predictor.settings.eval,
         predictor.device,
         data.frame_step,
-        predictor.features,
+        predictor.args.features,
     )
     if not (np.isfinite(scores.frame_probs).all() and np.isfinite(scores.video_probs).all()):
         raise TakeError("the network gave probabilities that are not finite; look at the joints of this recording")
     return scores
 
 
-def command_facts(args: argparse.Namespace, window: int) -> dict[str, Any]:
+def command_facts(args: argparse.Namespace) -> dict[str, Any]:
     """What results depend on besides the recording. If any of it changes, they are computed again."""
     facts = {name: value for name, value in vars(args).items() if name not in ("inputs", "out", "device")}
     files = {"weights": args.weights, "joint_map": args.joint_map, "body": body_file(args.body or str(BODY))}
     facts |= {name: sha256(file) for name, file in files.items() if file and file.is_file()}
-    return {**facts, "format": predictions.FORMAT, "window": window}
+    return {**facts, "format": predictions.FORMAT}
 
 
 def summary(total: int, done_before: int, failed: int, results: Results, out: Path) -> str:

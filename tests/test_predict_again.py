@@ -72,7 +72,7 @@ def test_another_body_in_the_same_folder_is_another_input(
     facts = []
     for content in (b"one", b"another"):
         (tmp_path / "SMPLH_male.npz").write_bytes(content)
-        facts.append(predict.command_facts(args, 90))
+        facts.append(predict.command_facts(args))
     assert facts[0] != facts[1]
 
 
