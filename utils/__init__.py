@@ -11,14 +11,8 @@ REQUIRED = (  # import names of requirements.txt, without av, which writes .mp4 
     "tqdm",
 )  # fmt: skip
 
-
-def _require_packages() -> None:
-    missing = [name for name in REQUIRED if find_spec(name) is None]
-    if missing:
-        others = f" and {len(missing) - 1} more" if missing[1:] else ""
-        remedy = "activate the environment (source .venv/bin/activate), or install requirements.txt in your own"
-        print(f"error: {sys.executable} does not find {missing[0]}{others}; {remedy}", file=sys.stderr)
-        sys.exit(2)
-
-
-_require_packages()
+if missing := [name for name in REQUIRED if find_spec(name) is None]:
+    others = f" and {len(missing) - 1} more" if missing[1:] else ""
+    remedy = "activate the environment (source .venv/bin/activate), or install requirements.txt in your own"
+    print(f"error: {sys.executable} does not find {missing[0]}{others}; {remedy}", file=sys.stderr)
+    sys.exit(2)
