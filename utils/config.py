@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
@@ -42,8 +42,8 @@ def _different(values: list[str]) -> list[str]:
     return values
 
 
-def _rising_list(of: type) -> type:
-    return Annotated[list[of], Field(min_length=1, max_length=100), AfterValidator(_rising)]
+Item = TypeVar("Item")
+RisingList = Annotated[list[Item], Field(min_length=1, max_length=100), AfterValidator(_rising)]
 
 
 class DataSettings(StrictModel):
@@ -72,7 +72,7 @@ class ModelSettings(StrictModel):
     width: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     stride: Literal[2, 4, 8]
     cosine_scale: Positive
-    temperatures: _rising_list(Positive)
+    temperatures: RisingList[Positive]
     mask_padding: bool
     detach_second_view: bool
 
@@ -131,7 +131,7 @@ class EvalSettings(StrictModel):
     every: Count
     batch_size: Count
     change_penalty: NonNegative
-    thresholds: _rising_list(Share)
+    thresholds: RisingList[Share]
     min_video_score: Probability
     min_length: Count
     outer_share: NonNegative
@@ -139,7 +139,7 @@ class EvalSettings(StrictModel):
     suppression_overlap: Literal["shorter", "union", "lower"]
     suppression_threshold: Probability
     suppression_sigma: Annotated[float, Field(ge=0, le=100)]
-    tious: _rising_list(PositiveShare)
+    tious: RisingList[PositiveShare]
 
 
 class Settings(StrictModel):

@@ -10,18 +10,11 @@ from utils.nested import flat
 
 # Checkpoints of earlier versions lack these settings. The defaults reproduce those versions, except data.bucket_mix.
 ADDED = {
-    "data.bucket_mix",
-    "data.frame_step",
-    "model.streams",
-    "model.stride",
-    "refine.change_penalty",
-    "refine.neighbours",
-    "train.matrix_precision",
-    "train.cuda_graphs",
-    "train.compile",
-    "train.timeout",
-    "eval.change_penalty",
-    "eval.suppression_sigma",
+    "data": ["bucket_mix", "frame_step"],
+    "model": ["streams", "stride"],
+    "refine": ["change_penalty", "neighbours"],
+    "train": ["matrix_precision", "cuda_graphs", "compile", "timeout"],
+    "eval": ["change_penalty", "suppression_sigma"],
 }
 TRAINING = ("loss", "refine", "train")  # groups that only training needs
 # Data settings that weights depend on; the last four are the label policy
@@ -43,7 +36,7 @@ def read_stored(values: dict[str, Any], origin: str, for_inference: bool = False
         if for_inference and group in TRAINING:
             groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
         else:
-            added = {name: default for name, default in defaults.items() if f"{group}.{name}" in ADDED}
+            added = {name: defaults[name] for name in ADDED.get(group, [])}
             groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in config.FORMER}
     return config.from_dict(groups, origin=origin)
 
