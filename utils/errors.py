@@ -81,11 +81,6 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} that is too long to show"
 
 
-def shortened(text: str) -> str:
-    """`text` as `shown` has it, without the quotes."""
-    return shown(text)[1:-1]
-
-
 def first_problem(error: ValidationError) -> str:
     """The first problem in a pydantic error, such as "clips.0.fps is nan, expected a finite number"."""
     return describe_problem(error.errors(include_url=False, include_context=False)[0])
@@ -93,7 +88,7 @@ def first_problem(error: ValidationError) -> str:
 
 def describe_problem(problem: Mapping[str, Any]) -> str:
     """One of the problems in a pydantic error: where it is, what was found, what was expected."""
-    place = shortened(".".join(str(part) for part in problem["loc"]))
+    place = printable(".".join(map(str, problem["loc"])), 100)
     # pydantic writes, for example, "a valid dictionary or instance of Clip"
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     if problem["type"] == "value_error":

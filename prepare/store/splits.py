@@ -14,7 +14,7 @@ import numpy as np
 from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, dense_labels
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
-from utils.errors import UserError, printable, shortened, shown
+from utils.errors import UserError, printable, shown
 from utils.lock import lock_folder
 from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name, read_manifest
 from utils.skeleton import FPS
@@ -37,7 +37,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
     if name.lower().startswith(STORE_PREFIX):
         raise UserError(f"--name {name}: names that begin with {STORE_PREFIX!r} are those of stores; choose another")
     if name in PAPER_SPLITS and classes != PAPER_SPLITS[name]:
-        its_own = shortened(", ".join(PAPER_SPLITS[name]))
+        its_own = printable(", ".join(PAPER_SPLITS[name]), 100)
         raise UserError(f"--name {name}: is the split of the paper with {its_own}; choose another")
     if replace or not (folder / "split.json").exists():
         return
@@ -50,7 +50,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
         if old.classes == classes:
             found = "has labels of the same classes from another source"
         else:
-            before, now = (shortened(", ".join(names)) for names in (old.classes, classes))
+            before, now = (printable(", ".join(names), 100) for names in (old.classes, classes))
             found = f"has labels of {before}, not of {now}"
         raise UserError(f"{folder}: {found}; choose another --name, or give --replace")
 
