@@ -17,7 +17,7 @@ from runs import ROOT, assert_same_end, command, finish, rows, run, small
 from prepare.build import build
 from prepare.formats.labels import PAPER_SPLITS
 from utils.errors import UserError
-from utils.store import Split, list_splits, write_split
+from utils.store import Split, write_split
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,8 @@ def test_the_order_in_which_folders_are_listed_changes_no_byte_of_a_store(
         names = [path.name for path in synthetic.iterdir()]
         assert names == sorted(names, reverse=True)
         build(synthetic / "amass", synthetic / "babel_v1.0_release", "synthetic", tmp_path, PAPER_SPLITS)
-        assert list_splits(tmp_path) == ["split1", "split2", "split3"]
+        with pytest.raises(UserError, match="known are: split1, split2, split3"):
+            Split.open(tmp_path, "another")
     assert content(tmp_path) == content(prepared)
 
 

@@ -110,7 +110,7 @@ class Split:
         if name in SCRIPTS:
             command = f"`bash prepare/{SCRIPTS[name]} --out {root}` (docs/data.md)"
         if not path.is_file():
-            known = list_splits(root)
+            known = sorted(file.parent.name for file in root.glob("*/split.json"))
             there = nearest(name, known) if known else "no split is there yet"
             raise UserError(f"{root} holds no split {name!r} ({there}): make it with {command}")
         manifest = read_manifest(path, SplitManifest)
@@ -158,11 +158,6 @@ class Split:
     def annotated(self, sid: str) -> np.ndarray:
         """Whether any annotation covers a frame, (T,) bool. Frames without one have no class in `labels`."""
         return self._annotated[self._rows[sid]]
-
-
-def list_splits(root: Path) -> list[str]:
-    """Names of the splits under `root`, sorted."""
-    return sorted(path.parent.name for path in root.glob("*/split.json") if path.is_file())
 
 
 def write_store(folder: Path, clips: list[Clip], blocks: Iterable[np.ndarray], facts: dict[str, Any]) -> None:
