@@ -92,14 +92,12 @@ class Run:
         may_change = OF_MACHINE | ({"train.epochs"} if self.settings.train.schedule == "constant" else set())
         in_file = read_stored(config.read_groups(path), str(path)) if path.exists() else None
         started_with = Settings.model_validate(checkpoint["settings"]) if checkpoint else in_file
-        edited = differences(started_with, in_file, may_change) if in_file else []
-        if edited:
+        if in_file and (edited := differences(started_with, in_file, may_change)):
             raise UserError(
                 f"{path}: was edited: {'; '.join(edited)}. A run keeps the settings that it was started with: undo the "
                 f"edit, or start a new run with it: --config {path} --work-dir ANOTHER"
             )
-        changed = differences(started_with, self.settings, may_change) if started_with else []
-        if changed:
+        if changed := differences(started_with, self.settings, may_change):
             raise UserError(
                 f"{self.folder}: its run has other settings: {'; '.join(changed)}. "
                 f"Resume with the settings that it was started with, or {NEW_RUN}"
@@ -112,12 +110,11 @@ class Run:
     def _refuse_other_data(self, checkpoint: dict[str, Any]) -> None:
         digests = {"store": "joints", "labels": "labels"}  # their values would tell a user nothing
         for name, value in self.data.items():
-            if checkpoint.get(name, value) != value:
-                if name in digests:
-                    what = f"its {digests[name]} have changed"
-                else:
-                    what = f"its {name} were {shown(checkpoint[name])} and are {shown(value)}"
-                raise UserError(f"{self.folder}: the data of this run: {what}; restore the data, or {NEW_RUN}")
+            before = checkpoint.get(name, value)
+            if before != value:
+                found = f"{name} were {shown(before)} and are {shown(value)}"
+                what = f"{digests[name]} have changed" if name in digests else found
+                raise UserError(f"{self.folder}: the data of this run: its {what}; restore the data, or {NEW_RUN}")
 
 
 def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
