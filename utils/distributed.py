@@ -33,7 +33,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
-_step_began: float | None = None  # when this rank began its present training step; None between epochs
+step_began: float | None = None  # when this rank began its present training step; None between epochs (`note_step`)
 
 
 class LossNormalization(NamedTuple):
@@ -125,19 +125,14 @@ def uses_nccl() -> bool:
 
 def begin_step() -> None:
     """Note that this rank begins a training step. `utils.stops` ends the process if a step takes too long."""
-    global _step_began
-    _step_began = time.monotonic()
+    global step_began
+    step_began = time.monotonic()
 
 
 def end_steps() -> None:
     """Note that no training step of this rank is under way any more."""
-    global _step_began
-    _step_began = None
-
-
-def step_began() -> float | None:
-    """When this rank began its present training step; None if no step is under way."""
-    return _step_began
+    global step_began
+    step_began = None
 
 
 def report_failure() -> bool:

@@ -106,7 +106,7 @@ def _end_if_unanswered(folder: Path, timeout: float) -> None:
     step, seconds = None, 0
     while seconds < 60 * timeout + PATIENCE:
         time.sleep(1)
-        before, step = step, distributed.step_began()
+        before, step = step, distributed.step_began
         # Counts sleeps and reads no clock, so time in which the process is suspended does not count
         seconds = seconds + 1 if step and step == before else 0
     try:
