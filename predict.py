@@ -49,8 +49,6 @@ from utils.lock import lock_folder
 from utils.progress import progress
 from utils.skeleton import FPS
 
-OUT_OF_MEMORY = "needs more memory than there is: a smaller --window needs less"
-
 
 @dataclass(frozen=True)
 class Predictor:
@@ -114,7 +112,7 @@ def predict_all(
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = OUT_OF_MEMORY
+                reason = "needs more memory than there is: a smaller --window needs less"
             prediction_set.add_failure(name, path, reason)
             tqdm.write(f"{printable_name(path)}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -33,7 +33,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
-step_began: float | None = None  # when this rank began its present training step; None between epochs (`note_step`)
+step_began: float | None = None  # when this rank began its present training step; None between epochs
 
 
 class LossNormalization(NamedTuple):

@@ -1,14 +1,12 @@
 """Formats of the JSON files of prepared data: store.json and split.json. They are checked when they are read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import FailFast, Field, PositiveInt, Strict, TypeAdapter, model_validator
 
@@ -58,6 +56,12 @@ class Manifest(StrictModel):
     babel: dict[str, str] = {}  # SHA-256 of BABEL's files
     imported: dict[str, str] = {}  # source of labels that are not BABEL's, such as {"annotations": file}
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a manifest. Raises UserError when it is missing, damaged or of another format."""
+        expected = f"prepared data of this version. If it is damaged or of another one, {_make_again(path.parent)}"
+        return read_json(path, TypeAdapter(cls), expected)
+
     @model_validator(mode="before")
     @classmethod
     def _fits_its_checksum(cls, content: Any) -> Any:
@@ -78,7 +82,7 @@ class StoreManifest(Manifest):
     left_out: dict[str, str] = {}  # why an annotated clip is not in the store, by its id
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> StoreManifest:
+    def _is_consistent(self) -> Self:
         if self.joints_file != array_name("joints", self.digest):
             raise ValueError(f"joints_file is {shown(self.joints_file)}, which does not fit the digest")
         end = 0
@@ -105,7 +109,7 @@ class SplitManifest(Manifest):
     left_out: dict[str, dict[str, int]] = {}  # clips that are not in the split, by subset and reason
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> SplitManifest:
+    def _is_consistent(self) -> Self:
         _refuse_repeated(self.classes, "class")
         _refuse_repeated([sid for _, sid, _ in self.clips_in_order()], "clip")
         if not {k for labels in self.untimed.values() for k in labels} <= set(range(len(self.classes))):
@@ -115,15 +119,6 @@ class SplitManifest(Manifest):
     def clips_in_order(self) -> Iterator[tuple[Subset, str, int]]:
         """Subset, id and frames of every clip, in the order of their labels."""
         return ((subset, sid, frames) for subset in SUBSETS for sid, frames in self.clips[subset])
-
-
-ManifestT = TypeVar("ManifestT", bound=Manifest)
-
-
-def read_manifest(path: Path, model: type[ManifestT]) -> ManifestT:
-    """Read and check a manifest. Raises UserError when it is missing, damaged or of another format."""
-    expected = f"prepared data of this version. If it is damaged or of another one, {_make_again(path.parent)}"
-    return read_json(path, TypeAdapter(model), expected)
 
 
 def write_manifest(path: Path, entries: dict[str, Any]) -> None:

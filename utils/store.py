@@ -7,12 +7,10 @@ A .npy file has a digest of its content in its name. The JSON file is written la
 never mixes the files of two preparations, even if one of them was killed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,7 +26,6 @@ from utils.manifest import (
     Subset,
     array_name,
     plain_name,
-    read_manifest,
     unusable,
     write_manifest,
 )
@@ -59,14 +56,14 @@ class SkeletonStore:
         self._joints = map_array(folder / manifest.joints_file, (rows, NUM_JOINTS, 3), np.float32)
 
     @classmethod
-    def open(cls, folder: Path | str) -> SkeletonStore:
+    def open(cls, folder: Path | str) -> Self:
         """Read and check a store. Raises UserError when it is missing, of another format or damaged."""
         folder = Path(folder)
         path = folder / "store.json"
         if not path.is_file():
             command = f"`{PREPARE_COMMAND}`, or another command of prepare/"
             raise UserError(f"{folder} holds no skeleton store (no store.json): make it with {command}")
-        return cls(folder, read_manifest(path, StoreManifest))
+        return cls(folder, StoreManifest.read(path))
 
     def joints(self, sid: str) -> np.ndarray:
         """Joints of the first person of one clip, (T, 25, 3) float32, a read-only view of the mapped file."""
@@ -98,7 +95,7 @@ class Split:
         self._annotated = map_array(folder / manifest.annotated_file, (start,), np.bool_)
 
     @classmethod
-    def open(cls, root: Path | str, name: str) -> Split:
+    def open(cls, root: Path | str, name: str) -> Self:
         """Read and check the split `name` under `root`, and the store that it refers to.
 
         Raises UserError when either is missing, damaged or of another format, or when the store was changed later.
@@ -113,7 +110,7 @@ class Split:
             known = sorted(file.parent.name for file in root.glob("*/split.json"))
             there = nearest(name, known) if known else "no split is there yet"
             raise UserError(f"{root} holds no split {name!r} ({there}): make it with {command}")
-        manifest = read_manifest(path, SplitManifest)
+        manifest = SplitManifest.read(path)
         if manifest.name != name:
             raise unusable(path, f"it is named {shown(manifest.name)}")
         store = SkeletonStore.open(root / manifest.skeletons)

@@ -15,8 +15,8 @@ from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, dense_labels
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
+from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name
 from utils.lock import lock_folder
-from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name, read_manifest
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, LabelledClip, SkeletonStore, Split, write_split
 
@@ -42,7 +42,7 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
     if replace or not (folder / "split.json").exists():
         return
     try:
-        old = read_manifest(folder / "split.json", SplitManifest)
+        old = SplitManifest.read(folder / "split.json")
     except UserError:
         print(f"warning: {folder} is damaged, or of another version, and is written again")
         return
