@@ -16,7 +16,6 @@ from utils.files import StrictModel, read_json
 from utils.skeleton import FPS
 
 FORMAT = 1
-PREPARE_COMMAND = "bash prepare/generate_dataset.sh"
 MISSING = "missing"  # why a clip is not in the store: it has no take
 OTHER_DURATION = "does not last as long as BABEL says"  # why a take cannot be used; followed by the durations
 PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # cannot lead to another folder
@@ -83,7 +82,7 @@ class StoreManifest(Manifest):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.joints_file != array_name("joints", self.digest):
+        if self.joints_file != f"joints-{self.digest[:12]}.npy":
             raise ValueError(f"joints_file is {shown(self.joints_file)}, which does not fit the digest")
         end = 0
         for clip in self.clips:
@@ -140,18 +139,13 @@ def plain_name(name: str, what: str) -> str:
     return name
 
 
-def array_name(stem: str, digest: str) -> str:
-    """Name of the .npy file with this SHA-256."""
-    return f"{stem}-{digest[:12]}.npy"
-
-
 def unusable(path: Path, why: str) -> UserError:
     """The error for a file of prepared data that is damaged or of another format."""
     return UserError(f"{path} cannot be used: {why}; {_make_again(path.parent)}")
 
 
 def _make_again(folder: Path) -> str:
-    return f"delete {folder} and make it again with `{PREPARE_COMMAND}`, or the command that made it"
+    return f"delete {folder} and make it again with `bash prepare/generate_dataset.sh`, or the command that made it"
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -17,18 +17,7 @@ import numpy as np
 from utils.atomic import sync_folder, whole_file
 from utils.errors import UserError, nearest, printable, shown
 from utils.files import sha256, stat_regular_file
-from utils.manifest import (
-    PREPARE_COMMAND,
-    SUBSETS,
-    Clip,
-    SplitManifest,
-    StoreManifest,
-    Subset,
-    array_name,
-    plain_name,
-    unusable,
-    write_manifest,
-)
+from utils.manifest import SUBSETS, Clip, SplitManifest, StoreManifest, Subset, plain_name, unusable, write_manifest
 from utils.skeleton import FPS, NUM_JOINTS
 
 STORE_PREFIX = "skeletons-"
@@ -56,14 +45,9 @@ class SkeletonStore:
         self._joints = map_array(folder / manifest.joints_file, (rows, NUM_JOINTS, 3), np.float32)
 
     @classmethod
-    def open(cls, folder: Path | str) -> Self:
+    def open(cls, folder: Path) -> Self:
         """Read and check a store. Raises UserError when it is missing, of another format or damaged."""
-        folder = Path(folder)
-        path = folder / "store.json"
-        if not path.is_file():
-            command = f"`{PREPARE_COMMAND}`, or another command of prepare/"
-            raise UserError(f"{folder} holds no skeleton store (no store.json): make it with {command}")
-        return cls(folder, StoreManifest.read(path))
+        return cls(folder, StoreManifest.read(folder / "store.json"))
 
     def joints(self, sid: str) -> np.ndarray:
         """Joints of the first person of one clip, (T, 25, 3) float32, a read-only view of the mapped file."""
@@ -194,7 +178,7 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
         if file.tell() - start != math.prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError(f"{stem}: {file.tell() - start} bytes were given for an array of shape {shape}")
     digest = sha256(unnamed)
-    name = array_name(stem, digest)
+    name = f"{stem}-{digest[:12]}.npy"
     unnamed.replace(folder / name)
     sync_folder(folder)
     return name, digest
