@@ -158,7 +158,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
 def test_a_folder_in_which_a_run_was_killed_before_it_began_is_free(tmp_path: Path) -> None:
     (tmp_path / "config.yaml.tmp").write_bytes(b"data: {ro")
     with lock_run(tmp_path, resume=False):
-        Run(tmp_path, config.load(), {}, resume=False)
+        Run(tmp_path, config.load(), {}, resume=False, checkpoint=None)
     assert (tmp_path / "config.yaml").exists()
 
 

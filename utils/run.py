@@ -37,12 +37,7 @@ class Run:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        settings: Settings,
-        data: dict[str, Any],
-        resume: bool,
-        checkpoint: dict[str, Any] | None = None,
+        self, folder: Path, settings: Settings, data: dict[str, Any], resume: bool, checkpoint: dict[str, Any] | None
     ) -> None:
         self.folder, self.settings, self.data = folder, settings, data
         self.rows: list[dict[str, Any]] = []  # of metrics.jsonl

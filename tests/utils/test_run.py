@@ -29,7 +29,7 @@ def state(epoch: int) -> dict[str, Any]:
 
 def new(folder: Path, settings: config.Settings = SETTINGS) -> Run:
     with lock_run(folder, resume=False):
-        return Run(folder, settings, DATA, resume=False)
+        return Run(folder, settings, DATA, resume=False, checkpoint=None)
 
 
 @pytest.fixture()
