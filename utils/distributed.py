@@ -26,8 +26,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from utils.errors import UserError
 
-# PyTorch's messages contain one of these when a rank has died or does not answer.
-LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 PATIENCE = 10  # seconds that a rank waits for torchrun to stop it after another rank has failed
 _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
@@ -153,11 +151,6 @@ def end_with_message(error: Exception) -> NoReturn:
             _report_to_torchrun(error)
     finally:
         os._exit(1)
-
-
-def is_lost_rank(error: BaseException) -> bool:
-    """Whether an exchange failed: another rank died or did not answer, or the connection failed."""
-    return size() > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in LOST)
 
 
 def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Module:
