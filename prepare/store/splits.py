@@ -15,8 +15,8 @@ from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, dense_labels
 from prepare.store.update import TakeSource, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
-from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name
 from utils.lock import lock_folder
+from utils.manifest import MISSING, SUBSETS, SplitManifest, Subset, plain_name
 from utils.skeleton import FPS
 from utils.store import STORE_PREFIX, LabelledClip, SkeletonStore, Split, write_split
 
