@@ -1,8 +1,8 @@
 """Motion files → joints. Three baselines: smplx's full mesh; only reading the files with numpy; one worker."""
 
-import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,22 +49,20 @@ def joints(repeats: int) -> Iterator[Result]:
 
 def prepare(repeats: int) -> Iterator[Result]:
     """The whole command on compressed float64 takes of 120 fps. Baselines: reading them with numpy, and one worker."""
-    distinct, takes, frames = 16, 320, 1440
+    takes, frames = 320, 1440
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
-        write_takes(data, distinct, takes, frames)
-        files = sorted((data / "amass").rglob("*.npz"))
-        runs = itertools.count()
+        write_takes(data, takes, frames)
 
         def command(workers: int) -> None:
-            arguments = ["--amass", data / "amass", "--babel", data, "--actions", data / "actions.json"]
-            arguments += ["--name", "mine", "--body", "synthetic", "--workers", workers]
-            arguments += ["--out", data / str(next(runs))]
-            line = [sys.executable, "-m", "prepare.build", *map(str, arguments)]
+            line = [sys.executable, "-m", "prepare.build", "--name", "mine", "--body", "synthetic"]
+            line += ["--amass", data / "amass", "--babel", data, "--actions", data / "actions.json"]
+            line += ["--out", data / "out", "--workers", str(workers)]
             subprocess.run(line, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+            shutil.rmtree(data / "out")
 
         def load() -> None:
-            for file in files:
+            for file in (data / "amass").rglob("*.npz"):
                 with np.load(file) as arrays:
                     arrays["poses"]
 
@@ -76,17 +74,14 @@ def prepare(repeats: int) -> Iterator[Result]:
     yield Result(f"{what}, against 1 worker", unit, seconds / many, seconds / one)
 
 
-def write_takes(folder: Path, distinct: int, takes: int, frames: int) -> None:
-    """Writes takes of smooth random poses, `distinct` of which differ, in the formats of AMASS and BABEL."""
-    rng, labels = np.random.default_rng(0), {"train": {}, "val": {}}
-    (folder / "amass/KIT/1").mkdir(parents=True)
+def write_takes(folder: Path, takes: int, frames: int) -> None:
+    """Writes `takes` takes of the same smooth random poses, in the formats of AMASS and BABEL."""
+    subject, labels = folder / "amass/KIT/1", {"train": {}, "val": {}}
+    subject.mkdir(parents=True)
+    poses = np.random.default_rng(0).normal(0, 0.02, (frames, 156)).cumsum(axis=0)
+    np.savez_compressed(folder / "take.npz", poses=poses, mocap_framerate=np.array(120.0))
     for number in range(takes):
-        path = folder / f"amass/KIT/1/{number}_poses.npz"
-        if number < distinct:
-            poses = rng.normal(0, 0.02, (frames, 156)).cumsum(axis=0)
-            np.savez_compressed(path, poses=poses, mocap_framerate=np.array(120.0))
-        else:
-            os.link(folder / f"amass/KIT/1/{number % distinct}_poses.npz", path)
+        os.link(folder / "take.npz", subject / f"{number}_poses.npz")
         label = {"act_cat": ["walk"], "start_t": 0.0, "end_t": 3.0}
         entry = {"feat_p": f"KIT/KIT/1/{number}_poses.npz", "dur": frames / 120, "frame_ann": {"labels": [label]}}
         labels["val" if number % 4 == 0 else "train"][str(number)] = entry

@@ -31,7 +31,8 @@ from utils.store import write_split, write_store
 TAKES, FRAMES = 12_660, 366  # of BABEL, and frames of each: 43 hours
 SIZES = (1, 4, 16)
 CPU = torch.device("cpu")
-# Runs train.py until Adam's first step. Prints the seconds and the growth of memory in MB since the imports (Linux).
+# Runs train.py until Adam's first step. Last it prints the seconds and the growth of memory in MB since the imports
+# (Linux).
 FIRST_STEP = """
 import re, time, torch, torch._dynamo, train  # Adam would import torch._dynamo within the measured time
 from pathlib import Path
@@ -39,7 +40,7 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 began, before = time.perf_counter(), peak()
 def stop(*_, **__):
-    print("first step", time.perf_counter() - began, peak() - before, flush=True)
+    print(time.perf_counter() - began, peak() - before)
     raise SystemExit
 torch.optim.Adam.step = stop
 train.main()
@@ -64,19 +65,16 @@ def start(repeats: int) -> Iterator[Result]:
 
 def train_to_first_step(data: Path, measured: list[list[float]]) -> None:
     """Run train.py until Adam's first step. Append its seconds and MB to `measured`."""
-    arguments = ["--work-dir", data / "run", "--set", f"data.root={data}", "data.split=bench"]
-    arguments += ["model.width=8"]  # a small network, to time the loading
-    line = [sys.executable, "-c", FIRST_STEP, *map(str, arguments)]
+    line = [sys.executable, "-c", FIRST_STEP, "--work-dir", data / "run"]
+    line += ["--set", f"data.root={data}", "data.split=bench", "model.width=8"]  # a small network, to time the loading
     found = subprocess.run(line, check=True, cwd=ROOT, capture_output=True, text=True)
-    said = next(text for text in found.stdout.splitlines() if text.startswith("first step"))
-    measured.append([float(number) for number in said.split()[2:]])
+    measured.append([float(number) for number in found.stdout.splitlines()[-1].split()])
     shutil.rmtree(data / "run")
 
 
 def write_data_set(folder: Path, takes: int) -> None:
-    """A store of `takes` clips of the same random walk, and a split `bench` of four classes over it."""
-    walk = np.random.default_rng(0).normal(0, 0.01, (FRAMES, NUM_JOINTS, 3)).cumsum(0).astype(np.float32)
-    walk += np.random.default_rng(1).normal(0, 0.3, (NUM_JOINTS, 3)).astype(np.float32)
+    """A store of `takes` clips of the same random joints, and a split `bench` of four classes over it."""
+    joints = np.random.default_rng(0).normal(0, 0.3, (FRAMES, NUM_JOINTS, 3)).astype(np.float32)
     labels = np.zeros((CLASSES, FRAMES, CLASSES), bool)
     labels[:, : FRAMES // 2] = np.eye(CLASSES, dtype=bool)[:, None]  # labels[k] has class k in its first half
     clips, labelled = [], {"train": [], "val": []}
@@ -87,7 +85,7 @@ def write_data_set(folder: Path, takes: int) -> None:
         k = len(labelled[subset]) % CLASSES  # both subsets have all classes
         labelled[subset].append((str(number), labels[k], np.ones(FRAMES, bool)))
     (folder / "skeletons-bench").mkdir()
-    write_store(folder / "skeletons-bench", clips, (walk for _ in clips), {})
+    write_store(folder / "skeletons-bench", clips, (joints for _ in clips), {})
     facts = {"name": "bench", "classes": ["walk", "run", "turn", "wave"], "skeletons": "skeletons-bench"}
     write_split(folder / "bench", labelled, facts)
 
@@ -96,7 +94,7 @@ def scale(repeats: int) -> Iterator[Result]:
     """Cost at 1, 4 and 16 times the size: the slope of log cost over log size. Linear growth has slope 1."""
     with tempfile.TemporaryDirectory() as scratch:
         for size in SIZES:
-            write_takes(Path(scratch) / str(size), distinct=1, takes=30 * size, frames=480)
+            write_takes(Path(scratch) / str(size), takes=30 * size, frames=480)
 
         def prepare(size: int) -> None:
             data = Path(scratch) / str(size)
