@@ -42,9 +42,8 @@ if __name__ == "__main__":
 
 import torch
 
-from benchmarks.bench_motion import joints, prepare
+from benchmarks.bench_data import joints, prepare, scale, start
 from benchmarks.bench_network import infer, train, train_compiled
-from benchmarks.bench_scale import scale, start
 from utils.device import choose_device
 from utils.errors import run_command
 from utils.run import provenance
