@@ -42,7 +42,7 @@ def train(repeats: int) -> Iterator[Result]:
     bucketed batches and its default settings, without CUDA graphs. On a GPU, another row has CUDA graphs.
     """
     released, ours, device = config.load([ROOT / "config" / "released.yaml"]), config.load(), choose_device(None)
-    random, bucketed = batches(device, False), batches(device, True)
+    random, bucketed = batches(released, device), batches(ours, device)
     frames, unit = sum(LENGTHS), "real frames/s"
 
     for precision, roofline in in_each_precision(device):
@@ -56,18 +56,16 @@ def train(repeats: int) -> Iterator[Result]:
         }
         if uses_cuda_graphs(ours, device):
             captured = CUDAGraphs(copy.deepcopy(fast))
-            works["bucketed, CUDA graphs"] = epoch_work(captured, batches(device, True, FRAME_MULTIPLE), ours)
+            works["bucketed, CUDA graphs"] = epoch_work(captured, batches(ours, device, FRAME_MULTIPLE), ours)
         memory = gpu_memory(*works.values())  # before the timing: recording takes the most memory
-        rates = {
-            name: frames / seconds
-            for name, seconds in zip(works, median_seconds(repeats, *works.values()), strict=True)
-        }
+        seconds = dict(zip(works, median_seconds(repeats, *works.values()), strict=True))
         for place, name in enumerate(works):
             if name != "plain":
+                rates = frames / seconds[name], frames / seconds["plain"]
                 taken = memory and (memory[place], memory[0])
-                yield Result(f"train, {name}, {precision}", unit, rates[name], rates["plain"], taken)
+                yield Result(f"train, {name}, {precision}", unit, *rates, taken)
         name, least = f"train, bucketed, {precision}, against its roofline", roofline.seconds(works["bucketed"])
-        yield Result(name, unit, rates["bucketed"], frames / least)
+        yield Result(name, unit, frames / seconds["bucketed"], frames / least)
 
 
 def train_compiled(repeats: int) -> Iterator[Result]:
@@ -100,7 +98,7 @@ def compiled_works(precision: str) -> tuple[Callable[[], None], ...]:
     """An epoch of our compiled network, of the plain network, and of the plain network compiled."""
     released, ours, device = config.load([ROOT / "config" / "released.yaml"]), config.load(), choose_device(None)
     set_matrix_precision("high" if precision == "TF32" else "highest")
-    random, bucketed = batches(device, False), batches(device, True, FRAME_MULTIPLE)
+    random, bucketed = batches(released, device), batches(ours, device, FRAME_MULTIPLE)
     torch.manual_seed(5)
     networks = PlainLocalizer(CLASSES), Localizer(CLASSES, ours.model)
     plain, fast = (network.in_precision(precision).to(device) for network in networks)
@@ -109,10 +107,9 @@ def compiled_works(precision: str) -> tuple[Callable[[], None], ...]:
     return epoch_work(fast, bucketed, ours), epoch_work(plain, random, released), epoch_work(compiled, random, released)
 
 
-def batches(device: torch.device, bucketing: bool, multiple: int = 1) -> list[Batch]:
-    """The random clips of an epoch in batches of 8."""
+def batches(settings: config.Settings, device: torch.device, multiple: int = 1) -> list[Batch]:
+    """The random clips of an epoch in batches of 8: by default bucketed, with config/released.yaml random ones."""
     lengths = np.array(LENGTHS)
-    settings = config.load(assignments=[f"data.bucketing={str(bucketing).lower()}"])
     return [random_batch(lengths[batch], device, multiple) for batch in epoch_batches(lengths, settings, 0)]
 
 
@@ -121,7 +118,6 @@ def in_each_precision(device: torch.device) -> Iterator[tuple[str, Roofline]]:
     for precision in PRECISIONS[device.type]:
         set_matrix_precision("high" if precision == "TF32" else "highest")
         yield precision, Roofline.measure(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-    set_matrix_precision("highest")
 
 
 def epoch_work(network: nn.Module, batches: Iterable[Batch], settings: config.Settings) -> Callable[[], None]:

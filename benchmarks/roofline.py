@@ -9,7 +9,7 @@ tensors that do not fit, the bound is too low.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -94,13 +94,10 @@ class Tally(TorchDispatchMode):
         if not func.is_view and op not in ALLOCATIONS:
             flops = FLOPS[op](*args, **given, out_val=result) if op in FLOPS else 0
             tensors = {id(leaf): leaf for leaf in tree_leaves((args, given, result)) if isinstance(leaf, Tensor)}
-            self.found.append((op, flops, _bytes(tensors.values())))
+            self.found.append((op, flops, sum(map(_bytes, tensors.values()))))
         return result
 
 
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of tensors in memory. An expanded dimension counts once."""
-    return sum(
-        t.element_size() * math.prod(size for size, step in zip(t.shape, t.stride(), strict=True) if step)
-        for t in tensors
-    )
+def _bytes(t: Tensor) -> int:
+    """Bytes of a tensor in memory. An expanded dimension counts once."""
+    return t.element_size() * math.prod(size for size, step in zip(t.shape, t.stride(), strict=True) if step)
