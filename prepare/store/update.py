@@ -1,20 +1,30 @@
-"""A skeleton store: computed from takes (motion files), and updated when takes change."""
+"""A skeleton store: computed from takes (motion files), and updated when takes change.
+
+Each computed take is first a cache file, which the next run uses again if this one is stopped: an .npz file with the
+joints and their entry of the store. Cache files are not synced to the disk. If a power failure cuts one off, it fails
+the CRC check of .npz (a zip file), and its take is computed again.
+"""
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from prepare.formats.labels import AnnotatedClip
-from prepare.store.workers import Job, Reader, compute_takes, is_unchanged, read_computed
+from utils.atomic import adds_file_name
 from utils.errors import TakeError, UserError, printable
+from utils.files import sha256, stat_regular_file
 from utils.manifest import FORMAT, MISSING
+from utils.progress import progress
+from utils.skeleton import FPS, NUM_JOINTS
 from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 
 # Version of the checks of takes and of the computation of joints. Another version makes another store
@@ -27,7 +37,9 @@ class TakeSource:
     """Where the joints of a store come from."""
 
     folder: Path
-    read: Reader
+    # Reads the motion file of a clip: returns the rate to store as `Clip.fps`, and joints in metres at 30 fps,
+    # (T, 25, 3) or, with several people, (T, M, 25, 3), at most `clip.frame_limit()` frames. Raises TakeError.
+    read: Callable[[Path, AnnotatedClip], tuple[float, np.ndarray]]
     settings: dict[str, Any]  # everything else that the joints depend on
     origin: dict[str, Any]  # entries of the manifest that say where the annotations come from
 
@@ -43,8 +55,8 @@ def update_store(
     """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
     A stored clip is kept while it is annotated, also if its file is gone. It is dropped if its file has changed and
-    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: ids of the clips to store.
-    Raises UserError when no clip is left.
+    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: ids of the clips to store, which
+    have a file. Raises UserError when no clip is left.
     """
     settings = {"method": PREPARATION_VERSION, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
@@ -55,10 +67,9 @@ def update_store(
     stored = before.clips if before else {}
     # A clip to store is kept, if it is stored already and its file is unchanged or gone. Otherwise it is computed now
     to_store = {clip.sid: clip for clip in clips if clip.sid in wanted or clip.sid in stored}
-    kept = {sid for sid in stored if sid not in files or is_unchanged(stored[sid], takes.folder, files[sid])}
-    jobs = [Job(clip, files[sid]) for sid, clip in to_store.items() if sid not in kept and sid in files]
-    computed = compute_takes(takes.folder, cache, takes.read, jobs, workers)
-    result_of = stored | {job.clip.sid: result for job, result in zip(jobs, computed, strict=True)}
+    kept = {sid for sid in stored if sid not in files or _is_unchanged(stored[sid], takes.folder, files[sid])}
+    to_compute = [clip for sid, clip in to_store.items() if sid not in kept]
+    result_of = stored | compute_takes(takes, cache, to_compute, files, workers)
     entries: list[Clip] = []
     failed: dict[str, str] = {}
     start = 0
@@ -81,9 +92,97 @@ def update_store(
     if before is None or (entries, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
-        write_store(folder, entries, _joints(entries, to_store, kept, before, cache), facts)
+        joints = (
+            before.people(clip.sid) if clip.sid in kept else read_computed(cache, to_store[clip.sid])[1]
+            for clip in entries
+        )
+        write_store(folder, entries, joints, facts)
     shutil.rmtree(cache)
     return SkeletonStore.open(folder)
+
+
+def compute_takes(
+    takes: TakeSource, cache: Path, clips: list[AnnotatedClip], files: dict[str, str], workers: int
+) -> dict[str, Clip | TakeError]:
+    """Compute the takes of clips into the folder `cache`. `files`: as in `update_store`.
+
+    Returns by clip id the entry of the store (`start` is not set yet), or the TakeError.
+
+    The workers are threads, because reading files and torch release Python's lock. Each computes on one core, so the
+    joints do not depend on the number of workers. Cache files stay when the command is stopped.
+    """
+    cache.mkdir(exist_ok=True)
+    pool = ThreadPoolExecutor(workers)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        results = pool.map(lambda clip: _compute(takes, cache, clip, files[clip.sid]), clips)
+        shown = progress(results, "takes", "take", len(clips))
+        return {clip.sid: result for clip, result in zip(clips, shown, strict=True)}
+    finally:
+        torch.set_num_threads(threads)
+        pool.shutdown(cancel_futures=True)
+
+
+def _compute(takes: TakeSource, cache: Path, clip: AnnotatedClip, file: str) -> Clip | TakeError:
+    """Compute one take. Its file is not read if its size and modification time equal those in its cache file."""
+    path = takes.folder / file
+    try:
+        state = _state(path, file)
+        found = read_computed(cache, clip)
+        if found and state.items() <= found[0].source.items():
+            return found[0]
+        fps, made = takes.read(path, clip)
+        source = {**state, "sha256": sha256(path)}
+        if _state(path, file) != state:
+            raise TakeError("was changed while it was read: run the command again")
+        if not len(made):
+            raise TakeError("has no frame" + (f" within the annotated {clip.duration:g} s" if clip.duration else ""))
+    except TakeError as error:
+        return error
+    except OSError as error:
+        return TakeError(f"cannot be read ({error.strerror})")
+    joints = made.astype(np.float32).reshape(len(made), -1, NUM_JOINTS, 3)
+    frames, people = joints.shape[:2]
+    facts = {"subset": clip.subset, "feat_p": clip.take, "fps": fps, "duration": clip.duration or frames / FPS}
+    computed = Clip(sid=clip.sid, start=0, frames=frames, people=people, source=source, **facts)
+    cached = _cache_path(cache, clip)
+    temporary = cached.with_suffix(".tmp")
+    with adds_file_name(temporary), temporary.open("wb") as stream:
+        np.savez(stream, clip=json.dumps(computed.model_dump()), joints=joints)
+    temporary.replace(cached)
+    return computed
+
+
+def read_computed(cache: Path, clip: AnnotatedClip) -> tuple[Clip, np.ndarray] | None:
+    """A computed clip and its joints (T, M, 25, 3) float32; None when its file is missing or damaged."""
+    try:
+        with np.load(_cache_path(cache, clip)) as file:
+            return Clip(**json.loads(str(file["clip"]))), file["joints"]
+    except Exception:  # zipfile raises many kinds of errors for a damaged file
+        return None
+
+
+def _cache_path(cache: Path, clip: AnnotatedClip) -> Path:
+    """Where the cache file of a clip is. Its name is a hash, so no name from the labels enters the path."""
+    return cache / f"{hashlib.sha256(json.dumps([clip.sid, clip.frame_limit()]).encode()).hexdigest()[:32]}.part"
+
+
+def _is_unchanged(stored: Clip, folder: Path, file: str) -> bool:
+    """Whether a file below `folder` has the name, size and modification time with which its joints were stored.
+
+    A file that cannot be reached, such as one on a disk that is not mounted, counts as unchanged.
+    """
+    try:
+        return _state(folder / file, file).items() <= stored.source.items()
+    except OSError:
+        return True
+
+
+def _state(path: Path, name: str) -> dict[str, Any]:
+    """The entries of `Clip.source` that tell whether the file of a take has changed."""
+    status = stat_regular_file(path)
+    return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _store_before(folder: Path) -> SkeletonStore | None:
@@ -95,20 +194,3 @@ def _store_before(folder: Path) -> SkeletonStore | None:
     except UserError:
         print(f"warning: {folder} is damaged, or of another version, and is written again")
         return None
-
-
-def _joints(
-    clips: list[Clip],
-    annotated: dict[str, AnnotatedClip],
-    kept: set[str],
-    before: SkeletonStore | None,
-    cache: Path,
-) -> Iterator[np.ndarray]:
-    """The joints (T, M, 25, 3) of each clip, in order. Those of clips that are `kept` come from the store `before`."""
-    for clip in clips:
-        if clip.sid in kept:
-            yield before.people(clip.sid)
-        elif found := read_computed(cache, annotated[clip.sid]):
-            yield found[1]
-        else:
-            raise UserError(f"{cache}: the joints of {clip.source['file']} are gone or damaged; run the command again")

@@ -12,59 +12,59 @@ import prepare.formats.amass
 from prepare.formats.body_model import load_body
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints
-from prepare.store.workers import Job, Reader, compute_takes, read_computed
+from prepare.store.update import TakeSource, compute_takes, read_computed
 from utils.errors import TakeError
 from utils.manifest import Clip
 
 
-def read_on(body: str) -> Reader:
-    joints_of = BodyJoints(load_body(body))
+def takes_below(amass: Path) -> TakeSource:
+    joints_of = BodyJoints(load_body("synthetic"))
 
     def read(path: Path, clip: AnnotatedClip) -> tuple[float, np.ndarray]:
         fps, poses = prepare.formats.amass.read_poses(path, joints_of.flavour, clip.duration)
         return fps, joints_of(poses[:20])
 
-    return read
+    return TakeSource(amass, read, {}, {})
 
 
-def computed(amass: Path, folder: Path, job: Job) -> Clip | TakeError:
-    (outcome,) = compute_takes(amass, folder, read_on("synthetic"), [job], workers=1)
-    return outcome
+def computed(amass: Path, folder: Path, clip: AnnotatedClip) -> Clip | TakeError:
+    return compute_takes(takes_below(amass), folder, [clip], {clip.sid: clip.take}, workers=1)[clip.sid]
 
 
 @pytest.fixture()
-def job(synthetic: Path) -> Job:
+def clip(synthetic: Path) -> AnnotatedClip:
+    """A clip whose take is named by its file below the folder of takes."""
     take = min((synthetic / "amass").rglob("*.npz"))
     with np.load(take) as arrays:
         seconds = len(arrays["poses"]) / next(arrays[name] for name in arrays if name.startswith("mocap_frame"))
-    return Job(AnnotatedClip("a", "train", "A/B/take", [], seconds), str(take.relative_to(synthetic / "amass")))
+    return AnnotatedClip("a", "train", str(take.relative_to(synthetic / "amass")), [], seconds)
 
 
 def test_a_computed_take_is_found_again_and_a_damaged_one_is_computed_again(
-    synthetic: Path, tmp_path: Path, job: Job
+    synthetic: Path, tmp_path: Path, clip: AnnotatedClip
 ) -> None:
-    take = computed(synthetic / "amass", tmp_path, job)
+    take = computed(synthetic / "amass", tmp_path, clip)
     assert isinstance(take, Clip)
-    found, joints = read_computed(tmp_path, job.clip)
+    found, joints = read_computed(tmp_path, clip)
     assert found == take
     assert joints.shape == (20, 1, 25, 3)
-    assert read_computed(tmp_path, replace(job.clip, duration=None)) is None  # more frames are needed now
+    assert read_computed(tmp_path, replace(clip, duration=None)) is None  # more frames are needed now
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     half = len(whole) // 2
     for damaged in (b"", b"{}\n", whole[:-4], whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]):
         file.write_bytes(damaged)
-        assert read_computed(tmp_path, job.clip) is None
-    assert computed(synthetic / "amass", tmp_path, job) == take
-    assert np.array_equal(read_computed(tmp_path, job.clip)[1], joints)
+        assert read_computed(tmp_path, clip) is None
+    assert computed(synthetic / "amass", tmp_path, clip) == take
+    assert np.array_equal(read_computed(tmp_path, clip)[1], joints)
 
 
 def test_a_take_that_changes_while_it_is_read_is_not_used(
-    synthetic: Path, tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, tmp_path: Path, clip: AnnotatedClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     amass, read = tmp_path / "amass", prepare.formats.amass.read_poses
-    (amass / job.file).parent.mkdir(parents=True)
-    (amass / job.file).write_bytes((synthetic / "amass" / job.file).read_bytes())
+    (amass / clip.take).parent.mkdir(parents=True)
+    (amass / clip.take).write_bytes((synthetic / "amass" / clip.take).read_bytes())
 
     def read_and_change(path: Path, *options: Any) -> tuple:
         found = read(path, *options)
@@ -72,16 +72,18 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
         return found
 
     monkeypatch.setattr(prepare.formats.amass, "read_poses", read_and_change)
-    outcome = computed(amass, tmp_path / "cache", job)
+    outcome = computed(amass, tmp_path / "cache", clip)
     assert isinstance(outcome, TakeError)
     assert str(outcome) == "was changed while it was read: run the command again"
 
 
-def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(synthetic: Path, tmp_path: Path, job: Job) -> None:
-    read = read_on("synthetic")
-    outcomes = compute_takes(synthetic / "amass", tmp_path, read, [replace(job, file="gone.npz"), job], workers=2)
-    assert str(outcomes[0]) == "cannot be read (No such file or directory)"
-    assert isinstance(outcomes[1], Clip)
+def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(
+    synthetic: Path, tmp_path: Path, clip: AnnotatedClip
+) -> None:
+    takes, files = takes_below(synthetic / "amass"), {"gone": "gone.npz", "a": clip.take}
+    outcomes = compute_takes(takes, tmp_path, [replace(clip, sid="gone"), clip], files, workers=2)
+    assert str(outcomes["gone"]) == "cannot be read (No such file or directory)"
+    assert isinstance(outcomes["a"], Clip)
 
 
 def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(
 
     clip, before = AnnotatedClip("a", "train", "A/B/take", []), torch.get_num_threads()
     torch.set_num_threads(2)
-    (take,) = compute_takes(tmp_path, tmp_path / "cache", read, [Job(clip, "take.npz")], workers=1)
-    assert take.fps == 1
+    takes = TakeSource(tmp_path, read, {}, {})
+    assert compute_takes(takes, tmp_path / "cache", [clip], {"a": "take.npz"}, workers=1)["a"].fps == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
