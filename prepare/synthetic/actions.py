@@ -1,7 +1,7 @@
 """The motions of the twelve classes of the paper's splits, and of other movements, as tables of key poses.
 
-A table gives the values of channels (joint angles and rates, see `pose.py`) in successive key poses. Rates here are per
-pass through the key poses (`motion.py`).
+A table gives the values of channels (joint angles and rates, see `motion.py`) in successive key poses. Rates here are
+per pass through the key poses.
 """
 
 from dataclasses import replace

@@ -8,8 +8,7 @@ import numpy as np
 
 from prepare.formats.labels import PAPER_SPLITS
 from prepare.synthetic.actions import ACTIONS, CURVE, OTHER, RISE, SEATS
-from prepare.synthetic.motion import Motion, Performer
-from prepare.synthetic.pose import MOVES, to_smplh
+from prepare.synthetic.motion import MOVES, Motion, Performer, to_smplh
 
 GROUPS = tuple(PAPER_SPLITS.values())  # each clip has actions of a main group and of a second group
 _OTHER = tuple(name for name in OTHER if name not in ("crouch", "t pose"))
