@@ -40,8 +40,7 @@ from utils.progress import progress
 MARKER = "SYNTHETIC.json"  # in a folder of synthetic data: their settings
 SEED = 0
 _FPS_CHANCES = {60.0: 0.68, 120.0: 0.1, 100.0: 0.1, 59.9999885559082: 0.06, 250.0: 0.06}  # share of clips by fps
-_TRAIN_SUBJECTS = 24
-_VAL_SUBJECTS = 8
+_SUBJECTS = {"train": range(24), "val": range(24, 32)}  # their numbers
 _LONGEST_SECONDS = 17.0
 _OVERLONG_SECONDS = 34.0  # more than the paper's limit of 1,000 frames
 _VAL_EVERY = 4  # one clip in this many is for validation
@@ -83,10 +82,10 @@ def write_synthetic(out: Path, clips: int, gap_share: float = GAP_SHARE) -> bool
 
 def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[str, Any]]:
     """Write the motion of clip `index`; returns its subset and its entry in BABEL's layout."""
-    is_val = index % _VAL_EVERY == _VAL_EVERY - 1
+    subset = "val" if index % _VAL_EVERY == _VAL_EVERY - 1 else "train"
     earlier_vals = index // _VAL_EVERY  # validation clips before this one
-    clip_number = earlier_vals if is_val else index - earlier_vals  # within the subset
-    subject = _TRAIN_SUBJECTS + clip_number % _VAL_SUBJECTS if is_val else clip_number % _TRAIN_SUBJECTS
+    clip_number = earlier_vals if subset == "val" else index - earlier_vals  # within the subset
+    subject = _SUBJECTS[subset][clip_number % len(_SUBJECTS[subset])]
     in_babel, folder = _DATA_SETS[subject % len(_DATA_SETS)]
     body, rng = np.random.default_rng((SEED, 1, subject)), np.random.default_rng((SEED, 2, index))
     who, betas = Performer(body), body.normal(0.0, 0.7, 16)
@@ -104,13 +103,10 @@ def _write_take(amass: Path, gap_share: float, index: int) -> tuple[str, dict[st
         file, poses=poses.astype(np.float32), trans=trans.astype(np.float32), betas=betas,
         dmpls=np.zeros((len(poses), 8), np.float32), gender=b"male", mocap_framerate=fps,
     )  # fmt: skip
-    has_labels = index % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2
-    return "val" if is_val else "train", {
-        "babel_sid": index + 1,
-        "feat_p": f"{in_babel}/{take}",
-        "dur": round(seconds, 2),
-        "frame_ann": {"labels": annotate(plan, seconds)} if has_labels else None,
-    }
+    entry = {"babel_sid": index + 1, "feat_p": f"{in_babel}/{take}", "dur": round(seconds, 2), "frame_ann": None}
+    if index % _NO_LABELS_EVERY != _NO_LABELS_EVERY // 2:
+        entry["frame_ann"] = {"labels": annotate(plan, seconds)}
+    return subset, entry
 
 
 def main() -> None:

@@ -31,24 +31,18 @@ _KNEE_RADIUS, _SEAT_RADIUS = 0.05, 0.10  # metres from the joints of knee and pe
 
 @dataclass(frozen=True)
 class Motion:
-    """One variant of an action: key poses, with smooth interpolation between them.
+    """One variant of an action: key poses, with smooth interpolation between them."""
 
-    rows: channel -> its values in the key poses, or one constant value. They are added to the performer's stance. A
-        limb without _l or _r means both sides. Rates are metres or degrees per pass.
-    seconds: shortest and longest time of one pass through the key poses. Negative times reverse the motion.
-    kind: "cycle" (repeats, starts and ends at any phase, as in walking), "repeat" (whole passes, as in jumping),
-        "once" (one pass, then holds the last pose).
-    at: phases of the key poses, from 0 to 1; evenly spaced by default.
-    alternating: the left side is half a cycle later than the right side.
-    vary: fraction by which sizes differ between performances.
-    """
-
+    # By channel: its values in the key poses, or one constant value. They are added to the performer's stance. A limb
+    # without _l or _r means both sides. Rates are metres or degrees per pass.
     rows: Rows
-    seconds: tuple[float, float] = (1.0, 1.0)
+    seconds: tuple[float, float] = (1.0, 1.0)  # shortest and longest time of one pass; if negative, it is reversed
+    # cycle: repeats, starts and ends at any phase, as in walking. repeat: whole passes, as in jumping. once: one pass,
+    # then holds the last pose.
     kind: str = "cycle"
-    at: tuple[float, ...] | None = None
-    alternating: bool = False
-    vary: float = 0.2
+    at: tuple[float, ...] | None = None  # phases of the key poses, from 0 to 1; None: evenly spaced
+    alternating: bool = False  # the left side is half a cycle later than the right side
+    vary: float = 0.2  # fraction by which sizes differ between performances
 
     def values_at(self, values: float | tuple[float, ...], phase: np.ndarray) -> np.ndarray:
         """Values (T,) of one row at the phases (T,)."""
@@ -99,7 +93,7 @@ class Performer:
         return channels
 
 
-def to_smplh(channels: dict[str, np.ndarray], fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
+def to_smplh(channels: Channels, fps: float, heading: float) -> tuple[np.ndarray, np.ndarray]:
     """AMASS's `poses` (T,156) axis-angle radians and `trans` (T,3) metres, z up, from channels (T,) by name.
 
     `heading` is the initial direction in radians about z. 0: the body faces -y. The fingers are at rest. The lowest of
@@ -121,7 +115,7 @@ def _turn(order: str, *degrees: np.ndarray) -> Rotation:
     return Rotation.from_euler(order, np.stack(degrees, axis=-1), degrees=True)
 
 
-def _body_rotations(channels: dict[str, np.ndarray]) -> dict[str, Rotation]:
+def _body_rotations(channels: Channels) -> dict[str, Rotation]:
     """Rotations of the joints that move, each relative to its parent; the pelvis faces +z."""
     turned = {"pelvis": _turn("YXZ", channels["yaw"], channels["pitch"], -channels["roll"])}
     spine = _turn("YXZ", channels["twist"] / 3, channels["bend"] / 3, -channels["side"] / 3)

@@ -121,8 +121,7 @@ def annotate(plan: Plan, duration: float) -> list[dict[str, Any]]:
         if has_transition:
             start = end + _BLEND
             spans.append(("transition", ("transition",), end, start))
-    for action in plan.overlays:
-        spans.append((action.label, action.categories, *(rng.normal(0, _TIMING, 2) + (action.start, action.end))))
+    spans += [(a.label, a.categories, *(rng.normal(0, _TIMING, 2) + (a.start, a.end))) for a in plan.overlays]
     if rng.random() < 0.3:
         rng.shuffle(spans)
     return [
