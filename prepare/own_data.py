@@ -42,7 +42,7 @@ from prepare.formats.annotations import read_annotations
 from prepare.formats.body_model import body_digest, load_body
 from prepare.formats.labels import AnnotatedClip, check_actions, read_actions
 from prepare.skeletons.recordings import cached_body_joints, find_inputs, read_recording
-from prepare.store.splits import check_split, update_split, warn_of_empty_subsets
+from prepare.store.splits import check_split, update_split
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
@@ -101,7 +101,6 @@ def prepare_recordings(
     split = update_split(out / name, classes, annotated, files, takes, workers, problems)
     if test_recordings:
         print(f"test recordings, not used: {len(test_recordings)}")
-    warn_of_empty_subsets(split)
     print(f"overview: {write_card(split)}")
     return split
 

@@ -53,7 +53,7 @@ import numpy as np
 from prepare.formats.labels import read_actions
 from prepare.formats.pickles import as_array, read_pickle
 from prepare.store.exports import export_features, export_ground_truth, export_pyskl, export_released
-from prepare.store.splits import check_split, warn_of_empty_subsets
+from prepare.store.splits import check_split, print_counts
 from reporting.dataset_card import write_card
 from utils.errors import UserError, run_command, shown
 from utils.lock import lock_folder
@@ -139,7 +139,7 @@ def main() -> None:
     if args.command == "import":
         files = {"train": args.train, "val": args.val}
         split = import_split(files, read_actions(args.actions), args.name, args.out)
-        warn_of_empty_subsets(split)
+        print_counts(split)
         print(f"overview: {write_card(split)}")
         print(next_command("own_actions.yaml", args.out, args.name))
         return

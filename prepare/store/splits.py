@@ -138,15 +138,8 @@ def update_split(
     return split
 
 
-def warn_of_empty_subsets(split: Split) -> None:
-    """Print a warning if the split has no training clip or no validation clip."""
-    for subset in SUBSETS:
-        if not split.clip_ids(subset):
-            print(f"warning: {subset} has no clip; train.py needs clips in both subsets, train and val")
-
-
 def print_counts(split: Split) -> None:
-    """Print the clips and frames of each class in each subset, and warn of classes without clips."""
+    """Print the clips and frames of each class in each subset, and warn of subsets and classes without clips."""
     names = [*split.classes, "all"]
     counts = {subset: np.zeros((len(names), 2), int) for subset in SUBSETS}  # clips and frames
     for subset in SUBSETS:
@@ -161,6 +154,9 @@ def print_counts(split: Split) -> None:
         cells = "".join("{:>13,}{:>12,}".format(*counts[subset][k]) for subset in SUBSETS)
         print(f"  {name:<{width - 2}}{cells}")
     for subset in SUBSETS:
+        if not split.clip_ids(subset):
+            print(f"warning: {subset} has no clip; train.py needs clips in both subsets, train and val")
+            continue
         if untimed := sum(split.untimed(sid).any() for sid in split.clip_ids(subset)):
             print(f"{subset} clips with labels without times, which count in no frame: {untimed}")
         for k, name in enumerate(split.classes):
