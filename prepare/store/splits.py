@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prepare.formats.labels import PAPER_SPLITS, AnnotatedClip, dense_labels
-from prepare.store.update import TakeSource, update_store
+from prepare.store.update import TakeSource, read_earlier, update_store
 from utils.atomic import write_whole
 from utils.errors import UserError, printable, shown
 from utils.lock import lock_folder
@@ -39,14 +39,9 @@ def check_split(root: Path, name: str, classes: list[str], replace: bool, import
     if name in PAPER_SPLITS and classes != PAPER_SPLITS[name]:
         its_own = printable(", ".join(PAPER_SPLITS[name]), 100)
         raise UserError(f"--name {name}: is the split of the paper with {its_own}; choose another")
-    if replace or not (folder / "split.json").exists():
-        return
-    try:
-        old = SplitManifest.read(folder / "split.json")
-    except UserError:
-        print(f"warning: {folder} is damaged, or of another version, and is written again")
-        return
-    if tuple(old.imported) != imported or old.classes != classes:
+    path = folder / "split.json"
+    old = None if replace else read_earlier(path, lambda: SplitManifest.read(path))
+    if old and (tuple(old.imported) != imported or old.classes != classes):
         if old.classes == classes:
             found = "has labels of the same classes from another source"
         else:

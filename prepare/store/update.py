@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from utils.store import STORE_PREFIX, Clip, SkeletonStore, write_store
 # Version of the checks of takes and of the computation of joints. Another version makes another store
 PREPARATION_VERSION = 3
 CACHE = "parts"  # folder of computed takes, until the store is written from them
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def update_store(
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
     folder = out / (STORE_PREFIX + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8])
     folder.mkdir(exist_ok=True)
-    before = _store_before(folder)
+    before = read_earlier(folder / "store.json", lambda: SkeletonStore.open(folder))
     cache = folder / CACHE
     stored = before.clips if before else {}
     # A clip to store is kept, if it is stored already and its file is unchanged or gone. Otherwise it is computed now
@@ -70,24 +71,23 @@ def update_store(
     kept = {sid for sid in stored if sid not in files or _is_unchanged(stored[sid], takes.folder, files[sid])}
     to_compute = [clip for sid, clip in to_store.items() if sid not in kept]
     result_of = stored | compute_takes(takes, cache, to_compute, files, workers)
+    left_out = {clip.sid: MISSING for clip in clips if clip.sid not in files and clip.sid not in stored}
     entries: list[Clip] = []
-    failed: dict[str, str] = {}
     start = 0
     for sid, clip in to_store.items():
         result = result_of[sid]
         if isinstance(result, TakeError):
-            failed[sid] = str(result)
+            left_out[sid] = str(result)
             continue
         entries.append(result.model_copy(update={"start": start, "subset": clip.subset}))
         start += result.rows
-    missing = {clip.sid: MISSING for clip in clips if clip.sid not in files and clip.sid not in stored}
-    left_out = dict(sorted((missing | failed).items()))
+    left_out = dict(sorted(left_out.items()))
     if not entries:
         # A new folder is deleted. A folder with an older store loses only its computed takes.
         shutil.rmtree(cache if (folder / "store.json").exists() else folder)
         takes_by_reason = {left_out[clip.sid]: clip.take for clip in clips if clip.sid in left_out}  # the last of each
         some = "; ".join(f"{printable(take)} {reason}" for reason, take in list(takes_by_reason.items())[:5])
-        hint = "" if failed else ". No file in that folder has such a name: is it the right folder?"
+        hint = ". No file in that folder has such a name: is it the right folder?" if not to_store else ""
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")
     if before is None or (entries, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
@@ -185,12 +185,12 @@ def _state(path: Path, name: str) -> dict[str, Any]:
     return {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _store_before(folder: Path) -> SkeletonStore | None:
-    """The store that an earlier run has written; None if there is none, or if it is damaged."""
-    if not (folder / "store.json").exists():
+def read_earlier(path: Path, read: Callable[[], T]) -> T | None:
+    """What an earlier run has written: the value of `read`. None if there is no file `path`, or if it is damaged."""
+    if not path.exists():
         return None
     try:
-        return SkeletonStore.open(folder)
+        return read()
     except UserError:
-        print(f"warning: {folder} is damaged, or of another version, and is written again")
+        print(f"warning: {path.parent} is damaged, or of another version, and is written again")
         return None
