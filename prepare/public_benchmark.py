@@ -15,7 +15,7 @@ import argparse
 import hashlib
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,26 +123,29 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
 
     Raises UserError when `source` has not the `expected` number of files of the benchmark, or when one is damaged.
     """
-    pools: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
-    for file in find_sources(source, expected):
+    sources = find_sources(source, expected)
+    counts = Counter(file.actor for file in sources)
+    pools: dict[tuple[str, str], list[SourceFile]] = defaultdict(list)  # by actor and subset
+    for file in sources:
         # `is_selected` uses the last two digits of the hash. Those before them decide the subset
         subset = "train" if (hash_number(file.bvh.path.name) // 100) % VAL_ONE_IN else "val"
-        pools[file.actor][subset].append(file)
+        if counts[file.actor] >= FEWEST_FILES:
+            pools[file.actor, subset].append(file)
     recordings = out / "recordings"
     recordings.mkdir(parents=True, exist_ok=True)
     used: dict[str, list[str]] = {}
     rows: dict[str, list[tuple[str, ...]]] = {"public": [], "public_actors": []}
-    for actor, subsets in sorted(pools.items()):
-        if sum(map(len, subsets.values())) < FEWEST_FILES:
-            continue
-        for subset, files in sorted(subsets.items()):
-            for number, recording in enumerate(join_files(files, f"{actor} {subset}"), start=1):
-                name = f"{actor[:4]}_{subset}_{number:03}"
-                write_bvh(recordings / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
-                used[name] = recording.files
-                rows["public"] += annotation_rows(name, subset, recording)
-                subset_by_actor = "val" if actor.startswith(NEW_ACTORS) else "train"
-                rows["public_actors"] += annotation_rows(name, subset_by_actor, recording)
+    for (actor, subset), files in sorted(pools.items()):
+        subset_by_actor = "val" if actor.startswith(NEW_ACTORS) else "train"
+        for number, recording in enumerate(join_files(files, f"{actor} {subset}"), start=1):
+            name = f"{actor[:4]}_{subset}_{number:03}"
+            write_bvh(recordings / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
+            used[name] = recording.files
+            for label, first, end in recording.labels:
+                # Times are half a frame early, so rounding cannot move a label
+                times = [f"{max(frame - 0.5, 0) / FPS:.4f}" for frame in (first, end)]
+                rows["public"].append((name, subset, label, *times))
+                rows["public_actors"].append((name, subset_by_actor, label, *times))
     write_json(out / "sources.json", {"version": VERSION, "page": PAGE, "files": used})
     tables = {split: out / f"{split}.csv" for split in rows}
     for split, table in tables.items():
@@ -214,12 +217,6 @@ def turning(headings: np.ndarray) -> tuple[int, int]:
     turned = (smooth - smooth[0]) / (smooth[-1] - smooth[0])  # fraction of the change of heading
     first, last = (int(np.argmax(turned > bound)) for bound in TURNING)
     return first, last + 1
-
-
-def annotation_rows(name: str, subset: str, recording: JoinedRecording) -> Iterator[tuple[str, ...]]:
-    """Rows of a table of annotations. Times are half a frame early, so rounding cannot move a label."""
-    for label, first, end in recording.labels:
-        yield name, subset, label, *(f"{max(frame - 0.5, 0) / FPS:.4f}" for frame in (first, end))
 
 
 def main() -> None:
