@@ -91,10 +91,10 @@ def build(
         fps, poses = read_poses(path, flavour, clip.duration)
         return fps, body_joints(poses[: clip.frame_limit()])
 
+    settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
+    takes = TakeSource(amass, read, settings, {"babel": babel.hashes})
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out, "preparation", "choose another --out"):
-        settings = {"model": flavour.model, "body": body_digest(body), "hands": hands}
-        takes = TakeSource(amass, read, settings, {"babel": babel.hashes})
         store = update_store(out, takes, babel.clips, files, workers, wanted)
         print_takes(babel.clips, store, flavour)
         written = [
@@ -106,17 +106,11 @@ def build(
 
 
 def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
-    """Ids of the clips to prepare: `limit` of each subset that have a take, those with one of the `classes` first.
-
-    limit: None: all.
-    """
-    chosen: set[str] = set()
-    for subset in SUBSETS:
-        available = [clip for clip in clips if clip.subset == subset and clip.sid in files]
-        # False sorts first: clips with one of the classes
-        available.sort(key=lambda clip: classes.isdisjoint(clip.names))
-        chosen |= {clip.sid for clip in available[:limit]}
-    return chosen
+    """Ids of the clips to prepare: `limit` (None: all) of each subset that have a take, those with a class first."""
+    available = [clip for clip in clips if clip.sid in files]
+    available.sort(key=lambda clip: classes.isdisjoint(clip.names))  # False sorts first: clips with one of the classes
+    chosen = [[clip.sid for clip in available if clip.subset == subset][:limit] for subset in SUBSETS]
+    return set().union(*chosen)
 
 
 def print_takes(clips: list[AnnotatedClip], store: SkeletonStore, flavour: Flavour) -> None:

@@ -48,12 +48,7 @@ ORIGIN = {"imported": {"PKU-MMD": "phase 1"}}
 
 
 def prepare_protocol(
-    root: Path,
-    protocol: str,
-    out: Path,
-    actions: Path = ACTION_NAMES,
-    workers: int = 1,
-    replace: bool = False,
+    root: Path, protocol: str, out: Path, actions: Path = ACTION_NAMES, workers: int = 1, replace: bool = False
 ) -> Split:
     """Bring the store and the split of a protocol in `out` up to date, and write its card. Returns the split.
 

@@ -79,16 +79,9 @@ def write_split_from_store(
             clips[clip.subset].append((clip.sid, labels, annotated))
         else:
             left_out[clip.subset]["without a chosen class"] += 1
-    facts = {
-        "name": folder.name,
-        "classes": classes,
-        "skeletons": store.folder.name,
-        "skeletons_digest": store.digest,
-        **origin,
-        "untimed": untimed,
-        "left_out": {subset: dict(sorted(left_out[subset].items())) for subset in SUBSETS},
-    }
-    write_split(folder, clips, facts)
+    about = {"name": folder.name, "classes": classes, "skeletons": store.folder.name, "skeletons_digest": store.digest}
+    reasons = {subset: dict(sorted(counts.items())) for subset, counts in left_out.items()}
+    write_split(folder, clips, {**about, **origin, "untimed": untimed, "left_out": reasons})
     split = Split.open(folder.parent, folder.name)
     print_counts(split)
     return split

@@ -46,12 +46,7 @@ class TakeSource:
 
 
 def update_store(
-    out: Path,
-    takes: TakeSource,
-    clips: list[AnnotatedClip],
-    files: dict[str, str],
-    workers: int,
-    wanted: Set[str],
+    out: Path, takes: TakeSource, clips: list[AnnotatedClip], files: dict[str, str], workers: int, wanted: Set[str]
 ) -> SkeletonStore:
     """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
