@@ -91,12 +91,11 @@ def prepare_recordings(
     settings = {"name": name, "options": repr(dataclasses.replace(options, body="")), "hands": options.hands}
     settings["body"] = body_digest_of_takes(files.values(), options)
     takes = TakeSource(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
+    background = [label for label in classes if label.casefold() in BACKGROUND]
     problems = {
         "recordings without annotation": sorted(set(paths) - set(files.values())),
         "labels that look alike, kept apart": alike(classes),
-        "classes that may be background, which needs no label": [
-            name for name in classes if name.casefold() in BACKGROUND
-        ],
+        "classes that may be background, which needs no label": background,
     }
     split = update_split(out / name, classes, annotated, files, takes, workers, problems)
     if test_recordings:

@@ -63,15 +63,11 @@ def prepare_protocol(
         recordings.append(AnnotatedClip(sid, files.subset, sid, labels))
         if files.skeletons and files.labels:
             skeletons[sid] = str(files.skeletons.relative_to(root))
-    takes = TakeSource(root, read_people, {"format": "PKU-MMD"}, ORIGIN)
+    to_z_up = AXIS_ROTATIONS["y"].T.astype(np.float32)
+    takes = TakeSource(root, lambda path, _: (FPS, read_skeletons(path) @ to_z_up), {"format": "PKU-MMD"}, ORIGIN)
     split = update_split(out / name, classes, recordings, skeletons, takes, workers, {}, "skeleton or label file")
     print(f"overview: {write_card(split)}")
     return split
-
-
-def read_people(path: Path, _: AnnotatedClip) -> tuple[float, np.ndarray]:
-    """The frame rate and the joints (T, M, 25, 3), z up, of a recording."""
-    return FPS, read_skeletons(path) @ AXIS_ROTATIONS["y"].T.astype(np.float32)
 
 
 def main() -> None:

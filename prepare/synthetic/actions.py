@@ -129,7 +129,6 @@ ACTIONS: dict[str, tuple[Motion, ...]] = {  # variants; one that is repeated is 
 }  # fmt: skip
 
 # Movements outside the twelve classes, named by BABEL's categories. Some resemble the twelve on purpose.
-_BEND: Rows = {"hip": 45, "knee": 30, "ankle": 14, "pitch": 28, "bend": 40, "nod": 15, "arm": 75}
 _SCRATCH: Rows = {"arm_r": 45, "arm_out_r": 45, "elbow_r": (103, 117), "arm_turn_r": 62, "nod": 12, "tilt": -6}
 _BOX: Rows = {"arm_r": (54, 10), "elbow_r": (30, 110), "arm_l": (10, 54), "elbow_l": (110, 30), "knee": 14, "hip": 10}
 _SIDE_STEP: Rows = {"hip_out": (0, 15), "knee": (2, 12), "hip": (2, 8), "ankle": (1, 5), "sideways": 0.5, "look": 20}
@@ -144,7 +143,7 @@ def _down_and_up(pose: Rows, shortest: float, longest: float) -> Motion:
 
 OTHER: dict[str, Motion] = {
     "stretch": Motion({"arm_out": 140, "arm_turn": 40, "bend": -6, "nod": -10, "side": (0, 22, 0, -22)}, (2.2, 3.4)),
-    "bend": _down_and_up(_BEND, 2.5, 3.5),
+    "bend": _down_and_up({"hip": 45, "knee": 30, "ankle": 14, "pitch": 28, "bend": 40, "nod": 15, "arm": 75}, 2.5, 3.5),
     "look": Motion(HANDS_ON_HIPS | {"look": (0, 40, 0, -40), "nod": (0, 12, -10)}, (2.5, 4.0)),
     "circular movement": Motion({"arm_out": (108, 78, 48, 78), "arm": (12, 42, 12, -18)}),
     "squat": _down_and_up(SQUATTING | {"arm": 90}, 1.8, 2.6),
