@@ -184,8 +184,8 @@ def _check_times(recordings: list[AnnotatedClip], store: SkeletonStore, folder: 
     outside = problems[AFTER_END]
     if 2 * len(outside) > segments:
         raise UserError(
-            f"{folder}: most segments begin after the end of their recording, such as {outside[0]}. If the times are "
-            "frames, divide them by the frame rate; if recordings are cut off, get them again"
+            f"annotations of {folder}: most segments begin after the end of their recording, such as {outside[0]}. "
+            "If the times are frames, divide them by the frame rate; if recordings are cut off, get them again"
         )
     return problems
 
