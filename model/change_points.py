@@ -76,8 +76,8 @@ def change_points(features: np.ndarray, penalty: float) -> np.ndarray:
         distance = squares[end] - squares[starts] - ((sums[end] - sums[starts]) ** 2).sum(1) / (end - starts)
         total = least[starts] + distance
         least[end], previous[end] = total.min() + constant, starts[total.argmin()]
-        # Pruning drops each start whose cost is already above least[end]. It is not needed later: a last piece that
-        # starts at `end` costs no more than one that starts there, for every later end
+        # Pruning drops each start s whose total is above least[end]. For every later end, a last piece that starts at
+        # `end` gives a lower total than one that starts at s. So s is not needed any more
         starts = starts[total <= least[end]]
     cuts, cut = [], int(previous[frames])
     while cut:
