@@ -62,9 +62,9 @@ class Localizer(nn.Module):
         if not self.settings.mask_padding:  # as in the released code: all T frames count
             mask, lengths = torch.ones_like(mask), torch.full_like(lengths, T)
         x = self.streams(joints).permute(0, 4, 1, 2, 3).flatten(0, 1)  # (N·M, C, T, V)
-        # repeat_interleave makes a new tensor, even if M is 1. CUDA graphs need this, because `mask_constants` caches by
-        # tensor object. For the input tensor of a graph, the warm-up would fill the cache. Then the capture would not
-        # record how the constants are computed, and every replay would use those of the first batch
+        # repeat_interleave makes a new tensor, even if M is 1. CUDA graphs need this: `mask_constants` caches by tensor
+        # object. For the input tensor of a graph, the warm-up would fill the cache. Then the capture would not record
+        # how the constants are computed, and every replay would use those of the first batch
         real = mask.repeat_interleave(M, 0)
         if M > 1:  # people who appear in no frame are left out, except the first
             counted = people_there(joints).flatten(1, 3).transpose(1, 2).contiguous()  # (N, M, T)
