@@ -70,7 +70,8 @@ def main() -> int:
     set_matrix_precision(settings.train.matrix_precision)
     model = for_inference(model.in_precision(args.precision).to(device))
     args.window = args.window or settings.data.max_frames
-    # Earlier versions wrote no `hands` and used the hand poses of the released code. Imports and PKU-MMD have none
+    # A checkpoint without `hands` is of an earlier version, which used the released code's hand poses, or of imported
+    # data or PKU-MMD, which have no hand poses
     args.hands = args.hands or skeletons.get("hands", "released")
     if args.body:  # a wrong body is an error now, before anything is written
         body = recordings.cached_body_joints(args.body, args.hands)
@@ -163,7 +164,8 @@ def predict_person(
         return folder / (prefix + file)
 
     scores = score(predictor, person.joints)
-    # In frames of the person. `gated` has zeros for classes whose video probability in a window is too low
+    # Counts frames from the person's first one. `gated` has zeros for classes whose video probability in a window is
+    # too low
     own = localize([scores.gated], [scores.video_probs], settings)
     found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))
@@ -186,7 +188,7 @@ def predict_person(
 
 
 def score(predictor: Predictor, joints: np.ndarray) -> Scores:
-    """Scores of one person's joints (T, V, C). Raises TakeError when they are not finite."""
+    """Scores of one person's joints (T, V, C). Raises TakeError when a score is not finite."""
     data = predictor.settings.data
     scores = score_recording(
         predictor.model,

@@ -37,8 +37,7 @@ from utils.store import write_split, write_store
 TAKES, FRAMES = 12_660, 366  # of BABEL, and frames of each: 43 hours
 SIZES = (1, 4, 16)
 CPU = torch.device("cpu")
-# Runs train.py until Adam's first step. Last it prints the seconds and the growth of memory in MB since the imports
-# (Linux).
+# Runs train.py until Adam's first step. Then prints, counted from the imports: seconds, and MB of memory (Linux).
 FIRST_STEP = """
 import re, time, torch, torch._dynamo, train  # Adam would import torch._dynamo within the measured time
 from pathlib import Path
@@ -54,7 +53,7 @@ train.main()
 
 
 def joints(repeats: int) -> Iterator[Result]:
-    """Poses → 25 joints, against smplx's full mesh. Takes of 120 frames per second give one output frame in four.
+    """Poses → 25 joints, against smplx's full mesh. In the rows "from 120 fps", ours computes every fourth pose only.
 
     Both run on the GPU when there is one. The copies to it and back are included.
     """

@@ -108,7 +108,7 @@ def compiled_works(precision: str) -> tuple[Callable[[], None], ...]:
 
 
 def batches(settings: config.Settings, device: torch.device, multiple: int = 1) -> list[Batch]:
-    """The random clips of an epoch in batches of 8: by default bucketed, with config/released.yaml random ones."""
+    """The random clips of an epoch in batches of 8. The default settings bucket them; config/released.yaml does not."""
     lengths = np.array(LENGTHS)
     return [random_batch(lengths[batch], device, multiple) for batch in epoch_batches(lengths, settings, 0)]
 

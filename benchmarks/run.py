@@ -1,4 +1,4 @@
-"""Speed against plain baselines measured in the same minute.
+"""Speed against plain baselines, which are measured in turn with our code.
 
     python benchmarks/run.py
     python benchmarks/run.py --only joints train infer                 # the fast ones that use a GPU

@@ -58,7 +58,7 @@ class PlayedClip:
     def of_split(
         cls, split: Split, sid: str, found: tuple[Detections, ...] = (), ap: tuple[float, ...] = ()
     ) -> PlayedClip:
-        """A clip of prepared data with its true segments. Its note is the file of its motion."""
+        """A clip of prepared data with its true segments. Its note names its take."""
         joints, labels, note = split.store.joints(sid), split.labels(sid), split.store.clips[sid].feat_p
         return cls(sid, joints, labels, found, ap=ap, note=note, untimed=split.untimed(sid))
 
@@ -134,7 +134,7 @@ def player_data(
     """
     scores = sorted(row[3] for clip in clips for rows in clip["found"] for row in rows)
     low, high = min([0.0, *scores]), max([0.01, *scores])
-    # At first, the slider of the minimum score shows about as many detections as there are true segments
+    # The slider of the minimum score begins where each run shows about as many detections as there are true segments
     segments = len(runs) * sum(len(clip["truth"]) for clip in clips)
     first = scores[-segments] if 0 < segments <= len(scores) else low
     return {

@@ -25,11 +25,11 @@ OTHER_FONTS = (
     "Arial Unicode MS", "Unifont", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI",
 )  # fmt: skip
 FONTS = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in fontManager.get_font_names())]
-matplotlib.rcParams["font.family"] = FONTS
+matplotlib.rcParams |= {"font.family": FONTS, "figure.dpi": 100}  # whatever the user's matplotlibrc says
 
 
 def drawable(text: str, most: int = 500) -> str:
-    """`text` on one line of at most `most` characters. Letters that no font has become escapes such as \\u8dd1."""
+    """`text` on one line of at most `most` characters. A letter that no font has becomes an escape (\\u8dd1)."""
     return printable("".join(map(_letter, text[: 10 * most])), most)
 
 

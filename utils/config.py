@@ -158,7 +158,7 @@ def load(
 ) -> Settings:
     """Settings of base.yaml, changed by the config files `paths`, then by assignments such as "train.epochs=20".
 
-    Later files and assignments win. `start`: settings by group to change instead of those of base.yaml.
+    Later files and assignments win. `start`: the settings to begin with, by group; None: those of base.yaml.
     Raises UserError when a file is missing or is no YAML mapping, a key is unknown, or a value has a wrong type or
     range.
     """

@@ -77,7 +77,7 @@ def is_cuda(device: torch.device) -> bool:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, on a GPU or a CPU: so says the error, or one during whose handling it was raised."""
+    """Whether memory ran out, on a GPU or a CPU: the error says so, or an earlier one that was being handled."""
     if error is None:
         return False
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in NO_MEMORY):

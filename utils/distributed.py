@@ -31,7 +31,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
-step_began: float | None = None  # when this rank began its present training step; None between epochs
+step_began: float | None = None  # when this rank began its present micro-batch; None between epochs
 
 
 class LossNormalization(NamedTuple):
@@ -122,13 +122,13 @@ def uses_nccl() -> bool:
 
 
 def begin_step() -> None:
-    """Note that this rank begins a training step. `utils.stops` ends the process if a step takes too long."""
+    """Note that this rank begins a micro-batch. `utils.stops` ends the process if one takes too long."""
     global step_began
     step_began = time.monotonic()
 
 
 def end_steps() -> None:
-    """Note that no training step of this rank is under way any more."""
+    """Note that this rank computes no micro-batch any more."""
     global step_began
     step_began = None
 

@@ -101,7 +101,7 @@ def _end_by_force(wakeup_fd: int, folder: Path) -> None:
 
 
 def _end_if_unanswered(folder: Path, timeout: float) -> None:
-    """End the process if one training step takes longer than `timeout` minutes.
+    """End the process if one micro-batch takes longer than `timeout` minutes.
 
     Most likely another rank hangs. The main thread then waits for NCCL, which raises no error there.
     """

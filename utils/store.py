@@ -97,6 +97,8 @@ class Split:
         manifest = SplitManifest.read(path)
         if manifest.name != name:
             raise unusable(path, f"it is named {shown(manifest.name)}")
+        if not (root / manifest.skeletons).is_dir():
+            raise UserError(f"{root} holds no store {manifest.skeletons}, which {path} needs: make it with {command}")
         store = SkeletonStore.open(root / manifest.skeletons)
         stored = {(clip.subset, clip.sid, clip.frames) for clip in store.clips.values()}
         for clip in manifest.clips_in_order():

@@ -41,7 +41,7 @@ _CURRENT_NAMES = {old.lower(): names[0] for name, names in FOLDER_ALIASES.items(
 
 
 def find_takes(root: Path, flavour: Flavour, wanted: Iterable[str]) -> dict[str, str]:
-    """File below the AMASS folder `root` of each take that is there. `wanted`: BABEL's paths (`feat_p`).
+    """The `wanted` takes that are below the AMASS folder `root`: the file of each, by BABEL's path (`feat_p`).
 
     Case, spaces or underscores, and the release's file ending do not matter. Every alias of a folder matches. A data
     set's folder may be nested in other folders. If several files match, the flavour's ending is preferred, then the
@@ -79,8 +79,9 @@ def download_name(folder: str) -> str | None:
 def read_poses(path: Path, flavour: Flavour, seconds: float | None = None) -> tuple[float, np.ndarray]:
     """A take's own frame rate, and its poses at 30 fps, (T, pose_width) float32 radians.
 
-    Every pose in the file is checked, also those between the ones returned. Raises TakeError. A take that does not last
-    for the `seconds` that BABEL says is refused, because its labels would be misplaced. None: no check.
+    Every pose in the file is checked, also those that resampling skips. Raises TakeError. A take that does not last for
+    the `seconds` that BABEL says is refused, because its labels would be misplaced. If `seconds` is None, the duration
+    is not checked.
     """
     arrays, names = read_npz(path, ("poses", *RATE_NAMES))
     rate_name = next((name for name in RATE_NAMES if name in arrays), None)

@@ -76,10 +76,10 @@ def _read_member(archive: zipfile.ZipFile, name: str, archive_bytes: int) -> np.
             shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(header)](header)
             if dtype.kind not in "biufSU" or not dtype.itemsize:
                 raise TypeError(f"it is of type {dtype}")
-            if len(shape) > 8 or not all(0 <= length <= MAX_ARRAY_BYTES for length in shape):
+            if len(shape) > 8 or not all(type(length) is int and 0 <= length <= MAX_ARRAY_BYTES for length in shape):
                 raise ValueError("it claims a shape that no array has")
             if header.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-                raise ValueError(f"it claims shape {shape} of {dtype}, but has {member.file_size} bytes")
+                raise ValueError(f"its {member.file_size} bytes, with the header, do not fit shape {shape} of {dtype}")
         except Exception as error:  # numpy parses the header as Python code, which can raise any exception
             raise TakeError(f"{name!r} is not a whole array of numbers or text ({printable(str(error))})") from None
         values = np.frombuffer(start + file.read(), dtype, offset=header.tell())

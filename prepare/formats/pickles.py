@@ -7,6 +7,7 @@ can crash them.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import re
@@ -98,4 +99,9 @@ class _Unpickler(pickle._Unpickler):
         full = f"{_MOVED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core.")
         if not re.fullmatch(self.allowed, full):
             raise UserError(f"asks for {module}.{name}, which was not run")
-        return type(full, (Stub,), {"name": full})
+        return _stub_class(full)
+
+
+@functools.cache
+def _stub_class(name: str) -> type[Stub]:
+    return type(name, (Stub,), {"name": name})

@@ -61,18 +61,24 @@ def find_recordings(root: Path, protocol: str) -> dict[str, RecordingFiles]:
     subsets = _read_protocol(wanted[0])
     skeletons: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    paths = [path for path in texts if path.stem in subsets]
-    for path in sorted(paths, key=lambda path: stat_regular_file(path).st_size, reverse=True):
+    empty: list[Path] = []
+    for path in texts:
+        if path.stem not in subsets:
+            continue
+        stat_regular_file(path)
         with path.open(encoding="utf-8", errors="replace") as file:
-            row = file.readline(1 << 14)
-        # An empty file comes last: it is labels without any action, or a damaged file of skeletons
-        is_labels = "," in row or (not row.strip() and path.stem in skeletons)
-        found = labels if is_labels else skeletons
+            first = file.readline(1 << 14)
+        if not first.strip():
+            empty.append(path)
+            continue
+        found = labels if "," in first else skeletons
         if path.stem in found:
             raise UserError(
                 f"{path}: {found[path.stem]} is the same recording; name the folder of one of them by --root"
             )
         found[path.stem] = path
+    for path in empty:  # labels without any action, or a damaged file of skeletons
+        (labels if path.stem in skeletons else skeletons).setdefault(path.stem, path)
     kinds = (("skeleton", skeletons, "PKU_Skeleton_Renew"), ("label", labels, "Train_Label_PKU_final"))
     for kind, found, folder in kinds:
         if not found:
@@ -89,10 +95,13 @@ def read_skeletons(path: Path) -> np.ndarray:
     """
     lines = path.read_text(encoding="ascii", errors="replace").rstrip().split("\n")
     check_length_and_rate(len(lines), FPS)
-    expected = f"{ROW_LENGTH}: {PEOPLE} people × {NUM_JOINTS} joints × x y z; download it again ({PAGE})"
-    rows = [parse_numbers(line.split(), ROW_LENGTH, expected, f"row {row}") for row, line in enumerate(lines, 1)]
-    joints = finite_float32(np.stack(rows), "joints")
-    people = joints.reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
+    expected = f"{ROW_LENGTH}: {PEOPLE} people × {NUM_JOINTS} joints × x y z"
+    try:
+        rows = [parse_numbers(line.split(), ROW_LENGTH, expected, f"row {row}") for row, line in enumerate(lines, 1)]
+        numbers = finite_float32(np.stack(rows), "joints")
+    except TakeError as error:
+        raise TakeError(f"{error}; download it again ({PAGE})") from None
+    people = numbers.reshape(len(rows), PEOPLE, NUM_JOINTS, 3)[:, :, KINECT_ORDER]
     there = people.any(axis=(2, 3))  # (T, 2)
     if not there[:, 0].any():
         raise TakeError("has no first person in any frame")

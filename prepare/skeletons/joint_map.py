@@ -70,10 +70,10 @@ class JointMap:
 def read_map(path: Path) -> JointMap:
     """Read a joint map. Raises UserError for the first error in it."""
     expected = "a joint map: one line for each of the 25 joints, as in config/joint_maps/cmu.yaml"
-    content = read_yaml(path, expected, TypeAdapter(dict[str, Any]))
+    content = read_yaml(path, expected, TypeAdapter(dict[Any, Any]))
     for key in content:
         if key not in JOINT_NAMES:
-            raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(key[:100], list(JOINT_NAMES))}")
+            raise UserError(f"{path}: unknown joint {shown(key)}; {nearest(str(key)[:100], list(JOINT_NAMES))}")
     if missing := [name for name in JOINT_NAMES if name not in content]:
         raise UserError(f"{path}: has no line for {', '.join(missing)}")
     return JointMap(path.stem, {name: _parts(content[name], f"{path}: {name}") for name in JOINT_NAMES})
@@ -93,7 +93,7 @@ def array_weights(joints: int, joint_map: JointMap | None) -> np.ndarray:
     indices = [str(index) for index in range(joints)]
     if joint_map and joint_map.names <= set(indices):
         return joint_map.matrix(indices)
-    if joints == len(JOINT_NAMES):  # needs no map; a map with names is for BVH files of the same command
+    if joints == len(JOINT_NAMES):  # needs no map; one with names is meant for BVH files in the same command
         return np.eye(joints)
     names = list(SMPL_JOINT_NAMES.get(joints, indices))
     return (joint_map or choose_map(names)).matrix(names)

@@ -88,11 +88,11 @@ def import_split(files: dict[str, Path], classes: list[str], name: str, out: Pat
                 labelled[subset].append((sid, labels, np.ones(frames, bool)))
                 all_joints.append(joints)
                 start += frames
-        both = f"{files['train']}, {files['val']}"
+        where = f"{files['train']}, {files['val']}"
         if not clips:
-            raise UserError(f"{both}: hold no clip")
+            raise UserError(f"{where}: hold no clip")
         if repeated := len(clips) - len({clip.sid for clip in clips}):
-            raise UserError(f"{both}: {repeated} clip ids occur twice; every clip needs its own id")
+            raise UserError(f"{where}: {repeated} clip ids occur twice; every clip needs its own id")
         store = out / f"{STORE_PREFIX}{sha256(name.encode()).hexdigest()[:8]}"
         store.mkdir(exist_ok=True)
         origin = {"imported": {subset: files[subset].name for subset in SUBSETS}}

@@ -1,8 +1,8 @@
 """A skeleton store: computed from takes (motion files), and updated when takes change.
 
-Each computed take is first a cache file, which the next run uses again if this one is stopped: an .npz file with the
-joints and their entry of the store. Cache files are not synced to the disk. If a power failure cuts one off, it fails
-the CRC check of .npz (a zip file), and its take is computed again.
+Each computed take is first written to a cache file: an .npz file with its joints and their entry of the store. If this
+run is stopped, the next one uses the cache files. They are not synced to the disk. If a power failure cuts one off, it
+fails the CRC check of .npz (a zip file), and its take is computed again.
 """
 
 import hashlib
@@ -51,8 +51,8 @@ def update_store(
     """Bring a store in `out` up to date and return it. Other settings or other BABEL files make a new store.
 
     A stored clip is kept while it is annotated, also if its file is gone. It is dropped if its file has changed and
-    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: ids of the clips to store, which
-    have a file. Raises UserError when no clip is left.
+    cannot be used any more. `files`: file below `takes.folder`, by clip id. `wanted`: ids of the clips to store. Each
+    of them must be in `files`. Raises UserError when no clip is left.
     """
     settings = {"method": PREPARATION_VERSION, **takes.settings}
     key = {"format": FORMAT, **settings, "babel": takes.origin.get("babel", {})}
@@ -80,18 +80,23 @@ def update_store(
     if not entries:
         # A new folder is deleted. A folder with an older store loses only its computed takes.
         shutil.rmtree(cache if (folder / "store.json").exists() else folder)
-        takes_by_reason = {left_out[clip.sid]: clip.take for clip in clips if clip.sid in left_out}  # the last of each
+        # For each reason, the last take
+        takes_by_reason = {left_out[clip.sid]: clip.take for clip in clips if clip.sid in left_out}
         some = "; ".join(f"{printable(take)} {reason}" for reason, take in list(takes_by_reason.items())[:5])
         hint = ". No file in that folder has such a name: is it the right folder?" if not to_store else ""
         raise UserError(f"{takes.folder}: none of the takes of the annotated clips could be used: {some}{hint}")
     if before is None or (entries, left_out) != (before.manifest.clips, before.manifest.left_out):
         versions = {name: version(name) for name in ("numpy", "torch", "smplx")}
         facts = {"settings": settings, **takes.origin, "versions": versions, "left_out": left_out}
-        joints = (
-            before.people(clip.sid) if clip.sid in kept else read_computed(cache, to_store[clip.sid])[1]
-            for clip in entries
-        )
-        write_store(folder, entries, joints, facts)
+
+        def joints(clip: Clip) -> np.ndarray:
+            if clip.sid in kept:
+                return before.people(clip.sid)
+            if found := read_computed(cache, to_store[clip.sid]):
+                return found[1]
+            raise UserError(f"{cache}: the joints of {clip.source['file']} are gone or damaged; run the command again")
+
+        write_store(folder, entries, map(joints, entries), facts)
     shutil.rmtree(cache)
     return SkeletonStore.open(folder)
 

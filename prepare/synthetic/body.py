@@ -103,7 +103,7 @@ def _rings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         angle = 2 * np.pi / _RING * (np.arange(len(ids))[:, None] % _RING)
         vertices[ids] = REST_POINTS[start] + np.cos(angle) * aside + np.sin(angle) * above
         weights[ids, JOINTS.index(start)] = 1.0
-        # The mean of the bone's first ring. That of a joint's last bone replaces those of its earlier bones
+        # A joint is the mean of a bone's first ring. If a joint has several bones, the last one counts
         regressor[JOINTS.index(start)] = np.isin(np.arange(SMPLH.vertices), ids[:_RING]) / _RING
     for vertex, tip in _TIPS.items():
         vertices[vertex], weights[vertex, JOINTS.index(PARENTS[tip])] = REST_POINTS[tip], 1.0

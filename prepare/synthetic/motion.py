@@ -36,7 +36,7 @@ class Motion:
     # By channel: its values in the key poses, or one constant value. They are added to the performer's stance. A limb
     # without _l or _r means both sides. Rates are metres or degrees per pass.
     rows: Rows
-    seconds: tuple[float, float] = (1.0, 1.0)  # shortest and longest time of one pass; if negative, it is reversed
+    seconds: tuple[float, float] = (1.0, 1.0)  # shortest and longest time of one pass; negative: in reverse
     # cycle: repeats, starts and ends at any phase, as in walking. repeat: whole passes, as in jumping. once: one pass,
     # then holds the last pose.
     kind: str = "cycle"

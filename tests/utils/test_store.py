@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,11 @@ def put(*keys: Any) -> Change:
         ("store", put("format", 2), "format is 2, expected 1; .* delete .* and make it again with"),
         ("store", lambda m: m.pop("format"), "format is missing"),
         ("split", put("skeletons", "../../etc"), r"skeletons is '\.\./\.\./etc': String should match pattern"),
-        ("split", put("skeletons", "skeletons-gone"), "skeletons-gone/store.json: cannot be read .No such file"),
+        (
+            "split",
+            put("skeletons", "skeletons-gone"),
+            "no store skeletons-gone, which .*split.json needs: make it with",
+        ),
         (
             "split",
             put("labels_file", "../../labels.npy"),
@@ -141,7 +146,7 @@ def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change,
     edit(paths(root)[which], change)
     with pytest.raises(UserError, match=said) as caught:
         everything(root)
-    assert "again with `bash prepare" in str(caught.value)
+    assert re.search("(again|it) with `bash prepare", str(caught.value))
 
 
 @pytest.mark.parametrize("which", ["store", "split"])

@@ -12,8 +12,9 @@ import prepare.formats.amass
 from prepare.formats.body_model import load_body
 from prepare.formats.labels import AnnotatedClip
 from prepare.skeletons.body_joints import BodyJoints
-from prepare.store.update import TakeSource, compute_takes, read_computed
-from utils.errors import TakeError
+from prepare.store import update
+from prepare.store.update import TakeSource, compute_takes, read_computed, update_store
+from utils.errors import TakeError, UserError
 from utils.manifest import Clip
 
 
@@ -98,3 +99,16 @@ def test_takes_are_computed_on_one_thread_and_the_number_of_threads_is_restored(
     assert compute_takes(takes, tmp_path / "cache", [clip], {"a": "take.npz"}, workers=1)["a"].fps == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_a_cache_file_that_is_lost_before_the_store_is_written_is_told(
+    synthetic: Path, tmp_path: Path, clip: AnnotatedClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute_and_lose(takes: TakeSource, cache: Path, *others: Any) -> dict[str, Clip | TakeError]:
+        found = compute_takes(takes, cache, *others)
+        next(cache.iterdir()).unlink()
+        return found
+
+    monkeypatch.setattr(update, "compute_takes", compute_and_lose)
+    with pytest.raises(UserError, match=r"parts: the joints of .*\.npz are gone or damaged; run the command again"):
+        update_store(tmp_path, takes_below(synthetic / "amass"), [clip], {"a": clip.take}, 1, {"a"})
