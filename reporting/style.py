@@ -25,7 +25,7 @@ OTHER_FONTS = (
     "Arial Unicode MS", "Unifont", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI",
 )  # fmt: skip
 FONTS = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in fontManager.get_font_names())]
-matplotlib.rcParams |= {"font.family": FONTS, "figure.dpi": 100}  # whatever the user's matplotlibrc says
+matplotlib.rcParams.update({"font.family": FONTS, "figure.dpi": 100})  # whatever the user's matplotlibrc says
 
 
 def drawable(text: str, most: int = 500) -> str:
