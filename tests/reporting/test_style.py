@@ -1,9 +1,14 @@
-"""Text in pictures: every letter is drawn by a font that has it, or stands there as an escape."""
+"""Text in pictures: every letter is drawn by a font that has it, or stands there as an escape. Size of pictures."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import ROOT
 
 from evaluation.localization import Detections
 from reporting import style
@@ -39,3 +44,12 @@ def test_the_first_font_with_all_letters_of_a_text_draws_it(monkeypatch: pytest.
     assert style.font_of("walk").name == "cmr10.ttf"
     assert style.font_of("ẃalk").name == "DejaVuSans.ttf"
     assert style.font_of("跑").name == "cmr10.ttf"
+
+
+def test_pictures_have_the_same_size_whatever_the_users_matplotlibrc_says(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text("figure.dpi: 300\n")
+    code = "import reporting.style; from matplotlib.figure import Figure; print(Figure().dpi)"
+    environment = {**os.environ, "MATPLOTLIBRC": str(tmp_path)}
+    line = [sys.executable, "-c", code]
+    printed = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert float(printed) == 100
