@@ -164,8 +164,8 @@ def predict_person(
         return folder / (prefix + file)
 
     scores = score(predictor, person.joints)
-    # Counts frames from the person's first one. `gated` has zeros for classes whose video probability in a window is
-    # too low
+    # `own` counts frames from the person's first one. `gated` has zeros for classes whose video probability in a
+    # window is too low
     own = localize([scores.gated], [scores.video_probs], settings)
     found = replace(own, segments=own.segments + person.first)  # counts from the recording's first frame
     before = ((person.first, 0), (0, 0))

@@ -185,7 +185,7 @@ def train_epoch(
         del output, terms  # while their autograd graph exists, CUDA cannot capture the next batch
     distributed.broadcast_buffers(state.model)  # the running statistics of the main rank, which are saved
     totals = losses.totals()  # waits for all ranks
-    distributed.end_steps()
+    distributed.end_passes()
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began
     return {

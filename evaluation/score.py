@@ -2,9 +2,9 @@
 
     python -m evaluation.score detections.json --data dataset/processed_data --split split1
 
-The file is in ActivityNet's format; see docs/train.md. Only validation clips with a label of the split's
-classes and at most --max-frames frames are scored. The corrected and the released evaluation are printed. The released
-one reads each true segment one frame too short and each detection one frame too long.
+The file is in ActivityNet's format; see docs/train.md. Only validation clips with a label of the split's classes and at
+most --max-frames frames are scored. The corrected and the released evaluation are printed. The released one reads each
+true segment one frame too short and each detection one frame too long.
 """
 
 import argparse

@@ -106,7 +106,7 @@ def build(
 
 
 def choose_clips(clips: list[AnnotatedClip], files: dict[str, str], classes: set[str], limit: int | None) -> set[str]:
-    """Ids of at most `limit` clips of each subset that have a take. Those with one of the `classes` come first."""
+    """Ids of at most `limit` clips (None: all) of each subset that have a take, those with one of `classes` first."""
     available = [clip for clip in clips if clip.sid in files]
     available.sort(key=lambda clip: classes.isdisjoint(clip.names))  # False sorts first: clips with one of the classes
     chosen = [[clip.sid for clip in available if clip.subset == subset][:limit] for subset in SUBSETS]

@@ -63,9 +63,11 @@ def prepare_protocol(
         recordings.append(AnnotatedClip(sid, files.subset, sid, labels))
         if files.skeletons and files.labels:
             skeletons[sid] = str(files.skeletons.relative_to(root))
-    # Joints (T, M, 25, 3), with z up
-    to_z_up = AXIS_ROTATIONS["y"].T.astype(np.float32)
-    takes = TakeSource(root, lambda path, _: (FPS, read_skeletons(path) @ to_z_up), {"format": "PKU-MMD"}, ORIGIN)
+
+    def read(path: Path, _: AnnotatedClip) -> tuple[float, np.ndarray]:
+        return FPS, read_skeletons(path) @ AXIS_ROTATIONS["y"].T.astype(np.float32)  # (T, M, 25, 3), z up
+
+    takes = TakeSource(root, read, {"format": "PKU-MMD"}, ORIGIN)
     split = update_split(out / name, classes, recordings, skeletons, takes, workers, {}, "skeleton or label file")
     print(f"overview: {write_card(split)}")
     return split

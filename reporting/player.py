@@ -5,8 +5,6 @@ player.html of prediction contain the same player. Its clips are JSON: joints an
 text, segments with their kinds of errors.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math
@@ -14,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -55,9 +53,7 @@ class PlayedClip:
     untimed: np.ndarray | None = None  # (K,) bool, classes of the clip whose times are not known; None: no class
 
     @classmethod
-    def of_split(
-        cls, split: Split, sid: str, found: tuple[Detections, ...] = (), ap: tuple[float, ...] = ()
-    ) -> PlayedClip:
+    def of_split(cls, split: Split, sid: str, found: tuple[Detections, ...] = (), ap: tuple[float, ...] = ()) -> Self:
         """A clip of prepared data with its true segments. Its note names its take."""
         joints, labels, note = split.store.joints(sid), split.labels(sid), split.store.clips[sid].feat_p
         return cls(sid, joints, labels, found, ap=ap, note=note, untimed=split.untimed(sid))

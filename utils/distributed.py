@@ -31,7 +31,7 @@ _LAUNCHED = dist.is_torchelastic_launched()  # by torchrun
 _RANK = int(os.environ["RANK"]) if _LAUNCHED else 0
 _SIZE = int(os.environ["WORLD_SIZE"]) if _LAUNCHED else 1
 _store: dist.Store | None = None  # key-value store of all ranks; torchrun holds it, so it outlives each rank
-step_began: float | None = None  # when this rank began its present micro-batch; None between epochs
+pass_began: float | None = None  # when this rank began its present pass (a micro-batch); None between epochs
 
 
 class LossNormalization(NamedTuple):
@@ -121,16 +121,16 @@ def uses_nccl() -> bool:
     return size() > 1 and torch.cuda.is_available()
 
 
-def begin_step() -> None:
-    """Note that this rank begins a micro-batch. `utils.stops` ends the process if one takes too long."""
-    global step_began
-    step_began = time.monotonic()
+def begin_pass() -> None:
+    """Note that this rank begins a pass. `utils.stops` ends the process if a pass takes too long."""
+    global pass_began
+    pass_began = time.monotonic()
 
 
-def end_steps() -> None:
-    """Note that this rank computes no micro-batch any more."""
-    global step_began
-    step_began = None
+def end_passes() -> None:
+    """Note that no pass is under way."""
+    global pass_began
+    pass_began = None
 
 
 def report_failure() -> bool:
@@ -162,15 +162,15 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
     if size() == 1:
         return model
     devices = [device] if device.type == "cuda" else None
-    begin_step()  # all ranks are needed, as in a training step
+    begin_pass()  # the ranks wait for each other, as in a pass
     wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=own_statistics)
-    end_steps()
+    end_passes()
     return wrapped
 
 
 def gradient_exchange(network: nn.Module, enabled: bool) -> AbstractContextManager:
     """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `enabled`."""
-    begin_step()
+    begin_pass()
     return nullcontext() if enabled or size() == 1 else network.no_sync()
 
 

@@ -82,7 +82,7 @@ class StoreManifest(Manifest):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.joints_file != f"joints-{self.digest[:12]}.npy":
+        if self.joints_file != array_name("joints", self.digest):
             raise ValueError(f"joints_file is {shown(self.joints_file)}, which does not fit the digest")
         end = 0
         for clip in self.clips:
@@ -137,6 +137,11 @@ def plain_name(name: str, what: str) -> str:
             "a letter or digit first, at most 100 in all"
         )
     return name
+
+
+def array_name(stem: str, digest: str) -> str:
+    """Name of the .npy file with this SHA-256."""
+    return f"{stem}-{digest[:12]}.npy"
 
 
 def unusable(path: Path, why: str) -> UserError:

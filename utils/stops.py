@@ -101,16 +101,16 @@ def _end_by_force(wakeup_fd: int, folder: Path) -> None:
 
 
 def _end_if_unanswered(folder: Path, timeout: float) -> None:
-    """End the process if one micro-batch takes longer than `timeout` minutes.
+    """End the process if a pass (a micro-batch) takes longer than `timeout` minutes.
 
     Most likely another rank hangs. The main thread then waits for NCCL, which raises no error there.
     """
-    step, seconds = None, 0
+    began, seconds = None, 0
     while seconds < 60 * timeout + PATIENCE:
         time.sleep(1)
-        before, step = step, distributed.step_began
+        before, began = began, distributed.pass_began
         # Counts sleeps and reads no clock, so time in which the process is suspended does not count
-        seconds = seconds + 1 if step and step == before else 0
+        seconds = seconds + 1 if began and began == before else 0
     try:
         if distributed.report_failure():
             distributed.end_with_message(_rank_lost(folder, timeout, "no answer"))

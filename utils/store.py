@@ -17,7 +17,17 @@ import numpy as np
 from utils.atomic import sync_folder, whole_file
 from utils.errors import UserError, nearest, printable, shown
 from utils.files import sha256, stat_regular_file
-from utils.manifest import SUBSETS, Clip, SplitManifest, StoreManifest, Subset, plain_name, unusable, write_manifest
+from utils.manifest import (
+    SUBSETS,
+    Clip,
+    SplitManifest,
+    StoreManifest,
+    Subset,
+    array_name,
+    plain_name,
+    unusable,
+    write_manifest,
+)
 from utils.skeleton import FPS, NUM_JOINTS
 
 STORE_PREFIX = "skeletons-"
@@ -180,7 +190,7 @@ def write_array(folder: Path, stem: str, shape: tuple[int, ...], dtype: type, bl
         if file.tell() - start != math.prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError(f"{stem}: {file.tell() - start} bytes were given for an array of shape {shape}")
     digest = sha256(unnamed)
-    name = f"{stem}-{digest[:12]}.npy"
+    name = array_name(stem, digest)
     unnamed.replace(folder / name)
     sync_folder(folder)
     return name, digest

@@ -39,9 +39,9 @@ from utils import distributed, stops
 distributed.uses_nccl, stops.PATIENCE = lambda: True, 0.1
 with stops.explain_interruptions(Path(), 0.001):
     time.sleep({before})
-    distributed.begin_step()
+    distributed.begin_pass()
     time.sleep({step})
-    distributed.end_steps()
+    distributed.end_passes()
     time.sleep({before})
 """
 
