@@ -1,6 +1,7 @@
 """Commands at the shell: each explains itself with examples that it understands, and is quiet where nobody watches."""
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -142,3 +143,13 @@ def test_every_required_package_is_looked_for() -> None:
     imported_as = {"PyYAML": "yaml", "scikit-learn": "sklearn", "Jinja2": "jinja2", "pillow": "PIL"}
     names = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
     assert {imported_as.get(name, name) for name in names} - {"av"} == {*utils.REQUIRED}
+
+
+def test_output_that_nobody_reads_ends_a_command_silently() -> None:
+    """As in `python predict.py … | head`."""
+    read, write = os.pipe()
+    os.close(read)
+    code = "from utils.errors import run_command; run_command(lambda: print('read by nobody'))"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")

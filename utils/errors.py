@@ -2,6 +2,7 @@
 
 import atexit
 import errno
+import os
 import reprlib
 import signal
 import sys
@@ -47,10 +48,15 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
 def one_message(after_stop: str = "") -> Iterator[None]:
     """A `UserError` or `OSError` prints one line and exits with 2. Ctrl-C prints one line and exits with 130.
 
+    If nobody reads the output any more, it exits silently.
+
     `after_stop` is what the line for Ctrl-C adds, such as "; run the command again".
     """
     try:
         yield
+    except BrokenPipeError:  # whoever read the output has left, as in `python … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more when it ends
+        sys.exit(128 + signal.SIGPIPE)
     except (UserError, OSError) as error:
         print(f"error: {error if isinstance(error, UserError) else reason(error)}", file=sys.stderr)
         sys.exit(2)
