@@ -150,7 +150,6 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     if finished > 1 or (folder / "results.json").exists():
         missing = f"has finished {finished} epochs, but last.pt and previous.pt are missing"
         raise UserError(f"{folder}: {missing}; put a copy of one back, or {NEW_RUN}")
-    print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")
     return None
 
 

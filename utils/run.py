@@ -46,6 +46,8 @@ class Run:
             self._refuse_other_settings(checkpoint)
             self._refuse_other_data(checkpoint or {})
             self._keep_rows(checkpoint["epoch"] + 1 if checkpoint else 0)
+            if not checkpoint:
+                print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any]) -> None:
