@@ -71,7 +71,7 @@ def build(
     """Bring the store and the splits in `out` up to date. Returns the splits.
 
     `body_file`: as in `load_body`; it decides which flavour of AMASS is used. `splits`: class names by index, by the
-    name of the split. `limit`: as in `choose_clips`; None: all. `replace`: as in `check_split`. `hands`: one of HANDS.
+    name of the split. `limit`: as in `choose_clips`. `replace`: as in `check_split`. `hands`: one of flavours.HANDS.
     Raises UserError when an input is missing or not as expected, or when no take could be used.
     """
     babel = read_babel(babel_folder)

@@ -1,5 +1,5 @@
-# Sourced by the scripts. Sets `root` to the project's folder. `ensure_python FILE` installs the requirements in FILE into
-# .venv, which it makes if needed, and sets PYTHON to its interpreter. An exported PYTHON is used as it is.
+# Sourced by the scripts. Sets `root` to the project's folder. `ensure_python FILE` installs the requirements in FILE
+# into .venv, which it makes if needed, and sets PYTHON to its interpreter. An exported PYTHON is used as it is.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

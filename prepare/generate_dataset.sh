@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make skeletons and splits in dataset/processed_data from AMASS, BABEL and a body model, in the folders that README.md names.
+# Make skeletons and splits in dataset/processed_data from AMASS, BABEL and a body model (README.md names their folders).
 #   bash prepare/generate_dataset.sh [--help] [options of prepare/build.py]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

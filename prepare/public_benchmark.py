@@ -78,7 +78,7 @@ class SourceFile:
 
     bvh: Bvh
     motion: Piece
-    actor: str  # SHA-256 of the skeleton; each actor has a skeleton of his own
+    actor: str  # SHA-256 of the skeleton; no two actors have the same
     action: str
 
     @property

@@ -1,6 +1,6 @@
 """BVH files: the skeleton, and the positions of its joints.
 
-No library is used, because this reader accepts position channels on any joint and reports what is damaged.
+Unlike the libraries in docs/lab-notes.md, this reader accepts position channels on any joint and checks its input.
 """
 
 from collections.abc import Iterator

@@ -33,7 +33,7 @@ def walk(root: Path, leave_out: Path | None = None, mark: str | None = None) -> 
 
 
 def parse_numbers(words: list[str], count: int, expected: str, where: str) -> np.ndarray:
-    """The `count` finite numbers in the words of a line, float64. Raises TakeError, which says `where`."""
+    """The finite numbers in the words of a line, (count,) float64. Raises TakeError, which says `where`."""
     try:
         values = np.array([float(word) for word in words])
     except ValueError:

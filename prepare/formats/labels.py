@@ -51,7 +51,7 @@ class AnnotatedClip:
         return {name for label in self.labels for name in label.names}
 
     def frame_limit(self) -> int:
-        """Frames at 30 fps within the duration. 1e-6 is added because 30 * 16.4 gives 491.99999999999994."""
+        """Frames at 30 fps within the duration (unknown: MAX_FRAMES). 1e-6, because 30 * 16.4 is 491.99999999999994."""
         return MAX_FRAMES if self.duration is None else math.floor(FPS * self.duration + 1e-6)
 
 

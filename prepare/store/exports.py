@@ -1,6 +1,6 @@
 """A split in the layouts of other code: the released code, ActivityNet, pyskl and MMAction2, ActionFormer and OpenTAD.
 
-docs/data.md describes the files. Every function writes into an existing folder and returns the files.
+docs/data.md describes the files. Every function writes into an existing folder and returns what it wrote.
 """
 
 import pickle

@@ -1,6 +1,6 @@
 """A skeleton store: computed from takes (motion files), and updated when takes change.
 
-Each computed take is first written to a cache file: an .npz file with its joints and their entry of the store. If this
+Each computed take is first written to a cache file: an .npz file with its joints and its entry in the store. If this
 run is stopped, the next one uses the cache files. They are not synced to the disk. If a power failure cuts one off, it
 fails the CRC check of .npz (a zip file), and its take is computed again.
 """
@@ -132,17 +132,17 @@ def _compute(takes: TakeSource, cache: Path, clip: AnnotatedClip, file: str) -> 
         found = read_computed(cache, clip)
         if found and state.items() <= found[0].source.items():
             return found[0]
-        fps, made = takes.read(path, clip)
+        fps, joints = takes.read(path, clip)
         source = {**state, "sha256": sha256(path)}
         if _state(path, file) != state:
             raise TakeError("was changed while it was read: run the command again")
-        if not len(made):
+        if not len(joints):
             raise TakeError("has no frame" + (f" within the annotated {clip.duration:g} s" if clip.duration else ""))
     except TakeError as error:
         return error
     except OSError as error:
         return TakeError(f"cannot be read ({error.strerror})")
-    joints = made.astype(np.float32).reshape(len(made), -1, NUM_JOINTS, 3)
+    joints = joints.astype(np.float32).reshape(len(joints), -1, NUM_JOINTS, 3)
     frames, people = joints.shape[:2]
     facts = {"subset": clip.subset, "feat_p": clip.take, "fps": fps, "duration": clip.duration or frames / FPS}
     computed = Clip(sid=clip.sid, start=0, frames=frames, people=people, source=source, **facts)
