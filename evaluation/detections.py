@@ -69,7 +69,7 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     for name, entries in file.results.items():
         if name not in clips:
             hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")
-            raise UserError(f"{path}: clip {shown(name)} is not in this split; {hint}")
+            raise UserError(f"{path}: clip {shown(name)} is unknown; {hint}")
         for number, entry in enumerate(entries):
             if entry.label not in labels:
                 where, hint = f"{path}: clip {name!r}, detection {number}", nearest(entry.label[:100], list(labels))

@@ -138,7 +138,7 @@ def ground_truth(labels: Sequence[np.ndarray], protocol: Protocol = CORRECTED) -
 
 
 def whole_clip_baseline(labels: Sequence[np.ndarray], protocol: Protocol = CORRECTED) -> Detections:
-    """The whole-clip baseline: each true class of a clip is detected from the clip's first frame to its last.
+    """The whole-clip baseline of labels (T, K): each true class is detected from the clip's first frame to its last.
 
     It shows the score of a detector that knows which actions a clip has, but not when they occur.
     """

@@ -78,7 +78,7 @@ def segmental_f1(segmentation: Detections, truth: Detections, num_classes: int, 
 
 
 def ranking(detections: Detections, num_classes: int) -> np.ndarray:
-    """Indices of the detections of the K classes by falling score. Ties go by clip, then start, then end."""
+    """Indices (m,) of the detections of the K classes by falling score. Ties go by clip, then start, then end."""
     starts, ends = detections.segments.T
     order = np.lexsort((ends, starts, detections.clip, -detections.scores))
     return order[detections.label[order] < num_classes]

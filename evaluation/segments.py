@@ -76,7 +76,7 @@ def suppress_softly(segments: np.ndarray, scores: np.ndarray, sigma: float) -> t
         order.append(left[best])
         found.append(scores[best])
         start, end = segments[best]
-        near = slice(np.searchsorted(last_ends, start, "right"), np.searchsorted(starts, end))  # no other overlaps it
+        near = slice(np.searchsorted(last_ends, start, "right"), np.searchsorted(starts, end))  # holds all overlaps
         overlap = tiou(segments[near], segments[[best]])[:, 0]
         scores[near] *= np.exp(-(overlap**2) / sigma)
         scores[best] = 0

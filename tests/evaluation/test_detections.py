@@ -123,10 +123,10 @@ def test_a_bad_detection_is_named_with_its_place(tmp_path: Path, entry: Any, sai
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"results": {"8": []}}, r"clip '8' is not in this split; known are: 10, 7, a clip"),
-        ({"results": {"a clop": []}}, r"clip 'a clop' is not in this split; did you mean 'a clip'\?"),
+        ({"results": {"8": []}}, r"clip '8' is unknown; known are: 10, 7, a clip"),
+        ({"results": {"a clop": []}}, r"clip 'a clop' is unknown; did you mean 'a clip'\?"),
         ({"results": {"7": GOOD}}, r"results\.7 is \{'label'.*\}, expected a valid list"),
-        ({"results": {"\ud800": []}}, r"clip '\\ud800' is not in this split"),
+        ({"results": {"\ud800": []}}, r"clip '\\ud800' is unknown"),
         ({"results": []}, r"results is \[\], expected a valid dictionary"),
         ({"database": {}}, r"results is missing"),
         ([], r"the file is \[\], expected a valid dictionary"),
@@ -147,9 +147,7 @@ def test_a_file_of_another_format_gives_one_message(tmp_path: Path, content: Any
 def test_a_message_stays_short_in_a_large_split_and_a_large_file(tmp_path: Path) -> None:
     names = [f"take {number}" for number in range(50_000)]
     path = file_with(tmp_path, {"results": {"?" * 10_000: []}})
-    with pytest.raises(
-        UserError, match=r"clip '\?+\.\.\.\?+' is not in this split; known are: take 0, .*\.\.\.$"
-    ) as caught:
+    with pytest.raises(UserError, match=r"clip '\?+\.\.\.\?+' is unknown; known are: take 0, .*\.\.\.$") as caught:
         read(path, names, CLASSES)
     assert len(str(caught.value)) < 500 + len(str(path))
     text = json.dumps({"results": dict.fromkeys(names, [])})

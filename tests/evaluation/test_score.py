@@ -64,7 +64,7 @@ def test_an_unknown_clip_gives_one_message(split: Split, tmp_path: Path, capsys:
     path.write_text('{"results": {"val9": []}}')
     assert command(split, path, "--out", tmp_path / "scores") == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {path}: clip 'val9' is not in this split; did you mean 'val")
+    assert said.startswith(f"error: {path}: clip 'val9' is unknown; did you mean 'val")
     assert said.count("\n") == 1  # no traceback
     assert not (tmp_path / "scores").exists()
 
