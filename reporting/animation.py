@@ -51,7 +51,7 @@ def animate(path: Path, joints: np.ndarray, texts: Sequence[str], title: str) ->
 
 
 def draw_pictures(joints: np.ndarray, texts: Sequence[str], title: str, step: int) -> Iterator[Image.Image]:
-    """Draw every step-th frame: RGB images of one size with title, time, text and skeleton."""
+    """Draw every step-th frame of joints (T, 25, 3): RGB images of one size with title, time, text and skeleton."""
     view = SkeletonView(joints, (WIDTH, BODY))
     frames = range(0, len(joints), step)
     header = TITLE + LINE * max(texts[frame].count("\n") + 1 for frame in frames) + 4

@@ -96,7 +96,7 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
 
 
 def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
-    """Minutes of each class in each subset, the most frequent classes first, at most MAX_CLASSES."""
+    """Minutes (K,) of each class, by subset, the most frequent classes first, at most MAX_CLASSES."""
     order = np.argsort(-sum(minutes.values()), kind="stable")
     shown = order[:MAX_CLASSES]
     figure = Figure(figsize=(9, 1.1 + 0.36 * len(shown)), dpi=130, layout="constrained")

@@ -208,7 +208,7 @@ def _rows(segments: Detections, *columns: list) -> list[list]:
 
 
 def _pack_joints(joints: np.ndarray, quantum: float) -> str:
-    """Joints as compressed text. Second differences of smooth motion are small: about 63 characters a frame remain."""
+    """Joints as compressed text. Second differences of smooth motion are small."""
     steps = np.round(joints.reshape(len(joints), -1) / quantum).astype("<i2")
     for _ in range(2):
         steps = np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1]))  # wraps at 16 bits, as do the player's sums

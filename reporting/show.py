@@ -1,5 +1,4 @@
-"""Show clips of a split, with their true segments and detections: as a page with the player, or one clip as an
-animation.
+"""Show clips of a split with true segments and detections: on a page with the player, or one clip as an animation.
 
 python -m reporting.show --split split1 --clip 4321 --out clip.html      # or clip.gif, clip.mp4
 python -m reporting.show --split split1 --detections work_dir/split1/detections.json --out clips.html

@@ -78,7 +78,7 @@ def time_line(
 
 
 def shown_classes(labels: np.ndarray, detections: Detections) -> tuple[list[int], int]:
-    """The classes to show, and the number of further classes that occur or are detected."""
+    """The classes to show, and the number of further classes in labels (T, K) or detections."""
     best = np.full(labels.shape[1], -np.inf)
     np.maximum.at(best, detections.label, detections.scores)
     present = labels.any(axis=0)

@@ -103,7 +103,7 @@ class BodyView {
   }
 }
 
-// Clears a canvas and fits it to its place on the page and to the pixels of the screen. Returns width and height in CSS pixels, and its context.
+// Clears a canvas and fits it to the page and the screen's pixels. Returns its size in CSS pixels, and its context.
 function fit(canvas, [width, height] = [canvas.clientWidth, canvas.clientHeight]) {
   const ratio = window.devicePixelRatio;
   const size = [Math.round(width * ratio), Math.round(height * ratio)];
