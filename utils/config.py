@@ -78,7 +78,7 @@ class ModelSettings(StrictModel):
 
 
 class LossSettings(StrictModel):
-    """Weights of the loss terms."""
+    """The terms of the loss."""
 
     multi_view: NonNegative
     multi_view_share: PositiveShare

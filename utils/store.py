@@ -154,7 +154,7 @@ class Split:
 
 
 def write_store(folder: Path, clips: list[Clip], blocks: Iterable[np.ndarray], facts: dict[str, Any]) -> None:
-    """Write a store: its clips, their joints as blocks of frames in the same order, and further manifest entries."""
+    """Write a store: its clips, their joints as blocks (…, 25, 3) in the same order, and further manifest entries."""
     rows = sum(clip.rows for clip in clips)
     joints_file, digest = write_array(folder, "joints", (rows, NUM_JOINTS, 3), np.float32, blocks)
     manifest = {"fps": FPS, "joints_file": joints_file, "digest": digest, **facts}
