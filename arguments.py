@@ -13,7 +13,7 @@ from utils.stored_settings import read_stored
 
 
 def train(doc: str) -> tuple[argparse.Namespace, Settings]:
-    """Parse and check the arguments of train.py. Returns them with the settings. `doc` is the text of its --help."""
+    """The arguments of train.py, and the settings. `doc`: the text of --help. Raises UserError if they do not fit."""
     parser = argument_parser(doc)
     add = parser.add_argument
     files = "files that override config/base.yaml; later files win"
@@ -57,5 +57,5 @@ def predict(doc: str) -> argparse.Namespace:
     add("--animate", choices=("gif", "mp4"), help="also write the moving skeleton (default: no)")
     precision = "float32, or bfloat16, which is less exact and faster on some hardware (default: float32)"
     add("--precision", metavar="NAME", choices=("float32", "bfloat16"), default="float32", help=precision)
-    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: the GPU when there is one)")
+    add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     return parser.parse_args()

@@ -173,7 +173,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
 def gather_scores(
     model: Localizer, clips: SkeletonClips, settings: Settings, device: torch.device
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Frame and video probabilities of clips, by index. Each rank scores some clips; the main rank returns all."""
+    """Probabilities (T, K+1) and (K+1,) of clips, by index. Each rank scores some clips; the main rank returns all."""
     batch_size = settings.eval.batch_size if settings.model.mask_padding else 1  # padding must not change a score
     loader, title = eval_loader(clips, batch_size), f"score {clips.subset} clips"
     batches = progress(loader, title, "batch", silent=not distributed.is_main())
