@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script
+sys.path.insert(0, str(Path(__file__).parents[1]))  # when run as a script
 
 from utils.command_line import argument_parser, number  # first: utils says what to do if a package is missing
 
