@@ -1,4 +1,4 @@
-"""Label policy: how overlapping labels, un-annotated frames and long clips are treated.
+"""Label policy: how overlapping labels, unannotated frames and long clips are treated.
 
 The policy is four settings of the group `data`: overlaps, gaps, max_frames and length_counts.
 """
@@ -26,7 +26,7 @@ def used_labels(
 ) -> np.ndarray | None:
     """Labels (T, K) bool of a clip → its labels (T', K) under the policy; None if the clip is left out.
 
-    `gaps: removed` removes un-annotated frames from the labels but not from the motion, as the released code does. So
+    `gaps: removed` removes unannotated frames from the labels but not from the motion, as the released code does. So
     labels after a gap move to earlier frames, and the clip is cut to the length T' of its labels.
 
     Args:

@@ -1,9 +1,9 @@
 """Exchange splits with other code.
 
-    python -m prepare.store.interchange export --split split1 --out out                        # for the released code
-    python -m prepare.store.interchange export --split split1 --out out --format activitynet   # true segments
-    python -m prepare.store.interchange export --split split1 --out out --format pyskl         # pyskl, MMAction2
-    python -m prepare.store.interchange export --split split1 --out out --format features --weights best.pt
+    python -m prepare.store.interchange export --split split1 --out exported                       # the released code
+    python -m prepare.store.interchange export --split split1 --out exported --format activitynet  # true segments
+    python -m prepare.store.interchange export --split split1 --out exported --format pyskl        # pyskl, MMAction2
+    python -m prepare.store.interchange export --split split1 --out exported --format features --weights last.pt
     python -m prepare.store.interchange import --train a.pkl --val b.pkl --actions actions.json --name theirs
 
 `features` is for ActionFormer and OpenTAD. docs/data.md describes the files.
