@@ -73,9 +73,10 @@ class TrainingState:
         which comes from `origin`, does not fit.
         """
         own = self.state_dict()
-        # Adam creates its moments at its first step. They have the shapes of the parameters
+        # Adam creates its moments at its first step. They have the shapes of the parameters. Frozen ones have none
+        trained = [(i, p) for i, p in enumerate(self.model.parameters()) if p.requires_grad]
         zero = torch.tensor(0.0)
-        moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(self.model.parameters())}
+        moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in trained}
         expected = dict(flat({**own, "optimizer": {"state": moments}}))
         found = dict(flat({name: checkpoint[name] for name in own}))
         for tensors in (found, expected):

@@ -130,6 +130,22 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     assert load_checkpoint(folder / "last.pt")["pseudo_labels"]["epochs"] == 4
 
 
+def test_a_network_with_a_frozen_layer_is_resumed(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Frozen(Localizer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.backbone.blocks[0].requires_grad_(requires_grad=False)
+
+    monkeypatch.setattr(train, "Localizer", Frozen)
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
+    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=2"), "--resume") == 0
+    first, last = (load_checkpoint(tmp_path / "run" / name)["model"] for name in ("previous.pt", "last.pt"))
+    assert torch.equal(first["backbone.blocks.0.tcn.weight"], last["backbone.blocks.0.tcn.weight"])
+    assert not torch.equal(first["backbone.blocks.1.tcn.weight"], last["backbone.blocks.1.tcn.weight"])
+
+
 def test_a_run_is_resumed_with_its_own_settings(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
