@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -162,6 +163,8 @@ def train_epoch(
     optimizer, pseudo_labels, began = state.optimizer, state.pseudo_labels, time.monotonic()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings.train, epoch)
+    # For random layers of your own, such as dropout. After a resume they draw the same numbers
+    torch.manual_seed(np.random.default_rng([settings.train.seed, epoch, distributed.rank()]).integers(2**63))
     network.train()
 
     refining = settings.train.supervised or epoch >= settings.refine.start

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from runs import ROOT, command, equal, rows, run, scalars, small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 import arguments
 import train
@@ -144,6 +146,26 @@ def test_a_network_with_a_frozen_layer_is_resumed(
     first, last = (load_checkpoint(tmp_path / "run" / name)["model"] for name in ("previous.pt", "last.pt"))
     assert torch.equal(first["backbone.blocks.0.tcn.weight"], last["backbone.blocks.0.tcn.weight"])
     assert not torch.equal(first["backbone.blocks.1.tcn.weight"], last["backbone.blocks.1.tcn.weight"])
+
+
+def test_a_resumed_run_with_dropout_is_that_of_an_uninterrupted_one(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drop(backbone: nn.Module, _: Any, output: tuple) -> tuple:
+        return F.dropout(output[0], training=backbone.training), output[1]
+
+    class Dropout(Localizer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.backbone.register_forward_hook(drop)
+
+    monkeypatch.setattr(train, "Localizer", Dropout)
+    for folder, *epochs in (("whole", 2), ("resumed", 1, 2)):
+        for number in epochs:
+            line = small(prepared, tmp_path / folder, f"train.epochs={number}", "eval.every=9")
+            assert run(monkeypatch, *line, "--resume-or-start") == 0
+    models = [load_checkpoint(tmp_path / folder / "last.pt")["model"] for folder in ("whole", "resumed")]
+    assert equal(*models)
 
 
 def test_a_run_is_resumed_with_its_own_settings(
