@@ -141,10 +141,10 @@ class EpochLosses:
         values, copied, index = self.last
         if copied:
             copied.synchronize()
-        if math.isfinite(values[0].item()):  # the first term is the total
+        if math.isfinite(values[self.names.index("total")].item()):
             return
         listed = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, values.tolist(), strict=True))
-        clips = ", ".join(self.clip_ids[i] for i in index.tolist())
+        clips = ", ".join(self.clip_ids[i] for i in index.tolist()) or "(none: this rank has no clip in this step)"
         kept = "The last good epoch is kept in last.pt" if self.epoch else "No epoch had ended, so nothing is kept"
         raise UserError(
             f"epoch {self.epoch + 1}: the loss is not finite ({listed}) on clips {clips}. {kept}; "

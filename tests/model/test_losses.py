@@ -103,6 +103,13 @@ def test_a_loss_that_is_not_finite_is_noticed_at_the_next_step_or_at_the_end(bad
         losses.totals()
 
 
+def test_the_total_may_come_after_other_terms_and_a_rank_may_have_no_clip() -> None:
+    losses = EpochLosses(0, [])
+    losses.add({"own": torch.tensor(1.0), "total": torch.tensor(torch.nan)}, torch.tensor([], dtype=torch.int64))
+    with pytest.raises(UserError, match=r"\(own 1, total nan\) on clips \(none: this rank has no clip in this step\)"):
+        losses.totals()
+
+
 def test_losses_are_added_up_by_term() -> None:
     losses = EpochLosses(0, [])
     for step in (1.0, 2.0):
