@@ -192,8 +192,10 @@ def from_dict(
             hint = ""
             if problem["type"] in ("missing", "extra_forbidden"):
                 hint = ". These settings were written by another version of this project"
-            if problem["type"] == "missing":
-                hint += ". If you added this setting to the project, name it in ADDED of utils/stored_settings.py, too"
+                if where == "config/base.yaml":
+                    hint = ". A setting needs an entry in config/base.yaml and a type in utils/config.py"
+                elif problem["type"] == "missing":
+                    hint += ". If you added it to the project, name it in ADDED of utils/stored_settings.py, too"
             lines.append(f"{where}: {describe_problem(problem)}{hint}")
         raise UserError("\n       ".join(lines)) from None
 

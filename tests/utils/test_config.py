@@ -37,6 +37,15 @@ def test_a_shipped_layer_holds_only_what_differs_from_base(path: Path) -> None:
             assert base[group][name] != value or (group, name) == ("data", "split"), f"{group}.{name} repeats base.yaml"
 
 
+def test_a_new_setting_without_a_default_or_a_type_is_told_where_both_belong() -> None:
+    values = config.load().model_dump()
+    values["loss"]["new"] = values["loss"].pop("multi_view")
+    with pytest.raises(UserError) as caught:
+        config.from_dict(values)
+    for line in str(caught.value).splitlines():
+        assert line.endswith("A setting needs an entry in config/base.yaml and a type in utils/config.py")
+
+
 def test_released_yaml_switches_each_fault_on_and_nothing_else() -> None:
     base, released = config.load().model_dump(), config.load([config.BASE.parent / "released.yaml"]).model_dump()
     changed = {(group, name): v for group in base for name, v in released[group].items() if v != base[group][name]}
