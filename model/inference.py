@@ -21,12 +21,13 @@ OVERLAP = 0.25  # of neighbouring windows, as a fraction of the longest allowed 
 def for_inference(model: Localizer) -> Localizer:
     """A copy of a network for evaluation only, with each batch norm merged into the layer before it.
 
-    A module names this layer in `bn_follows`. A module without this attribute stays as it is. In evaluation a batch
-    norm is an affine map of each channel, so the scores are the same up to rounding.
+    The class of a module names this layer in `bn_follows`. A module without this attribute stays as it is. So does a
+    module whose class inherits it, because its `forward` may differ. In evaluation a batch norm is an affine map of
+    each channel, so the scores are the same up to rounding.
     """
     merged = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     for parent in list(merged.modules()):
-        if name := getattr(parent, "bn_follows", None):
+        if name := vars(type(parent)).get("bn_follows"):
             layer, bn = getattr(parent, name), parent.bn
             layer.weight, layer.bias = fuse_conv_bn_weights(
                 layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias

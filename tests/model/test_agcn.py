@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model import agcn
 from model.inference import for_inference
 from model.localizer import Localizer
+from model.ops.padding import masked_relu
 from utils import config
 
 SMALL = config.load(assignments=["model.width=8"]).model
@@ -46,6 +48,21 @@ def test_a_network_for_inference_gives_the_same_scores_without_batch_norms() -> 
     for ours, expected in zip(merged(joints, mask, lengths).views, model(joints, mask, lengths).views, strict=True):
         torch.testing.assert_close(ours.frame_scores, expected.frame_scores, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(ours.video_logits, expected.video_logits, rtol=1e-10, atol=1e-10)
+
+
+def test_a_subclass_that_changes_what_the_batch_norm_sees_keeps_its_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sine(agcn.Block):
+        def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            kept = mask[:, :: self.stride]
+            return masked_relu(self.bn(self.tcn(self.gcn(x, mask), mask).sin(), kept), kept), kept
+
+    monkeypatch.setattr(agcn, "Block", Sine)
+    torch.manual_seed(0)
+    model = Localizer(3, SMALL)
+    batch = clips()
+    model(*batch)  # the running statistics are no longer 0 and 1
+    expected = model.eval()(*batch).features
+    torch.testing.assert_close(for_inference(model)(*batch).features, expected)
 
 
 @pytest.mark.slow
