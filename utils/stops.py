@@ -96,7 +96,8 @@ def _end_by_force(wakeup_fd: int, folder: Path) -> None:
     while os.read(wakeup_fd, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
         pass
     time.sleep(PATIENCE)
-    _say_stopped(folder)
+    if distributed.report_failure():  # as in `stop`
+        _say_stopped(folder)
     os._exit(130)
 
 

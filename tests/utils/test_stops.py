@@ -69,3 +69,23 @@ def test_a_silent_rank_ends_the_process_even_if_torchrun_cannot_be_told() -> Non
 def test_other_work_between_epochs_may_take_longer(tmp_path: Path) -> None:
     outcome = run_waiting(2.5, 0, tmp_path / "error.json")
     assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+BLOCKED = """
+import ctypes, os, signal, threading
+from pathlib import Path
+from utils import distributed, stops
+distributed.size, distributed.report_failure, stops.PATIENCE = lambda: 2, lambda: {first}, 0.1
+with stops.explain_interruptions(Path(), 1):
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the wait is not interrupted, as with NCCL
+    ctypes.CDLL(None).sleep(60)
+"""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_main_rank_that_waits_in_nccl_is_silent_if_another_rank_has_failed_first(first: bool) -> None:
+    line = [sys.executable, "-c", BLOCKED.format(first=first)]
+    outcome = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert outcome.returncode == 130
+    assert ("stopped; " in outcome.stderr) == first
