@@ -3,13 +3,13 @@
     python benchmarks/accuracy.py benchmarks/ablation.yaml --seeds 5 6 7 --jobs 2
     python benchmarks/accuracy.py benchmarks/ablation.yaml --task 2/9       # the second ninth, on one of nine machines
     python benchmarks/accuracy.py benchmarks/ablation.yaml --table-only
-    python benchmarks/accuracy.py my_rows.yaml --script my_train.py         # your own method (docs/network.md)
 
 A list is a YAML file. Its entry `rows` has the rows of the table by name, and `common` the settings of all rows. A row
-has `config` (config files) and `set` (assignments). With `evaluate: OTHER`, a row is not trained: the last weights of
-the row OTHER are scored again with this row's settings, except those that the weights depend on. A run is a row with
-one seed. Its folder is <out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. If the row
-of a finished run has changed since, the run is reported and is not in the table.
+has `config` (config files) and `set` (assignments). A row of your own method (docs/network.md) has `script`: a file
+with the options of train.py. With `evaluate: OTHER`, a row is not trained: the last weights of the row OTHER are scored
+again with this row's settings, except those that the weights depend on. A run is a row with one seed. Its folder is
+<out>/<list>/<row>/seed<n>. Finished runs are not repeated, stopped ones are resumed. If the row of a finished run or
+its script has changed since, the run is reported and is not in the table.
 """
 
 from __future__ import annotations
@@ -43,15 +43,20 @@ FolderName = Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]  # no slash, an
 
 
 class Row(StrictModel):
-    """A line of the table: config files and assignments, or the row whose last weights it scores again."""
+    """A line of the table: its config files, assignments and script, and the row whose last weights it scores again."""
 
     config: list[str] = []
     set: list[str] = []
+    script: str | None = None  # None: train.py
     evaluate: str | None = None
 
     def settings(self, seed: int) -> Settings:
         """The settings of all groups, as train.py resolves them."""
         return config.load([ROOT / layer for layer in self.config], [f"train.seed={seed}", *self.set])
+
+    def script_path(self) -> Path:
+        """The file that trains or scores the row."""
+        return ROOT / (self.script or "train.py")
 
 
 class RowList(StrictModel):
@@ -86,23 +91,32 @@ class Run(NamedTuple):
                 return [f"{weights} was trained again"]
             if changes := self.weights_run.changes():
                 return changes
+        script, made_by = self.row.script_path(), found.get("script", {"name": "train.py"})  # earlier: not stored
+        if made_by["name"] != script.name:
+            return [f"script was {made_by['name']} and is {script.name}"]
+        if self.row.script and made_by.get("sha256") != sha256(script):
+            return [f"{script.name} differs from that of the run"]
         return differences(read_stored(found["settings"], str(results)), wanted, OF_MACHINE)
 
 
 def read_rows(path: Path) -> dict[str, Row]:
     """The rows of a list by name, each with the common settings first. Raises UserError if the file is no list."""
-    expected = "a list of rows with config, set or evaluate, as in benchmarks/ablation.yaml"
+    expected = "a list of rows with config, set, script or evaluate, as in benchmarks/ablation.yaml"
     content: RowList = read_yaml(path, expected, TypeAdapter(RowList))
     common, rows = content.common, {}
     if common.evaluate is not None:
         raise UserError(f"{path}: common has evaluate: {common.evaluate}; give it to single rows instead")
     for name, row in content.rows.items():
         own = row or Row()
-        rows[name] = own.model_copy(update={"config": common.config + own.config, "set": common.set + own.set})
+        of_weights = content.rows.get(own.evaluate) or Row()  # a row that is scored again has the script of its weights
+        layers = {"config": common.config + own.config, "set": common.set + own.set}
+        rows[name] = own.model_copy(update={**layers, "script": own.script or of_weights.script or common.script})
     trained = [name for name, row in rows.items() if row.evaluate is None]
     for name, row in rows.items():
         if row.evaluate and row.evaluate not in trained:
             raise UserError(f"{path}: row {name!r} evaluates {row.evaluate!r}; {nearest(row.evaluate, trained)}")
+        if not row.script_path().is_file():
+            raise UserError(f"{path}: row {name!r}: there is no file {row.script_path()}; correct its script")
         try:
             row.settings(seed=0)  # a mistake in the last row should not show after hours
         except UserError as error:
@@ -153,14 +167,14 @@ def up_to_date(runs: list[Run]) -> list[Run]:
     return kept
 
 
-def execute(run: Run, script: Path, threads: int) -> tuple[bool, str]:
+def execute(run: Run, threads: int) -> tuple[bool, str]:
     """Train or score one run, unless it is done. Returns whether it is done now, and one line about it."""
     row, folder = run.row, run.folder
     if (folder / "results.json").exists():
         return True, f"{run.name}, seed {run.seed}: done before"
     if run.weights_run and not (run.weights_run.folder / "results.json").exists():
         return False, f"{run.name}, seed {run.seed}: NOT SCORED, because the run of its weights is not finished"
-    command = [sys.executable, str(script.resolve()), "--work-dir", str(folder)]
+    command = [sys.executable, str(row.script_path()), "--work-dir", str(folder)]
     command += ["--config", *row.config] if row.config else []
     command += ["--set", f"train.seed={run.seed}", *row.set]
     if run.weights_run:
@@ -233,8 +247,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--threads", type=number(1), default=1, metavar="N", help="threads of each run (default: 1)")
     only = "only these rows, and the rows OTHER whose weights they score again (default: all)"
     add("--only", nargs="+", metavar="ROW", help=only)
-    script = "a script with the options of train.py (default: train.py)"
-    add("--script", type=Path, default=ROOT / "train.py", metavar="FILE", help=script)
     add("--task", metavar="I/N", help="only the I-th of N parts of the runs, without a table (default: all)")
     add("--table-only", action="store_true", help="train nothing, print the table of the finished runs")
     return parser.parse_args()
@@ -253,7 +265,7 @@ def main() -> int:
         with ThreadPoolExecutor(args.jobs) as pool:
             todo = () if args.table_only else now
             try:
-                for done, line in pool.map(lambda run: execute(run, args.script, args.threads), todo):
+                for done, line in pool.map(lambda run: execute(run, args.threads), todo):
                     failed |= not done
                     print(line, file=sys.stderr, flush=True)
             except KeyboardInterrupt:  # SIGTERM reaches only this process

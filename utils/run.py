@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import subprocess
+import sys
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from utils import config, lock
 from utils.atomic import sync, whole_file, write_whole
 from utils.config import Settings
 from utils.errors import UserError, shown
+from utils.files import sha256
 from utils.stored_settings import OF_MACHINE, differences, read_stored
 
 FORMAT = 1  # of checkpoints
@@ -173,7 +175,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Where a result that was computed on `device` comes from: commit, versions, machine."""
+    """Where a result that was computed on `device` comes from: script, commit, versions, machine."""
+    script = Path(sys.argv[0])
     git = ["git", "-C", str(config.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -181,6 +184,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         commit = "unknown"
     packages = ("torch", "numpy", "scipy", "scikit-learn", "smplx")
     return {
+        "script": {"name": script.name, "sha256": sha256(script) if script.is_file() else None},
         "commit": commit,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

@@ -37,7 +37,7 @@ def test_every_row_of_every_shipped_list_has_valid_settings(path: Path) -> None:
     ("text", "said"),
     [
         ("[", "list.yaml: is not valid YAML"),
-        ("rows: 3", "rows is 3, expected a valid dictionary; expected a list of rows with config, set or evaluate"),
+        ("rows: 3", "rows is 3, expected a valid dictionary; expected a list of rows with config, set, script or"),
         ("3", "the file is 3, expected a valid dictionary"),
         (
             "rows: {a: {sets: []}}",
@@ -46,6 +46,7 @@ def test_every_row_of_every_shipped_list_has_valid_settings(path: Path) -> None:
         ("common: {evaluate: a}\nrows: {a: }", "list.yaml: common has evaluate: a; give it to single rows instead"),
         ("rows: {a: {set: 3}}", "rows.a.set is 3, expected a valid list"),
         ("rows: {a: , b: {evaluate: c}}", "row 'b' evaluates 'c'; known are: a"),
+        ("rows: {a: {script: no.py}}", f"row 'a': there is no file {ROOT / 'no.py'}; correct its script"),
         ("rows: {../a: }", "rows.../a.[key] is '../a': String should match pattern"),
         ("rows: {..: }", "rows....[key] is '..': String should match pattern"),
         ("rows: {3: }", "rows.3.[key] is 3, expected a valid string"),
@@ -65,7 +66,9 @@ def listed(folder: Path, text: str) -> dict[str, Row]:
 def finish(run: Run) -> None:
     """Leave what a finished run leaves for `Run.changes`."""
     run.folder.mkdir(parents=True)
-    facts = {"settings": run.row.settings(run.seed).model_dump()}
+    script = run.row.script_path()
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+    facts = {"settings": run.row.settings(run.seed).model_dump(), "script": {"name": script.name, "sha256": digest}}
     if run.weights_run:
         facts["weights_sha256"] = hashlib.sha256((run.weights_run.folder / "last.pt").read_bytes()).hexdigest()
     else:
@@ -93,6 +96,23 @@ def test_runs_whose_row_has_changed_are_reported(tmp_path: Path, capsys: pytest.
     assert runs[2].changes() == [f"{runs[0].folder / 'last.pt'} was trained again"]
     (runs[0].folder / "results.json").unlink()  # its folder was renamed, to repeat it
     assert runs[2].changes() == [f"the run of its weights in {runs[0].folder} is not finished"]
+
+
+def test_runs_of_another_or_an_edited_script_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("1")
+    plain, own = "rows: {a: }", f"common: {{script: {tmp_path / 'mine.py'}}}\nrows: {{a: }}"
+    for text, other, found in (
+        (plain, own, "script was train.py and is mine.py"),
+        (own, plain, "script was mine.py and is train.py"),
+    ):
+        folder = tmp_path / found
+        [run] = runs_of(listed(tmp_path, text), [5], folder)
+        finish(run)
+        assert run.changes() == []
+        assert runs_of(listed(tmp_path, other), [5], folder)[0].changes() == [found]
+    assert listed(tmp_path, f"rows: {{a: {{script: {tmp_path / 'mine.py'}}}, again: {{evaluate: a}}}}")["again"].script
+    (tmp_path / "mine.py").write_text("2")
+    assert run.changes() == ["mine.py differs from that of the run"]
 
 
 def test_a_chosen_row_brings_the_row_of_its_weights(tmp_path: Path) -> None:
@@ -144,12 +164,11 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
 def test_a_relative_folder_of_runs_is_one_of_the_callers_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "list.yaml").write_text("rows: {a: }")
+    (tmp_path / "list.yaml").write_text(f"rows: {{a: {{script: {tmp_path / 'script.py'}}}}}")
     script = "import sys, pathlib\npathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1], 'ran').parent.mkdir()"
     (tmp_path / "script.py").write_text(script)
     monkeypatch.chdir(tmp_path)
-    line = ["accuracy.py", "list.yaml", "--seeds", "5", "--out", "runs", "--script", "script.py"]
-    monkeypatch.setattr("sys.argv", line)
+    monkeypatch.setattr("sys.argv", ["accuracy.py", "list.yaml", "--seeds", "5", "--out", "runs"])
     assert main() == 0
     assert (tmp_path / "runs" / "list" / "a" / "seed5").is_dir()
 
@@ -157,11 +176,11 @@ def test_a_relative_folder_of_runs_is_one_of_the_callers_folder(
 def test_weights_of_a_run_that_failed_are_not_scored_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    (tmp_path / "list.yaml").write_text("rows: {trained: , again: {evaluate: trained}}")
+    script = f"common: {{script: {tmp_path / 'fails.py'}}}\n"
+    (tmp_path / "list.yaml").write_text(script + "rows: {trained: , again: {evaluate: trained}}")
     (tmp_path / "fails.py").write_text("raise SystemExit(1)")
-    arguments = ["list.yaml", "--seeds", "5", "--out", "runs", "--script", "fails.py"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", "list.yaml", "--seeds", "5", "--out", "runs"])
     assert main() == 1
     told = capsys.readouterr().err
     assert "trained, seed 5: FAILED" in told
@@ -170,9 +189,9 @@ def test_weights_of_a_run_that_failed_are_not_scored_again(
 
 
 def test_sigterm_stops_the_trainings_too(tmp_path: Path) -> None:
-    (tmp_path / "list.yaml").write_text("rows: {a: , b: }")
+    (tmp_path / "list.yaml").write_text(f"common: {{script: {tmp_path / 'sleeps.py'}}}\nrows: {{a: , b: }}")
     (tmp_path / "sleeps.py").write_text("import time\nprint('started', flush=True)\ntime.sleep(600)")
-    line = ["list.yaml", "--seeds", "5", "--out", "runs", "--script", "sleeps.py", "--jobs", "2"]
+    line = ["list.yaml", "--seeds", "5", "--out", "runs", "--jobs", "2"]
     started = subprocess.Popen([sys.executable, ROOT / "benchmarks" / "accuracy.py", *line], cwd=tmp_path)
     logs = [tmp_path / "runs" / "list" / row / "seed5.log" for row in "ab"]
     try:
