@@ -30,6 +30,9 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
     height = _stature(some)
     if height < 1e-6:
         raise TakeError("has all joints in one place: it shows no body")
+    if lost := int((np.ptp(joints, axis=1) < 1e-6).all(axis=1).sum()):
+        where = f"in {lost} of the {len(joints)} frames that were read"
+        raise TakeError(f"has all joints in one place {where}: cut off the frames without a body, or interpolate them")
     if not SHORTEST <= height <= TALLEST:
         raise TakeError(
             f"has a body {height:.3g} m tall, expected {SHORTEST} to {TALLEST} m, so its unit is not {scale:g} m: "

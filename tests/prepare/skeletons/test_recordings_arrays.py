@@ -94,6 +94,7 @@ def test_other_arrays_in_an_npz_do_not_matter(tmp_path: Path) -> None:
         (np.zeros((5, 23, 3)), "shape (5, 23, 3)"),
         (np.zeros((5, 24, 2)), "or SMPL's 22, 24, 52 joints; give --joint-map for others"),
         (np.zeros((5, 22, 3)), "has all joints in one place"),
+        (np.pad(JOINTS, ((0, 2), (0, 0), (0, 0))), f"in one place in 2 of the {len(JOINTS) + 2} frames"),
         (np.zeros((3, 5, 25, 1)), "expected numbers (T, 25, 3)"),
         (np.zeros(()), "shape ()"),
         (np.zeros((0, 25, 3)), "has no frame"),
