@@ -74,6 +74,7 @@ class SkeletonClips:
             "classes": list(self.classes),
             "store": self.split.store.digest,
             "labels": self.split.manifest.labels_file,
+            "untimed": self.split.manifest.untimed,
             "clips": len(self),
             "skeletons": self.split.skeleton_facts,
         }

@@ -107,7 +107,8 @@ class Run:
             raise UserError(f"{self.folder}: its run has done {done} epochs, {wanted}")
 
     def _refuse_other_data(self, checkpoint: dict[str, Any]) -> None:
-        digests = {"store": "joints", "labels": "labels"}  # their values would tell a user nothing
+        # Their values would tell a user nothing
+        digests = {"store": "joints", "labels": "labels", "untimed": "labels without times"}
         for name, value in self.data.items():
             before = checkpoint.get(name, value)
             if before != value:

@@ -119,6 +119,7 @@ STATE = [
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
     (put("store", "0" * 64), r"the data of this run: its joints have changed; restore the data, or start a new run"),
     (put("labels", "labels-000000000000.npy"), "its labels have changed; restore"),
+    (put("untimed", {"another": [0]}), "its labels without times have changed; restore"),
     (put("clips", 999), r"the data of this run: its clips were 999 and are \d+; restore"),
 ]
 
