@@ -61,12 +61,13 @@ def as_array(value: Any) -> np.ndarray | None:
     """The array that a `Stub` of numpy or a list of numbers represents; None for any other value."""
     if isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value):
         return np.asarray(value)
+    axes = []  # numpy 2.3 and newer: [the axes in the array's order], if these are not in the order of `content`
     try:
         match value:
             case Stub(name="numpy.core.multiarray._reconstruct"):
                 _, shape, dtype, is_fortran, content = value.state
             case Stub(name="numpy.core.numeric._frombuffer"):
-                content, dtype, shape, order = value.args
+                content, dtype, shape, order, *axes = value.args
                 is_fortran = order == "F"
             case _:
                 return None
@@ -80,7 +81,8 @@ def as_array(value: Any) -> np.ndarray | None:
         if not re.fullmatch(r"[biuf]\d{1,2}", code):
             return None
         number = np.dtype(code).newbyteorder(dtype.state[1] if dtype.state else "=")
-        return np.frombuffer(content, number).reshape(shape, order="F" if is_fortran else "C")
+        array = np.frombuffer(content, number).reshape(shape, order="F" if is_fortran else "C")
+        return array.transpose(*axes) if axes else array
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         return None
 

@@ -59,7 +59,10 @@ def test_the_pickle_has_the_released_layout(make_split, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
-    split = imported(tmp_path, pickle.dumps(released(clip(Y=[np.int64(1)])), protocol=protocol))
+    joints = np.arange(7 * 75.0).reshape(7, 25, 3)
+    content = released(clip(X=joints.transpose(2, 0, 1)[..., None], Y=[np.int64(1)]))  # a transposed view
+    split = imported(tmp_path, pickle.dumps(content, protocol=protocol))
+    assert np.array_equal(split.store.joints("a"), joints)
     assert split.labels("a").astype(int).tolist() == [[0, 1], [0, 1], [0, 0], [0, 0], [0, 0], [0, 1], [0, 0]]
 
 
