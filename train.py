@@ -23,7 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -163,8 +162,8 @@ def train_epoch(
     optimizer, pseudo_labels, began = state.optimizer, state.pseudo_labels, time.monotonic()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings.train, epoch)
-    # For random layers of your own, such as dropout. After a resume they draw the same numbers
-    torch.manual_seed(np.random.default_rng([settings.train.seed, epoch, distributed.rank()]).integers(2**63))
+    # For your own random layers, such as dropout: the numbers do not depend on where a run was resumed
+    torch.manual_seed(settings.train.seed + 1000 * epoch + distributed.rank())
     network.train()
 
     refining = settings.train.supervised or epoch >= settings.refine.start
