@@ -32,6 +32,7 @@ from reporting.time_lines import time_line
 from utils import distributed
 from utils.atomic import write_json, write_whole
 from utils.config import Settings
+from utils.device import explain_lack_of_memory
 from utils.errors import UserError
 from utils.files import sha256
 from utils.lock import lock_folder
@@ -162,7 +163,8 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     validation = Validation(split, used, device)
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)  # if this fails, it should fail before the scoring, which takes long
-    evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
+    with explain_lack_of_memory("set a smaller eval.batch_size"):
+        evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
         with lock_folder(folder, "evaluation", "choose another --work-dir"):
             facts = {"weights": str(path), "weights_sha256": sha256(path)}

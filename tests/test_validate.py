@@ -52,6 +52,15 @@ def test_another_body_model_is_refused_and_other_hands_are_told(
     assert "was trained with hands released" in capsys.readouterr().out
 
 
+def test_memory_that_runs_out_in_an_evaluation_is_one_message(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(tmp_path / "eval")]
+    monkeypatch.setattr(Localizer, "forward", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(UserError, match=r"^out of memory \(CUDA out of memory\); set a smaller eval\.batch_size$"):
+        run(monkeypatch, *test, "--set", f"data.root={prepared}")
+
+
 def test_an_evaluation_that_is_stopped_leaves_no_results_and_can_be_repeated(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,15 @@
 """Choice of the device and of its float32 precision, and compilation for it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from utils import distributed
 from utils.config import TrainSettings
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 
 # Parts of the messages of PyTorch on a CPU, of CUDA, and of cuBLAS and cuDNN
 NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
@@ -74,6 +75,17 @@ def compile_blocks(blocks: Iterable[nn.Module], train: TrainSettings) -> None:
 def is_cuda(device: torch.device) -> bool:
     """Whether the device is a GPU of CUDA. Tests fake one in a PyTorch without CUDA."""
     return device.type == "cuda" and torch.backends.cuda.is_built()
+
+
+@contextmanager
+def explain_lack_of_memory(remedy: str) -> Iterator[None]:
+    """Raise UserError if memory runs out. Its message ends with `remedy`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise UserError(f"out of memory ({first_line(error)}); {remedy}") from error
+        raise
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
