@@ -42,6 +42,7 @@ class NetworkFile(PartialModel):
 class TrainingFile(NetworkFile):
     """last.pt and previous.pt: all that --resume needs."""
 
+    script: str = ""  # name of the file that trained
     epoch: Annotated[int, Field(ge=0)]  # index of the last finished epoch
     best_score: Annotated[float, Field(ge=-math.inf)]  # of best.pt, -inf if there is none; NaN is refused
     store: str  # digest of the store of joints

@@ -48,6 +48,9 @@ class Run:
             self._refuse_other_settings(checkpoint)
             self._refuse_other_data(checkpoint or {})
             self._keep_rows(checkpoint["epoch"] + 1 if checkpoint else 0)
+            script = script_path().name
+            if checkpoint and checkpoint.get("script", script) != script:
+                print(f"warning: {folder}: {script} continues a run of {checkpoint['script']}", file=sys.stderr)
             if not checkpoint:
                 print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
@@ -65,7 +68,8 @@ class Run:
         validation_map = row["corrected"]["mAP"] if "corrected" in row else -math.inf
         score = row.get("held_out_classification_mAP", validation_map)
         self._write_rows([*self.rows, row])
-        about = {"settings": self.settings.model_dump(), "epoch": row["epoch"] - 1, **self.data}
+        settings, script = self.settings.model_dump(), script_path().name
+        about = {"settings": settings, "script": script, "epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
             self.best_score = score
             write_checkpoint(self.folder / "best.pt", {"model": state["model"], **about})
@@ -175,9 +179,14 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def script_path() -> Path:
+    """The file that Python runs: train.py, or a script of your own."""
+    return Path(sys.argv[0])
+
+
 def provenance(device: torch.device) -> dict[str, Any]:
     """Where a result that was computed on `device` comes from: script, commit, versions, machine."""
-    script = Path(sys.argv[0])
+    script = script_path()
     git = ["git", "-C", str(config.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
