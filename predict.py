@@ -180,7 +180,8 @@ def predict_person(
             np.savez(file, frame_probs=scores.frame_probs, video_probs=scores.video_probs, **facts)
     if predictor.args.animate:
         labels = animation.found_texts(own, len(person.joints), classes)
-        animation.animate(result_file(f"animation.{predictor.args.animate}"), person.joints, labels, name)
+        file = result_file(f"animation.{predictor.args.animate}")
+        animation.animate(file, person.joints, labels, name, person.first)
     if predictor.args.page:
         clip = player.PlayedClip(name, person.joints, found=(own,), frame_probs=scores.frame_probs, first=person.first)
         write_whole(result_file("player.json"), json.dumps(player.pack(clip, classes)).encode())

@@ -31,26 +31,29 @@ GIF_STEP = 2  # frames; a GIF with 15 pictures per second has half the size
 GIF_PICTURES = 1000  # Pillow holds all pictures of a GIF in memory
 
 
-def animate(path: Path, joints: np.ndarray, texts: Sequence[str], title: str) -> None:
+def animate(path: Path, joints: np.ndarray, texts: Sequence[str], title: str, first: int = 0) -> None:
     """Write the motion as .gif or .mp4, by the path's suffix.
 
     Args:
         joints: (T, 25, 3) metres, z up, FPS frames per second. The body may travel.
         texts: the text above the body, for each of the T frames.
+        first: index in the recording of the first frame.
 
     Raises UserError when the suffix is neither, a joint is not finite, or the encoder of .mp4 is not installed.
     """
     if not np.isfinite(joints).all():
         raise UserError(f"{path}: this clip has joints that are not finite and cannot be drawn; prepare it again")
     if path.suffix.lower() == ".mp4":
-        _write_mp4(path, draw_pictures(joints, texts, title, 1))
+        _write_mp4(path, draw_pictures(joints, texts, title, 1, first))
     elif path.suffix.lower() == ".gif":
-        _write_gif(path, joints, texts, title)
+        _write_gif(path, joints, texts, title, first)
     else:
         raise UserError(f"{path}: an animation is a .gif or an .mp4; choose a name that ends so")
 
 
-def draw_pictures(joints: np.ndarray, texts: Sequence[str], title: str, step: int) -> Iterator[Image.Image]:
+def draw_pictures(
+    joints: np.ndarray, texts: Sequence[str], title: str, step: int, first: int = 0
+) -> Iterator[Image.Image]:
     """Draw every step-th frame of joints (T, 25, 3): RGB images of one size with title, time, text and skeleton."""
     view = SkeletonView(joints, (WIDTH, BODY))
     frames = range(0, len(joints), step)
@@ -66,7 +69,7 @@ def draw_pictures(joints: np.ndarray, texts: Sequence[str], title: str, step: in
         image = background.copy()
         image.paste(view.draw(joints[frame]), (0, header))
         draw = ImageDraw.Draw(image)
-        draw.text((WIDTH - MARGIN, 8), f"{frame / FPS:.2f} s", FAINT, _font(13), anchor="ra")
+        draw.text((WIDTH - MARGIN, 8), f"{(first + frame) / FPS:.2f} s", FAINT, _font(13), anchor="ra")
         for row, line in enumerate(texts[frame].split("\n")):
             text = drawable(line, MAX_TEXT)
             draw.text((MARGIN, TITLE + LINE * row), text, INK, _font(16, font_of(text)))
@@ -79,9 +82,9 @@ def _font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file or font_of(""), size)
 
 
-def _write_gif(path: Path, joints: np.ndarray, texts: Sequence[str], title: str) -> None:
+def _write_gif(path: Path, joints: np.ndarray, texts: Sequence[str], title: str, first: int) -> None:
     step = max(GIF_STEP, math.ceil(len(joints) / GIF_PICTURES))
-    pictures = draw_pictures(joints, texts, title, step)
+    pictures = draw_pictures(joints, texts, title, step, first)
     # A GIF counts time in hundredths of a second. Rounding start times, not durations, keeps the clip's speed.
     starts = [round(100 * frame / FPS) for frame in range(0, len(joints) + step, step)]
     durations = [10 * hundredths for hundredths in np.diff(starts).tolist()]  # milliseconds

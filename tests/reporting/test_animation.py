@@ -65,6 +65,11 @@ def test_each_picture_has_the_label_of_its_frame() -> None:
     assert [np.array_equal(*pair) for pair in zip(pictures, unlabelled, strict=True)] == [True, False, True]
 
 
+def test_the_time_counts_from_the_first_frame_of_the_recording() -> None:
+    whole, late = (list(draw_pictures(MOTION[[5, 5]], ["", ""], "title", 1, first)) for first in (0, 1))
+    assert whole[1] == late[0] != whole[0]
+
+
 def test_all_pictures_have_one_even_size_whatever_the_labels() -> None:
     labels = ["true: walk\nfound: a very long name of a class " * (1 + frame % 3) for frame in range(len(MOTION))]
     sizes = {image.size for image in draw_pictures(MOTION, labels, "t", 1)}
