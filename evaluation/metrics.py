@@ -45,14 +45,14 @@ def classification_ap(video_probs: np.ndarray, video_labels: np.ndarray, absent_
 def frame_confusion(frame_probs: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
     """Number of frames by true class (rows) and most probable class (columns), (K+1, K+1).
 
-    Each clip has frame_probs (T, K+1) and labels (T, K) bool. A frame without a label is background. A frame with
-    several true classes counts for its most probable class if that is a true one. Otherwise it is divided equally among
-    its true classes. So the diagonal counts the frames that are right.
+    Each clip has frame_probs (T, K+1) and labels (T, K), true where not 0. A frame without a label is background. A
+    frame with several true classes counts for its most probable class if that is a true one. Otherwise it is divided
+    equally among its true classes. So the diagonal counts the frames that are right.
     """
     size = frame_probs[0].shape[1]
     confusion = np.zeros((size, size))
     for probs, clip_labels in zip(frame_probs, labels, strict=True):
-        truth = np.concatenate([clip_labels, ~clip_labels.any(axis=1, keepdims=True)], axis=1)
+        truth = np.concatenate([clip_labels, ~clip_labels.any(axis=1, keepdims=True)], axis=1).astype(bool)
         predicted = probs.argmax(axis=1)
         right = truth[np.arange(len(truth)), predicted]
         truth[right] = False

@@ -178,8 +178,9 @@ def test_an_absent_class_counts_100_as_released_and_nothing_when_corrected() -> 
     assert np.isnan(classification_ap(probs, labels, CORRECTED.absent_ap)).tolist() == [False, True]
 
 
-def test_a_frame_is_right_with_any_of_its_labels_or_with_background_if_it_has_none() -> None:
-    labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0]], bool)
+@pytest.mark.parametrize("dtype", [bool, int])
+def test_a_frame_is_right_with_any_of_its_labels_or_with_background_if_it_has_none(dtype: type) -> None:
+    labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0]], dtype)
     likeliest = [1, 1, 2, 0]
     assert frame_confusion([np.eye(3)[likeliest]], [labels]).trace() == 2
 
