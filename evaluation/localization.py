@@ -46,7 +46,7 @@ class Detections:
         cls, clip: np.ndarray | int, label: np.ndarray | int, segments: np.ndarray, scores: np.ndarray | float
     ) -> Detections:
         """Detections from arrays of any number type. A single clip, label or score applies to all segments."""
-        segments = np.asarray(segments, dtype=np.float64).reshape(-1, 2)
+        segments = np.asarray(segments, dtype=np.float64).reshape(len(segments), 2)
         count = len(segments)
         clip, label = np.full(count, clip, dtype=np.int64), np.full(count, label, dtype=np.int64)
         return cls(clip, label, segments, np.full(count, scores, dtype=np.float64))
@@ -87,6 +87,9 @@ def localize(
         settings = settings.model_copy(update={"suppression_overlap": "lower", "suppression_sigma": 0.0})
     parts = []
     for clip, (probs, video) in enumerate(zip(frame_probs, video_probs, strict=True)):
+        if probs.shape[1:] != video.shape:
+            found = f"frame_probs of shape {probs.shape} and video_probs of shape {video.shape}"
+            raise ValueError(f"clip {clip} has {found}, expected (T, K+1) and (K+1,), background last")
         for label in np.flatnonzero(video[:-1].astype(np.float64) >= settings.min_video_score):
             segments, scores = _localize_class(probs[:, label].astype(np.float64), settings, protocol)
             parts.append(Detections.of(clip, label, segments, scores))

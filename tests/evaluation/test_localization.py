@@ -182,6 +182,17 @@ def test_a_clip_of_an_hour_with_sixty_classes_takes_less_than_200_mb() -> None:
     assert peak < 200e6
 
 
+@pytest.mark.parametrize("shape", [(2, 5), (4, 3)])
+def test_segments_that_are_no_pairs_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="cannot reshape"):
+        Detections.of(0, 0, np.zeros(shape), 1.0)
+
+
+def test_video_probabilities_without_background_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"clip 0 has .*\(4, 3\).*\(2,\), expected \(T, K\+1\) and \(K\+1,\)"):
+        localize([np.full((4, 3), 0.5)], [np.ones(2)], EVAL)
+
+
 def test_no_part_gives_no_detection() -> None:
     assert len(Detections.concatenate([])) == 0
     assert ground_truth([]).segments.shape == (0, 2)
