@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import numpy as np
 from pydantic import AfterValidator, FailFast, Field, TypeAdapter
@@ -66,7 +67,8 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     clips, labels = ({name: index for index, name in enumerate(known)} for known in (names, classes))
     rows = []
     file: DetectionsFile = read_json(path, TypeAdapter(DetectionsFile), EXPECTED)
-    for name, entries in file.results.items():
+    for given, entries in file.results.items():
+        name = given if given in clips else unquote(given)  # `prepare.store.exports` escapes the names of features
         if name not in clips:
             hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")
             raise UserError(f"{path}: clip {shown(name)} is unknown; {hint}")

@@ -71,6 +71,10 @@ def test_a_file_needs_results_only(tmp_path: Path) -> None:
     assert len(read(file_with(tmp_path, {"results": {}}), NAMES, CLASSES)) == 0
 
 
+def test_the_escaped_name_of_exported_features_is_the_clip(tmp_path: Path) -> None:
+    assert read(file_with(tmp_path, {"results": {"a%20clip": [GOOD]}}), NAMES, CLASSES).clip.tolist() == [2]
+
+
 def test_seconds_between_frames_stay_between_frames(tmp_path: Path) -> None:
     found = read(file_with(tmp_path, one({**GOOD, "segment": [0.01, 2]})), NAMES, CLASSES)
     assert found.segments.tolist() == [[pytest.approx(0.3), 60]]
