@@ -42,6 +42,7 @@ from utils.store import Split
 from utils.stored_settings import differences
 
 PICTURED = 3  # clips whose time lines TensorBoard shows: those with most classes
+SAME_FIGURES = {"eval.every", "eval.batch_size"}  # they change no figure of an evaluation
 MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
 
 
@@ -156,10 +157,14 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
-    model, used = load_localizer(path, split, settings)
+    model, used, trained = load_localizer(path, split, settings)
     print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")
+    if trained and (changed := [d for d in differences(trained, used, SAME_FIGURES) if d.startswith("eval.")]):
+        print(
+            f"not evaluated as in its training: {'; '.join(changed)}. To repeat that, give its config.yaml by --config"
+        )
     validation = Validation(split, used, device)
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)  # if this fails, it should fail before the scoring, which takes long

@@ -156,12 +156,12 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Localizer, Settings]:
-    """The network in `path`, and the settings for its use on `split`.
+def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Localizer, Settings, Settings | None]:
+    """The network in `path`, the settings for its use on `split`, and those of its training.
 
-    These are the given `settings` with some values replaced. Settings that the weights depend on come from the
+    The former are the given `settings` with some values replaced. Settings that the weights depend on come from the
     checkpoint: the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no
-    settings, so nothing is replaced.
+    settings, so nothing is replaced, and the last value is None.
 
     Raises UserError when the file is missing or damaged, was trained for other classes or on another body model, or
     does not fit.
@@ -170,7 +170,7 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
     if not _is_own(checkpoint):
         model = Localizer(len(split.classes), settings.model)
         load_released(model, checkpoint, str(path))
-        return model, settings
+        return model, settings, None
     model, trained, own_classes = _network(checkpoint, path)
     if own_classes != split.classes:
         raise UserError(
@@ -178,7 +178,7 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
             f"set data.split={trained.data.split}, if that split has the classes of the training"
         )
     refuse_other_body(checkpoint.get("skeletons", {}), split.skeleton_facts, path, str(split.folder))
-    return model, stored_settings.with_settings_of_weights(settings, trained)
+    return model, stored_settings.with_settings_of_weights(settings, trained), trained
 
 
 def load_trained(path: Path | str) -> tuple[Localizer, Settings, tuple[str, ...], dict[str, Any]]:

@@ -32,11 +32,14 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     said = capsys.readouterr().out
     overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
     assert f"settings of its training replace those given: {overruled}\n" in said
+    assert "not evaluated as in its training" not in said
     assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said
     before, after = (json.loads((tmp_path / p / "results.json").read_text()) for p in ("run", "run/eval"))
     assert after["corrected"] == before["corrected"]
     assert after["released"] == before["released"]
+    assert run(monkeypatch, *test, "eval.outer_weight=0.5", "eval.batch_size=3") == 0
+    assert "not evaluated as in its training: eval.outer_weight was 0.6 and is 0.5. To" in capsys.readouterr().out
 
 
 def test_another_body_model_is_refused_and_other_hands_are_told(

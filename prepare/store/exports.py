@@ -87,7 +87,7 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     `features/<clip>.npy` is (T', D) float32; row i belongs to frame i · model.stride · data.frame_step. Raises
     UserError when the checkpoint is damaged or has other classes.
     """
-    model, settings = load_localizer(weights, split, config.load())
+    model, settings, _ = load_localizer(weights, split, config.load())
     device = choose_device(None)
     network = for_inference(model).to(device)
     (out / "features").mkdir(exist_ok=True)
