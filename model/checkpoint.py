@@ -76,7 +76,8 @@ class TrainingState:
         """
         own = self.state_dict()
         # Adam creates its moments at its first step. They have the shapes of the parameters. Frozen ones have none
-        trained = [(i, p) for i, p in enumerate(self.model.parameters()) if p.requires_grad]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        trained = [(i, p) for i, p in enumerate(parameters) if p.requires_grad]
         zero = torch.tensor(0.0)
         moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in trained}
         expected = dict(flat({**own, "optimizer": {"state": moments}}))

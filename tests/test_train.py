@@ -20,7 +20,7 @@ from torch import nn
 
 import arguments
 import train
-from model.checkpoint import load_checkpoint
+from model.checkpoint import TrainingState, load_checkpoint
 from model.localizer import Localizer, Output
 from model.refinement import PseudoLabels
 from utils import config
@@ -146,6 +146,26 @@ def test_a_network_with_a_frozen_layer_is_resumed(
     first, last = (load_checkpoint(tmp_path / "run" / name)["model"] for name in ("previous.pt", "last.pt"))
     assert torch.equal(first["backbone.blocks.0.tcn.weight"], last["backbone.blocks.0.tcn.weight"])
     assert not torch.equal(first["backbone.blocks.1.tcn.weight"], last["backbone.blocks.1.tcn.weight"])
+
+
+def test_a_run_whose_optimizer_has_groups_of_its_own_is_resumed(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_state = train.new_state
+
+    def heads_alone_first(*arguments: Any) -> TrainingState:
+        state = new_state(*arguments)
+        groups = ({"params": part.parameters()} for part in (state.model.heads, state.model.backbone.blocks[1:]))
+        state.optimizer = torch.optim.AdamW(groups)
+        return state
+
+    monkeypatch.setattr(train, "new_state", heads_alone_first)
+    for folder, *epochs in (("whole", 2), ("resumed", 1, 2)):
+        for number in epochs:
+            line = small(prepared, tmp_path / folder, f"train.epochs={number}", "eval.every=9")
+            assert run(monkeypatch, *line, "--resume-or-start") == 0
+    models = [load_checkpoint(tmp_path / folder / "last.pt")["model"] for folder in ("whole", "resumed")]
+    assert equal(*models)
 
 
 def test_a_resumed_run_with_dropout_is_that_of_an_uninterrupted_one(
