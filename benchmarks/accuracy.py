@@ -121,6 +121,8 @@ def read_rows(path: Path) -> dict[str, Row]:
             row.settings(seed=0)  # a mistake in the last row should not show after hours
         except UserError as error:
             raise UserError(f"{path}: row {name!r}: {error}") from None
+        if any(assignment.partition("=")[0].strip() == "train.seed" for assignment in row.set):
+            raise UserError(f"{path}: row {name!r} sets train.seed, so all its runs would be the same; use --seeds")
     return rows
 
 

@@ -47,6 +47,7 @@ def test_every_row_of_every_shipped_list_has_valid_settings(path: Path) -> None:
         ("rows: {a: {set: 3}}", "rows.a.set is 3, expected a valid list"),
         ("rows: {a: , b: {evaluate: c}}", "row 'b' evaluates 'c'; known are: a"),
         ("rows: {a: {script: no.py}}", f"row 'a': there is no file {ROOT / 'no.py'}; correct its script"),
+        ("rows: {a: {set: [train.seed=0]}}", "row 'a' sets train.seed, so all its runs would be the same; use --seeds"),
         ("rows: {../a: }", "rows.../a.[key] is '../a': String should match pattern"),
         ("rows: {..: }", "rows....[key] is '..': String should match pattern"),
         ("rows: {3: }", "rows.3.[key] is 3, expected a valid string"),
