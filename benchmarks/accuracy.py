@@ -222,7 +222,8 @@ def scores_of_run(folder: Path) -> dict[str, float | None] | None:
 def table(rows: dict[str, Row], runs: list[Run]) -> str:
     """The Markdown table of the finished runs."""
     found = {name: [row for run in runs if run.name == name and (row := scores_of_run(run.folder))] for name in rows}
-    columns = next((list(done[0]) for done in found.values() if done), ["mAP"])
+    # Runs of an earlier version may lack a score
+    columns = max((list(row) for done in found.values() for row in done), key=len, default=["mAP"])
     lines = ["| row | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, done in found.items():
         cells = [_cell([row.get(column) for row in done]) for column in columns]

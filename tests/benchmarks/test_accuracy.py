@@ -155,6 +155,9 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert "| 1.0 ± 0.0 | 1.5 ± 0.7 |\n" in text  # gain from the third to the fourth of four epochs, minutes
     assert "| b | 0 | not measured |" in text
     assert scores_of_run(tmp_path / "b" / "seed5") is None
+    first = tmp_path / "a" / "seed5" / "results.json"  # of an earlier version, which had no F1
+    first.write_text(first.read_text().replace("segmental_F1", "other"))
+    assert "| F1@50 |" in table(rows, runs_of(rows, [5, 6], tmp_path))
     metrics = tmp_path / "a" / "seed6" / "metrics.jsonl"
     metrics.write_text(json.dumps({"seconds": 60, "corrected": {"mAP": 1.0}}) + "\n")
     assert scores_of_run(metrics.parent)["last quarter"] is None  # one epoch has no gain
