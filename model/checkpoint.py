@@ -132,7 +132,8 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     no longer exist are dropped.
 
     None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
-    missing although it had written some. Raises OSError when the system cannot read one, which may be undamaged.
+    missing although it had written some, or when an earlier version wrote them, whose layers were other ones. Raises
+    OSError when the system cannot read one, which may be undamaged.
     """
     problems = []
     for path in filter(Path.exists, (folder / name for name in CHECKPOINTS)):
@@ -143,6 +144,9 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         except UserError as error:
             problems.append(str(error))
             continue
+        if upgraded(checkpoint["model"]).keys() != set(map(str, checkpoint["model"])):
+            what = "an earlier version wrote it, whose layers were other ones. It can be evaluated, but not resumed"
+            raise UserError(f"{path}: {what}: {NEW_RUN}")
         if problems:
             print(f"warning: {problems[0]}; resuming from {path}, one epoch earlier", file=sys.stderr)
         path.replace(folder / CHECKPOINTS[0])

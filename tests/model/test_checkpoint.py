@@ -159,6 +159,19 @@ def test_weights_load_although_training_settings_were_added_or_removed(
     assert all(torch.equal(old.state_dict()[name], tensor) for name, tensor in new.state_dict().items())
 
 
+def test_a_run_with_layers_of_an_earlier_version_is_not_resumed_and_stays_as_it_is(
+    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def age(checkpoint: dict[str, Any]) -> None:
+        checkpoint["model"] = {name.replace(".tcn.", ".tcn.conv."): t for name, t in checkpoint["model"].items()}
+
+    folder = damage(age)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UserError, match=r"last\.pt: an earlier version wrote it, .* can be evaluated, but not resumed"):
+        run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume")
+    assert all((folder / name).read_bytes() == content for name, content in before.items())
+
+
 def test_learning_rates_come_from_the_settings_and_not_from_the_checkpoint(
     damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
