@@ -119,7 +119,8 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     old = load_checkpoint(folder / "last.pt")
-    for key in ("data.bucket_mix", "train.matrix_precision", "train.cuda_graphs", "train.compile", "train.timeout"):
+    keys = "data.mirror data.scale data.bucket_mix train.matrix_precision train.cuda_graphs train.compile train.timeout"
+    for key in keys.split():
         group, name = key.split(".")
         del old["settings"][group][name]
     old["settings"]["data"] |= {"bucket_noise": 0.15, "workers": 2}

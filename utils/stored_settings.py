@@ -10,7 +10,7 @@ from utils.nested import flat
 
 # Checkpoints of earlier versions lack these settings. The defaults reproduce those versions, except data.bucket_mix.
 ADDED = {
-    "data": ["bucket_mix", "frame_step"],
+    "data": ["mirror", "scale", "bucket_mix", "frame_step"],
     "model": ["streams", "stride"],
     "refine": ["change_penalty", "neighbours"],
     "train": ["matrix_precision", "cuda_graphs", "compile", "timeout"],
