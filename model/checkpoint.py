@@ -182,7 +182,9 @@ def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Locali
             f"{path}: was trained for {', '.join(own_classes)}, the data has {', '.join(split.classes)}; "
             f"set data.split={trained.data.split}, if that split has the classes of the training"
         )
-    refuse_other_body(checkpoint.get("skeletons", {}), split.skeleton_facts, path, str(split.folder))
+    # The versions that wrote no such entry used the released code's hand poses
+    body = checkpoint.get("skeletons", {"hands": "released"})
+    refuse_other_body(body, split.skeleton_facts, path, str(split.folder))
     return model, stored_settings.with_settings_of_weights(settings, trained), trained
 
 
