@@ -96,7 +96,10 @@ class Run(NamedTuple):
             return [f"script was {made_by['name']} and is {script.name}"]
         if self.row.script and made_by.get("sha256") != sha256(script):
             return [f"{script.name} differs from that of the run"]
-        return differences(read_stored(found["settings"], str(results)), wanted, OF_MACHINE)
+        try:
+            return differences(read_stored(found["settings"], str(results)), wanted, OF_MACHINE)
+        except UserError as error:  # settings of another version
+            return [str(error)]
 
 
 def read_rows(path: Path) -> dict[str, Row]:

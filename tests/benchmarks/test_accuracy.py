@@ -77,6 +77,18 @@ def finish(run: Run) -> None:
     (run.folder / "results.json").write_text(json.dumps(facts))
 
 
+def test_a_run_with_settings_of_another_version_does_not_stop_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    runs = runs_of(listed(tmp_path, "rows: {a: , b: }"), [5], tmp_path)
+    for run in runs:
+        finish(run)
+    path = runs[0].folder / "results.json"
+    path.write_text(path.read_text().replace("weight_decay", "decay"))
+    assert [run.name for run in up_to_date(runs)] == ["b"]
+    assert "a, seed 5: OUTDATED, not in the table: " in capsys.readouterr().err
+
+
 def test_runs_whose_row_has_changed_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = "rows: {a: {set: [train.epochs=9]}, b: , again: {evaluate: a}}"
     runs = runs_of(listed(tmp_path, text), [5], tmp_path)
