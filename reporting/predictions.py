@@ -119,9 +119,12 @@ class PredictionSet:
             names[known[file]] = path
         others = [name for name, made in stored.items() if name not in names and not self._belongs(made)]
         if others:
+            # Earlier versions did not store the file of a recording, so it would get another name
+            recognized = all("file" in stored[name].made_from for name in others)
+            remedy = ", or give their files too, so that they are made again" if recognized else ""
             raise UserError(
                 f"{self.out}: {len(others)} recordings in it, such as {others[0]}, were made by another checkpoint or "
-                "version: choose another --out, or give their files too, so that they are made again"
+                f"version: choose another --out{remedy}"
             )
         return dict(sorted(names.items()))
 

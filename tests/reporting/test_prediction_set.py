@@ -91,3 +91,12 @@ def test_what_was_made_of_a_recording_that_fails_now_no_longer_counts(tmp_path: 
     assert together.write_summary_files() == {}
     assert not (tmp_path / "a" / PREDICTION).exists()
     assert read_finished(tmp_path / "a", MADE_WITH) is None
+
+
+def test_recordings_of_a_version_that_did_not_store_their_files_need_another_folder(tmp_path: Path) -> None:
+    store(tmp_path, "a", "/one/a.npy", format=1)
+    made = json.loads((tmp_path / "a" / PREDICTION).read_text())
+    del made["made_from"]["file"]
+    write_json(tmp_path / "a" / PREDICTION, made)
+    with pytest.raises(UserError, match=r"were made by another checkpoint or version: choose another --out$"):
+        names(tmp_path, ("a.npy", "/one/a.npy"))
