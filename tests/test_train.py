@@ -9,6 +9,7 @@ import sys
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY, Mock
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from torch import nn
 
 import arguments
 import train
+from feeders.dataset import SkeletonClips
 from model.checkpoint import TrainingState, load_checkpoint
 from model.localizer import Localizer, Output
 from model.refinement import PseudoLabels
@@ -219,6 +221,7 @@ def test_held_out_clips_choose_by_video_labels_alone(
     run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
     best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
     assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"] - 1
+    assert ["corrected" in row for row in rows(tmp_path / "run")] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,7 @@ def test_the_supervised_bound_learns_from_frame_labels_from_the_first_epoch_on(
     losses = [row["loss"]["pseudo_label"] for row in rows(tmp_path / "run")]
     assert len(losses) == 2
     assert losses[1] < losses[0]
-    assert "pseudo_label" not in rows(trained)[0]["loss"]
+    assert ["pseudo_label" in row["loss"] for row in rows(trained)] == [False, True, True]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_clips_and_keeps_the_last_good_epoch(
@@ -338,6 +341,17 @@ def test_a_mistake_ends_the_command_without_a_traceback() -> None:
         "error: --set train.epoch=3: unknown setting 'train.epoch'; did you mean 'train.epochs'"
     )
     assert outcome.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("mirror", [0.0, 0.5])
+def test_mirror_images_of_pieces_are_compared_if_clips_are_mirrored(
+    make_split: Any, monkeypatch: pytest.MonkeyPatch, mirror: float
+) -> None:
+    settings = config.load(assignments=["refine.change_penalty=2", "refine.neighbours=3", f"data.mirror={mirror}"])
+    find_pieces = Mock(return_value=None)
+    monkeypatch.setattr(train, "find_pieces", find_pieces)
+    train.make_pseudo_labels(SkeletonClips(make_split(train=[9]), "train", settings.data), settings)
+    find_pieces.assert_called_once_with(ANY, 2.0, 3, mirrored=mirror > 0)
 
 
 def test_a_cosine_schedule_falls_from_the_whole_rate_to_nearly_nothing() -> None:

@@ -17,7 +17,7 @@ from runs import ROOT, run, small
 
 from model.checkpoint import last_good, load_checkpoint, load_trained
 from model.localizer import Localizer
-from model.released import load_released
+from model.released import load_released, places
 from utils import config
 from utils.errors import UserError
 from utils.run import Run, write_checkpoint
@@ -306,6 +306,14 @@ def test_weights_of_earlier_versions_load_under_their_old_names_and_shapes(tmp_p
     weights = {"model": old, "classes": ["walk", "wave"], "settings": settings.model_dump()}
     write_checkpoint(tmp_path / "old.pt", weights)
     torch.testing.assert_close(dict(load_trained(tmp_path / "old.pt")[0].state_dict()), dict(state))
+
+
+def test_released_weights_that_were_trained_on_several_gpus_load() -> None:
+    """DataParallel adds "module." to their names."""
+    trained, model = (Localizer(4, config.load([], ["model.width=4"]).model) for _ in range(2))
+    state = trained.state_dict()
+    load_released(model, {f"module.{name}": place.of(state) for name, place in places(model).items()}, "x.pt")
+    assert torch.equal(model.heads[0].prototypes, trained.heads[0].prototypes)
 
 
 def test_released_weights_of_another_kind_are_refused() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeders.dataset import network_input
-from model.inference import OVERLAP, Scores, every_frame, score_recording, windows
+from model.change_points import piece_numbers
+from model.inference import Scores, every_frame, over_pieces, score_recording, windows
 from model.localizer import Localizer
 from utils import config
 from utils.skeleton import NUM_JOINTS
@@ -30,11 +31,11 @@ def network(*settings: str) -> tuple[Localizer, config.Settings]:
     return model, chosen
 
 
-def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0) -> Scores:
+def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0, penalty: float = 0.0) -> Scores:
     def window(start: int, end: int) -> torch.Tensor:
         return network_input(joints[start:end], "upright")
 
-    chosen = config.load().eval.model_copy(update={"min_video_score": least})
+    chosen = config.load().eval.model_copy(update={"min_video_score": least, "change_penalty": penalty})
     return score_recording(model, window, len(joints), longest, chosen, CPU)
 
 
@@ -49,22 +50,33 @@ def test_windows_cover_everything_and_only_neighbours_overlap(frames: int, longe
     assert (starts[2:] >= ends[:-2]).all()
     if len(spans) > 1:
         assert (np.diff(ends[:-1] - starts[1:]) ** 2 <= 1).all()  # about the same everywhere
-        assert abs((ends[0] - starts[1]) - OVERLAP * longest) <= 2
+        assert abs((ends[0] - starts[1]) - 0.25 * longest) <= 2
 
 
-@pytest.mark.parametrize("mask_padding", [True, False])
-def test_a_clip_has_the_scores_that_evaluation_gives_it(make_split: Callable[..., Split], mask_padding: bool) -> None:
+@pytest.mark.parametrize(("mask_padding", "penalty"), [(True, 0.0), (False, 0.0), (True, 2.0)])
+def test_a_clip_has_the_scores_that_evaluation_gives_it(
+    make_split: Callable[..., Split], mask_padding: bool, penalty: float
+) -> None:
     lengths = [40, 9, 61, 1]
     split = make_split(train=[20], val=lengths)
     assignments = (f"data.root={split.folder.parent}", "data.split=tiny", f"model.mask_padding={mask_padding}")
+    assignments += (f"eval.change_penalty={penalty}",)
     model, settings = network(*[a.replace("True", "true").replace("False", "false") for a in assignments])
     validation = Validation(split, settings, CPU)
     evaluated = gather_scores(model, validation.clips, settings, CPU)
     for index, sid in enumerate(validation.clips.clip_ids):
-        whole = score(model, split.store.joints(sid), longest=61)
+        whole = score(model, split.store.joints(sid), longest=61, penalty=penalty)
         frame_probs, video_probs = evaluated[index]
         np.testing.assert_allclose(whole.frame_probs, frame_probs, atol=1e-6)
         np.testing.assert_allclose(whole.video_probs, video_probs, atol=1e-6)
+
+
+def test_the_frames_of_a_piece_of_steady_motion_get_its_mean() -> None:
+    joints, probs = torch.randn(3, 20, NUM_JOINTS, 1), torch.rand(20, 3)
+    joints[:, 10:] *= 10
+    numbers, found = piece_numbers(joints, 2.0), over_pieces(probs, joints, 2.0)
+    assert numbers.unique().tolist() == [0, 1]
+    torch.testing.assert_close(found, torch.stack([probs[numbers == number].mean(0) for number in numbers]))
 
 
 def test_the_windows_of_a_long_recording_are_cross_faded() -> None:

@@ -130,7 +130,7 @@ def test_true_labels_are_used_from_the_start_and_share_a_frame_between_its_class
 
 def test_balance_divides_each_class_by_its_mean_over_the_clip():
     pseudo = PseudoLabels(torch.tensor([3]), torch.tensor([[1, 0]]), refine(history=1, balance=True))
-    probs = torch.tensor([[[0.1, 0.3, 0.6], [0.02, 0.08, 0.9], [0.05, 0.15, 0.8]]])
+    probs = torch.tensor([[[0.001, 0.399, 0.6], [0.0002, 0.0998, 0.9], [0.0005, 0.1995, 0.8]]])
     pseudo.add(torch.tensor([0]), probs)
     pseudo.end_epoch()
     label = pseudo.batch(torch.tensor([0]), 3)[0][0]
@@ -138,7 +138,7 @@ def test_balance_divides_each_class_by_its_mean_over_the_clip():
     scaled = known / known.mean(0)
     torch.testing.assert_close(label[:, [0, 2]], scaled / scaled.sum(1, keepdim=True))
     assert not label[:, 1].any()
-    assert label[0].argmax() == 0  # its best frame, where unscaled background is six times as likely
+    assert label[0].argmax() == 0  # its best frame, where unscaled background is 600 times as likely
 
 
 def test_sharpening_raises_to_a_power_and_rescales():

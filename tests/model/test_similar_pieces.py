@@ -6,11 +6,11 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from model.change_points import piece_numbers
+from model.change_points import motion_features, piece_numbers
 from model.refinement import PseudoLabels
 from model.similar_pieces import descriptors_of, find_pieces, nearest_in_other_clips, propagate
 from utils import config
-from utils.skeleton import MIRRORED
+from utils.skeleton import MIRRORED, PELVIS
 
 WAVE, RUN, STAND = 0, 1, 2
 SIZES = {WAVE: (0.05, 0.01), RUN: (0.03, 0.2), STAND: (1e-4, 1e-4)}  # metres that the first 12 and other joints move
@@ -98,6 +98,14 @@ def test_without_enough_pieces_in_other_clips_there_are_fewer_neighbours() -> No
     descriptors = torch.arange(5.0).unsqueeze(1)
     assert nearest_in_other_clips(descriptors, torch.tensor([0, 0, 1, 1, 1]), 9, False).shape == (5, 2)
     assert nearest_in_other_clips(descriptors, torch.zeros(5, dtype=torch.int64), 9, False).shape == (5, 0)
+
+
+def test_a_description_is_mean_and_deviation_of_the_motion_and_the_mean_pose() -> None:
+    clip = CLIPS[0][:, :30]
+    features, from_pelvis = torch.from_numpy(motion_features(clip)), (clip.double() - clip[:, :, [PELVIS]])[..., 0]
+    pose = [from_pelvis[2].mean(0), from_pelvis[:2].norm(dim=0).mean(0)]
+    expected = torch.cat([features.mean(0), features.std(0, correction=0), *pose])
+    torch.testing.assert_close(descriptors_of(clip, torch.zeros(30, dtype=torch.int64)), expected[None])
 
 
 def test_place_direction_order_of_people_and_absent_people_do_not_change_a_description() -> None:

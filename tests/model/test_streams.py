@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model.localizer import Localizer
-from model.streams import MOTION_SCALE, Streams
+from model.streams import Streams
 from utils import config
 from utils.skeleton import JOINT_NAMES, NUM_JOINTS
 
@@ -23,7 +23,7 @@ def test_streams_are_positions_bones_and_changes_between_frames() -> None:
     assert torch.equal(positions, joints)
     assert torch.equal(bones[:, :, :, WRIST], joints[:, :, :, WRIST] - joints[:, :, :, ELBOW])
     assert not bones[:, :, :, CHEST].any()
-    assert torch.equal(motion[:, :, 2], MOTION_SCALE * (joints[:, :, 2] - joints[:, :, 1]))
+    assert torch.equal(motion[:, :, 2], 10 * (joints[:, :, 2] - joints[:, :, 1]))
     assert not motion[:, :, 0].any()
 
 

@@ -89,11 +89,14 @@ def test_with_time_as_the_last_dimension_the_result_and_its_layout_are_the_same(
 
 def test_the_number_of_tiles_in_a_group_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mask, *tensors = make(LENGTHS, CHANNELS, torch.float64)
-    x, weight, bias = (t.detach() for t in tensors)
-    whole = temporal_conv(x, weight, bias, 2, mask)
+    whole = temporal_conv(*tensors, 2, mask)
+    upstream = torch.randn_like(whole)
+    expected = [whole, *torch.autograd.grad(whole, tensors, upstream)]
     for numbers in (1, MAX_CACHED // 20):
         monkeypatch.setattr("model.ops.temporal.MAX_CACHED", numbers)
-        torch.testing.assert_close(temporal_conv(x, weight, bias, 2, mask), whole, rtol=0, atol=1e-12)
+        y = temporal_conv(*tensors, 2, mask)
+        found = [y, *torch.autograd.grad(y, tensors, upstream)]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("longest", [MIN_INFERENCE_SIZE // 64 - 10, MIN_INFERENCE_SIZE // 64 + 10])
