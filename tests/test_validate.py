@@ -13,6 +13,7 @@ from runs import ROOT, run
 
 import validate
 from evaluation.localization import CORRECTED, RELEASED, ground_truth
+from feeders.dataset import SkeletonClips
 from feeders.label_policy import corrected_policy, used_labels
 from model.checkpoint import load_checkpoint
 from model.localizer import Localizer
@@ -69,7 +70,9 @@ def test_memory_that_runs_out_in_an_evaluation_is_one_message(
 def test_an_evaluation_that_is_stopped_leaves_no_results_and_can_be_repeated(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = ["--phase", "test", "--weights", str(trained / "best.pt"), "--work-dir", str(tmp_path / "eval")]
+    test = ["--phase", "test", "--weights", str(shutil.copy(trained / "best.pt", tmp_path))]
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "results.json").write_text("of an earlier evaluation")
     with monkeypatch.context() as patch:
         patch.setattr(validate, "report_html", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -79,6 +82,14 @@ def test_an_evaluation_that_is_stopped_leaves_no_results_and_can_be_repeated(
         run(monkeypatch, *test, "--set", f"data.root={prepared}")
     assert run(monkeypatch, *test, "--set", f"data.root={prepared}") == 0
     assert (tmp_path / "eval" / "results.json").exists()
+
+
+def test_a_class_that_no_held_out_clip_has_does_not_count(make_split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = SkeletonClips(make_split(train=[9, 9]), "train", config.load().data)
+    clips.video_labels = np.array([[True, False], [False, False]])
+    scores = {0: (None, np.array([0.2, 0.5, 0.9])), 1: (None, np.array([0.4, 0.5, 0.9]))}
+    monkeypatch.setattr(validate, "gather_scores", lambda *_: scores)
+    assert validate.video_label_score(None, clips, None, None) == pytest.approx(50)
 
 
 def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

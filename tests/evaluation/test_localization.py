@@ -68,6 +68,19 @@ def test_localization_equals_plain_loops_over_frames(
     assert [row[3] for row in found] == pytest.approx([row[3] for row in expected], abs=1e-6)
 
 
+def test_a_frame_at_a_threshold_is_in_no_proposal() -> None:
+    probs = np.array([[0.5, 0.5]] * 5 + [[0.25, 0.75]] * 5)
+    chosen = EVAL.model_copy(update={"thresholds": [0.25]})
+    assert localize([probs], [np.array([0.9, 0.1])], chosen).segments.tolist() == [[0, 5]]
+
+
+def test_of_scores_that_differ_by_rounding_the_earlier_segment_comes_first() -> None:
+    probs = np.zeros((40, 2), np.float32)
+    probs[5:10, 0] = probs[25:30, 0] = 0.7
+    probs[10:12, 0] = 1e-9  # beside the first
+    assert localize([probs], [np.array([0.9, 0.1])], EVAL).segments.tolist() == [[5, 10], [25, 30]]
+
+
 @pytest.mark.parametrize("protocol", [CORRECTED, RELEASED], ids=["corrected", "released"])
 @settings(deadline=None)
 @given(st.integers(2, 4).flatmap(lambda columns: st.lists(clips(columns), min_size=1, max_size=6)))

@@ -56,6 +56,8 @@ def test_the_released_evaluation_loses_short_segments_of_the_same_clips() -> Non
     assert released.map_at[6] < 100  # five frames overlap by 4 of 6 at best, less than 0.7
     assert released.frame_accuracy == 100
     assert evaluated(CORRECTED).map_at[6] == 100
+    one_frame = [clip("short", dense(("walk", 1), ("", 9)))]
+    assert evaluated(RELEASED, one_frame).f1_at == evaluated(CORRECTED, one_frame).f1_at
 
 
 def test_a_class_that_does_not_occur_is_left_out_or_counts_100_as_released() -> None:

@@ -125,10 +125,10 @@ def test_overlap_with_the_shorter_segment_removes_a_long_one_that_the_released_o
 
 
 def test_soft_suppression_keeps_what_overlaps_with_a_lower_score_and_drops_repetitions() -> None:
-    segments = np.array([[0, 10], [5, 15], [0, 10], [40, 50]])
-    order, scores = suppress_softly(segments, np.array([0.8, 0.6, 0.8, 0.5]), 0.5)
-    assert order.tolist() == [0, 3, 1]
-    assert scores == pytest.approx([0.8, 0.5, 0.6 * np.exp(-((1 / 3) ** 2) / 0.5)])
+    segments = np.array([[0, 10], [5, 15], [0, 10], [40, 50], [60, 70], [80, 90]])
+    order, scores = suppress_softly(segments, np.array([0.7, 0.6, 0.8, 0.5, 0.001, 0.0009]), 0.5)
+    assert order.tolist() == [2, 3, 1, 4]
+    assert scores == pytest.approx([0.8, 0.5, 0.6 * np.exp(-((1 / 3) ** 2) / 0.5), 0.001])
 
 
 def test_an_overlap_equal_to_the_threshold_is_kept() -> None:

@@ -33,13 +33,15 @@ def test_a_mirrored_clip_is_the_reflection_with_sides_exchanged_and_twice_is_the
     assert torch.equal(augment(once, 1.0, 0.0, 5, 0).joints, batch.joints)
 
 
-def test_about_as_many_clips_as_asked_are_mirrored_and_which_changes_by_epoch(batch: Batch) -> None:
+def test_about_as_many_clips_as_asked_are_mirrored_and_which_changes_by_epoch_and_seed(batch: Batch) -> None:
     whiches = []
     for epoch in range(3):
         joints = augment(batch, mirror=0.5, scale=0.0, seed=5, epoch=epoch).joints
         whiches.append([not torch.equal(a, b) for a, b in zip(joints, batch.joints, strict=True)])
         assert 8 < sum(whiches[-1]) < 32
     assert whiches[0] != whiches[1] != whiches[2]
+    other = augment(batch, mirror=0.5, scale=0.0, seed=6, epoch=0).joints
+    assert [not torch.equal(a, b) for a, b in zip(other, batch.joints, strict=True)] != whiches[0]
 
 
 def test_bodies_are_resized_as_a_whole_within_the_bounds(batch: Batch) -> None:

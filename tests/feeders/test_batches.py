@@ -88,6 +88,8 @@ def test_few_clips_in_large_batches_are_padded_little_more_than_sorting_alone_wo
 def test_the_batches_differ_between_epochs_even_among_few_clips() -> None:
     different = {tuple(sorted(batch)) for epoch in range(10) for batch in order(LENGTHS[:16], 4, epoch)}
     assert len(different) > 20
+    little, much = (order(LENGTHS, 4, 0, **{"data.bucket_mix": mix}) for mix in ("0.0", "1.0"))
+    assert little != much
 
 
 def test_evaluation_sees_every_clip_longest_first(make_split) -> None:

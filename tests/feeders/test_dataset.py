@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from feeders.dataset import SkeletonClips, hold_out
+from feeders.dataset import SkeletonClips, hold_out, training_clips
 from utils import config
 from utils.errors import UserError
 
@@ -49,8 +49,15 @@ def test_held_out_clips_are_apart_and_the_same_for_a_seed(make_split) -> None:
     assert not set(kept.clip_ids) & set(held.clip_ids)
     assert set(kept.clip_ids) | set(held.clip_ids) == set(clips.clip_ids)
     assert hold_out(clips, 0.25, seed=3)[1].clip_ids == held.clip_ids
+    assert hold_out(clips, 0.25, seed=4)[1].clip_ids != held.clip_ids
     assert torch.equal(held.joints(2), clips.joints(clips.clip_ids.index(held.clip_ids[2])))
+    assert len(hold_out(clips, 0.01, seed=3)[1]) == 1
     assert hold_out(clips, 0.0, seed=3) == (clips, None)
+
+
+def test_as_many_clips_as_a_batch_has_make_one_that_is_not_dropped(make_split) -> None:
+    settings = config.load([], ["data.drop_last=true", "train.batch_size=3"])
+    assert len(training_clips(make_split(train=[9, 8, 7]), settings)[0]) == 3
 
 
 def test_the_summary_counts_the_clips_left_out_by_reason(make_split) -> None:
@@ -71,4 +78,5 @@ def test_the_network_sees_every_nth_frame_and_evaluation_sees_all(make_split) ->
     for i in range(3):
         assert np.array_equal(clips.joints(i), whole.joints(i)[:, ::3])
         assert np.array_equal(clips.frame_labels(i), whole.frame_labels(i))
+        assert np.array_equal(clips.all_frame_labels()[i], whole.frame_labels(i)[::3])
     assert clips.only(np.array([1])).lengths.tolist() == [13]

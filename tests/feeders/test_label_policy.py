@@ -60,6 +60,11 @@ def test_a_policy_equals_plain_loops(overlaps: str, gaps: str, counts: str, clip
     assert np.array_equal(clip[0], before)
 
 
+def test_a_clip_whose_only_classes_have_no_times_stays() -> None:
+    labels, annotated, untimed = np.zeros((5, 2), bool), np.ones(5, bool), np.array([False, True])
+    assert np.array_equal(used_labels(labels, annotated, policy("all", "background", 9, "clip"), untimed), labels)
+
+
 @given(clips())
 def test_lowest_keeps_one_label_of_each_labelled_frame(clip: tuple) -> None:
     whole = used_labels(*clip, policy("all", "background", 1000, "clip"))
