@@ -53,14 +53,20 @@ def again(run: Run, settings: config.Settings = SETTINGS) -> tuple[Run, dict[str
 
 
 def test_a_run_is_never_overwritten(run: Run) -> None:
-    with pytest.raises(UserError, match=r"already holds files.*--resume.*--work-dir"):
-        lock_run(run.folder, resume=False)
+    for folder in (run.folder, run.folder.parent):
+        with pytest.raises(UserError, match=r"already holds files.*--resume.*--work-dir"):
+            lock_run(folder, resume=False)
     assert load_checkpoint(run.folder / "last.pt")["epoch"] == 2
 
 
 def test_a_resumed_run_goes_on_from_the_last_epoch(run: Run) -> None:
     assert again(run)[1]["epoch"] == 2
     assert [row["epoch"] for row in read_history(again(run)[0].folder)] == [1, 2, 3]
+
+
+def test_of_epochs_with_equal_scores_the_first_is_the_best_also_after_a_resume(run: Run) -> None:
+    record(again(run)[0], 3)
+    assert load_checkpoint(run.folder / "best.pt")["epoch"] == 0
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pytest.CaptureFixture) -> None:
@@ -74,6 +80,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run: Run, capsys: pyt
 
 def test_a_kill_between_the_two_renames_loses_one_epoch(run: Run) -> None:
     (run.folder / "last.pt").replace(run.folder / "previous.pt")
+    (run.folder / "config.yaml").unlink()
+    lock_run(run.folder, resume=True)
     resumed, checkpoint = again(run)
     assert checkpoint["epoch"] == 2
     record(resumed, 3)
@@ -115,6 +123,10 @@ def test_a_run_without_its_checkpoints_is_not_trained_again(run: Run) -> None:
     for name in ("last.pt", "previous.pt"):
         (run.folder / name).unlink()
     with pytest.raises(UserError, match=r"has finished 3 epochs, but last\.pt and previous\.pt are missing"):
+        last_good(run.folder)
+    (run.folder / "metrics.jsonl").unlink()
+    (run.folder / "results.json").touch()
+    with pytest.raises(UserError, match=r"last\.pt and previous\.pt are missing"):
         last_good(run.folder)
 
 
@@ -168,7 +180,8 @@ def test_a_history_of_an_earlier_version_counts_from_1_too(run: Run) -> None:
 def test_other_settings_are_refused_by_name(run: Run) -> None:
     with pytest.raises(UserError, match=r"model\.width was 64 and is 32"):
         again(run, config.load([], ["model.width=32"]))
-    assert again(run, config.load([], ["train.epochs=300", "train.timeout=5"]))[1]["epoch"] == 2
+    may_change = config.load([], ["train.epochs=300", "train.timeout=5", "train.cuda_graphs=false"])
+    assert again(run, may_change)[1]["epoch"] == 2
 
 
 def test_a_run_of_an_earlier_version_is_resumed_under_the_settings_of_today(run: Run) -> None:
@@ -267,6 +280,16 @@ def test_a_write_that_fails_names_the_file_and_leaves_the_one_before(tmp_path: P
     assert caught.value.filename == str(tmp_path / "x.json")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
     assert (tmp_path / "x.json").read_bytes() == b"before"
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
+    there = []
+    monkeypatch.setattr(os, "fsync", lambda _: there.append((last.exists(), previous.exists())))
+    write_checkpoint(last, {}, previous)
+    assert there == [(False, False), (False, False), (True, False)]  # the file twice, then the folder
+    write_checkpoint(last, {}, previous)
+    assert there[3:] == [(True, False), (False, True), (True, True)]
 
 
 def test_files_are_written_where_a_folder_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

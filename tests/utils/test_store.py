@@ -253,6 +253,11 @@ def test_a_manifest_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest
         Split.open(root, "tiny")
 
 
+def test_the_place_of_a_clip_is_that_in_the_manifest(make_split: Callable[..., Split]) -> None:
+    split = make_split(train=[3] * 11, val=[4])
+    assert [split.index(sid) for sid in split.clip_ids()] == list(range(12))
+
+
 def test_a_store_holds_one_or_two_people_per_clip(tmp_path: Path) -> None:
     people = [np.random.default_rng(0).normal(size=(4, count, NUM_JOINTS, 3)) for count in (1, 2, 1)]
     clips, start = [], 0

@@ -166,6 +166,13 @@ def test_another_version_of_the_format_is_refused(arrays: dict[str, Path]) -> No
         read(arrays)
 
 
+def test_the_name_of_an_array_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    monkeypatch.setattr(os, "fsync", lambda _: names.append([path.name for path in tmp_path.iterdir()]))
+    name, _ = write_array(tmp_path, "labels", (2,), np.bool_, [[True, False]])
+    assert names[-1] == [name]
+
+
 def test_blocks_that_do_not_make_up_the_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"joints: 12 bytes were given for an array of shape \(4, 2\)"):
         write_array(tmp_path, "joints", (4, 2), np.float32, [np.zeros(3)])
