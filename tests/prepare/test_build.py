@@ -45,7 +45,9 @@ def test_the_number_of_workers_changes_no_byte(synthetic: Path, tmp_path: Path) 
 
 
 def test_a_store_is_opened_and_says_where_it_comes_from(prepared: Path) -> None:
-    store = Split.open(prepared, "split1").store
+    split = Split.open(prepared, "split1")
+    assert split.manifest.left_out["train"] == {"without a chosen class": 11, "without frame labels": 1}
+    store = split.store
     assert SkeletonStore.open(store.folder).digest == store.digest
     assert {"settings", "babel", "versions", "left_out"} <= store.manifest.model_fields_set
 

@@ -69,6 +69,13 @@ def test_a_chosen_person_is_read_although_another_body_is_none(tmp_path: Path) -
     assert "--person" not in refusal(tmp_path / "a.skeleton", ReadOptions("x", person=2))
 
 
+def test_a_given_frame_rate_replaces_that_of_the_file(tmp_path: Path) -> None:
+    motions.write_body_bvh(tmp_path / "a.bvh", POSES, 60.0, named=motions.mixamo_name)
+    np.savez(tmp_path / "a.npz", joints=JOINTS, fps=60)
+    assert len(read(tmp_path / "a.bvh", THIRTY)) == len(POSES)
+    assert len(read(tmp_path / "a.npz", THIRTY)) == len(JOINTS)
+
+
 def test_a_slower_recording_is_interpolated_linearly_to_30_fps(tmp_path: Path) -> None:
     slow = JOINTS[::3]  # 10 fps
     found = read(saved(tmp_path / "a.npy", slow), ReadOptions("x", fps=10))
@@ -101,6 +108,12 @@ def test_a_body_that_stands_along_another_axis_is_refused_unless_the_user_names_
     assert f"stands along {own}, not z: give --up={own}, or --up=z if it is lying" in refusal(path, THIRTY)
     read(path, ReadOptions("synthetic", fps=30, up="z"))
     read(path, ReadOptions("synthetic", fps=30, up=own))
+
+
+def test_a_body_that_lies_at_first_and_then_stands_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prepare.skeletons.checks.MAX_CHECKED", 10)
+    lying = JOINTS[:10][..., (0, 2, 1)]
+    read(saved(tmp_path / "a.npy", np.concatenate([lying, JOINTS])), THIRTY)
 
 
 def test_a_body_that_stands_upside_down_is_refused_with_its_axis(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from readings import JOINTS, POSES, THIRTY, read, refusal, saved
 from smplx.body_models import SMPLH
 from smplx.utils import Struct
 
-from prepare.formats.frames import MAX_FRAMES
+from prepare.formats.frames import MAX_FRAMES, check_length_and_rate
 from prepare.skeletons.joint_map import SMPL_JOINT_NAMES, read_map
 from prepare.skeletons.recordings import ReadOptions
 from prepare.synthetic.body import body_structure
@@ -95,6 +95,7 @@ def test_other_arrays_in_an_npz_do_not_matter(tmp_path: Path) -> None:
         (np.zeros((5, 24, 2)), "or SMPL's 22, 24, 52 joints; give --joint-map for others"),
         (np.zeros((5, 22, 3)), "has all joints in one place"),
         (np.pad(JOINTS, ((0, 2), (0, 0), (0, 0))), f"in one place in 2 of the {len(JOINTS) + 2} frames"),
+        (np.insert(np.tile(JOINTS, (20, 1, 1)), 5, 0, axis=0), "in one place in 1 of the 1201 frames"),
         (np.zeros((3, 5, 25, 1)), "expected numbers (T, 25, 3)"),
         (np.zeros(()), "shape ()"),
         (np.zeros((0, 25, 3)), "has no frame"),
@@ -141,6 +142,9 @@ def test_a_recording_that_is_too_long_is_refused_before_it_is_read(tmp_path: Pat
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + frames * 75)
     assert "has more than 1,000,000 frames at 30 fps" in refusal(tmp_path / "a.npy", THIRTY)
+    check_length_and_rate(2 * MAX_FRAMES, 60.0)
+    with pytest.raises(TakeError, match="has more than 1,000,000 frames at 30 fps"):
+        check_length_and_rate(MAX_FRAMES, 29.0)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

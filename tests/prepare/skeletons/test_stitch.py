@@ -47,6 +47,13 @@ def test_two_pieces_meet_without_a_jump(frames: int) -> None:
     np.testing.assert_allclose(np.diff(joined.positions[:, 1, 0]), np.sin(np.radians(20)) * 4, atol=0.01)  # straight on
 
 
+def test_joints_turn_on_at_the_same_speed_where_two_pieces_meet() -> None:
+    first, second = walk(30, 20, (0, 0)), walk(30, -140, (900, -300))
+    thigh = Rotation.from_quat(concatenate([first, *join(first, second, 12, SIDEWAYS)]).quaternions[:, 2])
+    speed = (thigh[:-1].inv() * thigh[1:]).as_rotvec(degrees=True)
+    assert np.abs(np.diff(speed, axis=0)).max() < 5
+
+
 def test_the_second_piece_is_the_same_motion_elsewhere() -> None:
     second = walk(30, -140, (900, -300))
     _, moved = join(walk(30, 20, (0, 0)), second, 12, SIDEWAYS)

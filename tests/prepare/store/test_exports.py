@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from commands import exit_status
+from predictions import CLASSES as CHECKPOINT_CLASSES
+from predictions import checkpoint
 
 from feeders.dataset import network_input
 from model.localizer import Localizer
@@ -131,6 +133,15 @@ def test_features_are_read_by_actionformer_and_opentad(make_split, tmp_path: Pat
             read[first:last, names.index(found["label"])] = True
             assert CLASSES[found["label_id"]] == found["label"]
         assert np.array_equal(read, split.labels(sid))
+
+
+def test_the_stride_of_features_counts_the_frames_that_the_network_skips(
+    make_split, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    split = make_split(CHECKPOINT_CLASSES, train=[40], val=[33])
+    folder = export_features(split, checkpoint(tmp_path / "best.pt", "data.frame_step=3"), tmp_path)[2]
+    assert len(np.load(folder / "train0.npy")) == math.ceil(40 / 24)
+    assert "feat_stride 24," in capsys.readouterr().out
 
 
 def test_a_clip_id_never_leaves_the_folder(make_split, tmp_path: Path, weights: tuple) -> None:

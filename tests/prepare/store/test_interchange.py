@@ -132,6 +132,13 @@ def test_an_import_writes_nothing_while_another_command_writes_there(tmp_path: P
     assert imported(tmp_path, released(clip())).clip_ids("train") == ["a"]
 
 
+def test_a_split_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    imported(tmp_path, released(clip()))
+    with pytest.raises(UserError, match="theirs: is there already; choose another --name"):
+        imported(tmp_path, released(clip(sid="b")))
+    assert Split.open(tmp_path / "out", "theirs").clip_ids("train") == ["a"]
+
+
 def test_files_without_a_clip_are_refused_and_write_no_split(tmp_path: Path) -> None:
     empty = {key: [] for key in clip()}
     with pytest.raises(UserError, match="hold no clip"):

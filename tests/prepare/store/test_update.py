@@ -15,7 +15,8 @@ from prepare.skeletons.body_joints import BodyJoints
 from prepare.store import update
 from prepare.store.update import TakeSource, compute_takes, read_computed, update_store
 from utils.errors import TakeError, UserError
-from utils.manifest import Clip
+from utils.manifest import MISSING, Clip
+from utils.store import SkeletonStore
 
 
 def takes_below(amass: Path) -> TakeSource:
@@ -76,6 +77,35 @@ def test_a_take_that_changes_while_it_is_read_is_not_used(
     outcome = computed(amass, tmp_path / "cache", clip)
     assert isinstance(outcome, TakeError)
     assert str(outcome) == "was changed while it was read: run the command again"
+
+
+@pytest.fixture()
+def takes(synthetic: Path, tmp_path: Path, clip: AnnotatedClip) -> TakeSource:
+    """A folder that holds the take of the clip alone."""
+    file = tmp_path / "amass" / clip.take
+    file.parent.mkdir(parents=True)
+    file.write_bytes((synthetic / "amass" / clip.take).read_bytes())
+    return takes_below(tmp_path / "amass")
+
+
+def test_a_store_stays_although_no_take_can_be_used_any_more(
+    takes: TakeSource, tmp_path: Path, clip: AnnotatedClip
+) -> None:
+    before = update_store(tmp_path, takes, [clip], {"a": clip.take}, 1, {"a"})
+    (takes.folder / clip.take).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="none of the takes of the annotated clips could be used"):
+        update_store(tmp_path, takes, [clip], {"a": clip.take}, 1, {"a"})
+    assert SkeletonStore.open(before.folder).digest == before.digest
+
+
+def test_the_store_says_the_present_reason_why_a_clip_is_left_out(
+    takes: TakeSource, tmp_path: Path, clip: AnnotatedClip
+) -> None:
+    clips, files = [clip, replace(clip, sid="b")], {"a": clip.take}
+    assert update_store(tmp_path, takes, clips, files, 1, {"a"}).manifest.left_out == {"b": MISSING}
+    (takes.folder / "b.npz").write_bytes(b"damaged")
+    left_out = update_store(tmp_path, takes, clips, {**files, "b": "b.npz"}, 1, {"a", "b"}).manifest.left_out
+    assert left_out["b"].startswith("is not a whole .npz file")
 
 
 def test_a_take_that_is_gone_is_a_problem_of_this_take_alone(
