@@ -90,6 +90,8 @@ def test_the_batches_differ_between_epochs_even_among_few_clips() -> None:
     assert len(different) > 20
     little, much = (order(LENGTHS, 4, 0, **{"data.bucket_mix": mix}) for mix in ("0.0", "1.0"))
     assert little != much
+    longest = [LENGTHS[batch].max() for batch in little]
+    assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.5  # the batches are shuffled
 
 
 def test_evaluation_sees_every_clip_longest_first(make_split) -> None:

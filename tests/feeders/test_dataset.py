@@ -52,6 +52,7 @@ def test_held_out_clips_are_apart_and_the_same_for_a_seed(make_split) -> None:
     assert hold_out(clips, 0.25, seed=4)[1].clip_ids != held.clip_ids
     assert torch.equal(held.joints(2), clips.joints(clips.clip_ids.index(held.clip_ids[2])))
     assert len(hold_out(clips, 0.01, seed=3)[1]) == 1
+    assert len(hold_out(clips, 0.99, seed=3)[0]) == 1
     assert hold_out(clips, 0.0, seed=3) == (clips, None)
 
 

@@ -202,8 +202,8 @@ def test_positions_of_600_frames_are_all_different_under_autocast():
 
 
 def test_head_and_pooling_are_as_calculated_by_hand():
-    """Two frames along the first and the second of two orthogonal prototypes, one temperature."""
-    head = MILHead(channels=2, num_classes=1, scale=5.0, temperatures=[1.0])
+    """Two frames along the first and the second of two orthogonal prototypes, two temperatures."""
+    head = MILHead(channels=2, num_classes=1, scale=5.0, temperatures=[1.0, 0.2])
     with torch.no_grad():
         head.prototypes.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
     features = torch.tensor([[[4.0, 0.0], [0.0, 0.5], [9.0, 9.0]]])  # the last frame is padding
@@ -215,7 +215,9 @@ def test_head_and_pooling_are_as_calculated_by_hand():
         [0.0, 0.0],
     ]  # cosines 1 and 0, times 5; interpolated from 2 to 3 frames
     torch.testing.assert_close(view.frame_scores, torch.tensor([frames]))
-    attention = 1 / (1 + math.exp(-5))  # of the frame with score 5, against one with score 0
+    attention = (
+        sum(1 / (1 + math.exp(-tau * 5)) for tau in (1.0, 0.2)) / 2
+    )  # of the frame with score 5, against one with score 0
     torch.testing.assert_close(view.video_logits, torch.full((1, 2), 2 * 5 * attention))
 
 
