@@ -6,6 +6,7 @@
 import dataclasses
 import math
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def write_split_from_store(
             left_out[clip.subset]["without a chosen class"] += 1
     about = {"name": folder.name, "classes": classes, "skeletons": store.folder.name, "skeletons_digest": store.digest}
     reasons = {subset: dict(sorted(counts.items())) for subset, counts in left_out.items()}
+    with suppress(UserError):  # there is no split of this name yet, or it is damaged
+        before = SplitManifest.read(folder / "split.json").skeletons
+        if before != store.folder.name:
+            why = f"made with other options or by another version than {before}, which stays"
+            print(f"{folder.name} now uses {store.folder.name}, {why}")
     write_split(folder, clips, {**about, **origin, "untimed": untimed, "left_out": reasons})
     split = Split.open(folder.parent, folder.name)
     print_counts(split)

@@ -129,9 +129,10 @@ def test_another_body_or_other_labels_make_another_store(data: Path, tmp_path: P
     assert content(first.folder) == kept
 
 
-def test_other_hands_make_another_store(synthetic: Path, tmp_path: Path) -> None:
+def test_other_hands_make_another_store(synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     plain, released = (prepare(synthetic, tmp_path, limit=1, hands=hands).store for hands in ("as-is", "released"))
     assert plain.folder != released.folder
+    assert f"mine now uses {released.folder.name}, made with other options or" in capsys.readouterr().out
     assert [store.manifest.settings["hands"] for store in (plain, released)] == ["as-is", "released"]
     for sid in plain.clips:
         apart = np.abs(plain.joints(sid) - released.joints(sid)).max(axis=(0, 2))
