@@ -28,11 +28,11 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
 ) -> None:
     shutil.copytree(trained, tmp_path / "run")
     test = ["--phase", "test", "--weights", str(tmp_path / "run" / "last.pt"), "--set", f"data.root={prepared}"]
-    for _ in range(2):  # refuses nothing
-        assert run(monkeypatch, *test, "data.normalization=released", "model.width=64") == 0  # these travel with it
+    for _ in range(2):  # refuses nothing; these settings travel with the checkpoint
+        assert run(monkeypatch, *test, "data.normalization=released", "data.frame_step=3", "model.width=64") == 0
     said = capsys.readouterr().out
-    overruled = "data.normalization was 'released' and is 'upright'; model.width was 64 and is 4"
-    assert f"settings of its training replace those given: {overruled}\n" in said
+    overruled = "data.normalization was 'released' and is 'upright'; data.frame_step was 3 and is 1; model.width was 64"
+    assert f"settings of its training replace those given: {overruled} and is 4\n" in said
     assert "not evaluated as in its training" not in said
     assert "whole-clip baseline, corrected" in said
     assert "model, released evaluation" in said

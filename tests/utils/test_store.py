@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from utils.errors import UserError
-from utils.manifest import Clip, _checksum, plain_name
+from utils.manifest import Clip, _checksum, plain_name, write_manifest
 from utils.skeleton import NUM_JOINTS
 from utils.store import SkeletonStore, Split, write_store
 
@@ -251,6 +251,15 @@ def test_a_manifest_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UserError, match=r"split\.json: cannot be read \(Permission denied\)"):
         Split.open(root, "tiny")
+
+
+def test_an_array_that_the_manifest_no_longer_names_is_deleted(make_split: Callable[..., Split]) -> None:
+    folder = make_split(train=[5], val=[4]).folder
+    before = {path.name for path in folder.iterdir()}
+    (folder / "labels-000000000000.npy").touch()
+    (folder / "mine.npy").touch()
+    write_manifest(folder / "split.json", json.loads((folder / "split.json").read_text()))
+    assert {path.name for path in folder.iterdir()} == before | {"mine.npy"}
 
 
 def test_the_place_of_a_clip_is_that_in_the_manifest(make_split: Callable[..., Split]) -> None:

@@ -99,13 +99,14 @@ def write(path: Path, **changes: str) -> Path:
 
 def test_a_line_names_a_joint_or_the_middle_of_several_or_a_point_between_two(tmp_path: Path) -> None:
     changes = {"chest": "[spine, neck]", "head": "{from: spine, to: neck, share: 1.5}", "neck": "a:b:neck"}
-    joint_map = read_map(write(tmp_path / "m.yaml", **changes))
+    joint_map = read_map(write(tmp_path / "m.yaml", **changes, left_hand="[spine, spine, neck]"))
     names = [f"someone:{name}" for name in JOINT_NAMES]
     places = np.random.default_rng(0).normal(size=(25, 3))
     made = dict(zip(JOINT_NAMES, joint_map.matrix(names) @ places, strict=True))
     spine, neck = (places[JOINT_NAMES.index(name)] for name in ("spine", "neck"))
     np.testing.assert_allclose(made["chest"], (spine + neck) / 2)
     np.testing.assert_allclose(made["head"], spine + 1.5 * (neck - spine))
+    np.testing.assert_allclose(made["left_hand"], (2 * spine + neck) / 3)
     np.testing.assert_allclose(made["neck"], neck)
     np.testing.assert_allclose(made["left_foot"], places[JOINT_NAMES.index("left_foot")])
 

@@ -55,6 +55,8 @@ def test_the_ground_truth_is_read_back_by_own_data(tmp_path: Path, monkeypatch: 
             assert np.array_equal(back.labels(sid), split.labels(sid))
             assert np.array_equal(back.untimed(sid), split.untimed(sid))
     assert split.untimed("two").tolist() == [False, True]
+    annotations = pickle.loads(export_pyskl(split, tmp_path)[0].read_bytes())["annotations"]
+    assert {one["frame_dir"]: one["label"] for one in annotations}["two"] == [0, 1]
 
 
 def test_the_released_pickles_leave_out_clips_that_are_too_long_and_say_so(
