@@ -106,6 +106,14 @@ def test_a_training_job_starts_torchrun_on_every_node_and_says_once_what_is_wron
     assert not [text for text in lines[: lines.index(said)] if text.startswith("Traceback")]
 
 
+def test_jobs_that_share_a_machine_use_different_ports(submit: Submit, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "srun").write_text('#!/usr/bin/env bash\necho "$*"\n')
+    job = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NODELIST": "here", "SLURM_CPUS_PER_TASK": "1"}
+    job |= {"SLURM_JOB_NUM_NODES": "1", "PORT": ""}
+    said = [submit("bash", "cluster/train.sbatch", **job, SLURM_JOB_ID=number).stdout for number in ("17", "1234018")]
+    assert [text.split("--rdzv_endpoint ")[1].split()[0] for text in said] == ["localhost:20017", "localhost:24018"]
+
+
 @pytest.mark.slow
 def test_a_training_job_trains_on_two_ranks(submit: Submit, make_split: Callable[..., Split], tmp_path: Path) -> None:
     make_split(train=[30, 20, 25, 18], val=[24, 16])
