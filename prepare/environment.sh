@@ -20,17 +20,28 @@ ensure_python() {
     PYTHON=$root/.venv/bin/python
     stamp=$root/.venv/installed-$(basename "$requirements")
     wanted=$(cat "$root/requirements.txt" "$requirements" | cksum)
-    if [[ -x "$PYTHON" && -f "$stamp" && "$(cat "$stamp")" == "$wanted" ]]; then
+    if is_installed; then
         return
     fi
-    if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # none yet, or one whose making was interrupted
-        python=$(find_python)
-        echo "== making .venv with $python"
-        "$python" -m venv "$root/.venv"
-    fi
-    echo "== installing $(basename "$requirements") into .venv"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$requirements"
-    echo "$wanted" >"$stamp"
+    mkdir -p "$root/.venv"
+    ( # of several jobs that start together, one installs and the others wait; without the command flock, all install
+        flock 9 2>/dev/null || true
+        if is_installed; then
+            exit
+        fi
+        if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then # none yet, or one whose making was interrupted
+            python=$(find_python)
+            echo "== making .venv with $python"
+            "$python" -m venv "$root/.venv"
+        fi
+        echo "== installing $(basename "$requirements") into .venv"
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+        echo "$wanted" >"$stamp"
+    ) 9>"$root/.venv/lock"
+}
+
+is_installed() { # part of ensure_python
+    [[ -x "$PYTHON" && -f "$stamp" && "$(cat "$stamp")" == "$wanted" ]]
 }
 
 find_python() { # prints the path of the first interpreter that is new enough
