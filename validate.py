@@ -58,10 +58,15 @@ class Validation:
 
     The corrected protocol has its own label policy. The released protocol uses the policy of the settings, which by
     default is the same. If the two policies give different clips or lengths, the model scores the clips twice.
+
+    Raises UserError when the ranks have read different data.
     """
 
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
         self.settings, self.device, self.split = settings, device, split
+        digests = (split.store.digest, split.manifest.checksum)
+        if distributed.broadcast(digests) != digests:
+            raise UserError(f"{split.folder}: is not the same on all machines; give all of them the same prepared data")
         self.clips = SkeletonClips(split, "val", corrected_policy(settings.data))
         self.released_clips = SkeletonClips(split, "val", settings.data)
         class_counts = self.clips.video_labels.sum(axis=1)
@@ -146,8 +151,8 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     """Evaluate a file of weights.
 
     If the file is a checkpoint of this project, the settings on which the weights depend come from it. The report goes
-    to `work_dir`, or to eval/ beside the weights. Raises UserError when the weights are missing or do not fit the data,
-    or `work_dir` holds results already.
+    to `work_dir`, or to eval/ beside the weights. Raises UserError when the weights are missing, do not fit the data or
+    are replaced while they are read, or `work_dir` holds results already.
     """
     path = Path(weights)
     folder = work_dir or path.parent / "eval"
@@ -157,7 +162,10 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
+    digest = sha256(path) if path.is_file() else None  # the next line says what else the path is
     model, used, trained = load_localizer(path, split, settings)
+    if not digest == sha256(path) == distributed.broadcast(digest):
+        raise UserError(f"{path}: was replaced while it was read, perhaps by its training; run the command again")
     print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")
@@ -172,7 +180,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
         evaluations = validation.evaluate(model.in_precision(used.train.precision).to(device))
     if evaluations:
         with lock_folder(folder, "evaluation", "choose another --work-dir"):
-            facts = {"weights": str(path), "weights_sha256": sha256(path)}
+            facts = {"weights": str(path), "weights_sha256": digest}
             validation.report(folder, evaluations, facts, run_folder=path.parent)
     return 0
 

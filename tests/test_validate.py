@@ -17,8 +17,9 @@ from feeders.dataset import SkeletonClips
 from feeders.label_policy import corrected_policy, used_labels
 from model.checkpoint import load_checkpoint
 from model.localizer import Localizer
-from utils import config
+from utils import config, distributed
 from utils.errors import UserError
+from utils.files import sha256
 from utils.lock import lock_folder
 from validate import Validation
 
@@ -90,6 +91,38 @@ def test_a_class_that_no_held_out_clip_has_does_not_count(make_split: Any, monke
     scores = {0: (None, np.array([0.2, 0.5, 0.9])), 1: (None, np.array([0.4, 0.5, 0.9]))}
     monkeypatch.setattr(validate, "gather_scores", lambda *_: scores)
     assert validate.video_label_score(None, clips, None, None) == pytest.approx(50)
+
+
+def test_the_digest_of_an_evaluation_is_that_of_the_weights_that_were_read(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, digest = shutil.copy(trained / "last.pt", tmp_path / "last.pt"), sha256(trained / "last.pt")
+    test = ["--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}"]
+
+    def replace_weights(function: str) -> None:
+        original = getattr(validate, function)
+
+        def replaced(*arguments: Any) -> Any:
+            result = original(*arguments)
+            shutil.copy(trained / "best.pt", weights)
+            return result
+
+        monkeypatch.setattr(validate, function, replaced)
+
+    replace_weights("gather_scores")
+    assert run(monkeypatch, *test) == 0
+    assert json.loads((tmp_path / "eval" / "results.json").read_text())["weights_sha256"] == digest
+    shutil.copy(trained / "last.pt", weights)
+    replace_weights("load_localizer")
+    with pytest.raises(UserError, match=r"last\.pt: was replaced while it was read"):
+        run(monkeypatch, *test)
+
+
+def test_ranks_with_different_data_are_refused(make_split, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = make_split(train=[20], val=[40, 33])
+    monkeypatch.setattr(distributed, "broadcast", lambda _: ("of the", "main rank"))
+    with pytest.raises(UserError, match="tiny: is not the same on all machines"):
+        Validation(split, config.load(), torch.device("cpu"))
 
 
 def test_an_evaluation_never_overwrites_results(trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
