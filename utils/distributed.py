@@ -72,7 +72,10 @@ def torchrun_main(main: Callable[[], int]) -> Callable[[], int]:
         global _store
         if size() == 1:
             return main()
-        _store = next(rendezvous("env://"))[0]
+        # With --max-restarts, torchrun keeps the store, with the addresses and failures of the attempt before. Several
+        # machines may count restarts differently
+        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] if os.environ["LOCAL_WORLD_SIZE"] == str(_SIZE) else ""
+        _store = dist.PrefixStore(attempt, next(rendezvous("env://"))[0])
         try:
             with main_rank_only(stderr=False):
                 status = main()

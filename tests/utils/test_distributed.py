@@ -115,6 +115,17 @@ def test_a_run_whose_rank_is_killed_goes_on_with_another_number_of_ranks(
 
 
 @pytest.mark.slow
+def test_ranks_that_torchrun_starts_again_resume_their_run(data: Path) -> None:
+    line = on_ranks(2, *arguments(data, data / "run", "train.epochs=12"), "--resume-or-start")
+    started = start([*line[:3], "--max-restarts=1", *line[3:]])
+    wait_until(lambda: (data / "run" / "previous.pt").exists(), started)
+    os.kill(children(started.pid)[1], signal.SIGKILL)
+    said = started.communicate(timeout=120)[1]
+    assert started.returncode == 0, said
+    assert len(rows(data / "run")) == 12
+
+
+@pytest.mark.slow
 def test_ranks_that_are_told_to_stop_say_once_how_to_go_on(data: Path) -> None:
     started = start(on_ranks(2, *arguments(data, data / "run", "train.epochs=50")))
     wait_until(lambda: (data / "run" / "last.pt").exists(), started)
