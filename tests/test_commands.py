@@ -145,6 +145,14 @@ def test_every_required_package_is_looked_for() -> None:
     assert {imported_as.get(name, name) for name in names} - {"av"} == {*utils.REQUIRED}
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_python_shuts_down_prints_nothing(name: str) -> None:
+    code = f"import atexit, signal; atexit.register(signal.raise_signal, signal.{name})\n"
+    code += "from utils.errors import run_command; run_command(lambda: 0)"
+    outcome = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.stdout, outcome.stderr) == ("", "")
+
+
 def test_output_that_nobody_reads_ends_a_command_silently() -> None:
     """As in `python predict.py … | head`."""
     read, write = os.pipe()

@@ -39,7 +39,8 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # A log file gets each line at once, as a terminal does. Letters that the locale lacks become escapes, as on stderr
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python shuts down prints nothing
+    for number in (signal.SIGINT, signal.SIGTERM):
+        atexit.register(signal.signal, number, signal.SIG_DFL)  # a signal while Python shuts down prints nothing
     with one_message(after_stop):
         sys.exit(main())
 
