@@ -151,6 +151,15 @@ def test_a_network_with_a_frozen_layer_is_resumed(
     assert not torch.equal(first["backbone.blocks.1.tcn.weight"], last["backbone.blocks.1.tcn.weight"])
 
 
+def assert_resuming_changes_nothing(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, *epochs in (("whole", 2), ("resumed", 1, 2)):
+        for number in epochs:
+            line = small(prepared, tmp_path / folder, f"train.epochs={number}", "eval.every=9")
+            assert run(monkeypatch, *line, "--resume-or-start") == 0
+    models = [load_checkpoint(tmp_path / folder / "last.pt")["model"] for folder in ("whole", "resumed")]
+    assert equal(*models)
+
+
 def test_a_run_whose_optimizer_has_groups_of_its_own_is_resumed(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,12 +172,7 @@ def test_a_run_whose_optimizer_has_groups_of_its_own_is_resumed(
         return state
 
     monkeypatch.setattr(train, "new_state", heads_alone_first)
-    for folder, *epochs in (("whole", 2), ("resumed", 1, 2)):
-        for number in epochs:
-            line = small(prepared, tmp_path / folder, f"train.epochs={number}", "eval.every=9")
-            assert run(monkeypatch, *line, "--resume-or-start") == 0
-    models = [load_checkpoint(tmp_path / folder / "last.pt")["model"] for folder in ("whole", "resumed")]
-    assert equal(*models)
+    assert_resuming_changes_nothing(prepared, tmp_path, monkeypatch)
 
 
 def test_a_resumed_run_with_dropout_is_that_of_an_uninterrupted_one(
@@ -183,12 +187,7 @@ def test_a_resumed_run_with_dropout_is_that_of_an_uninterrupted_one(
             self.backbone.register_forward_hook(drop)
 
     monkeypatch.setattr(train, "Localizer", Dropout)
-    for folder, *epochs in (("whole", 2), ("resumed", 1, 2)):
-        for number in epochs:
-            line = small(prepared, tmp_path / folder, f"train.epochs={number}", "eval.every=9")
-            assert run(monkeypatch, *line, "--resume-or-start") == 0
-    models = [load_checkpoint(tmp_path / folder / "last.pt")["model"] for folder in ("whole", "resumed")]
-    assert equal(*models)
+    assert_resuming_changes_nothing(prepared, tmp_path, monkeypatch)
 
 
 def test_a_run_is_resumed_with_its_own_settings(
