@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,7 +145,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
         except UserError as error:
             problems.append(str(error))
             continue
-        if upgraded(checkpoint["model"]).keys() != set(map(str, checkpoint["model"])):
+        if _present_names(checkpoint).keys() != set(checkpoint["model"]):
             what = "an earlier version wrote it, whose layers were other ones. It can be evaluated, but not resumed"
             raise UserError(f"{path}: {what}: {NEW_RUN}")
         if problems:
@@ -232,10 +233,15 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
     settings = stored_settings.read_stored(checkpoint["settings"], str(path), for_inference=True)
     classes = tuple(checkpoint["classes"])
     model = Localizer(len(classes), settings.model)
-    weights = upgraded(checkpoint["model"])
+    weights = _present_names(checkpoint)
     refuse_misfit(weights, model.state_dict(), str(path))
     model.load_state_dict(weights)
     return model, settings, classes
+
+
+def _present_names(checkpoint: dict[str, Any]) -> Mapping[str, Any]:
+    """The weights under the present names, which are those of every version that stored `script`."""
+    return checkpoint["model"] if "script" in checkpoint else upgraded(checkpoint["model"])
 
 
 def _is_own(checkpoint: dict[str, Any]) -> bool:

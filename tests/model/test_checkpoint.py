@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from runs import ROOT, run, small
+from torch import nn
 
 from model.checkpoint import last_good, load_checkpoint, load_trained
 from model.localizer import Localizer
@@ -163,6 +164,7 @@ def test_a_run_with_layers_of_an_earlier_version_is_not_resumed_and_stays_as_it_
     damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def age(checkpoint: dict[str, Any]) -> None:
+        del checkpoint["script"]
         checkpoint["model"] = {name.replace(".tcn.", ".tcn.conv."): t for name, t in checkpoint["model"].items()}
 
     folder = damage(age)
@@ -170,6 +172,21 @@ def test_a_run_with_layers_of_an_earlier_version_is_not_resumed_and_stays_as_it_
     with pytest.raises(UserError, match=r"last\.pt: an earlier version wrote it, .* can be evaluated, but not resumed"):
         run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume")
     assert all((folder / name).read_bytes() == content for name, content in before.items())
+
+
+def test_layers_of_ones_own_may_have_the_names_of_an_earlier_version(
+    damage: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Own(Localizer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.backbone.tcn = nn.ModuleDict({"conv": nn.Linear(1, 1)})
+
+    weights = {"backbone.tcn.conv.weight": torch.ones(1, 1), "backbone.tcn.conv.bias": torch.ones(1)}
+    monkeypatch.setattr("model.checkpoint.Localizer", Own)
+    folder = damage(lambda checkpoint: checkpoint["model"].update(weights))
+    assert last_good(folder)["epoch"] == 0
+    assert load_trained(folder / "last.pt")[0].backbone.tcn.conv.weight.item() == 1
 
 
 def test_learning_rates_come_from_the_settings_and_not_from_the_checkpoint(
