@@ -71,10 +71,10 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
         name = given if given in clips else unquote(given)  # `prepare.store.exports` escapes the names of features
         if name not in clips:
             hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")
-            raise UserError(f"{path}: clip {shown(name)} is unknown; {hint}")
+            raise UserError(f"{path}: clip {shown(given)} is unknown; {hint}")
         for number, entry in enumerate(entries):
             if entry.label not in labels:
-                where, hint = f"{path}: clip {name!r}, detection {number}", nearest(entry.label[:100], list(labels))
+                where, hint = f"{path}: clip {given!r}, detection {number}", nearest(entry.label[:100], list(labels))
                 raise UserError(f"{where} has the unknown label {shown(entry.label)}; {hint}")
             rows.append((clips[name], labels[entry.label], *entry.segment, entry.score))
     clip, label, start, end, scores = np.array(rows, dtype=np.float64).reshape(-1, 5).T

@@ -129,6 +129,7 @@ def test_a_bad_detection_is_named_with_its_place(tmp_path: Path, entry: Any, sai
     [
         ({"results": {"8": []}}, r"clip '8' is unknown; known are: 10, 7, a clip"),
         ({"results": {"a clop": []}}, r"clip 'a clop' is unknown; did you mean 'a clip'\?"),
+        ({"results": {"a%20clop": []}}, r"clip 'a%20clop' is unknown; did you mean 'a clip'\?"),
         ({"results": {"7": GOOD}}, r"results\.7 is \{'label'.*\}, expected a valid list"),
         ({"results": {"\ud800": []}}, r"clip '\\ud800' is unknown"),
         ({"results": []}, r"results is \[\], expected a valid dictionary"),
