@@ -65,7 +65,7 @@ class Validation:
     def __init__(self, split: Split, settings: Settings, device: torch.device) -> None:
         self.settings, self.device, self.split = settings, device, split
         digests = (split.store.digest, split.manifest.checksum)
-        if distributed.broadcast(digests) != digests:
+        if any(found != digests for found in distributed.gather(digests)):
             raise UserError(f"{split.folder}: is not the same on all machines; give all of them the same prepared data")
         self.clips = SkeletonClips(split, "val", corrected_policy(settings.data))
         self.released_clips = SkeletonClips(split, "val", settings.data)
@@ -164,8 +164,9 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     split = Split.open(settings.data.root, settings.data.split)
     digest = sha256(path) if path.is_file() else None  # the next line says what else the path is
     model, used, trained = load_localizer(path, split, settings)
-    if not digest == sha256(path) == distributed.broadcast(digest):
-        raise UserError(f"{path}: was replaced while it was read, perhaps by its training; run the command again")
+    if {sha256(path), *distributed.gather(digest)} != {digest}:
+        found = "was replaced while it was read, perhaps by its training, or is not the same on all machines"
+        raise UserError(f"{path}: {found}; run the command again with one unchanging file")
     print(f"{path}: width {used.model.width}, {used.data.normalization} normalization, on {split.folder}")
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")

@@ -120,7 +120,7 @@ def test_the_digest_of_an_evaluation_is_that_of_the_weights_that_were_read(
 
 def test_ranks_with_different_data_are_refused(make_split, monkeypatch: pytest.MonkeyPatch) -> None:
     split = make_split(train=[20], val=[40, 33])
-    monkeypatch.setattr(distributed, "broadcast", lambda _: ("of the", "main rank"))
+    monkeypatch.setattr(distributed, "gather", lambda own: [own, ("of another", "rank")])
     with pytest.raises(UserError, match="tiny: is not the same on all machines"):
         Validation(split, config.load(), torch.device("cpu"))
 
