@@ -42,8 +42,8 @@ from utils.store import Split
 from utils.stored_settings import differences
 
 PICTURED = 3  # clips whose time lines TensorBoard shows: those with most classes
-SAME_FIGURES = {"eval.every", "eval.batch_size"}  # they change no figure of an evaluation
 MAX_CURVES = 24  # classes with a precision-recall curve in TensorBoard: those with most frames
+SAME_FIGURES = {"eval.every", "eval.batch_size"}  # settings that change no figure of an evaluation
 
 
 class Evaluations(NamedTuple):
@@ -171,9 +171,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")
     if trained and (changed := [d for d in differences(trained, used, SAME_FIGURES) if d.startswith("eval.")]):
-        print(
-            f"not evaluated as in its training: {'; '.join(changed)}. To repeat that, give its config.yaml by --config"
-        )
+        print(f"not evaluated as in its training: {'; '.join(changed)}. For that, give its config.yaml by --config")
     validation = Validation(split, used, device)
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)  # if this fails, it should fail before the scoring, which takes long

@@ -49,10 +49,10 @@ class Run:
             self._refuse_other_data(checkpoint or {})
             self._keep_rows(checkpoint["epoch"] + 1 if checkpoint else 0)
             script = script_path().name
-            if checkpoint and checkpoint.get("script", script) != script:
-                print(f"warning: {folder}: {script} continues a run of {checkpoint['script']}", file=sys.stderr)
             if not checkpoint:
                 print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")
+            elif checkpoint.get("script", script) != script:
+                print(f"warning: {folder}: {script} continues a run of {checkpoint['script']}", file=sys.stderr)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any]) -> None:
@@ -68,8 +68,8 @@ class Run:
         validation_map = row["corrected"]["mAP"] if "corrected" in row else -math.inf
         score = row.get("held_out_classification_mAP", validation_map)
         self._write_rows([*self.rows, row])
-        settings, script = self.settings.model_dump(), script_path().name
-        about = {"settings": settings, "script": script, "epoch": row["epoch"] - 1, **self.data}
+        about = {"settings": self.settings.model_dump(), "script": script_path().name}
+        about |= {"epoch": row["epoch"] - 1, **self.data}
         if score > self.best_score:
             self.best_score = score
             write_checkpoint(self.folder / "best.pt", {"model": state["model"], **about})

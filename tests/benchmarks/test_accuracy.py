@@ -123,7 +123,8 @@ def test_runs_of_another_or_an_edited_script_are_reported(tmp_path: Path) -> Non
         finish(run)
         assert run.changes() == []
         assert runs_of(listed(tmp_path, other), [5], folder)[0].changes() == [found]
-    assert listed(tmp_path, f"rows: {{a: {{script: {tmp_path / 'mine.py'}}}, again: {{evaluate: a}}}}")["again"].script
+    again = listed(tmp_path, f"rows: {{a: {{script: {tmp_path / 'mine.py'}}}, again: {{evaluate: a}}}}")["again"]
+    assert again.script_path() == tmp_path / "mine.py"
     (tmp_path / "mine.py").write_text("2")
     assert run.changes() == ["mine.py differs from that of the run"]
 

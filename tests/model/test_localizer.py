@@ -215,9 +215,8 @@ def test_head_and_pooling_are_as_calculated_by_hand():
         [0.0, 0.0],
     ]  # cosines 1 and 0, times 5; interpolated from 2 to 3 frames
     torch.testing.assert_close(view.frame_scores, torch.tensor([frames]))
-    attention = (
-        sum(1 / (1 + math.exp(-tau * 5)) for tau in (1.0, 0.2)) / 2
-    )  # of the frame with score 5, against one with score 0
+    # Mean attention of the frame with score 5, against one with score 0
+    attention = sum(1 / (1 + math.exp(-tau * 5)) for tau in (1.0, 0.2)) / 2
     torch.testing.assert_close(view.video_logits, torch.full((1, 2), 2 * 5 * attention))
 
 
