@@ -138,9 +138,13 @@ def epoch_work(network: nn.Module, batches: Iterable[Batch], settings: config.Se
 
 
 def infer(repeats: int) -> Iterator[Result]:
-    """One long clip, and short clips: one by one through the plain network, in a batch of 8 through ours."""
+    """One long clip, and 8 clips: one by one through the plain network, in a padded batch through ours."""
     settings, device = config.load().model, choose_device(None)
-    long, short = random_batch([4000], device), random_batch([90] * 8, device)
+    inputs = {
+        "one clip of 4,000 frames": random_batch([4000], device),
+        "8 clips of 139 to 591 frames": random_batch(LENGTHS[::3], device),
+        "8 clips of 90 frames": random_batch([90] * 8, device),
+    }
 
     @torch.inference_mode()
     def one_by_one(network: nn.Module, batch: Batch) -> None:
@@ -154,7 +158,7 @@ def infer(repeats: int) -> Iterator[Result]:
     for precision, roofline in in_each_precision(device):
         plain = PlainLocalizer(CLASSES).in_precision(precision).to(device).eval()
         fast = for_inference(Localizer(CLASSES, settings).in_precision(precision).to(device))
-        for clips, batch in (("one clip of 4,000 frames", long), ("clips of 90 frames", short)):
+        for clips, batch in inputs.items():
             name, frames = f"infer, {clips}, {precision}", int(batch.lengths.sum())
             works = partial(at_once, fast, batch), partial(one_by_one, plain, batch)
             quick, slow = median_seconds(repeats, *works)
