@@ -19,15 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from prepare.formats.labels import AnnotatedClip, Label
 from utils.errors import UserError, first_problem, shown
 from utils.files import PartialModel, read_json, read_text
+from utils.skeleton import FPS
 
 COLUMNS = ("recording", "subset", "label", "start", "end")
 LONG_NAMES = {"training": "train", "validation": "val", "testing": "test"}
 ACTIVITYNET = 'ActivityNet\'s ground truth, such as {"database": {"anna": {"subset": "training", "annotations": []}}}'
+ROUNDING = 4e-4  # seconds; the time of a frame, rounded to milliseconds, changes by at most a third of one
 
 
 def _short_subset(name: Any) -> str:
@@ -35,8 +37,14 @@ def _short_subset(name: Any) -> str:
     return LONG_NAMES.get(name, name)
 
 
+def _unrounded(seconds: float) -> float:
+    """The time of a frame, if `seconds` may be this time rounded; else `seconds`."""
+    frame = round(seconds * FPS) / FPS
+    return frame if abs(frame - seconds) < ROUNDING else seconds
+
+
 Subset = Annotated[Literal["train", "val", "test"], BeforeValidator(_short_subset)]
-Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False), AfterValidator(_unrounded)]
 Cell = Annotated[Seconds | None, BeforeValidator(lambda text: text.strip() or None)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 # Name of a recording in JSON. Spaces around it stay, because without them two names could become one

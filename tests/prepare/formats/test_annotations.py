@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prepare.formats.annotations import COLUMNS, read_annotations
-from prepare.formats.labels import AnnotatedClip
+from prepare.formats.labels import AnnotatedClip, dense_labels
 from utils.atomic import write_csv
 from utils.errors import UserError
 
@@ -56,6 +57,21 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", COLUMNS, [("x", "train", 'says "hi", waves', "0.0000", "1.5000")])
     (recording,) = read_annotations(tmp_path / "a.csv")[0]
     assert (recording.labels[0].names, recording.labels[0].end) == (('says "hi", waves',), 1.5)
+
+
+@pytest.mark.parametrize("digits", [3, 4, 6, 17])
+def test_rounded_times_of_frames_cover_the_same_frames(digits: int, tmp_path: Path) -> None:
+    times = [(n / 30, (n + 2) / 30) for n in range(300)]
+    rows = "".join(f"{n},train,walk,{start:.{digits}f},{end:.{digits}f}\n" for n, (start, end) in enumerate(times))
+    for n, recording in enumerate(read(tmp_path / "a.csv", f"{HEADER}\n{rows}")):
+        dense, _ = dense_labels(recording.labels, ["walk"], 400)
+        assert np.flatnonzero(dense).tolist() == [n, n + 1]
+
+
+def test_other_times_are_used_as_they_are(tmp_path: Path) -> None:
+    entry = {"label": "walk", "segment": [0.066, 0.068]}
+    (found,) = read(tmp_path / "a.json", json.dumps({"database": {"a": {"subset": "train", "annotations": [entry]}}}))
+    assert (found.labels[0].start, found.labels[0].end) == (0.066, 0.068)
 
 
 @pytest.mark.parametrize(
