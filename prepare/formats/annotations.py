@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
-from prepare.formats.labels import AnnotatedClip, Label
+from prepare.formats.labels import ONE_LINE, AnnotatedClip, Label
 from utils.errors import UserError, first_problem, shown
 from utils.files import PartialModel, read_json, read_text
 from utils.skeleton import FPS
@@ -47,6 +47,7 @@ Subset = Annotated[Literal["train", "val", "test"], BeforeValidator(_short_subse
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False), AfterValidator(_unrounded)]
 Cell = Annotated[Seconds | None, BeforeValidator(lambda text: text.strip() or None)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+LabelText = Annotated[Text, ONE_LINE]
 # Name of a recording in JSON. Spaces around it stay, because without them two names could become one
 Key = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -56,7 +57,7 @@ class Row(BaseModel):
 
     recording: Text
     subset: Subset
-    label: Text
+    label: LabelText
     start: Cell
     end: Cell
 
@@ -64,7 +65,7 @@ class Row(BaseModel):
 class Annotation(PartialModel):
     """A label of a recording, and its time unless it is a video-level label."""
 
-    label: Text
+    label: LabelText
     segment: Annotated[list[Seconds], Field(min_length=2, max_length=2)] | None = None
 
 

@@ -1,13 +1,14 @@
 """Annotated clips, as the readers of annotations return them, their labels by frame, and the classes of a split."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from prepare.formats.frames import MAX_FRAMES
 from utils.errors import UserError, nearest, shown
@@ -21,8 +22,10 @@ PAPER_SPLITS: dict[str, list[str]] = {
     "split3": ["jog", "wave", "dance", "gesture"],
 }
 MAX_CLASSES = 10_000
+# Line breaks and other control characters become a space, because files of class names have one name a line
+ONE_LINE = AfterValidator(lambda text: re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text))
 # With a maximum, pydantic also refuses text that cannot be encoded
-ClassName = Annotated[str, Field(min_length=1, max_length=1000)]
+ClassName = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
 INDEX_BY_NAME = TypeAdapter(dict[ClassName, int], config=ConfigDict(strict=True))
 
 

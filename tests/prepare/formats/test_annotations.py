@@ -59,6 +59,13 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
     assert (recording.labels[0].names, recording.labels[0].end) == (('says "hi", waves',), 1.5)
 
 
+def test_a_label_is_one_line(tmp_path: Path) -> None:
+    entry = {"subset": "train", "annotations": [{"label": "sit\u2028down\t"}]}
+    for found in (read(tmp_path / "a.csv", f'{HEADER}\na,train,"sit\r\ndown",,\n'),
+                  read(tmp_path / "a.json", json.dumps({"database": {"a": entry}}))):  # fmt: skip
+        assert found[0].labels[0].names == ("sit down",)
+
+
 @pytest.mark.parametrize("digits", [3, 4, 6, 17])
 def test_rounded_times_of_frames_cover_the_same_frames(digits: int, tmp_path: Path) -> None:
     times = [(n / 30, (n + 2) / 30) for n in range(300)]

@@ -82,8 +82,8 @@ def test_a_label_without_times_is_in_no_frame() -> None:
 
 
 def test_actions_are_names_by_index(tmp_path: Path) -> None:
-    (tmp_path / "actions.json").write_text('{"wave": 1, "walk": 0, "größe": 2}', encoding="utf-8")
-    assert read_actions(tmp_path / "actions.json") == ["walk", "wave", "größe"]
+    (tmp_path / "actions.json").write_text('{"wave": 1, "walk": 0, "größe\\nx": 2}', encoding="utf-8")
+    assert read_actions(tmp_path / "actions.json") == ["walk", "wave", "größe x"]
     with pytest.raises(UserError, match=r"missing\.json: cannot be read"):
         read_actions(tmp_path / "missing.json")
     for text in (b"[", b"\xff", b"[1]", b"{}", b'{"a": 1}', b'{"a": 0, "b": 0}', b'{"a": "0"}', b'{"a": false}'):
