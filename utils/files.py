@@ -91,7 +91,11 @@ def read_json(path: Path, schema: TypeAdapter, expected: str) -> Any:
 
 def read_yaml(path: Path, expected: str, schema: TypeAdapter = ANYTHING) -> Any:
     """The values in a YAML file. Raises UserError as `read_text`, `parse_yaml`, or if they do not fit the schema."""
-    values = parse_yaml(read_text(path, expected), str(path))
+    text = read_text(path, expected)
+    try:
+        values = json.loads(text, object_pairs_hook=_unique)  # it may be indented with tabs, which YAML refuses
+    except (ValueError, RecursionError):
+        values = parse_yaml(text, str(path))
     try:
         return schema.validate_python(values)
     except ValidationError as error:

@@ -150,7 +150,7 @@ def test_the_list_of_actions_has_51_names_and_may_be_replaced(tmp_path: Path) ->
     two = [number for number, name in enumerate(names, start=1) if "other" in name or name == "handshaking"]
     assert two == [12, 14, 16, 18, 21, 24, 26, 27]
     own = tmp_path / "own.json"
-    for text in ('{2: "b", 1: "a"}', '{"2": "b", "1": "a"}'):  # YAML and JSON
+    for text in ('{2: "b", 1: "a"}', '{"2": "b", "1": "a"}', '{\n\t"2": "b",\n\t"1": "a"\n}'):  # YAML and JSON
         own.write_text(text)
         assert read_action_names(own) == ["a", "b"]
     for text in ("{1: a, 3: b}", "{1: a, 2: a}", "[a, b]", "{1: 2}", "{}", "{1: ''}", r'{1: "\ud800"}'):
