@@ -11,7 +11,7 @@ from pydantic import AfterValidator, FailFast, Field, TypeAdapter
 
 from evaluation.localization import Detections
 from utils.atomic import write_json
-from utils.errors import UserError, nearest, shown
+from utils.errors import UserError, composed, nearest, shown
 from utils.files import PartialModel, read_json
 from utils.skeleton import FPS
 
@@ -60,24 +60,32 @@ def write_results(path: Path, results: Results) -> None:
 
 
 def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections:
-    """Read detections; seconds become frames. `names[n]` is that of clip n.
+    """Read detections; seconds become frames. `names[n]` is that of clip n. Accented letters may have any form.
 
     Raises UserError when the file is missing, too large or not of this format, or names an unknown clip or class.
     """
-    clips, labels = ({name: index for index, name in enumerate(known)} for known in (names, classes))
+    clips, labels = _indices(names), _indices(classes)
     rows = []
     file: DetectionsFile = read_json(path, TypeAdapter(DetectionsFile), EXPECTED)
     for given, entries in file.results.items():
-        name = given if given in clips else unquote(given)  # `prepare.store.exports` escapes the names of features
+        # `prepare.store.exports` escapes the names of features
+        name = given if given in clips else composed(unquote(given))
         if name not in clips:
-            hint = textwrap.shorten(nearest(name[:100], list(clips)[:10_000]), 300, placeholder=" ...")
+            hint = textwrap.shorten(nearest(name[:100], list(names)[:10_000]), 300, placeholder=" ...")
             raise UserError(f"{path}: clip {shown(given)} is unknown; {hint}")
         for number, entry in enumerate(entries):
-            if entry.label not in labels:
-                where, hint = f"{path}: clip {given!r}, detection {number}", nearest(entry.label[:100], list(labels))
+            label = entry.label if entry.label in labels else composed(entry.label)
+            if label not in labels:
+                where, hint = f"{path}: clip {given!r}, detection {number}", nearest(entry.label[:100], list(classes))
                 raise UserError(f"{where} has the unknown label {shown(entry.label)}; {hint}")
-            rows.append((clips[name], labels[entry.label], *entry.segment, entry.score))
+            rows.append((clips[name], labels[label], *entry.segment, entry.score))
     clip, label, start, end, scores = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     frames = np.stack([start, end], axis=1) * FPS
     whole = np.round(frames)
     return Detections.of(clip, label, np.where(np.abs(frames - whole) < ROUNDING, whole, frames), scores)
+
+
+def _indices(names: Sequence[str]) -> dict[str, int]:
+    """The index of each name, under the name itself and with its accented letters as one character."""
+    index = {name: number for number, name in enumerate(names)}
+    return {composed(name): number for name, number in index.items()} | index

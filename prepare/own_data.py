@@ -12,7 +12,6 @@ have labels without times (video-level labels). A repeated run reads only record
 import argparse
 import dataclasses
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -46,7 +45,7 @@ from prepare.store.splits import check_split, update_split
 from prepare.store.update import TakeSource
 from reporting.dataset_card import write_card
 from reporting.predictions import PREDICTION
-from utils.errors import UserError, run_command, shown
+from utils.errors import UserError, composed, run_command, shown
 from utils.skeleton import FPS
 from utils.store import Split
 
@@ -141,11 +140,6 @@ def match_files(annotated: list[AnnotatedClip], paths: list[str], annotations: P
             names = ", ".join(shown(name) for name in files if files[name] == file)
             raise UserError(f"{annotations}: {names} all name the recording {file}; use one name")
     return files
-
-
-def composed(text: str) -> str:
-    """`text` with accented letters as one character. In the names of files on macOS, they are often two."""
-    return unicodedata.normalize("NFC", text)
 
 
 def alike(labels: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import reprlib
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -128,3 +129,8 @@ def printable(text: str, most: int = 500) -> str:
 def printable_name(name: object) -> str:
     """A file's name as text that can be printed: bytes that are not UTF-8 become \\xNN."""
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def composed(text: str) -> str:
+    """`text` with accented letters as one character. In the names of files on macOS, they are often two."""
+    return unicodedata.normalize("NFC", text)

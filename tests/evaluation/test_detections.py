@@ -75,6 +75,16 @@ def test_the_escaped_name_of_exported_features_is_the_clip(tmp_path: Path) -> No
     assert read(file_with(tmp_path, {"results": {"a%20clip": [GOOD]}}), NAMES, CLASSES).clip.tolist() == [2]
 
 
+def test_accented_letters_may_be_one_character_or_two(tmp_path: Path) -> None:
+    one_, two = "Jos\u00e9", "Jose\u0301"
+    for written, known in ((one_, two), (two, one_)):
+        path = file_with(tmp_path, {"results": {written: [{**GOOD, "label": written}]}})
+        found = read(path, ["a", known], ["walk", known])
+        assert (found.clip.tolist(), found.label.tolist()) == ([1], [1])
+        found = read(path, [written, known], [known, written])  # the same form, if it is there
+        assert (found.clip.tolist(), found.label.tolist()) == ([0], [1])
+
+
 def test_seconds_between_frames_stay_between_frames(tmp_path: Path) -> None:
     found = read(file_with(tmp_path, one({**GOOD, "segment": [0.01, 2]})), NAMES, CLASSES)
     assert found.segments.tolist() == [[pytest.approx(0.3), 60]]
