@@ -2,9 +2,10 @@
 
 import textwrap
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 from pydantic import AfterValidator, FailFast, Field, TypeAdapter
@@ -15,6 +16,7 @@ from utils.errors import UserError, composed, nearest, shown
 from utils.files import PartialModel, read_json
 from utils.skeleton import FPS
 
+LONGEST_NAME = 200  # characters of `escaped_name`; names of files have at most 255
 ROUNDING = 1e-6  # frames; a time this close to the edge of a frame is that edge
 
 Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
@@ -59,16 +61,22 @@ def write_results(path: Path, results: Results) -> None:
     write_json(path, {"version": "1.0", "results": results, "external_data": {}})
 
 
+def escaped_name(clip_id: str) -> str:
+    """The name of a clip in files of features: escaped as in URLs. The end of a long name is replaced by a hash."""
+    name = quote(clip_id, safe="")
+    return name if len(name) <= LONGEST_NAME else f"{name[:180]}~{sha256(clip_id.encode()).hexdigest()[:16]}"
+
+
 def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections:
     """Read detections; seconds become frames. `names[n]` is that of clip n. Accented letters may have any form.
 
     Raises UserError when the file is missing, too large or not of this format, or names an unknown clip or class.
     """
-    clips, labels = _indices(names), _indices(classes)
+    clips = {escaped_name(name): index for index, name in enumerate(names)} | _indices(names)
+    labels = _indices(classes)
     rows = []
     file: DetectionsFile = read_json(path, TypeAdapter(DetectionsFile), EXPECTED)
     for given, entries in file.results.items():
-        # `prepare.store.exports` escapes the names of features
         name = given if given in clips else composed(unquote(given))
         if name not in clips:
             hint = textwrap.shorten(nearest(name[:100], list(names)[:10_000]), 300, placeholder=" ...")

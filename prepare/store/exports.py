@@ -6,11 +6,11 @@ docs/data.md describes the files. Every function writes into an existing folder 
 import pickle
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import torch
 
+from evaluation.detections import escaped_name
 from evaluation.segments import runs_of_classes
 from feeders.batches import eval_loader
 from feeders.dataset import SkeletonClips
@@ -97,7 +97,7 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
         print(clips.summary())
         for batch in progress(eval_loader(clips, batch_size=1), f"features of {subset} clips", "clip"):
             sid = clips.clip_ids[batch.index.item()]
-            name = quote(sid, safe="")
+            name = escaped_name(sid)
             batch = batch.to(device)
             with torch.inference_mode():
                 features = network(batch.joints, batch.mask, batch.lengths).features[0]

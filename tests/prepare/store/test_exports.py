@@ -14,6 +14,7 @@ from commands import exit_status
 from predictions import CLASSES as CHECKPOINT_CLASSES
 from predictions import checkpoint
 
+from evaluation.detections import read
 from feeders.dataset import network_input
 from model.localizer import Localizer
 from prepare import own_data
@@ -144,6 +145,23 @@ def test_the_stride_of_features_counts_the_frames_that_the_network_skips(
     folder = export_features(split, checkpoint(tmp_path / "best.pt", "data.frame_step=3"), tmp_path)[2]
     assert len(np.load(folder / "train0.npy")) == math.ceil(40 / 24)
     assert "feat_stride 24," in capsys.readouterr().out
+
+
+def test_long_clip_ids_make_files_of_features_whose_names_are_read_again(
+    make_split, tmp_path: Path, weights: tuple
+) -> None:
+    split = make_split(train=[20, 20], val=[20])
+    ids = ["跑" * 80 + "a", "跑" * 80 + "b"]
+    for number, sid in enumerate(ids):
+        split.store.clips[sid] = split.store.clips.pop(f"train{number}")
+        split._rows[sid] = split._rows.pop(f"train{number}")
+        split.manifest.clips["train"][number] = (sid, 20)
+    path, *_ = export_features(split, weights[0], tmp_path)
+    names = list(json.loads(path.read_text())["database"])
+    assert {f"{name}.npy" for name in names} == {file.name for file in (tmp_path / "features").iterdir()}
+    content = {"results": {name: [{"label": "walk", "score": 1, "segment": [0, 1]}] for name in names}}
+    path.write_text(json.dumps(content))
+    assert sorted(read(path, [*ids, "val0"], CLASSES).clip) == [0, 1, 2]
 
 
 def test_a_clip_id_never_leaves_the_folder(make_split, tmp_path: Path, weights: tuple) -> None:
