@@ -25,7 +25,8 @@ OTHER_FONTS = (
     "Arial Unicode MS", "Unifont", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI",
 )  # fmt: skip
 FONTS = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in fontManager.get_font_names())]
-matplotlib.rcParams.update({"font.family": FONTS, "figure.dpi": 100})  # whatever the user's matplotlibrc says
+matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
+matplotlib.rcParams["font.family"] = FONTS
 
 
 def drawable(text: str, most: int = 500) -> str:

@@ -47,9 +47,10 @@ def test_the_first_font_with_all_letters_of_a_text_draws_it(monkeypatch: pytest.
 
 
 def test_pictures_have_the_same_size_whatever_the_users_matplotlibrc_says(tmp_path: Path) -> None:
-    (tmp_path / "matplotlibrc").write_text("figure.dpi: 300\n")
-    code = "import reporting.style; from matplotlib.figure import Figure; print(Figure().dpi)"
+    (tmp_path / "matplotlibrc").write_text("figure.dpi: 300\nsavefig.dpi: 250\nfont.size: 20\n")
+    code = "from reporting.style import png; from matplotlib.figure import Figure; figure = Figure(); "
+    code += "print(figure.dpi, figure.text(0, 0, '').get_fontsize(), png(figure)[16:24].hex())"
     environment = {**os.environ, "MATPLOTLIBRC": str(tmp_path)}
     line = [sys.executable, "-c", code]
     printed = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    assert float(printed) == 100
+    assert printed.split() == ["100.0", "10.0", f"{640:08x}{480:08x}"]
