@@ -34,8 +34,8 @@ class Run:
         data: what identifies the data (`SkeletonClips.identity`); stored in every checkpoint.
         checkpoint: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
 
-    Raises UserError when the resumed run has other settings or other data or has finished more epochs than
-    train.epochs, or when its config.yaml was edited.
+    Raises UserError when the resumed run has other settings, other data or another script, or has finished more epochs
+    than train.epochs, or when its config.yaml was edited.
     """
 
     def __init__(
@@ -47,12 +47,10 @@ class Run:
         if resume:
             self._refuse_other_settings(checkpoint)
             self._refuse_other_data(checkpoint or {})
+            self._refuse_other_script(checkpoint or {})
             self._keep_rows(checkpoint["epoch"] + 1 if checkpoint else 0)
-            script = script_path().name
             if not checkpoint:
                 print(f"{folder}: its run stopped before its first checkpoint; starting from the beginning")
-            elif checkpoint.get("script", script) != script:
-                print(f"warning: {folder}: {script} continues a run of {checkpoint['script']}", file=sys.stderr)
         write_whole(folder / "config.yaml", config.to_yaml(settings).encode())
 
     def record(self, row: dict[str, Any], state: dict[str, Any]) -> None:
@@ -119,6 +117,12 @@ class Run:
                 found = f"{name} were {shown(before)} and are {shown(value)}"
                 what = f"{digests[name]} have changed" if name in digests else found
                 raise UserError(f"{self.folder}: the data of this run: its {what}; restore the data, or {NEW_RUN}")
+
+    def _refuse_other_script(self, checkpoint: dict[str, Any]) -> None:
+        script = script_path().name  # another one may have another loss
+        began = checkpoint.get("script", script)
+        if began != script:
+            raise UserError(f"{self.folder}: {began} began the run, not {script}; resume it by {began}, or {NEW_RUN}")
 
 
 def lock_run(folder: Path, resume: bool) -> AbstractContextManager[None]:
