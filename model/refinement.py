@@ -53,17 +53,22 @@ class PseudoLabels:
         self.added.append((index, frame_probs.detach().float()))
 
     def end_epoch(self) -> None:
-        """Replace the oldest epoch of the history with what all ranks added, and update the pieces."""
-        current, seen = _lazy_zeros(*self.history.shape[1:]), torch.zeros(len(self.lengths), dtype=torch.bool)
+        """Replace the oldest epoch of the history with what all ranks added, and update the pieces.
+
+        The values of a clip that was added several times are averaged.
+        """
+        current, times = _lazy_zeros(*self.history.shape[1:]), torch.zeros_like(self.lengths)
         flat = [frame_probs.flatten(0, 1) for _, frame_probs in self.added]
         on_cpu = torch.cat(flat).cpu().split([len(part) for part in flat])  # one copy, one wait
         for (index, on_device), part in zip(self.added, on_cpu, strict=True):
             for clip, probs in zip(index.tolist(), part.view_as(on_device), strict=True):
-                current[self.slices[clip]] = probs[: int(self.lengths[clip])]
-            seen[index] = True
+                current[self.slices[clip]] += probs[: int(self.lengths[clip])]
+                times[clip] += 1
         self.added.clear()
-        current = distributed.all_reduce(current)  # one rank saw the clip, the others have zeros
-        seen = distributed.all_reduce(seen.int()).bool()
+        current, times = distributed.all_reduce(current), distributed.all_reduce(times)
+        for clip in (times > 1).nonzero().flatten().tolist():  # your own batches may repeat a clip
+            current[self.slices[clip]] /= times[clip]
+        seen = times > 0
         slot = self.epochs % len(self.history)
         if self.settings.zero_start:  # clips that are not in this epoch keep their older values
             replaced = seen.repeat_interleave(self.lengths)

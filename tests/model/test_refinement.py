@@ -62,6 +62,18 @@ def test_what_an_epoch_records_takes_effect_when_it_ends():
     assert not torch.equal(pseudo.batch(torch.tensor([0]), 4)[0], before)
 
 
+def test_the_scores_of_a_clip_that_an_epoch_repeats_are_averaged(monkeypatch):
+    pseudo = make()
+    first, second = (probabilities(epoch)[1] for epoch in (0, 1))
+    pseudo.add(torch.tensor([0, 1, 0]), torch.stack([first[0], first[1], second[0]]))
+    monkeypatch.setattr("utils.distributed.all_reduce", lambda x: 2 * x)  # another rank has added the same
+    pseudo.end_epoch()
+    labels, known = pseudo.batch(torch.tensor([0, 1, 2]), frames=4)
+    torch.testing.assert_close(labels[0], (first[0] + second[0]) / 2)
+    torch.testing.assert_close(labels[1, :2], first[1, :2])
+    assert known.tolist() == [True, True, False]
+
+
 def test_epochs_that_did_not_see_a_clip_are_not_averaged():
     pseudo = make(history=2)
     pseudo.add(*probabilities(0))
