@@ -186,17 +186,19 @@ def from_dict(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = []
+        lines, kinds = [], set()  # kinds: of the problems with settings of another version
         for problem in error.errors()[:PROBLEMS_SHOWN]:
             where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
-            hint = ""
+            lines.append(f"{where}: {describe_problem(problem)}")
             if problem["type"] in ("missing", "extra_forbidden"):
-                hint = ". These settings were written by another version of this project"
                 if where == "config/base.yaml":
-                    hint = ". A setting needs an entry in config/base.yaml and a type in utils/config.py"
-                elif problem["type"] == "missing":
-                    hint += ". If you added it to the project, name it in ADDED of utils/stored_settings.py, too"
-            lines.append(f"{where}: {describe_problem(problem)}{hint}")
+                    lines[-1] += ". A setting needs an entry in config/base.yaml and a type in utils/config.py"
+                else:
+                    kinds.add(problem["type"])
+        if kinds:
+            lines[-1] += ". These settings were written by another version of this project"
+        if "missing" in kinds:
+            lines[-1] += ". If you added one to the project, name it in ADDED of utils/stored_settings.py, too"
         raise UserError("\n       ".join(lines)) from None
 
 

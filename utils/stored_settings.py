@@ -36,7 +36,7 @@ def read_stored(values: dict[str, Any], origin: str, for_inference: bool = False
         if for_inference and group in TRAINING:
             groups[group] = {name: entries.get(name, default) for name, default in defaults.items()}
         else:
-            added = {name: defaults[name] for name in ADDED.get(group, [])}
+            added = {name: defaults[name] for name in ADDED.get(group, []) if name in defaults}
             groups[group] = added | {name: v for name, v in entries.items() if f"{group}.{name}" not in config.FORMER}
     return config.from_dict(groups, origin=origin)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from utils import config
 from utils.errors import UserError
 from utils.nested import flat
+from utils.stored_settings import ADDED, read_stored
 
 SHIPPED = sorted(config.BASE.parent.glob("*.yaml"))
 
@@ -44,6 +45,18 @@ def test_a_new_setting_without_a_default_or_a_type_is_told_where_both_belong() -
         config.from_dict(values)
     for line in str(caught.value).splitlines():
         assert line.endswith("A setting needs an entry in config/base.yaml and a type in utils/config.py")
+
+
+def test_settings_that_an_old_file_lacks_are_named_with_one_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ADDED, "loss", ["multi_veiw"])  # misspelt by whoever added it
+    values = config.load().model_dump()
+    del values["loss"]["multi_view"], values["refine"]["balance"]
+    with pytest.raises(UserError) as caught:
+        read_stored(values, "old.pt")
+    said = str(caught.value)
+    assert said.startswith("old.pt: loss.multi_view is missing\n       old.pt: refine.balance is missing. These ")
+    assert said.endswith("If you added one to the project, name it in ADDED of utils/stored_settings.py, too")
+    assert said.count("ADDED") == 1
 
 
 def test_released_yaml_switches_each_fault_on_and_nothing_else() -> None:
