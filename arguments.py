@@ -34,8 +34,8 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     settings = config.load(args.config, args.set, start)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
-    if args.phase == "test" and (args.resume or args.resume_or_start):
-        raise UserError("--phase test has nothing to resume; leave out --resume and --resume-or-start")
+    if args.phase == "test" and args.resume:  # --resume-or-start may stay: the script of a job adds it to all commands
+        raise UserError("--phase test has nothing to resume; leave out --resume")
     if args.weights and args.phase != "test":
         raise UserError("--weights is for --phase test; a training starts from random weights")
     return args, settings

@@ -291,6 +291,12 @@ def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.Monk
     assert not settings.model.mask_padding
 
 
+def test_a_requeued_job_may_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cluster/train.sbatch then adds --resume-or-start, whatever the job does."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "--phase", "test", "--weights", "last.pt", "--resume-or-start"])
+    assert arguments.train("")[0].phase == "test"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
