@@ -239,7 +239,10 @@ def test_if_all_checkpoints_are_damaged_the_message_names_each(damage: Callable[
         (b"", "ends before epoch 1, which the checkpoint holds"),
     ],
 )
-def test_a_damaged_metrics_jsonl_is_refused(damage: Callable[[Change], Path], lines: bytes, said: str) -> None:
+def test_a_damaged_metrics_jsonl_is_refused(
+    damage: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch, lines: bytes, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
     folder = damage(lambda c: c)
     (folder / "metrics.jsonl").write_bytes(lines)
     settings = config.load([folder / "config.yaml"])
