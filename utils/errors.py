@@ -38,6 +38,9 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by `>&-` or `2>&-`, and by some schedulers
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     # A log file gets each line at once, as a terminal does. Letters that the locale lacks become escapes, as on stderr
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import stat
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,17 @@ def test_a_command_ends_in_one_message(
         run_command(main)
     assert caught.value.code == status
     assert capsys.readouterr().err == said
+
+
+def test_a_command_runs_with_its_outputs_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> int:
+        print("nobody", file=sys.stderr)
+        return int(sys.stderr.isatty())  # `progress` asks
+
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    with pytest.raises(SystemExit, match="0"):
+        run_command(main)
 
 
 def test_a_write_that_fails_names_the_file_and_leaves_the_one_before(tmp_path: Path) -> None:
