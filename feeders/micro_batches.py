@@ -69,7 +69,7 @@ def micro_batches(
             label_weight=float(labelled_frames[local].sum() / max(1, labelled_frames[batch].sum())),
             multi_view_weight=float(frames_of_ranks / counted[batch].sum()),
             frames_of_ranks=frames_of_ranks,
-            max_size_of_a_rank=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
+            max_frames_of_a_rank=max(len(clips) * T for clips, T in zip(by_rank, padded, strict=True)),
         )
         frames = int(lengths[together].sum())
         result.append(MicroBatchPlan(local, padded[rank], normalization, frames, ends_step=by_rank is passes[-1]))

@@ -1,7 +1,7 @@
 """CUDA graphs: a training pass on a GPU is captured once for each shape of a batch, and replayed from then on.
 
-A training step has more than a thousand operations. Most are so small that the CPU needs more time to start one than
-the GPU to compute it. A replay starts the same operations with the same results, but without this delay.
+A training step has about 2,000 operations. Most are so small that the CPU needs more time to start one than the GPU to
+compute it. A replay starts the same operations with the same results, but without this delay.
 """
 
 import copy

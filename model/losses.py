@@ -42,7 +42,7 @@ def objective(
     mil = normalization.clip_weight * sum(mil_loss(view.video_logits, video_labels) for view in output.views)
     frame_mask = mask if settings.model.mask_padding else torch.ones_like(mask)
     share, frames = settings.loss.multi_view_share, normalization.frames_of_ranks
-    multi_view = multi_view_loss(first, second, frame_mask, share, frames, normalization.max_size_of_a_rank)
+    multi_view = multi_view_loss(first, second, frame_mask, share, frames, normalization.max_frames_of_a_rank)
     multi_view = normalization.multi_view_weight * multi_view
     if settings.loss.detach_multi_view:
         multi_view = multi_view.detach()
@@ -70,7 +70,7 @@ def multi_view_loss(
     mask: Tensor,
     share: float,
     frames_of_ranks: int | None = None,
-    max_size_of_a_rank: int | None = None,
+    max_frames_of_a_rank: int | None = None,
 ) -> Tensor:
     """Disagreement of two views' frame scores (N, T, K+1), averaged over the frames where they agree best.
 
@@ -82,13 +82,13 @@ def multi_view_loss(
         mask: (N, T) the frames to choose from.
         frames_of_ranks: number of frames in the masks of all ranks. If None, the frames of `mask` are counted, so the
             CPU waits for a GPU.
-        max_size_of_a_rank: the largest N·T among all ranks (default: N·T of this rank).
+        max_frames_of_a_rank: the largest N·T among all ranks, padding included (default: N·T of this rank).
     """
     log1, log2 = scores1.log_softmax(-1), scores2.log_softmax(-1)
     divergence = 0.5 * ((log1.exp() - log2.exp()) * (log1 - log2)).sum(-1).masked_fill(~mask, torch.inf).flatten()
-    missing = 0 if max_size_of_a_rank is None else max_size_of_a_rank - len(divergence)
+    missing = 0 if max_frames_of_a_rank is None else max_frames_of_a_rank - len(divergence)
     padded_divergence = F.pad(divergence.detach(), (0, missing), value=torch.inf)
-    gathered = distributed.all_gather(padded_divergence)  # (ranks, max_size_of_a_rank)
+    gathered = distributed.all_gather(padded_divergence)  # (ranks, max_frames_of_a_rank)
     count = max(1, int(share * (int(mask.sum()) if frames_of_ranks is None else frames_of_ranks)))
     smallest = gathered.flatten().topk(count, largest=False).indices
     chosen = mask.new_zeros(gathered.numel()).index_fill(0, smallest, True).view_as(gathered)

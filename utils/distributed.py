@@ -46,7 +46,7 @@ class LossNormalization(NamedTuple):
     label_weight: float = 1.0  # frames with pseudo-labels in the micro-batch / in the step
     multi_view_weight: float = 1.0  # frames of all ranks in this pass / frames of the step
     frames_of_ranks: int | None = None  # frames of all ranks that count in this pass; None: the frames in the mask
-    max_size_of_a_rank: int | None = None  # largest N·T of a rank in this pass, padding included; None: of this rank
+    max_frames_of_a_rank: int | None = None  # largest N·T of a rank in this pass, with padding; None: of this rank
 
 
 def rank() -> int:
@@ -172,7 +172,7 @@ def wrap(model: nn.Module, device: torch.device, own_statistics: bool) -> nn.Mod
 
 
 def gradient_exchange(network: nn.Module, enabled: bool) -> AbstractContextManager:
-    """Context of a forward and backward pass. Gradients accumulate, and the ranks average them if `enabled`."""
+    """Begin a pass. In this context, backward adds to the gradients, and the ranks average them if `enabled`."""
     begin_pass()
     return nullcontext() if enabled or size() == 1 else network.no_sync()
 

@@ -49,7 +49,7 @@ def test_the_steps_are_those_of_one_process(passes: int, ranks: int) -> None:
         assert {(plan.ends_step, plan.frames) for plan in world} == {(world[0].ends_step, LENGTHS[together].sum())}
         padded = max(len(plan.local) * plan.padded_frames for plan in world)
         assert {plan.loss_normalization.frames_of_ranks for plan in world} == {LENGTHS[together].sum()}
-        assert {plan.loss_normalization.max_size_of_a_rank for plan in world} == {padded}
+        assert {plan.loss_normalization.max_frames_of_a_rank for plan in world} == {padded}
         steps[-1] += together
         if world[0].ends_step:
             steps.append([])

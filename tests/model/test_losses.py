@@ -65,7 +65,7 @@ def test_multi_view_loss_is_the_mean_of_the_smallest_divergences_of_real_frames(
         divergences.append(float(0.5 * (p * (p / q).log()).sum() + 0.5 * (q * (q / p).log()).sum()))
     expected = sum(sorted(divergences)[:3]) / 3  # int(0.35 · 11 frames)
     assert multi_view_loss(scores1, scores2, mask, share=0.35).item() == pytest.approx(expected, rel=1e-5)
-    known = multi_view_loss(scores1, scores2, mask, share=0.35, frames_of_ranks=11, max_size_of_a_rank=20)
+    known = multi_view_loss(scores1, scores2, mask, share=0.35, frames_of_ranks=11, max_frames_of_a_rank=20)
     assert known.item() == pytest.approx(expected, rel=1e-5)
 
 
