@@ -13,7 +13,7 @@ from utils.stored_settings import read_stored
 
 
 def train(doc: str) -> tuple[argparse.Namespace, Settings]:
-    """The arguments of train.py, and the settings. `doc`: the text of --help. Raises UserError if they do not fit."""
+    """The arguments of train.py, and the settings. `doc`: the text of --help. Raises UserError if any is wrong."""
     parser = argument_parser(doc)
     add = parser.add_argument
     files = "files that override config/base.yaml; later files win"
@@ -24,13 +24,13 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--work-dir", type=folder, metavar="FOLDER", help=work_dir)
     add("--phase", choices=("train", "test"), default="train", help="train, or evaluate --weights (default: train)")
     add("--weights", metavar="FILE", help="the .pt file for --phase test, from this project or the released code")
-    resume = "continue the run in --work-dir; without --config, its settings are used"
+    resume = "continue a run; with --work-dir and without --config, its own settings are used"
     add("--resume", action="store_true", help=resume)
     add("--resume-or-start", action="store_true", help="continue the run in --work-dir, or start it if none has begun")
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     args = parser.parse_args()
-    own = args.work_dir / "config.yaml" if args.resume and args.work_dir and not args.config else None
-    start = read_stored(config.read_groups(own), str(own)).model_dump() if own and own.exists() else None
+    of_run = args.work_dir / "config.yaml" if args.resume and args.work_dir and not args.config else None
+    start = read_stored(config.read_groups(of_run), str(of_run)).model_dump() if of_run and of_run.exists() else None
     settings = config.load(args.config, args.set, start)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")

@@ -162,7 +162,7 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
             "Choose another folder by --work-dir, or leave it out: the report then goes to eval/ beside the weights"
         )
     split = Split.open(settings.data.root, settings.data.split)
-    digest = sha256(path) if path.is_file() else None  # the next line says what else the path is
+    digest = sha256(path) if path.is_file() else None  # if it is no file, the next line says so
     model, used, trained = load_localizer(path, split, settings)
     if {sha256(path), *distributed.gather(digest)} != {digest}:
         found = "was replaced while it was read, perhaps by its training, or is not the same on all machines"
@@ -171,7 +171,8 @@ def test(weights: str, work_dir: Path | None, settings: Settings, device: torch.
     if overruled := differences(settings, used):
         print(f"settings of its training replace those given: {'; '.join(overruled)}")
     if trained and (changed := [d for d in differences(trained, used, SAME_FIGURES) if d.startswith("eval.")]):
-        print(f"not evaluated as in its training: {'; '.join(changed)}. For that, give its config.yaml by --config")
+        remedy = "To use the settings of the training, give its config.yaml by --config"
+        print(f"not evaluated as in its training: {'; '.join(changed)}. {remedy}")
     validation = Validation(split, used, device)
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)  # if this fails, it should fail before the scoring, which takes long

@@ -132,8 +132,8 @@ def last_good(folder: Path) -> dict[str, Any] | None:
     A checkpoint of an earlier version may lack settings that were added later. They get their defaults. Settings that
     no longer exist are dropped.
 
-    None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, or are
-    missing although it had written some, or when an earlier version wrote them, whose layers were other ones. Raises
+    None if the run stopped before its first checkpoint. Raises UserError when all its checkpoints are damaged, when
+    they are missing although the run had written some, or when an earlier version with other layers wrote them. Raises
     OSError when the system cannot read one, which may be undamaged.
     """
     problems = []
@@ -146,7 +146,7 @@ def last_good(folder: Path) -> dict[str, Any] | None:
             problems.append(str(error))
             continue
         if _present_names(checkpoint).keys() != set(checkpoint["model"]):
-            what = "an earlier version wrote it, whose layers were other ones. It can be evaluated, but not resumed"
+            what = "an earlier version with other layers wrote it. It can be evaluated, but not resumed"
             raise UserError(f"{path}: {what}: {NEW_RUN}")
         if problems:
             print(f"warning: {problems[0]}; resuming from {path}, one epoch earlier", file=sys.stderr)
@@ -165,9 +165,9 @@ def last_good(folder: Path) -> dict[str, Any] | None:
 def load_localizer(path: Path, split: Split, settings: Settings) -> tuple[Localizer, Settings, Settings | None]:
     """The network in `path`, the settings for its use on `split`, and those of its training.
 
-    The former are the given `settings` with some values replaced. Settings that the weights depend on come from the
-    checkpoint: the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no
-    settings, so nothing is replaced, and the last value is None.
+    The settings for its use are the given `settings`, but those that the weights depend on come from the checkpoint:
+    the model settings, `normalization`, `frame_step` and the label policy. Released weights hold no settings, so
+    nothing is replaced, and the last value is None.
 
     Raises UserError when the file is missing or damaged, was trained for other classes or on another body model, or
     does not fit.
@@ -240,7 +240,7 @@ def _network(checkpoint: dict[str, Any], path: Path) -> tuple[Localizer, Setting
 
 
 def _present_names(checkpoint: dict[str, Any]) -> Mapping[str, Any]:
-    """The weights under the present names, which are those of every version that stored `script`."""
+    """The weights under the present names. Every version that stored `script` used these names already."""
     return checkpoint["model"] if "script" in checkpoint else upgraded(checkpoint["model"])
 
 

@@ -41,7 +41,7 @@ def test_evaluating_a_checkpoint_gives_the_figures_of_its_epoch(
     assert after["corrected"] == before["corrected"]
     assert after["released"] == before["released"]
     assert run(monkeypatch, *test, "eval.outer_weight=0.5", "eval.batch_size=3") == 0
-    assert "not evaluated as in its training: eval.outer_weight was 0.6 and is 0.5. For that" in capsys.readouterr().out
+    assert "not evaluated as in its training: eval.outer_weight was 0.6 and is 0.5. To use" in capsys.readouterr().out
 
 
 def test_another_body_model_is_refused_and_other_hands_are_told(

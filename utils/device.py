@@ -34,7 +34,7 @@ def choose_device(name: str | None) -> torch.device:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without CUDA
-        expected = "cpu, cuda or cuda:N; a GPU for each process of torchrun"
+        expected = "cpu, cuda or cuda:N, and a GPU for each process of torchrun"
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}; expected {expected}") from None
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # CUDA graphs are recorded on the current device

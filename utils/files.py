@@ -90,7 +90,7 @@ def read_json(path: Path, schema: TypeAdapter, expected: str) -> Any:
 
 
 def read_yaml(path: Path, expected: str, schema: TypeAdapter = ANYTHING) -> Any:
-    """The values in a YAML file. Raises UserError as `read_text`, `parse_yaml`, or if they do not fit the schema."""
+    """The values in a YAML or JSON file. Raises UserError as `read_text` and `parse_yaml`, or if they do not fit."""
     text = read_text(path, expected)
     try:
         values = json.loads(text, object_pairs_hook=_unique)  # it may be indented with tabs, which YAML refuses

@@ -116,7 +116,7 @@ class Run:
             if before != value:
                 found = f"{name} were {shown(before)} and are {shown(value)}"
                 what = f"{digests[name]} have changed" if name in digests else found
-                raise UserError(f"{self.folder}: the data of this run: its {what}; restore the data, or {NEW_RUN}")
+                raise UserError(f"{self.folder}: its run has other data: {what}; restore the data, or {NEW_RUN}")
 
     def _refuse_other_script(self, checkpoint: dict[str, Any]) -> None:
         script = script_path().name  # another one may have another loss

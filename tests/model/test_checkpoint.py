@@ -118,10 +118,10 @@ STATE = [
         r"pseudo_labels\.history has shape \(2, 3\), expected",
     ),
     (lambda c: c["pseudo_labels"].update(epochs="1"), r"its pseudo-labels are of '1' epochs, its weights of 1"),
-    (put("store", "0" * 64), r"the data of this run: its joints have changed; restore the data, or start a new run"),
-    (put("labels", "labels-000000000000.npy"), "its labels have changed; restore"),
-    (put("untimed", {"another": [0]}), "its labels without times have changed; restore"),
-    (put("clips", 999), r"the data of this run: its clips were 999 and are \d+; restore"),
+    (put("store", "0" * 64), r"its run has other data: joints have changed; restore the data, or start a new run"),
+    (put("labels", "labels-000000000000.npy"), "its run has other data: labels have changed; restore"),
+    (put("untimed", {"another": [0]}), "its run has other data: labels without times have changed; restore"),
+    (put("clips", 999), r"its run has other data: clips were 999 and are \d+; restore"),
 ]
 
 
@@ -169,7 +169,7 @@ def test_a_run_with_layers_of_an_earlier_version_is_not_resumed_and_stays_as_it_
 
     folder = damage(age)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(UserError, match=r"last\.pt: an earlier version wrote it, .* can be evaluated, but not resumed"):
+    with pytest.raises(UserError, match=r"last\.pt: an earlier version .* It can be evaluated, but not resumed"):
         run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume")
     assert all((folder / name).read_bytes() == content for name, content in before.items())
 
