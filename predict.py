@@ -101,7 +101,7 @@ def predict_all(
         for name, path in progress(inputs.items(), "predict", "recording"):
             status = path.stat() if path.exists() else None  # None: a broken link; `read_recording` reports it below
             state = [status.st_size, status.st_mtime_ns] if status else None
-            facts = {**prediction_set.made_with, "file": predictions.file_of(path), "recording": state}
+            facts = {**prediction_set.command_facts, "file": predictions.file_of(path), "recording": state}
             if predictions.read_finished(out / name, facts) is not None:
                 done_before += 1
                 continue

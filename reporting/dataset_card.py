@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reporting.figures import class_minutes
+from reporting.figures import minutes_figure
 from reporting.player import PlayedClip, pack, player_data
 from reporting.templates import render
 from utils import config
@@ -63,7 +63,7 @@ def write_card(split: Split) -> Path:
         upright=upright,
         height=height,
         warnings=warnings(split, stats, upright, height),
-        class_minutes=class_minutes(split.classes, {subset: s.frames / FPS / 60 for subset, s in stats.items()}),
+        class_minutes=minutes_figure(split.classes, {subset: s.frames / FPS / 60 for subset, s in stats.items()}),
         classes=_class_rows(split, stats),
         lengths=[[name, *np.percentile(values, PERCENTS)] for name, values in seconds.items()],
         overlaps=_overlaps(split, sum(s.overlap for s in stats.values())),

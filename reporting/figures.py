@@ -24,7 +24,7 @@ SCORES = {  # name: path in a row of metrics.jsonl. TensorBoard shows these scor
     "frame accuracy": "corrected/frame_accuracy",
 }
 SUBSET_STYLES = {"train": {"facecolor": BLUE}, "val": {"facecolor": ORANGE, "hatch": "///"}}
-MAX_CLASSES = 40  # the most classes in `class_minutes`
+MAX_CLASSES = 40  # the most classes in `minutes_figure`
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
@@ -95,7 +95,7 @@ def training_figure(history: Sequence[dict[str, Any]], refine_start: int) -> Fig
     return figure
 
 
-def class_minutes(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
+def minutes_figure(classes: Sequence[str], minutes: dict[str, np.ndarray]) -> Figure:
     """Minutes (K,) of each class, by subset, the most frequent classes first, at most MAX_CLASSES."""
     order = np.argsort(-sum(minutes.values()), kind="stable")
     shown = order[:MAX_CLASSES]

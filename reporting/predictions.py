@@ -94,12 +94,12 @@ def write_table(path: Path, results: Results) -> None:
 class PredictionSet:
     """The recordings in the folder `out`. The caller holds its lock.
 
-    made_with: the facts that all recordings of this command share. prediction.json has these, and the recording's own:
-    its file, size and time. A recording belongs to the set if its SHARED_FACTS equal those of this command.
+    command_facts: facts of this command, which its recordings share. prediction.json has these, and the recording's
+    own: its file, size and time. A recording belongs to the set if its SHARED_FACTS equal those of this command.
     """
 
-    def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
-        self.out, self.made_with = out, made_with
+    def __init__(self, out: Path, command_facts: dict[str, Any]) -> None:
+        self.out, self.command_facts = out, command_facts
         self.failed: list[tuple[str, str, str]] = []  # name, reason and file of recordings of this command
 
     def assign_names(self, inputs: list[tuple[str, Path]]) -> dict[str, Path]:
@@ -157,7 +157,7 @@ class PredictionSet:
         return {name: made for name in names if (made := _read(self.out / name / PREDICTION, PredictionFile))}
 
     def _belongs(self, made: PredictionFile) -> bool:
-        return all(made.made_from.get(fact) == self.made_with[fact] for fact in SHARED_FACTS)
+        return all(made.made_from.get(fact) == self.command_facts[fact] for fact in SHARED_FACTS)
 
     def _free(self, name: str, taken: set[str]) -> str:
         name = "/".join(f"{part}-2" if RESERVED.fullmatch(part) else part for part in name.split("/"))

@@ -138,7 +138,7 @@ def _read_protocol(path: Path) -> dict[str, str]:
         if "video" in heading or heading.startswith(("train", "val")):  # the download has "Validataion videos"
             subset = next((name for name in ("train", "val") if name in heading), None)
         elif words and subset is None:
-            raise UserError(f"{path}: row {number} is {shown(line)}, expected the words training or validation videos")
+            raise UserError(f"{path}: row {number} is {shown(line)}, expected a heading, such as Training videos")
         else:
             for name in words:
                 if subsets.setdefault(name, subset) != subset:

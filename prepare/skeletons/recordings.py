@@ -51,8 +51,8 @@ class Person:
 def find_inputs(given: list[Path], out: Path, mark: str) -> list[tuple[str, Path]]:
     """Name and file of every recording among the `given` files and folders, sorted.
 
-    The name is the path below the given folder. Folders of results are skipped: `out`, and every folder with a file
-    named `mark`. Raises UserError when a path does not exist or there is no recording.
+    The name is the path below the given folder, or the name of the given file. Folders of results are skipped: `out`,
+    and every folder with a file named `mark`. Raises UserError when a path does not exist or there is no recording.
     """
     found = []
     for path in given:

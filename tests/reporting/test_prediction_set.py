@@ -9,18 +9,18 @@ from reporting.predictions import PREDICTION, PredictionSet, file_of, read_finis
 from utils.atomic import write_json
 from utils.errors import UserError
 
-MADE_WITH = {"weights": "abc", "format": 2}
+COMMAND_FACTS = {"weights": "abc", "format": 2}
 
 
-def names(out: Path, *inputs: tuple[str, str], **made_with: object) -> list[tuple[str, str]]:
-    found = PredictionSet(out, {**MADE_WITH, **made_with}).assign_names(
+def names(out: Path, *inputs: tuple[str, str], **changed_facts: object) -> list[tuple[str, str]]:
+    found = PredictionSet(out, {**COMMAND_FACTS, **changed_facts}).assign_names(
         [(wanted, Path(file)) for wanted, file in inputs]
     )
     return [(name, str(path)) for name, path in found.items()]
 
 
-def store(out: Path, name: str, file: str, **made_with: object) -> None:
-    with recording_folder(out / name, {**MADE_WITH, **made_with, "file": file_of(Path(file))}) as files:
+def store(out: Path, name: str, file: str, **changed_facts: object) -> None:
+    with recording_folder(out / name, {**COMMAND_FACTS, **changed_facts, "file": file_of(Path(file))}) as files:
         write_json(out / name / "segments.json", {"results": {name: []}})
         files += ["segments.json"]
 
@@ -54,7 +54,7 @@ def test_a_link_is_its_file(tmp_path: Path) -> None:
 
 
 def test_failed_recordings_are_listed_with_their_reasons(tmp_path: Path) -> None:
-    failing = PredictionSet(tmp_path, MADE_WITH)
+    failing = PredictionSet(tmp_path, COMMAND_FACTS)
     failing.add_failure('mine, "a"', tmp_path / "a.npy", "is empty")
     failing.write_summary_files()
     said = (tmp_path / "failed.csv").read_text()
@@ -65,7 +65,7 @@ def test_the_summary_files_hold_what_is_complete_and_of_this_checkpoint(tmp_path
     for name in ("a", "b", "c"):
         store(tmp_path, name, f"/x/{name}.npy", weights="old" if name == "c" else "abc")
     (tmp_path / "b" / "segments.json").unlink()
-    assert PredictionSet(tmp_path, MADE_WITH).write_summary_files() == {"a": []}
+    assert PredictionSet(tmp_path, COMMAND_FACTS).write_summary_files() == {"a": []}
     assert json.loads((tmp_path / "segments.json").read_text())["results"] == {"a": []}
 
 
@@ -86,11 +86,11 @@ def test_no_recording_takes_the_name_of_a_summary_file(tmp_path: Path) -> None:
 
 def test_what_was_made_of_a_recording_that_fails_now_no_longer_counts(tmp_path: Path) -> None:
     store(tmp_path, "a", "/x/a.npy")
-    together = PredictionSet(tmp_path, MADE_WITH)
+    together = PredictionSet(tmp_path, COMMAND_FACTS)
     together.add_failure("a", Path("/x/a.npy"), "is damaged")
     assert together.write_summary_files() == {}
     assert not (tmp_path / "a" / PREDICTION).exists()
-    assert read_finished(tmp_path / "a", MADE_WITH) is None
+    assert read_finished(tmp_path / "a", COMMAND_FACTS) is None
 
 
 def test_recordings_of_a_version_that_did_not_store_their_files_need_another_folder(tmp_path: Path) -> None:

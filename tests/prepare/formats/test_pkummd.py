@@ -139,7 +139,7 @@ def test_what_is_missing_or_there_twice_is_named(root: Path) -> None:
     lists.write_text("Training videos:\n0002-L\nValidation videos:\n0002-L\n")
     refused("row 4: '0002-L' is for training and for validation")
     lists.write_text("0002-L\n")
-    refused("row 1 is '0002-L', expected the words training or validation videos")
+    refused("row 1 is '0002-L', expected a heading, such as Training videos")
     lists.write_text("Training videos:\n0002-L\n")
     refused("does not name training and validation videos")
 
