@@ -1,9 +1,9 @@
-"""Hold this code against numbers that the released code gave.
+"""Compare this code with numbers that the released code gave.
 
     python tests/parity.py GOLDEN_DIR
 
-One line per check with the largest difference found and what is allowed; exit status 1 when one fails. The one
-known difference is right on purpose: at 59.99999 frames per second the released code loses a second a minute.
+Prints a line for each check: the largest difference found, and the largest allowed. The exit status is 1 if one fails.
+Takes of 59.99999 frames per second are not compared: there, the released code loses a second a minute.
 """
 
 import argparse
@@ -59,11 +59,11 @@ class Check(NamedTuple):
         return self.difference <= self.tolerance  # not-a-number fails
 
 
-def normalisation(folder: Path) -> Iterator[Check]:
+def normalization(folder: Path) -> Iterator[Check]:
     files = load(folder / "normalize.npz")
     for key in keys(files, r"in\d+"):
         ours = normalize(files[key].astype(np.float64), "released").transpose(2, 0, 1)[..., None]
-        yield Check(f"normalisation {key}", largest(ours, files[key.replace("in", "out")]), 1e-5)
+        yield Check(f"normalization {key}", largest(ours, files[key.replace("in", "out")]), 1e-5)
 
 
 def resampling(folder: Path) -> Iterator[Check]:
@@ -167,7 +167,7 @@ def detection(folder: Path) -> Iterator[Check]:
 
 
 CHECKS: tuple[Callable[[Path], Iterator[Check]], ...] = (
-    normalisation,
+    normalization,
     resampling,
     graph,
     network,
@@ -178,13 +178,13 @@ CHECKS: tuple[Callable[[Path], Iterator[Check]], ...] = (
 
 
 def compare(folder: Path) -> Iterator[Check]:
-    """All checks on a folder of goldens."""
+    """All checks on a folder of released numbers."""
     for check in CHECKS:
         yield from check(folder)
 
 
 def released_model(folder: Path, dtype: torch.dtype = torch.float32) -> Localizer:
-    """The released network with the folder's weights, in the faithful mode; as many classes as they have."""
+    """The network with the folder's weights, the faults of config/released.yaml, and as many classes as they have."""
     state = torch.load(folder / "model_state.pt", weights_only=True)
     classes = len(state["classifier_1.ac_center"]) - 1
     model = Localizer(classes, config.load([RELEASED_YAML]).model).to(dtype)

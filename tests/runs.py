@@ -1,4 +1,4 @@
-"""Small runs of train.py, what they leave, and how two of them are held against each other."""
+"""Small runs of train.py, what they leave, and how two of them are compared."""
 
 import json
 import os

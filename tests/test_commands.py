@@ -1,4 +1,4 @@
-"""Commands at the shell: each explains itself with examples that it understands, and is quiet where nobody watches."""
+"""Commands at the shell: the help of each has examples that it understands, and a mistake gives one message."""
 
 import argparse
 import os

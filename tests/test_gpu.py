@@ -1,4 +1,4 @@
-"""Training on a GPU, where there is one. Elsewhere a tool beside the checkout counts what a GPU would do."""
+"""Training on a GPU, if there is one. A tool that is not part of the project counts what a GPU would do."""
 
 import copy
 import re

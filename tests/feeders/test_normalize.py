@@ -1,4 +1,4 @@
-"""Normalisation: what both methods preserve. parity.py compares the released method with its golden numbers."""
+"""Normalization: what both methods preserve. parity.py compares the released method with its golden numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What others build on: every layer is called, batch norms fold, the network is exported and compiled.
+"""What others build on: every layer is called, batch norms are merged, the network is exported and compiled.
 
 Another block: tests/docs/test_network.py.
 """

@@ -1,4 +1,4 @@
-"""prepare/environment.sh, with a false Python that notes what it is told."""
+"""prepare/environment.sh, with a fake Python that records what it is asked to install."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Own recordings and annotations become a store and a split, and nothing that does not fit is kept silent."""
+"""Own recordings and annotations become a store and a split, and all that does not fit is reported."""
 
 import json
 from pathlib import Path

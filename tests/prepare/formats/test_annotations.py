@@ -1,4 +1,4 @@
-"""Annotations of any recordings: the two formats say the same, and a mistake is told with its row and remedy."""
+"""Annotations of any recordings: the two formats say the same, and a mistake is reported with its row and remedy."""
 
 import json
 from pathlib import Path

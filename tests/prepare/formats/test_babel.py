@@ -1,4 +1,4 @@
-"""BABEL's labels: what is not BABEL's is refused by what is wrong with it."""
+"""BABEL's labels are read, and the message about any other file says what is wrong with it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Arrays from .npz files of unknown origin: equal to numpy's, or a TakeError, and no memory for sizes only claimed."""
+"""Arrays from .npz files of unknown origin: equal to numpy's, or a TakeError. False sizes take no memory."""
 
 import io
 import struct

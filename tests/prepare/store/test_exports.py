@@ -1,4 +1,4 @@
-"""Splits for other projects, read back by the layouts that these document."""
+"""Splits in the layouts of other projects, read back as these projects document them."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Splits as released pickles, there and back, and what a stranger's pickle cannot do."""
+"""Splits are written as released pickles and read back. Other pickles are refused, and no code in them runs."""
 
 import pickle
 from pathlib import Path
