@@ -49,7 +49,7 @@ from utils.errors import UserError, composed, run_command, shown
 from utils.skeleton import FPS
 from utils.store import Split
 
-BACKGROUND = ("background", "none", "other", "no action")  # usual names of frames without an action
+BACKGROUND_NAMES = ("background", "none", "other", "no action")  # usual names of frames without an action
 
 
 def prepare_recordings(
@@ -90,7 +90,7 @@ def prepare_recordings(
     settings = {"name": name, "options": repr(dataclasses.replace(options, body="")), "hands": options.hands}
     settings["body"] = body_digest_of_takes(files.values(), options)
     takes = TakeSource(folder_of_recordings, read, settings, {"imported": {"annotations": annotations.name}})
-    background = [label for label in classes if label.casefold() in BACKGROUND]
+    background = [label for label in classes if label.casefold() in BACKGROUND_NAMES]
     problems = {
         "recordings without annotation": sorted(set(paths) - set(files.values())),
         "labels that look alike, kept apart": alike(classes),

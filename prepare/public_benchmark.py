@@ -43,7 +43,7 @@ from prepare import own_data
 from prepare.formats.annotations import COLUMNS
 from prepare.formats.bvh import Bvh, header_text, read_bvh, write_bvh
 from prepare.formats.files import walk
-from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
+from prepare.skeletons.stitch import CHANNELS, Section, concatenate, join, lifted
 from utils.atomic import write_csv, write_json
 from utils.errors import TakeError, UserError, run_command
 from utils.progress import progress
@@ -66,7 +66,7 @@ FEWEST_FILES = 10  # actors with fewer files are not used
 VAL_ONE_IN = 4  # about one file in four is for validation; a hash of its name decides
 SECONDS = (10.0, 30.0)  # of a recording
 KIND_COUNT_CHANCES = (0.2, 0.4, 0.4)  # probabilities that a recording has files of one, two and three kinds
-BACKGROUND = 0.15  # probability that a background file comes next
+BACKGROUND_CHANCE = 0.15  # probability that a background file comes next
 BLEND = (12, 30)  # fewest and most frames of a blend
 TURNING = (0.1, 0.9)  # part of a file's change of heading that is labelled "turn"
 SMOOTHING = 31  # frames of the moving mean of headings, which removes the swing of the hips
@@ -77,7 +77,7 @@ class SourceFile:
     """A file of the data set."""
 
     bvh: Bvh
-    motion: Piece
+    motion: Section
     actor: str  # SHA-256 of the skeleton; no two actors have the same
     action: str
 
@@ -96,25 +96,25 @@ class JoinedRecording:
     """A recording of the benchmark: files of one actor, joined."""
 
     files: list[str] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
     labels: list[tuple[str, int, int]] = field(default_factory=list)  # class, first frame, frame after the last
 
     @property
     def frames(self) -> int:
-        return sum(len(piece.positions) for piece in self.pieces)
+        return sum(len(section.positions) for section in self.sections)
 
     def append(self, file: SourceFile, blend: int) -> None:
         """Add a file behind the others, after `blend` frames."""
         bvh, motion = file.bvh, file.motion
         nodes = {node.name: node for node in bvh.nodes}
         sideways = nodes["UpperLeg_L"].offset - nodes["UpperLeg_R"].offset
-        if self.pieces:
-            between, motion = join(self.pieces[-1], motion, blend, sideways)
-            self.pieces.append(lifted(between, self.pieces[-1], motion, bvh.nodes))
+        if self.sections:
+            between, motion = join(self.sections[-1], motion, blend, sideways)
+            self.sections.append(lifted(between, self.sections[-1], motion, bvh.nodes))
         for name in file.classes:
             first, end = turning(motion.headings(sideways)) if name == "turn" else (0, bvh.frames)
             self.labels.append((name, self.frames + first, self.frames + end))
-        self.pieces.append(motion)
+        self.sections.append(motion)
         self.files.append(bvh.path.name)
 
 
@@ -139,7 +139,7 @@ def build(source: Path, out: Path, expected: int = FILES) -> tuple[Path, dict[st
         subset_by_actor = "val" if actor.startswith(NEW_ACTORS) else "train"
         for number, recording in enumerate(join_files(files, f"{actor} {subset}"), start=1):
             name = f"{actor[:4]}_{subset}_{number:03}"
-            write_bvh(recordings / f"{name}.bvh", files[0].bvh.path, concatenate(recording.pieces).channels(), FPS)
+            write_bvh(recordings / f"{name}.bvh", files[0].bvh.path, concatenate(recording.sections).channels(), FPS)
             used[name] = recording.files
             for label, first, end in recording.labels:
                 # Times are half a frame early, so rounding cannot move a label
@@ -171,7 +171,7 @@ def read_source(path: Path) -> SourceFile:
         bvh = read_bvh(path)
         if any(node.channels not in ([], CHANNELS) for node in bvh.nodes):
             raise TakeError(f"has a joint whose channels are not {' '.join(CHANNELS)}")
-        motion = Piece.of_channels(bvh.values(np.arange(bvh.frames)))
+        motion = Section.of_channels(bvh.values(np.arange(bvh.frames)))
     except TakeError as error:
         raise UserError(f"{path}: {error}; download it again from {PAGE}") from None
     actor = hashlib.sha256(header_text(path).encode()).hexdigest()
@@ -201,7 +201,7 @@ def join_files(files: list[SourceFile], seed: str) -> Iterator[JoinedRecording]:
         recording = JoinedRecording()
         while recording.frames < frames and any(unused[kind] for kind in kinds):
             kinds = [kind for kind in kinds[1:] + kinds[:1] if unused[kind]]  # rotated, so that the kinds take turns
-            background = unused[None] and rng.random() < BACKGROUND
+            background = unused[None] and rng.random() < BACKGROUND_CHANCE
             file = unused[None if background else kinds[0]].pop()
             blend = int(rng.integers(*BLEND, endpoint=True))
             if recording.frames + blend + file.bvh.frames > FPS * SECONDS[1]:

@@ -24,7 +24,7 @@ class BabelSegment(PartialModel):
     act_cat: list[Text] | None = None
 
 
-class FrameLabels(PartialModel):
+class FrameAnnotation(PartialModel):
     """`frame_ann` of a clip."""
 
     labels: list[BabelSegment]
@@ -35,7 +35,7 @@ class BabelClip(PartialModel):
 
     feat_p: str
     dur: Annotated[Seconds, Field(gt=0)]
-    frame_ann: FrameLabels | None
+    frame_ann: FrameAnnotation | None
 
 
 CLIPS = TypeAdapter(dict[Text, BabelClip])

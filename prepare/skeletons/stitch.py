@@ -1,8 +1,8 @@
-"""Join pieces of motion of one skeleton. Each begins with the heading with which the one before ends.
+"""Join sections of motion of one skeleton. Each is turned to the heading with which the one before ends.
 
-The frames between two pieces are a cubic Hermite curve, of positions and of rotations. So they continue the velocity of
-the piece before and lead into the velocity of the piece after. In these frames, the body travels at the mean of both
-velocities.
+The frames between two sections are a cubic Hermite curve, of positions and of rotations. So they continue the velocity
+of the section before and lead into the velocity of the section after. In these frames, the body travels at the mean of
+both velocities.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ UP, GROUND = 1, [0, 2]  # the vertical axis, and the axes of the floor
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A piece of motion: rotations and positions of J joints, relative to their parents."""
+class Section:
+    """A section of motion: rotations and positions of J joints, relative to their parents."""
 
     quaternions: np.ndarray  # (T, J, 4)
     positions: np.ndarray  # (T, J, 3) in the file's units
 
     @classmethod
-    def of_channels(cls, values: np.ndarray) -> Piece:
+    def of_channels(cls, values: np.ndarray) -> Section:
         """From the channels (T, 6J) of a BVH file whose joints all have CHANNELS."""
         values = values.reshape(len(values), -1, len(CHANNELS))
         return cls(Rotation.from_euler(ORDER, values[..., 3:], degrees=True).as_quat(), values[..., :3])
@@ -46,20 +46,20 @@ class Piece:
         left = Rotation.from_quat(self.quaternions[:, HIPS]).apply(sideways)
         return np.unwrap(np.arctan2(left[:, 0], left[:, 2]))
 
-    def placed(self, angle: float, shift: np.ndarray) -> Piece:
-        """The piece turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
+    def placed(self, angle: float, shift: np.ndarray) -> Section:
+        """The section turned about the vertical axis by `angle` radians, then moved over the floor by `shift` (2,)."""
         turn = Rotation.from_rotvec([0, angle, 0])
         quaternions, positions = self.quaternions.copy(), self.positions.copy()
         quaternions[:, HIPS] = (turn * Rotation.from_quat(quaternions[:, HIPS])).as_quat()
         positions[:, HIPS] = turn.apply(positions[:, HIPS])
         positions[:, HIPS, GROUND] += shift
-        return Piece(quaternions, positions)
+        return Section(quaternions, positions)
 
 
-def join(before: Piece, after: Piece, frames: int, sideways: np.ndarray) -> tuple[Piece, Piece]:
+def join(before: Section, after: Section, frames: int, sideways: np.ndarray) -> tuple[Section, Section]:
     """Returns `frames` frames that lead from `before` to `after`, and `after` at its new place.
 
-    `before` and `after` have two frames or more. `sideways`: as in `Piece.headings`.
+    `before` and `after` have two frames or more. `sideways`: as in `Section.headings`.
     """
     after = after.placed(before.headings(sideways)[-1] - after.headings(sideways)[0], np.zeros(2))
     start, end = before.positions[-1], after.positions[0]
@@ -84,27 +84,27 @@ def join(before: Piece, after: Piece, frames: int, sideways: np.ndarray) -> tupl
         end_velocity_weight * (first.inv() * second).as_rotvec(),
     )
     rotations = last * Rotation.from_rotvec(turns[0]) * Rotation.from_rotvec(turns[1]) * Rotation.from_rotvec(turns[2])
-    return Piece(rotations.as_quat(), positions), after
+    return Section(rotations.as_quat(), positions), after
 
 
-def lifted(between: Piece, before: Piece, after: Piece, nodes: list[Node]) -> Piece:
-    """The frames between two pieces, raised so that no joint is below the lowest joint of the two frames beside them.
+def lifted(between: Section, before: Section, after: Section, nodes: list[Node]) -> Section:
+    """The frames between two sections, raised so that no joint is below the lowest joint of the two frames beside them.
 
     These are the last frame of `before` and the first one of `after`.
     """
     quaternions = np.stack([before.quaternions[-1], after.quaternions[0]])
-    beside = Piece(quaternions, np.stack([before.positions[-1], after.positions[0]]))
+    beside = Section(quaternions, np.stack([before.positions[-1], after.positions[0]]))
     positions = between.positions.copy()
     positions[:, HIPS, UP] += np.maximum(_lowest(beside, nodes).min() - _lowest(between, nodes), 0)
-    return Piece(between.quaternions, positions)
+    return Section(between.quaternions, positions)
 
 
-def _lowest(piece: Piece, nodes: list[Node]) -> np.ndarray:
+def _lowest(section: Section, nodes: list[Node]) -> np.ndarray:
     """Height of the lowest joint in each frame, (T,), without the parent of the hips."""
-    return forward_kinematics(nodes, piece.channels())[:, HIPS:, UP].min(axis=1)
+    return forward_kinematics(nodes, section.channels())[:, HIPS:, UP].min(axis=1)
 
 
-def concatenate(pieces: list[Piece]) -> Piece:
-    """The pieces, one after another."""
-    quaternions = np.concatenate([piece.quaternions for piece in pieces])
-    return Piece(quaternions, np.concatenate([piece.positions for piece in pieces]))
+def concatenate(sections: list[Section]) -> Section:
+    """The sections, one after another."""
+    quaternions = np.concatenate([section.quaternions for section in sections])
+    return Section(quaternions, np.concatenate([section.positions for section in sections]))

@@ -1,18 +1,18 @@
-"""Pieces of motion meet at the same place and heading, without a jump."""
+"""Sections of motion meet at the same place and heading, without a jump."""
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from prepare.formats.bvh import Node, forward_kinematics
-from prepare.skeletons.stitch import CHANNELS, Piece, concatenate, join, lifted
+from prepare.skeletons.stitch import CHANNELS, Section, concatenate, join, lifted
 
 SIDEWAYS = np.array([1.0, 0.0, 0.0])
 OFFSETS = {"root": (0, 0, 0), "hips": (0, 0, 0), "thigh": (10, -5, 0), "foot": (0, -80, 0)}
 NODES = [Node(name, i - 1, np.array(o, float), CHANNELS) for i, (name, o) in enumerate(OFFSETS.items())]
 
 
-def walk(frames: int, heading: float, place: tuple[float, float], speed: float = 4.0, swing: float = 30.0) -> Piece:
+def walk(frames: int, heading: float, place: tuple[float, float], speed: float = 4.0, swing: float = 30.0) -> Section:
     """Somebody who walks straight ahead with one leg, `speed` centimetres a frame. heading: degrees."""
     values = np.zeros((frames, len(NODES), 6))
     values[:, 1:, :3] = [node.offset for node in NODES[1:]]
@@ -22,16 +22,16 @@ def walk(frames: int, heading: float, place: tuple[float, float], speed: float =
     values[:, 1, 1] = 90
     values[:, 1, 5] = heading
     values[:, 2, 4] = swing * np.sin(np.arange(frames) / 4)
-    return Piece.of_channels(values.reshape(frames, -1))
+    return Section.of_channels(values.reshape(frames, -1))
 
 
-def places(piece: Piece) -> np.ndarray:
-    return forward_kinematics(NODES, piece.channels())
+def places(section: Section) -> np.ndarray:
+    return forward_kinematics(NODES, section.channels())
 
 
 def test_channels_are_kept() -> None:
     values = walk(20, 77, (3, 4)).channels()
-    np.testing.assert_allclose(Piece.of_channels(values).channels(), values, atol=1e-9)
+    np.testing.assert_allclose(Section.of_channels(values).channels(), values, atol=1e-9)
 
 
 @pytest.mark.parametrize("frames", [1, 12, 30])
@@ -42,7 +42,7 @@ def test_two_pieces_meet_without_a_jump(frames: int) -> None:
     assert len(joined.positions) == 60 + frames
     np.testing.assert_allclose(joined.headings(SIDEWAYS), np.radians(20 + 90), atol=0.02)
     speed = np.linalg.norm(np.diff(places(joined), axis=0), axis=-1)
-    fastest = max(np.linalg.norm(np.diff(places(piece), axis=0), axis=-1).max() for piece in (first, second))
+    fastest = max(np.linalg.norm(np.diff(places(section), axis=0), axis=-1).max() for section in (first, second))
     assert speed.max() < 2 * fastest
     np.testing.assert_allclose(np.diff(joined.positions[:, 1, 0]), np.sin(np.radians(20)) * 4, atol=0.01)  # straight on
 
@@ -65,9 +65,9 @@ def test_the_second_piece_is_the_same_motion_elsewhere() -> None:
 
 def test_no_foot_sinks_below_the_floor() -> None:
     bent, straight = walk(2, 0, (0, 0), swing=0), walk(2, 0, (0, 0), swing=0)
-    for piece, angle, height in ((bent, 60, 45), (straight, -60, 45)):
-        piece.quaternions[:, 2] = Rotation.from_euler("x", angle, degrees=True).as_quat()
-        piece.positions[:, 1, 1] = height
+    for section, angle, height in ((bent, 60, 45), (straight, -60, 45)):
+        section.quaternions[:, 2] = Rotation.from_euler("x", angle, degrees=True).as_quat()
+        section.positions[:, 1, 1] = height
     between, after = join(bent, straight, 12, SIDEWAYS)
     floor = places(bent)[-1, 1:, 1].min()
     assert places(between)[:, 1:, 1].min() < floor - 20  # the stretched leg would need more room
