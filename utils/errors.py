@@ -51,11 +51,10 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
 
 @contextmanager
 def one_message(after_stop: str = "") -> Iterator[None]:
-    """A `UserError` or `OSError` prints one line and exits with 2. Ctrl-C prints one line and exits with 130.
+    """On a `UserError` or `OSError`, print one line and exit with 2. On Ctrl-C, print one line and exit with 130.
 
-    If nobody reads the output any more, it exits silently.
-
-    `after_stop` is what the line for Ctrl-C adds, such as "; run the command again".
+    If nobody reads the output any more, exit silently. `after_stop` is added to the line for Ctrl-C, such as
+    "; run the command again".
     """
     try:
         yield
