@@ -198,8 +198,8 @@ def execute(run: Run, threads: int) -> tuple[bool, str]:
 def scores_of_run(folder: Path) -> dict[str, float | None] | None:
     """The table's numbers of a finished run, or None while it is not finished.
 
-    Scores are in percent. "last quarter" is the gain in mAP over the last quarter of the epochs, "minutes" the time of
-    training; they are None where they are not known.
+    Scores are in percent. "gain at the end" is the gain in mAP over the last quarter of the epochs, "minutes" the time
+    of training; they are None where they are not known.
     """
     if not (folder / "results.json").exists():
         return None
@@ -214,10 +214,10 @@ def scores_of_run(folder: Path) -> dict[str, float | None] | None:
         "mAP": corrected["mAP"],
         **{f"@{tiou}": corrected["mAP_at_tIoU"].get(tiou) for tiou in TIOUS},
         "released mAP": results["released"]["mAP"],
-        "cls mAP": corrected["classification_mAP"],
-        "frame acc": corrected["frame_accuracy"],
+        "classification mAP": corrected["classification_mAP"],
+        "frame accuracy": corrected["frame_accuracy"],
         **corrected.get("segmental_F1", {}),  # earlier versions wrote none
-        "last quarter": gain,
+        "gain at the end": gain,
         "minutes": minutes,
     }
 

@@ -164,6 +164,7 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))
         (folder / "results.json").write_text(json.dumps({"corrected": scores, "released": {"mAP": 3.0}}))
     text = table(rows, runs_of(rows, [5, 6, 7], tmp_path))
+    assert "| classification mAP | frame accuracy | F1@50 | gain at the end |" in text  # as in docs/results.md
     assert "| a | 2 | 15.0 ± 7.1 |" in text
     assert "| 1.0 ± 0.0 | 1.5 ± 0.7 |\n" in text  # gain from the third to the fourth of four epochs, minutes
     assert "| b | 0 | not measured |" in text
@@ -173,7 +174,7 @@ def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(tmp_path:
     assert "| F1@50 |" in table(rows, runs_of(rows, [5, 6], tmp_path))
     metrics = tmp_path / "a" / "seed6" / "metrics.jsonl"
     metrics.write_text(json.dumps({"seconds": 60, "corrected": {"mAP": 1.0}}) + "\n")
-    assert scores_of_run(metrics.parent)["last quarter"] is None  # one epoch has no gain
+    assert scores_of_run(metrics.parent)["gain at the end"] is None  # one epoch has no gain
     metrics.unlink()  # as of a row that is scored again
     assert "| - | - |" in table(rows, runs_of(rows, [5, 6], tmp_path))
 
