@@ -118,8 +118,7 @@ def score_recording(
     outputs: list[np.ndarray] = []  # of all frames: frame_probs, gated and, if wanted, features
     video_probs, scored = [], 0  # scored: number of frames that have scores so far
     for start, end in windows(frames, longest_window):
-        video, *in_window = _score(model, read_window(start, end), settings, device, frame_step)
-        in_window = in_window if features else in_window[:2]
+        video, *in_window = _score(model, read_window(start, end), settings, device, frame_step, features)
         outputs = outputs or [np.empty((frames, rows.shape[1]), rows.dtype) for rows in in_window]
         overlap = scored - start  # number of frames that the window before has scored, too
         fade = ((np.arange(overlap, dtype=np.float32) + 0.5) / overlap)[:, None]  # empty without an overlap
@@ -141,18 +140,19 @@ def every_frame(rows: np.ndarray, step: int, frames: int) -> np.ndarray:
 
 
 def _score(
-    model: Localizer, joints: Tensor, settings: EvalSettings, device: torch.device, step: int
+    model: Localizer, joints: Tensor, settings: EvalSettings, device: torch.device, step: int, features: bool
 ) -> tuple[np.ndarray, ...]:
-    """video_probs, frame_probs, gated and features of one window (C, T, V, M)."""
+    """video_probs, frame_probs, gated and, if wanted, features of one window (C, T, V, M)."""
     frames = joints.shape[1]
     joints = joints[:, ::step]
     T = joints.shape[1]
-    lengths = torch.tensor([T], device=device)
+    lengths = torch.full((1,), T, device=device)
     output = model(joints.unsqueeze(0).to(device), torch.ones(1, T, dtype=torch.bool, device=device), lengths)
     view = output.views[0]
     frame_probs, video_probs = (probs[0].float().cpu() for probs in (view.frame_probs, view.video_probs))
     frame_probs = over_pieces(frame_probs, joints, settings.change_penalty)
-    features = interpolate(output.features, torch.full_like(lengths, output.features.shape[1]), lengths, T)[0]
-    gated = frame_probs * (video_probs >= settings.min_video_score)
-    rows = (every_frame(part.float().cpu().numpy(), step, frames) for part in (frame_probs, gated, features))
-    return video_probs.numpy(), *rows
+    parts = [frame_probs, frame_probs * (video_probs >= settings.min_video_score)]
+    if features:
+        own = torch.full_like(lengths, output.features.shape[1])
+        parts.append(interpolate(output.features, own, lengths, T)[0].float().cpu())
+    return video_probs.numpy(), *(every_frame(part.numpy(), step, frames) for part in parts)

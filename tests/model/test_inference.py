@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeders.dataset import network_input
+from model import inference
 from model.change_points import piece_numbers
 from model.inference import Scores, every_frame, over_pieces, score_recording, windows
 from model.localizer import Localizer
@@ -31,12 +32,14 @@ def network(*settings: str) -> tuple[Localizer, config.Settings]:
     return model, chosen
 
 
-def score(model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0, penalty: float = 0.0) -> Scores:
+def score(
+    model: Localizer, joints: np.ndarray, longest: int, least: float = 0.0, penalty: float = 0.0, features: bool = True
+) -> Scores:
     def window(start: int, end: int) -> torch.Tensor:
         return network_input(joints[start:end], "upright")
 
     chosen = config.load().eval.model_copy(update={"min_video_score": least, "change_penalty": penalty})
-    return score_recording(model, window, len(joints), longest, chosen, CPU)
+    return score_recording(model, window, len(joints), longest, chosen, CPU, features=features)
 
 
 @given(st.integers(1, 5000), st.integers(8, 1000))
@@ -100,6 +103,17 @@ def test_the_windows_of_a_long_recording_are_cross_faded() -> None:
                 expected = (1 - share) * rows[0] + share * rows[1]
             np.testing.assert_allclose(found[frame], expected, atol=1e-5)
     np.testing.assert_allclose(scored.frame_probs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_features_that_nobody_asked_for_are_not_brought_to_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = network()
+    joints = np.random.default_rng(3).normal(size=(100, NUM_JOINTS, 3)).astype(np.float32)
+    whole = score(model, joints, longest=64)
+    monkeypatch.setattr(inference, "interpolate", None)
+    scored = score(model, joints, longest=64, features=False)
+    assert scored.features is None
+    for part in ("frame_probs", "gated", "video_probs"):
+        np.testing.assert_array_equal(getattr(scored, part), getattr(whole, part))
 
 
 def test_a_window_is_gated_by_its_own_video_probabilities() -> None:
