@@ -66,8 +66,9 @@ class CUDAGraphs(nn.Module):
         except (RuntimeError, AssertionError) as error:
             if is_out_of_memory(error):
                 raise
+            first = error.__context__ or error  # after a first error, the end of the capture fails, too
             raise UserError(
-                f"the network cannot be captured as a CUDA graph: {first_line(error)}; nothing in it may wait for the "
+                f"the network cannot be captured as a CUDA graph: {first_line(first)}; nothing in it may wait for the "
                 "GPU; change it, or set train.cuda_graphs=false"
             ) from error
         for buffer, kept in zip(self.network.buffers(), statistics, strict=True):

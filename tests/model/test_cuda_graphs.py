@@ -54,7 +54,10 @@ def test_what_cannot_be_captured_is_computed_as_usual(captured, monkeypatch: pyt
 
 def test_a_network_that_waits_for_the_gpu_is_refused_with_advice(captured, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        finally:  # as PyTorch does when it leaves the capture
+            raise RuntimeError("operation failed due to a previous error during capture")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
     with pytest.raises(UserError, match=r"captured.*stream is capturing; .*set train.cuda_graphs=false"):
