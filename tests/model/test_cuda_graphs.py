@@ -1,5 +1,7 @@
 """When a network is captured. tests/test_gpu.py checks on a GPU that a replay computes the same."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,6 +64,16 @@ def test_a_network_that_waits_for_the_gpu_is_refused_with_advice(captured, monke
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
     with pytest.raises(UserError, match=r"captured.*stream is capturing; .*set train.cuda_graphs=false"):
         captured[0](*clips(64))
+
+
+def test_nothing_in_the_network_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on the device "meta" have no values, so whatever would read one fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know "meta"
+    streams = "model.streams=[joints,bones,motion]"
+    model = Localizer(3, config.load(assignments=["model.width=4", streams]).model).to("meta").train()
+    output = model(*(tensor.to("meta") for tensor in clips(64)))
+    sum(view.video_logits.sum() + view.frame_scores.sum() for view in output.views).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
