@@ -150,7 +150,7 @@ def unusable(path: Path, why: str) -> UserError:
 
 
 def _make_again(folder: Path) -> str:
-    return f"delete {folder} and make it again with `bash prepare/generate_dataset.sh`, or the command that made it"
+    return f"move {folder} away and make it again with `bash prepare/generate_dataset.sh`, or the command that made it"
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -94,7 +94,13 @@ class Split:
 
         Raises UserError when either is missing, damaged or of another format, or when the store was changed later.
         """
-        root = Path(root)
+        try:
+            return cls._open(Path(root), name)
+        except UserError:  # a preparation may have replaced files between two reads, so try once more
+            return cls._open(Path(root), name)
+
+    @classmethod
+    def _open(cls, root: Path, name: str) -> Self:
         folder = root / plain_name(name, "split")
         path = folder / "split.json"
         command = f"`bash prepare/own_data.sh --name {name} --out {root}`, or another script of prepare/ (docs/data.md)"

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from utils import store
 from utils.errors import UserError
 from utils.manifest import Clip, _checksum, plain_name, write_manifest
 from utils.skeleton import NUM_JOINTS
-from utils.store import SkeletonStore, Split, write_store
+from utils.store import SkeletonStore, Split, map_array, write_split, write_store
 
 Change = Callable[[dict[str, Any]], Any]
 FUZZ = settings(
@@ -107,7 +108,7 @@ def put(*keys: Any) -> Change:
             "digest is '../../../x'",
         ),
         ("store", put("digest", None), "digest is None, expected a valid string"),
-        ("store", put("format", 2), "format is 2, expected 1; .* delete .* and make it again with"),
+        ("store", put("format", 2), "format is 2, expected 1; .* move .* away and make it again with"),
         ("store", lambda m: m.pop("format"), "format is missing"),
         ("split", put("skeletons", "../../etc"), r"skeletons is '\.\./\.\./etc': String should match pattern"),
         (
@@ -164,7 +165,7 @@ def test_a_manifest_that_lies_is_refused(root: Path, which: str, change: Change,
 def test_what_is_no_manifest_is_refused(root: Path, which: str, text: bytes, said: str) -> None:
     path = paths(root)[which]
     path.write_bytes(text)
-    with pytest.raises(UserError, match=rf"{path}: {said}.*; expected prepared .* delete {path.parent} and make it"):
+    with pytest.raises(UserError, match=rf"{path}: {said}.*; expected prepared .* move {path.parent} away and make it"):
         everything(root)
 
 
@@ -251,6 +252,22 @@ def test_a_manifest_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UserError, match=r"split\.json: cannot be read \(Permission denied\)"):
         Split.open(root, "tiny")
+
+
+def test_a_split_that_is_prepared_again_while_it_is_opened_is_read(
+    make_split: Callable[..., Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_split(train=[5], val=[4]).folder
+
+    def prepare_again(*arguments: Any) -> np.ndarray:
+        monkeypatch.undo()
+        labelled = [(f"{name}0", np.ones((n, 2), bool), np.ones(n, bool)) for name, n in (("train", 5), ("val", 4))]
+        facts = {"name": "tiny", "classes": ["walk", "wave"], "skeletons": "skeletons-test"}
+        write_split(folder, {"train": labelled[:1], "val": labelled[1:]}, facts)
+        return map_array(*arguments)
+
+    monkeypatch.setattr(store, "map_array", prepare_again)
+    assert Split.open(folder.parent, "tiny").labels("train0").all()
 
 
 def test_an_array_that_the_manifest_no_longer_names_is_deleted(make_split: Callable[..., Split]) -> None:

@@ -93,7 +93,7 @@ def test_a_terabyte_that_is_really_there_is_not_read(arrays: dict[str, Path]) ->
 )
 def test_an_array_of_another_kind_is_refused(arrays: dict[str, Path], made: np.ndarray, said: str) -> None:
     np.save(arrays["joints"], made)
-    with pytest.raises(UserError, match=rf"cannot be used: .*{said}.*delete .* and make it again with `bash prepare"):
+    with pytest.raises(UserError, match=rf"cannot be used: .*{said}.*move .* away and make it again with `bash"):
         read(arrays)
 
 
@@ -124,7 +124,7 @@ def test_flipped_bytes_are_found_even_if_the_time_of_the_file_is_set_back(arrays
     arrays[stem].write_bytes(damaged)
     os.utime(arrays[stem], ns=(status.st_atime_ns, status.st_mtime_ns))
     for _ in range(2):
-        with pytest.raises(UserError, match=rf"{stem}-\w+\.npy cannot be used: its content is damaged: .*delete"):
+        with pytest.raises(UserError, match=rf"{stem}-\w+\.npy cannot be used: its content is damaged: .*move"):
             read(arrays)
     arrays[stem].write_bytes(before)
     assert read(arrays) == honest
