@@ -5,11 +5,14 @@ import math
 import numpy as np
 
 from utils.errors import TakeError
-from utils.skeleton import HEAD, PELVIS
+from utils.skeleton import HEAD, JOINT_NAMES, PELVIS
 
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
 STANDING = 0.8  # a body stands along an axis if the mean unit vector from pelvis to head has a component above this
 MAX_CHECKED = 1000  # frames
+# Mean cosine between toes and the forward direction below which a body is mirrored. In 344 recordings of real people it
+# was between 0.24 and 0.93
+MIRRORED = -0.5
 # Bones from head to ankles. A leg's bones count half, as there are two legs. Stature is about _STATURE_RATIO · sum.
 _BONES = np.array([(3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18)])
 _WEIGHTS = np.array([1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5])
@@ -45,6 +48,28 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
         raise TakeError(f"has a body that stands upside down: give --up={own}")
     if not axis_given:
         raise TakeError(f"has a body that stands along {own}, not {up}: give --up={own}, or --up={up} if it is lying")
+
+
+def check_sides(joints: np.ndarray) -> np.ndarray:
+    """The joints (T, 25, 3). Raises TakeError if their toes point backwards, so left and right are exchanged.
+
+    Not for Kinect, which exchanges the sides of people who turn their back to it.
+
+    Forward is at right angles to the trunk and to the line from the left to the right hip.
+    """
+    left_hip, right_hip, *feet = (
+        joints[:, JOINT_NAMES.index(name)].astype(np.float64)
+        for name in ("left_hip", "right_hip", "left_ankle", "right_ankle", "left_foot", "right_foot")
+    )
+    forward = np.cross(joints[:, HEAD] - joints[:, PELVIS], right_hip - left_hip)
+    toes = feet[2] + feet[3] - feet[0] - feet[1]
+    lengths = np.linalg.norm(forward, axis=1) * np.linalg.norm(toes, axis=1)
+    if np.mean((forward * toes).sum(axis=1) / np.maximum(lengths, 1e-12)) < MIRRORED:
+        raise TakeError(
+            "has a body whose toes point backwards, so it is mirrored: its axes are left-handed, or left and right "
+            "joints are exchanged. Change the sign of one axis, or exchange the joints"
+        )
+    return joints
 
 
 def _stature(joints: np.ndarray) -> float:

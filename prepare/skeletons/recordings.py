@@ -20,7 +20,7 @@ from prepare.formats.npz import finite_float32, read_npy, read_npz, single_numbe
 from prepare.formats.ntu import read_ntu
 from prepare.options import ReadOptions
 from prepare.skeletons.body_joints import BodyJoints
-from prepare.skeletons.checks import check_person
+from prepare.skeletons.checks import check_person, check_sides
 from prepare.skeletons.joint_map import SMPL_JOINT_NAMES, array_weights, choose_map
 from utils.errors import TakeError, UserError, printable_name
 from utils.files import stat_regular_file
@@ -127,7 +127,7 @@ def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions)
         )
     wanted = _wanted_frames(len(array), fps)
     joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), array[wanted])
-    return _converted(joints, fps, options)
+    return check_sides(_converted(joints, fps, options))
 
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
@@ -140,7 +140,7 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     joints = np.concatenate(
         [np.einsum("vj,tjc->tvc", weights, forward_kinematics(bvh.nodes, block)) for block in blocks]
     )
-    return [Person(1, _converted(joints, fps, options, up="y", unit=0.01))]
+    return [Person(1, check_sides(_converted(joints, fps, options, up="y", unit=0.01)))]
 
 
 def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:

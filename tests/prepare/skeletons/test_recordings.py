@@ -76,6 +76,15 @@ def test_a_given_frame_rate_replaces_that_of_the_file(tmp_path: Path) -> None:
     assert len(read(tmp_path / "a.npz", THIRTY)) == len(JOINTS)
 
 
+@pytest.mark.parametrize("sign", [[-1, 1, 1], [1, -1, 1]])
+def test_a_mirrored_body_is_refused(sign: list[int], tmp_path: Path) -> None:
+    assert "so it is mirrored: its axes are left-handed" in refusal(saved(tmp_path / "a.npy", JOINTS * sign), THIRTY)
+    other = {"left": "right", "right": "left"}
+    swapped = lambda name: motions.mixamo_name("_".join(other.get(part, part) for part in name.split("_")))  # noqa: E731
+    motions.write_body_bvh(tmp_path / "a.bvh", POSES, named=swapped)
+    assert "left and right joints are exchanged" in refusal(tmp_path / "a.bvh")
+
+
 def test_a_slower_recording_is_interpolated_linearly_to_30_fps(tmp_path: Path) -> None:
     slow = JOINTS[::3]  # 10 fps
     found = read(saved(tmp_path / "a.npy", slow), ReadOptions("x", fps=10))
@@ -100,11 +109,11 @@ def test_the_axis_that_points_up_becomes_z_without_mirroring(
     np.testing.assert_allclose(found, JOINTS, atol=1e-6)
 
 
-@pytest.mark.parametrize(("axes", "own"), [((0, 2, 1), "y"), ((2, 1, 0), "x")])
+@pytest.mark.parametrize(("axes", "signs", "own"), [((0, 2, 1), (1, 1, -1), "y"), ((2, 1, 0), (1, 1, -1), "x")])
 def test_a_body_that_stands_along_another_axis_is_refused_unless_the_user_names_the_axis(
-    axes: tuple[int, ...], own: str, tmp_path: Path
+    axes: tuple[int, ...], signs: tuple[int, ...], own: str, tmp_path: Path
 ) -> None:
-    path = saved(tmp_path / "a.npy", JOINTS[:10][..., axes])
+    path = saved(tmp_path / "a.npy", JOINTS[:10][..., axes] * signs)
     assert f"stands along {own}, not z: give --up={own}, or --up=z if it is lying" in refusal(path, THIRTY)
     read(path, ReadOptions("synthetic", fps=30, up="z"))
     read(path, ReadOptions("synthetic", fps=30, up=own))
