@@ -11,6 +11,7 @@ import runs
 from feeders.dataset import SkeletonClips
 from prepare import own_data
 from prepare.formats.body_model import load_body
+from prepare.formats.labels import AnnotatedClip
 from prepare.options import ReadOptions, next_command
 from prepare.skeletons import recordings
 from prepare.synthetic.body import body_structure
@@ -268,6 +269,15 @@ def test_accented_letters_may_be_one_character_or_two(folder: Path, capsys: pyte
     split = prepare(folder, ["Jos\u00e9,train,caf\u00e9,0,1", "four,val,cafe\u0301,0,1"])
     assert split.clip_ids("train") == ["Jos\u00e9"]
     assert "labels that look alike, kept apart (1): 'cafe\u0301' and 'caf\u00e9'" in capsys.readouterr().out
+
+
+def test_a_path_may_have_the_backslashes_of_windows() -> None:
+    files = own_data.match_files(
+        [AnnotatedClip(name, "train", name, []) for name in ("bvh\\one", "bvh\\one.bvh")],
+        ["bvh/one.bvh", "bvh\\one.npz"],
+        "labels.csv",
+    )
+    assert files == {"bvh\\one": "bvh\\one.npz", "bvh\\one.bvh": "bvh/one.bvh"}
 
 
 @pytest.mark.parametrize("count", [1, 500])
