@@ -119,7 +119,11 @@ def update_split(
         left_out = store.manifest.left_out
         found = _check_times(recordings, store, takes.folder)
         split = write_split_from_store(folder, classes, recordings, store, takes.origin)
+        same: dict[str, list[str]] = defaultdict(list)  # recordings by the hash of their file
+        for name, clip in store.clips.items():
+            same[clip.source["sha256"]].append(name)
         found |= {
+            "recordings with the same content": [" and ".join(map(shown, n)) for n in same.values() if len(n) > 1],
             f"recordings without a {needed}": [name for name, why in left_out.items() if why == MISSING],
             "recordings without a label of the classes, not used": sorted(store.clips.keys() - set(split.clip_ids())),
             f"recordings whose {needed} is gone, the stored joints are used": sorted(store.clips.keys() - files.keys()),

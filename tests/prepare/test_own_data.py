@@ -271,6 +271,12 @@ def test_accented_letters_may_be_one_character_or_two(folder: Path, capsys: pyte
     assert "labels that look alike, kept apart (1): 'cafe\u0301' and 'caf\u00e9'" in capsys.readouterr().out
 
 
+def test_a_recording_that_is_there_twice_is_told(folder: Path) -> None:
+    (folder / "copy.npz").write_bytes((folder / "two.npz").read_bytes())
+    split = prepare(folder, [*ROWS, "copy,val,walk,0,1"])
+    assert "recordings with the same content (1): 'two.npz' and 'copy'" in (split.folder / "report.txt").read_text()
+
+
 def test_a_path_may_have_the_backslashes_of_windows() -> None:
     files = own_data.match_files(
         [AnnotatedClip(name, "train", name, []) for name in ("bvh\\one", "bvh\\one.bvh")],
