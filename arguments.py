@@ -30,7 +30,10 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     args = parser.parse_args()
     of_run = args.work_dir / "config.yaml" if args.resume and args.work_dir and not args.config else None
-    start = read_stored(config.read_groups(of_run), str(of_run)).model_dump() if of_run and of_run.exists() else None
+    if of_run and not of_run.exists():
+        remedy = "copy the whole folder of the run, or give its --config; to start a new run, leave out --resume"
+        raise UserError(f"{args.work_dir}: holds no run to resume: it has no config.yaml; {remedy}")
+    start = read_stored(config.read_groups(of_run), str(of_run)).model_dump() if of_run else None
     settings = config.load(args.config, args.set, start)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")

@@ -205,6 +205,13 @@ def test_a_run_is_resumed_with_its_own_settings(
         run(monkeypatch, *line)
 
 
+def test_a_checkpoint_alone_is_no_run_to_resume(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without config.yaml, the run would be compared with the default settings and the default split."""
+    shutil.copy(trained / "last.pt", tmp_path)
+    with pytest.raises(UserError, match=r"holds no run to resume: it has no config\.yaml; copy the whole folder"):
+        run(monkeypatch, "--resume", "--work-dir", str(tmp_path))
+
+
 def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
     trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
