@@ -3,6 +3,7 @@
 Only this module reads checkpoints: those of this project, and weights of the released code.
 """
 
+import copy
 import errno
 import math
 import mmap
@@ -17,6 +18,8 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field, ValidationError
+from torch import Tensor
+from torch.optim import Optimizer
 
 from model.localizer import Localizer
 from model.refinement import PseudoLabels
@@ -50,7 +53,7 @@ class TrainingFile(NetworkFile):
     clips: int  # number of training clips
     labels: str | None = None  # name of the labels file; the name contains a digest of the content
     untimed: dict[str, list[int]] = {}  # labels without times, as in `utils.manifest.SplitManifest`
-    optimizer: dict  # Adam's state_dict
+    optimizer: dict  # its state_dict
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
     pseudo_labels: dict
@@ -61,7 +64,7 @@ class TrainingState:
     """All that changes during training, and that --resume restores."""
 
     model: Localizer
-    optimizer: torch.optim.Adam
+    optimizer: Optimizer
     pseudo_labels: PseudoLabels
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
@@ -70,22 +73,18 @@ class TrainingState:
         return {name: part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, checkpoint: dict[str, Any], origin: str) -> None:
-        """Restore weights, Adam moments and pseudo-label history. Call this before the first optimizer step.
+        """Restore weights, the optimizer's moments and pseudo-label history. Call this before the first optimizer step.
 
         Learning rate and weight decay come from the current settings. Raises UserError if anything in the checkpoint,
         which comes from `origin`, does not fit.
         """
         own = self.state_dict()
-        # Adam creates its moments at its first step. They have the shapes of the parameters. Frozen ones have none
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        trained = [(i, p) for i, p in enumerate(parameters) if p.requires_grad]
-        zero = torch.tensor(0.0)
-        moments = {i: {"step": zero, "exp_avg": p, "exp_avg_sq": p} for i, p in trained}
-        expected = dict(flat({**own, "optimizer": {"state": moments}}))
+        expected = dict(flat({**own, "optimizer": {"state": state_after_a_step(self.optimizer)}}))
         found = dict(flat({name: checkpoint[name] for name in own}))
-        for tensors in (found, expected):
-            tensors.pop("optimizer.param_groups", None)  # not restored
-            tensors.pop("pseudo_labels.epochs", None)  # compared below
+        found.pop("optimizer.param_groups", None)  # not restored
+        for name in expected.keys() & found.keys():  # plain numbers, such as that of the epochs, have no shape
+            if not isinstance(expected[name], Tensor):
+                del expected[name], found[name]
         refuse_misfit(found, expected, origin)
         epochs = checkpoint["pseudo_labels"].get("epochs")
         if epochs != checkpoint["epoch"] + 1:
@@ -96,6 +95,19 @@ class TrainingState:
         self.model.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": checkpoint["optimizer"]["state"]})
         self.pseudo_labels.load_state_dict(checkpoint["pseudo_labels"])
+
+
+def state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
+    """What an optimizer keeps of each parameter, by its number. Most optimizers make it at their first step.
+
+    A copy makes this step. Frozen parameters have no state.
+    """
+    trial = copy.deepcopy(optimizer)  # without hooks
+    vars(trial).update(vars(optimizer) | vars(trial))  # the copy lacks attributes of a class of your own
+    for parameter in (p for group in trial.param_groups for p in group["params"] if p.requires_grad):
+        parameter.grad = torch.zeros_like(parameter)
+    type(trial).step(trial)  # a learning-rate scheduler replaces `trial.step` by that of the original
+    return trial.state_dict()["state"]
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:

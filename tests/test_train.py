@@ -160,15 +160,32 @@ def assert_resuming_changes_nothing(prepared: Path, tmp_path: Path, monkeypatch:
     assert equal(*models)
 
 
-def test_a_run_whose_optimizer_has_groups_of_its_own_is_resumed(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Scaled(torch.optim.SGD):
+    """An optimizer of one's own: its state also has a plain number, and its steps need an attribute."""
+
+    def __init__(self, groups: Any) -> None:
+        super().__init__(groups, momentum=0.9)
+        self.scale = 0.5
+
+    def step(self, closure: None = None) -> None:
+        for parameter in (p for group in self.param_groups for p in group["params"]):
+            parameter.grad *= self.scale
+            self.state[parameter]["steps"] = self.state[parameter].get("steps", 0) + 1
+        super().step(closure)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [torch.optim.AdamW, lambda groups: torch.optim.Adam(groups, amsgrad=True), Scaled]
+)
+def test_a_run_with_an_optimizer_of_ones_own_is_resumed(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Any
 ) -> None:
     new_state = train.new_state
 
     def heads_alone_first(*arguments: Any) -> TrainingState:
         state = new_state(*arguments)
         groups = ({"params": part.parameters()} for part in (state.model.heads, state.model.backbone.blocks[1:]))
-        state.optimizer = torch.optim.AdamW(groups)
+        state.optimizer = optimizer(groups)
         return state
 
     monkeypatch.setattr(train, "new_state", heads_alone_first)
