@@ -17,6 +17,7 @@ from utils.errors import UserError, first_line, reason
 
 # PyTorch's messages contain one of these when a rank has died or does not answer, or the connection has failed
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+UNUSED = "parameters that were not used in producing loss"  # in the message of DistributedDataParallel
 PATIENCE = 5  # seconds after a signal or after `train.timeout` until the process is stopped by force
 
 
@@ -40,6 +41,11 @@ def explain_interruptions(folder: Path, timeout: float) -> Iterator[None]:
                 f"out of memory ({first_line(error)}); {_how_to_continue(folder)}. If it fails again: on a GPU, "
                 "--set train.cuda_graphs=false needs less memory. So does a new run in another --work-dir with "
                 "train.accumulate=2 or a smaller train.batch_size"
+            ) from error
+        if UNUSED in str(error):
+            raise UserError(
+                "your network has parameters that got no gradient in a step, which several ranks do not allow: use "
+                "them in every step, or freeze them (requires_grad). TORCH_DISTRIBUTED_DEBUG=INFO prints their names"
             ) from error
         if distributed.size() > 1 and any(sign in str(error) for sign in LOST):
             raise _rank_lost(folder, timeout, str(error).strip().splitlines()[-1]) from error

@@ -57,6 +57,21 @@ def test_ones_own_block_is_trained_on_two_ranks(prepared: Path, tmp_path: Path) 
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
+@pytest.mark.slow
+def test_parameters_without_a_gradient_are_one_message_on_two_ranks(prepared: Path, tmp_path: Path) -> None:
+    unused = MY_TRAIN.replace("self.stride = stride", "self.stride, self.unused = stride, nn.Linear(3, 3)")
+    (tmp_path / "my_train.py").write_text(unused)
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "my_train.py"]
+    line += runs.small(prepared, tmp_path / "run")
+    environment = {**os.environ, "PYTHONPATH": str(runs.ROOT)}
+    outcome = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert outcome.returncode == 1
+    said = outcome.stderr.partition("error: ")[2].splitlines()
+    assert said[0].startswith("your network has parameters that got no gradient in a step, which several ranks do not")
+    assert outcome.stderr.count("\nerror: ") + outcome.stderr.startswith("error: ") == 1
+    assert "find_unused_parameters" not in outcome.stderr
+
+
 def test_the_parts_of_the_project_give_the_result_of_an_evaluation(
     prepared: Path, weights: Path, capsys: pytest.CaptureFixture
 ) -> None:
