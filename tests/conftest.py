@@ -72,8 +72,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from runs import run, small
 
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *small(prepared, folder), pictures=True) == 0
+    assert run(*small(prepared, folder), pictures=True) == 0
     return folder
 
 

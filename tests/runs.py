@@ -43,11 +43,11 @@ def on_ranks(count: int, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", *script, *arguments]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, pictures: bool = False) -> int:
+def run(*arguments: str, pictures: bool = False) -> int:
     """train.py in this process, as from the command line. Only with `pictures` are any drawn."""
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     torch.use_deterministic_algorithms(False)
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py", *arguments])
         if not pictures:
             draw_nothing(patch)
         return train.main()

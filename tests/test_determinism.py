@@ -24,8 +24,7 @@ from utils.store import Split, write_split
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs in this process; not to be written to."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *arguments(prepared, folder)) == 0
+    assert run(*arguments(prepared, folder)) == 0
     return folder
 
 
@@ -78,7 +77,7 @@ def test_the_order_in_which_folders_are_listed_changes_no_run(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with folders_listed_backwards(monkeypatch):
-        run(monkeypatch, *arguments(prepared, tmp_path / "run"))
+        run(*arguments(prepared, tmp_path / "run"))
     assert_same_end(tmp_path / "run", trained)
 
 
@@ -110,10 +109,8 @@ def content(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_another_seed_gives_another_run(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(monkeypatch, *arguments(prepared, tmp_path / "run", "train.seed=6"))
+def test_another_seed_gives_another_run(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    run(*arguments(prepared, tmp_path / "run", "train.seed=6"))
     assert rows(tmp_path / "run") != rows(trained)
 
 
@@ -140,33 +137,28 @@ def without(split: Split, subset: str, name: str) -> None:
 def test_a_class_without_clips_is_warned_of_and_harms_no_figure(
     make_split: Callable[..., Split],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
     subset: str,
     said: str,
 ) -> None:
     without(make_split(train=[20, 30, 25, 18], val=[24, 16]), subset, "wave")
     line = small(tmp_path, tmp_path / "run", "data.split=tiny", "train.epochs=1")
-    assert run(monkeypatch, *line, pictures=True) == 0
+    assert run(*line, pictures=True) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")] == [said]
     corrected = json.loads((tmp_path / "run" / "results.json").read_text())["corrected"]
     assert np.isfinite(corrected["mAP"])
     assert ("wave" in rows(tmp_path / "run")[0]["corrected"]["AP"]) == (subset == "train")
 
 
-def test_settings_that_leave_no_batch_are_named(
-    make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_that_leave_no_batch_are_named(make_split: Callable[..., Split], tmp_path: Path) -> None:
     make_split(train=[20, 30, 25], val=[24])
     line = small(tmp_path, tmp_path / "run", "data.split=tiny", "data.drop_last=true")
     with pytest.raises(UserError, match=r"3 training clips make no batch of train\.batch_size = 4.*data\.drop_last=f"):
-        run(monkeypatch, *line)
-    assert run(monkeypatch, *small(tmp_path, tmp_path / "other", "data.split=tiny", "train.epochs=1")) == 0
+        run(*line)
+    assert run(*small(tmp_path, tmp_path / "other", "data.split=tiny", "train.epochs=1")) == 0
 
 
-def test_one_clip_cannot_be_held_out(
-    make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_clip_cannot_be_held_out(make_split: Callable[..., Split], tmp_path: Path) -> None:
     make_split(train=[20], val=[24])
     with pytest.raises(UserError, match=r"data\.holdout=0\.5 needs at least 2 training clips; found 1"):
-        run(monkeypatch, *small(tmp_path, tmp_path / "run", "data.split=tiny", "data.holdout=0.5"))
+        run(*small(tmp_path, tmp_path / "run", "data.split=tiny", "data.holdout=0.5"))

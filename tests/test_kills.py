@@ -63,20 +63,19 @@ Resume = Callable[[list[str], Path], str]
 def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbed; not to be written to."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *arguments(prepared, folder)) == 0
+    assert run(*arguments(prepared, folder)) == 0
     return folder
 
 
 @pytest.fixture()
-def go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Resume:
+def go_on(capsys: pytest.CaptureFixture) -> Resume:
     """Resumes a run to its end, makes sure that no finished epoch is trained again, and returns what was said."""
 
     def resume(line: list[str], folder: Path) -> str:
         already = last_epoch(folder) + 1
         capsys.readouterr()
         time.sleep(1)  # TensorBoard orders a run's files by the second in which they were begun
-        assert run(monkeypatch, *line, "--resume") == 0
+        assert run(*line, "--resume") == 0
         said = "".join(capsys.readouterr())
         assert len([text for text in said.splitlines() if text.startswith("epoch ")]) <= EPOCHS - already
         assert last_epoch(folder) == EPOCHS - 1
@@ -225,7 +224,7 @@ def test_of_two_resumed_at_once_the_second_changes_nothing(uninterrupted: Path, 
 def test_memory_that_runs_out_is_one_message(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "objective", lambda *_: torch.empty(1 << 50))
     with pytest.raises(UserError, match=r"out of memory \(.*\); every finished .*smaller train\.batch_size"):
-        run(monkeypatch, *arguments(prepared, tmp_path / "run"))
+        run(*arguments(prepared, tmp_path / "run"))
 
 
 def test_a_stop_before_anything_has_begun_says_how_to_start(prepared: Path, tmp_path: Path) -> None:

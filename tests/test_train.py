@@ -89,7 +89,7 @@ def test_the_history_has_the_scores_of_the_first_view(
 
     monkeypatch.setattr(Localizer, "forward", seen)
     monkeypatch.setattr(PseudoLabels, "add", lambda self, index, probs: added.append(probs) or add(self, index, probs))
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
+    assert run(*small(prepared, tmp_path / "run", "train.epochs=1")) == 0
     for (first, second), probs in zip(views, added, strict=True):
         assert torch.equal(probs, first.frame_probs)
         assert not torch.equal(probs, second.frame_probs)
@@ -109,14 +109,12 @@ def test_the_graph_of_a_step_is_gone_before_the_next_step(
         return output
 
     monkeypatch.setattr(Localizer, "forward", seen)
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
+    assert run(*small(prepared, tmp_path / "run", "train.epochs=1")) == 0
     assert alive
     assert not any(alive)
 
 
-def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(trained: Path, prepared: Path, tmp_path: Path) -> None:
     """It had other settings."""
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
@@ -128,10 +126,10 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(
     old["settings"]["data"] |= {"bucket_noise": 0.15, "workers": 2}
     torch.save(old, folder / "last.pt")
     test = ["--phase", "test", "--weights", str(folder / "last.pt"), "--set", f"data.root={prepared}"]
-    assert run(monkeypatch, *test) == 0
+    assert run(*test) == 0
     before, after = (json.loads((f / "results.json").read_text()) for f in (trained, folder / "eval"))
     assert after["corrected"] == before["corrected"]
-    assert run(monkeypatch, *small(prepared, folder, "train.epochs=4"), "--resume") == 0
+    assert run(*small(prepared, folder, "train.epochs=4"), "--resume") == 0
     assert load_checkpoint(folder / "last.pt")["pseudo_labels"]["epochs"] == 4
 
 
@@ -144,18 +142,18 @@ def test_a_network_with_a_frozen_layer_is_resumed(
             self.backbone.blocks[0].requires_grad_(requires_grad=False)
 
     monkeypatch.setattr(train, "Localizer", Frozen)
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=1")) == 0
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", "train.epochs=2"), "--resume") == 0
+    assert run(*small(prepared, tmp_path / "run", "train.epochs=1")) == 0
+    assert run(*small(prepared, tmp_path / "run", "train.epochs=2"), "--resume") == 0
     first, last = (load_checkpoint(tmp_path / "run" / name)["model"] for name in ("previous.pt", "last.pt"))
     assert torch.equal(first["backbone.blocks.0.tcn.weight"], last["backbone.blocks.0.tcn.weight"])
     assert not torch.equal(first["backbone.blocks.1.tcn.weight"], last["backbone.blocks.1.tcn.weight"])
 
 
-def assert_resuming_changes_nothing(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_resuming_changes_nothing(prepared: Path, tmp_path: Path) -> None:
     for folder, *epochs in (("whole", 2), ("resumed", 1, 2)):
         for number in epochs:
             line = small(prepared, tmp_path / folder, f"train.epochs={number}", "eval.every=9")
-            assert run(monkeypatch, *line, "--resume-or-start") == 0
+            assert run(*line, "--resume-or-start") == 0
     models = [load_checkpoint(tmp_path / folder / "last.pt")["model"] for folder in ("whole", "resumed")]
     assert equal(*models)
 
@@ -189,7 +187,7 @@ def test_a_run_with_an_optimizer_of_ones_own_is_resumed(
         return state
 
     monkeypatch.setattr(train, "new_state", heads_alone_first)
-    assert_resuming_changes_nothing(prepared, tmp_path, monkeypatch)
+    assert_resuming_changes_nothing(prepared, tmp_path)
 
 
 def test_a_resumed_run_with_dropout_is_that_of_an_uninterrupted_one(
@@ -204,44 +202,38 @@ def test_a_resumed_run_with_dropout_is_that_of_an_uninterrupted_one(
             self.backbone.register_forward_hook(drop)
 
     monkeypatch.setattr(train, "Localizer", Dropout)
-    assert_resuming_changes_nothing(prepared, tmp_path, monkeypatch)
+    assert_resuming_changes_nothing(prepared, tmp_path)
 
 
-def test_a_run_is_resumed_with_its_own_settings(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_resumed_with_its_own_settings(prepared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert run(monkeypatch, *small(prepared, folder, "train.epochs=1")) == 0
+    assert run(*small(prepared, folder, "train.epochs=1")) == 0
     written = folder / "config.yaml"
     written.write_text(written.read_text().replace("data:\n", "data:\n  workers: 0\n", 1))  # of an earlier version
     line = ["--resume", "--work-dir", str(folder), "--device", "cpu", "--set", "train.epochs=2"]
-    assert run(monkeypatch, *line) == 0
+    assert run(*line) == 0
     assert len(rows(folder)) == 2
     written.write_text(written.read_text().replace("width: 4", "width: 8"))
     with pytest.raises(UserError, match="config.yaml: was edited: model.width was 4 and is 8"):
-        run(monkeypatch, *line)
+        run(*line)
 
 
-def test_a_checkpoint_alone_is_no_run_to_resume(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_alone_is_no_run_to_resume(trained: Path, tmp_path: Path) -> None:
     """Without config.yaml, the run would be compared with the default settings and the default split."""
     shutil.copy(trained / "last.pt", tmp_path)
     with pytest.raises(UserError, match=r"holds no run to resume: it has no config\.yaml; copy the whole folder"):
-        run(monkeypatch, "--resume", "--work-dir", str(tmp_path))
+        run("--resume", "--work-dir", str(tmp_path))
 
 
-def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(
-    trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_run_in_a_folder_is_refused_with_both_ways_out(trained: Path, prepared: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.iterdir()}
     with pytest.raises(UserError, match=r"--resume.*--work-dir"):
-        run(monkeypatch, *small(prepared, trained))
+        run(*small(prepared, trained))
     assert {path: path.stat().st_mtime_ns for path in trained.iterdir()} == before
 
 
-def test_held_out_clips_choose_by_video_labels_alone(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(monkeypatch, *small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
+def test_held_out_clips_choose_by_video_labels_alone(prepared: Path, tmp_path: Path) -> None:
+    run(*small(prepared, tmp_path / "run", "data.holdout=0.3", "eval.every=3"))
     best = max(rows(tmp_path / "run"), key=lambda row: row["held_out_classification_mAP"])
     assert load_checkpoint(tmp_path / "run" / "best.pt")["epoch"] == best["epoch"] - 1
     assert ["corrected" in row for row in rows(tmp_path / "run")] == [False, False, True]
@@ -265,16 +257,16 @@ def test_no_frame_label_of_a_training_clip_is_read(
     for name, labels in {"honest": honest, "scrambled": scrambled}.items():
         monkeypatch.setattr(Split, "labels", labels)
         config = ["--config", *(str(ROOT / layer) for layer in layers)] if layers else []
-        assert run(monkeypatch, *small(prepared, tmp_path / name, "train.epochs=2", "eval.every=2"), *config) == 0
+        assert run(*small(prepared, tmp_path / name, "train.epochs=2", "eval.every=2"), *config) == 0
         ends.append(load_checkpoint(tmp_path / name / "last.pt"))
     assert equal(*ends)
 
 
 def test_the_supervised_bound_learns_from_frame_labels_from_the_first_epoch_on(
-    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, prepared: Path, tmp_path: Path
 ) -> None:
     settings = ("train.supervised=true", "train.epochs=2", "eval.every=2")
-    assert run(monkeypatch, *small(prepared, tmp_path / "run", *settings)) == 0
+    assert run(*small(prepared, tmp_path / "run", *settings)) == 0
     losses = [row["loss"]["pseudo_label"] for row in rows(tmp_path / "run")]
     assert len(losses) == 2
     assert losses[1] < losses[0]
@@ -295,16 +287,16 @@ def test_a_loss_that_is_not_finite_stops_with_the_clips_and_keeps_the_last_good_
     with pytest.raises(
         UserError, match=r"the loss is not finite \(total nan.*\) on clips .*last good epoch is kept"
     ) as e:
-        run(monkeypatch, *small(prepared, tmp_path / "run"))
+        run(*small(prepared, tmp_path / "run"))
     named = str(e.value).split("on clips ")[1].split(". The last")[0].split(", ")
     assert set(named) <= set(Split.open(prepared, "split1").clip_ids("train"))
     assert load_checkpoint(tmp_path / "run" / "last.pt")["epoch"] >= 0
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_config_comes_through_the_entry_point(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_shipped_config_comes_through_the_entry_point(path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere holds no split.*make it with `bash prepare/"):
-        run(monkeypatch, "--config", str(path), "--set", "data.root=nowhere")
+        run("--config", str(path), "--set", "data.root=nowhere")
 
 
 def test_a_second_config_option_adds_files_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,20 +335,16 @@ def test_a_requeued_job_may_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--resume", "--work-dir", "nowhere"], "holds no run to resume"),
     ],
 )
-def test_a_mistake_is_one_clear_message(
-    trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
-) -> None:
+def test_a_mistake_is_one_clear_message(trained: Path, prepared: Path, arguments: list[str], said: str) -> None:
     arguments = [str(trained / "last.pt") if argument == "LAST" else argument for argument in arguments]
     with pytest.raises(UserError, match=said):
-        run(monkeypatch, *arguments, "--set", f"data.root={prepared}")
+        run(*arguments, "--set", f"data.root={prepared}")
 
 
 @pytest.mark.parametrize("more", [[], ["--phase", "test", "--weights", "last.pt"]])
-def test_a_work_dir_that_is_a_file_is_refused_at_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, more: list[str]
-) -> None:
+def test_a_work_dir_that_is_a_file_is_refused_at_once(capsys: pytest.CaptureFixture, more: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        run(monkeypatch, "--work-dir", "train.py", *more)
+        run("--work-dir", "train.py", *more)
     assert "argument --work-dir: train.py: expected a folder, this is a file" in capsys.readouterr().err
 
 

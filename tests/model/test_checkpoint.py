@@ -43,8 +43,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch; not to be written to."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *small(prepared, folder, "train.epochs=1")) == 0
+    assert run(*small(prepared, folder, "train.epochs=1")) == 0
     return folder
 
 
@@ -127,33 +126,33 @@ STATE = [
 
 @pytest.mark.parametrize(("change", "said"), [*WEIGHTS, *STATE])
 def test_a_damaged_checkpoint_cannot_be_resumed_and_says_why(
-    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch, change: Change, said: str
+    damage: Callable[[Change], Path], prepared: Path, change: Change, said: str
 ) -> None:
     folder = damage(change)
     with pytest.raises(UserError, match=said) as caught:
-        run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume")
+        run(*small(prepared, folder, "train.epochs=2"), "--resume")
     assert str(folder) in str(caught.value)
     assert len(str(caught.value)) < 3000
 
 
 @pytest.mark.parametrize(("change", "said"), WEIGHTS)
 def test_a_damaged_checkpoint_cannot_be_evaluated_and_says_why(
-    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch, change: Change, said: str
+    damage: Callable[[Change], Path], prepared: Path, change: Change, said: str
 ) -> None:
     weights = damage(change) / "last.pt"
     with pytest.raises(UserError, match=said):
-        run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}")
+        run("--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}")
 
 
 def test_weights_load_although_training_settings_were_added_or_removed(
-    damage: Callable[[Change], Path], trained: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+    damage: Callable[[Change], Path], trained: Path, prepared: Path
 ) -> None:
     def age(checkpoint: dict[str, Any]) -> None:
         checkpoint["settings"]["refine"].update(peak=True)
         del checkpoint["settings"]["refine"]["balance"], checkpoint["settings"]["train"]["precision"]
 
     weights = damage(age) / "last.pt"
-    assert run(monkeypatch, "--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}") == 0
+    assert run("--phase", "test", "--weights", str(weights), "--set", f"data.root={prepared}") == 0
     (old, aged, *_), (new, settings, _, skeletons) = (load_trained(path) for path in (weights, trained / "last.pt"))
     assert skeletons == {"model": "SMPL-H", "hands": "as-is"}  # of the training data
     assert (aged.model, aged.data, aged.eval) == (settings.model, settings.data, settings.eval)
@@ -161,7 +160,7 @@ def test_weights_load_although_training_settings_were_added_or_removed(
 
 
 def test_a_run_with_layers_of_an_earlier_version_is_not_resumed_and_stays_as_it_is(
-    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
+    damage: Callable[[Change], Path], prepared: Path
 ) -> None:
     def age(checkpoint: dict[str, Any]) -> None:
         del checkpoint["script"]
@@ -170,7 +169,7 @@ def test_a_run_with_layers_of_an_earlier_version_is_not_resumed_and_stays_as_it_
     folder = damage(age)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(UserError, match=r"last\.pt: an earlier version .* It can be evaluated, but not resumed"):
-        run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume")
+        run(*small(prepared, folder, "train.epochs=2"), "--resume")
     assert all((folder / name).read_bytes() == content for name, content in before.items())
 
 
@@ -190,10 +189,10 @@ def test_layers_of_ones_own_may_have_the_names_of_an_earlier_version(
 
 
 def test_learning_rates_come_from_the_settings_and_not_from_the_checkpoint(
-    damage: Callable[[Change], Path], prepared: Path, monkeypatch: pytest.MonkeyPatch
+    damage: Callable[[Change], Path], prepared: Path
 ) -> None:
     folder = damage(lambda c: c["optimizer"].update(param_groups=[{"lr": "fast"}, 3]))
-    assert run(monkeypatch, *small(prepared, folder, "train.epochs=2"), "--resume") == 0
+    assert run(*small(prepared, folder, "train.epochs=2"), "--resume") == 0
     assert load_checkpoint(folder / "last.pt")["optimizer"]["param_groups"][0]["lr"] == 0.001
 
 
@@ -250,9 +249,7 @@ def test_a_damaged_metrics_jsonl_is_refused(
         Run(folder, settings, {}, resume=True, checkpoint=last_good(folder))
 
 
-def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(prepared: Path, tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 
@@ -263,8 +260,8 @@ def test_a_run_whose_epochs_are_reduced_to_those_done_is_evaluated(
     line = small(prepared, tmp_path / "run", "eval.every=9", "train.epochs=9")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopError):
         patch.setattr(Run, "record", record_and_stop)
-        run(patch, *line)
-    assert run(monkeypatch, *line, "train.epochs=1", "--resume") == 0
+        run(*line)
+    assert run(*line, "train.epochs=1", "--resume") == 0
     assert '"oracle_epoch": {\n  "epoch": 1' in (tmp_path / "run" / "results.json").read_text()
 
 

@@ -28,9 +28,7 @@ def test_a_compiled_training_has_the_same_losses_and_compiles_nothing_after_the_
     torch._dynamo.reset()
     settings = ["train.precision=float64", "train.epochs=2"]
     for name in ("plain", "compiled"):
-        assert (
-            run(monkeypatch, *small(prepared, tmp_path / name, *settings, f"train.compile={name == 'compiled'}")) == 0
-        )
+        assert run(*small(prepared, tmp_path / name, *settings, f"train.compile={name == 'compiled'}")) == 0
     assert traced
     assert not any(traced)
     losses = [[row["loss"]["total"] for row in rows(tmp_path / name)] for name in ("plain", "compiled")]

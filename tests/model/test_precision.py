@@ -104,14 +104,14 @@ def test_loss_and_gradients_of_the_network_are_near_float32s() -> None:
 
 
 def test_bfloat16_training_keeps_float32_weights_resumes_exactly_and_is_evaluated_in_bfloat16(
-    make_split: Callable[..., Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_split: Callable[..., Split], tmp_path: Path
 ) -> None:
     make_split(train=[41, 30, 64, 18], val=[35, 28])
     tiny = ("data.split=tiny", "train.precision=bfloat16")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert run(monkeypatch, *small(tmp_path, whole, *tiny, "train.epochs=2")) == 0
-    assert run(monkeypatch, *small(tmp_path, stopped, *tiny, "train.epochs=1")) == 0
-    assert run(monkeypatch, *small(tmp_path, stopped, *tiny, "train.epochs=2"), "--resume") == 0
+    assert run(*small(tmp_path, whole, *tiny, "train.epochs=2")) == 0
+    assert run(*small(tmp_path, stopped, *tiny, "train.epochs=1")) == 0
+    assert run(*small(tmp_path, stopped, *tiny, "train.epochs=2"), "--resume") == 0
     ends = [load_checkpoint(folder / "last.pt") for folder in (whole, stopped)]
     assert equal(*ends)
     moments = [moment for state in ends[0]["optimizer"]["state"].values() for moment in state.values()]
@@ -121,6 +121,6 @@ def test_bfloat16_training_keeps_float32_weights_resumes_exactly_and_is_evaluate
     test = ["--phase", "test", "--weights", str(whole / "last.pt"), "--set", f"data.root={tmp_path}", tiny[0]]
     results = {}
     for precision in ("bfloat16", "float32"):
-        assert run(monkeypatch, *test, f"train.precision={precision}", "--work-dir", str(tmp_path / precision)) == 0
+        assert run(*test, f"train.precision={precision}", "--work-dir", str(tmp_path / precision)) == 0
         results[precision] = (tmp_path / precision / "detections.json").read_bytes()
     assert results["bfloat16"] == (whole / "detections.json").read_bytes() != results["float32"]

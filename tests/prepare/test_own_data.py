@@ -220,10 +220,10 @@ def test_a_label_without_times_is_enough_for_training(folder: Path, capsys: pyte
 
 
 @pytest.mark.slow
-def test_training_on_own_recordings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_on_own_recordings(folder: Path) -> None:
     split = prepare(folder, ["bvh/one,train,walk,,", "two,train,wave,0,1", "four,val,walk,0,1", "four,val,wave,1,2"])
     small = runs.small(split.folder.parent, folder.parent / "run", "data.split=mine")
-    assert runs.run(monkeypatch, "--config", str(runs.ROOT / "config/own_actions.yaml"), *small, pictures=True) == 0
+    assert runs.run("--config", str(runs.ROOT / "config/own_actions.yaml"), *small, pictures=True) == 0
     assert (folder.parent / "run" / "results.json").is_file()
 
 

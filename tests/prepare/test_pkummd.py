@@ -74,15 +74,13 @@ def test_what_does_not_fit_is_reported_and_other_recordings_are_kept(root: Path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", pkummd.PROTOCOLS)
-def test_training_and_evaluation_run_on_it(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
-) -> None:
+def test_training_and_evaluation_run_on_it(root: Path, tmp_path: Path, protocol: str) -> None:
     name = pkummd.prepare_protocol(root, protocol, tmp_path / "out").name
     file = str(config.BASE.parent / f"{name}.yaml")
     changes = ["model.width=8", "train.epochs=3", "refine.start=1", "train.batch_size=4", "eval.every=3"]
     run = tmp_path / "run"
     line = ["--config", file, "--work-dir", str(run), "--set", f"data.root={tmp_path}/out", *changes]
-    runs.run(monkeypatch, *line, pictures=True)
+    runs.run(*line, pictures=True)
     results = json.loads((run / "results.json").read_text())
     assert results["split"] == name
     assert "mAP at tIoU 0.5" in (run / "report.html").read_text()

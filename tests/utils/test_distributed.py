@@ -73,11 +73,9 @@ def assert_equal_runs(ours: Path, theirs: Path) -> None:
         ),
     ],
 )
-def test_several_ranks_train_and_score_as_one_process_does(
-    data: Path, monkeypatch: pytest.MonkeyPatch, ranks: int, variant: str
-) -> None:
+def test_several_ranks_train_and_score_as_one_process_does(data: Path, ranks: int, variant: str) -> None:
     line = [arguments(data, data / name, *VARIANTS[variant]) for name in ("one", "several")]
-    assert run(monkeypatch, *line[0]) == 0
+    assert run(*line[0]) == 0
     outcome = together(ranks, *line[1])
     assert outcome.returncode == 0, outcome.stderr
     assert len(re.findall("^epoch ", outcome.stdout, flags=re.MULTILINE)) == 3  # only the main rank prints
@@ -85,7 +83,7 @@ def test_several_ranks_train_and_score_as_one_process_does(
     assert {path.name for path in (data / "several").iterdir()} >= {"best.pt", "results.json", "time_line.png"}
     test = ["--phase", "test", "--weights", str(data / "one" / "last.pt"), "--device", DEVICE, "--set"]
     test += [f"data.root={data}", "data.split=tiny", "eval.batch_size=2"]
-    assert run(monkeypatch, *test, "--work-dir", str(data / "alone")) == 0
+    assert run(*test, "--work-dir", str(data / "alone")) == 0
     outcome = together(2, *test, "--work-dir", str(data / "shared out"))
     assert outcome.returncode == 0, outcome.stderr
     for name in ("results.json", "detections.json"):
@@ -94,10 +92,8 @@ def test_several_ranks_train_and_score_as_one_process_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_run_whose_rank_is_killed_goes_on_with_another_number_of_ranks(
-    data: Path, monkeypatch: pytest.MonkeyPatch, killed: int
-) -> None:
-    assert run(monkeypatch, *arguments(data, data / "one", "train.epochs=12")) == 0
+def test_a_run_whose_rank_is_killed_goes_on_with_another_number_of_ranks(data: Path, killed: int) -> None:
+    assert run(*arguments(data, data / "one", "train.epochs=12")) == 0
     line = arguments(data, data / "run", "train.epochs=12")
     started = start(on_ranks(2, *line))
     wait_until(lambda: (data / "run" / "previous.pt").exists(), started)
@@ -185,14 +181,12 @@ def test_what_is_wrong_is_said_once_and_stops_all_ranks(data: Path, more: list[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [["train.sync_batch_norm=false"], ["train.accumulate=2"]])
-def test_settings_that_are_not_those_of_one_process_train_on_ranks(
-    data: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
-) -> None:
+def test_settings_that_are_not_those_of_one_process_train_on_ranks(data: Path, more: list[str]) -> None:
     """Their results are those of the saved weights, also if each rank had batch-norm statistics of its own."""
     outcome = together(3, *arguments(data, data / "run", *more, "train.precision=float32"))
     assert outcome.returncode == 0, outcome.stderr
     assert len(rows(data / "run")) == 3
     test = ["--phase", "test", "--weights", str(data / "run" / "last.pt"), "--device", DEVICE]
     test += ["--work-dir", str(data / "again"), "--set", f"data.root={data}", "data.split=tiny", "eval.batch_size=2"]
-    assert run(monkeypatch, *test) == 0
+    assert run(*test) == 0
     assert (data / "again" / "detections.json").read_bytes() == (data / "run" / "detections.json").read_bytes()
