@@ -18,7 +18,7 @@ def prepare(data: Path, out: Path, **options: Any) -> Split:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file of the store and its splits; not the pages that the command adds."""
+    """Every file of the stores and splits; not the pages that the command adds."""
     others = (".lock", "card.html")
     files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in others)
     return {str(file.relative_to(out)): file.read_bytes() for file in files}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from building import content
 from runs import ROOT, assert_same_end, command, finish, rows, run, small
 
 from prepare.build import build
@@ -99,13 +100,6 @@ def test_the_hash_seed_changes_no_byte_of_a_store(synthetic: Path, prepared: Pat
     line += ["--babel", str(synthetic / "babel_v1.0_release"), "--out", str(tmp_path), "--workers", "1"]
     subprocess.run(line, cwd=ROOT, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "54321"})
     assert content(tmp_path) == content(prepared)
-
-
-def content(out: Path) -> dict[str, bytes]:
-    """Every file of the stores and splits; not the pages that the command adds."""
-    others = (".lock", "card.html")
-    files = (file for file in sorted(out.rglob("*")) if file.is_file() and file.name not in others)
-    return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
 @pytest.mark.slow
