@@ -191,7 +191,7 @@ def from_dict(
             where = (source or {}).get(".".join(map(str, problem["loc"][:2])), origin)
             lines.append(f"{where}: {describe_problem(problem)}")
             if problem["type"] in ("missing", "extra_forbidden"):
-                if where == "config/base.yaml":
+                if origin == "config/base.yaml":  # not stored settings
                     lines[-1] += ". A setting needs an entry in config/base.yaml and a type in utils/config.py"
                 else:
                     kinds.add(problem["type"])

@@ -41,10 +41,11 @@ def test_a_shipped_layer_holds_only_what_differs_from_base(path: Path) -> None:
 def test_a_new_setting_without_a_default_or_a_type_is_told_where_both_belong() -> None:
     values = config.load().model_dump()
     values["loss"]["new"] = values["loss"].pop("multi_view")
-    with pytest.raises(UserError) as caught:
-        config.from_dict(values)
-    for line in str(caught.value).splitlines():
-        assert line.endswith("A setting needs an entry in config/base.yaml and a type in utils/config.py")
+    for source in ({}, {"loss.new": "--set loss.new=3"}):
+        with pytest.raises(UserError) as caught:
+            config.from_dict(values, source)
+        for line in str(caught.value).splitlines():
+            assert line.endswith("A setting needs an entry in config/base.yaml and a type in utils/config.py")
 
 
 def test_settings_that_an_old_file_lacks_are_named_with_one_hint(monkeypatch: pytest.MonkeyPatch) -> None:
