@@ -95,8 +95,7 @@ def train(folder: Path, resume: bool, settings: Settings, device: torch.device) 
                     row |= {evaluation.protocol: validate.epoch_metrics(evaluation) for evaluation in evaluations}
                     validation.show(writer, evaluations.corrected, row["epoch"])
             if held_out:
-                held_out_score = validate.video_label_score(state.model, held_out, settings, device)
-                row["held_out_classification_mAP"] = held_out_score
+                row["held_out_classification_mAP"] = validate.video_label_score(state.model, held_out, settings, device)
             if run:
                 writer.scalars(row)
                 writer.histogram("pseudo-label confidence", state.pseudo_labels.confidence().numpy(), row["epoch"])
@@ -154,7 +153,8 @@ def train_epoch(
 
     Args:
         network: the model, or a wrapper around it.
-        loader: yields pairs: a micro-batch of this rank, and its plan, which has the weights of the losses.
+        loader: yields pairs: a micro-batch of this rank, and its plan, which has the weights of the losses. Its items
+            are the plans.
 
     Raises:
         UserError: a loss is not finite; then nothing of this epoch is saved.
@@ -167,7 +167,7 @@ def train_epoch(
     network.train()
 
     refining = settings.train.supervised or epoch >= settings.refine.start
-    losses, steps, frames = EpochLosses(epoch, loader.clips.clip_ids), 0, 0
+    losses = EpochLosses(epoch, loader.clips.clip_ids)
     title = f"epoch {epoch + 1}/{settings.train.epochs}"
     for batch, plan in progress(loader, title, "batch", silent=not distributed.is_main()):
         if refining:
@@ -182,14 +182,13 @@ def train_epoch(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         pseudo_labels.add(batch.index, output.views[0].frame_probs)
-        frames += plan.frames
-        steps += plan.ends_step
         del output, terms  # while their autograd graph exists, CUDA cannot capture the next batch
     distributed.broadcast_buffers(state.model)  # the running statistics of the main rank, which are saved
     totals = losses.totals()  # waits for all ranks
     distributed.end_passes()
     pseudo_labels.end_epoch()
     seconds = time.monotonic() - began
+    steps, frames = sum(plan.ends_step for plan in loader.items), sum(plan.frames for plan in loader.items)
     return {
         "epoch": epoch + 1,  # from 1 in everything that users read
         "loss": {name: total / steps for name, total in totals.items()},
