@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from hostile import Hostile
 
 from model.checkpoint import last_good, load_checkpoint
 from utils import config
@@ -222,16 +223,6 @@ def test_flipped_bits_in_a_tensor_are_noticed(run: Run, name: str, capsys: pytes
         load_checkpoint(path)
     assert last_good(run.folder)["epoch"] == (1 if name == "last.pt" else 2)
     assert ("resuming from" in capsys.readouterr().err) == (name == "last.pt")
-
-
-class Hostile:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (self.path,))
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])

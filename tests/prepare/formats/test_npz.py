@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hostile import Hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,16 +76,6 @@ def test_arrays_equal_those_that_numpy_reads(tmp_path: Path, save: Any) -> None:
     for name, values in found.items():
         assert values.dtype == content[name].dtype
         assert np.array_equal(values, content[name]), name
-
-
-class Hostile:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (self.path,))
 
 
 def test_pickled_objects_are_refused_and_not_run(tmp_path: Path) -> None:

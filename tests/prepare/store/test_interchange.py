@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hostile import Hostile
 
 from feeders.label_policy import used_labels
 from prepare.store.exports import export_released
@@ -83,16 +84,6 @@ def test_what_is_no_clip_is_named(tmp_path: Path, entry: dict, said: str) -> Non
     with pytest.raises(UserError, match=said):
         imported(tmp_path, released(entry))
     assert not (tmp_path / "out" / "theirs").exists()
-
-
-class Hostile:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (self.path,))
 
 
 class Crashing:
