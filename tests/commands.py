@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,15 @@ def parser_of(command: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
     return found[0]
 
 
-def exit_status(main: Callable[[], int | None], *line: object) -> int:
-    """The status that a command ends with. line: its name and arguments."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+def call(main: Callable[[], Any], *line: object) -> Any:
+    """What `main` returns at this command line. line: the command's name and arguments."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(part) for part in line])
-        run_command(main)
+        return main()
+
+
+def exit_status(main: Callable[[], int | None], *line: object) -> int:
+    """The status that a command ends with at this command line."""
+    with pytest.raises(SystemExit) as ended:
+        call(lambda: run_command(main), *line)
     return ended.value.code

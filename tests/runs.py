@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from commands import call
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -47,10 +48,9 @@ def run(*arguments: str, pictures: bool = False) -> int:
     """train.py in this process, as from the command line. Only with `pictures` are any drawn."""
     torch.use_deterministic_algorithms(False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["train.py", *arguments])
         if not pictures:
             draw_nothing(patch)
-        return train.main()
+        return call(train.main, "train.py", *arguments)
 
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -129,11 +129,7 @@ def without(split: Split, subset: str, name: str) -> None:
     ],
 )
 def test_a_class_without_clips_is_warned_of_and_harms_no_figure(
-    make_split: Callable[..., Split],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    subset: str,
-    said: str,
+    make_split: Callable[..., Split], tmp_path: Path, capsys: pytest.CaptureFixture, subset: str, said: str
 ) -> None:
     without(make_split(train=[20, 30, 25, 18], val=[24, 16]), subset, "wave")
     line = small(tmp_path, tmp_path / "run", "data.split=tiny", "train.epochs=1")

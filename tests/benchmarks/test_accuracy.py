@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import call
 
 from benchmarks.accuracy import (
     Row,
@@ -186,8 +187,7 @@ def test_a_relative_folder_of_runs_is_one_of_the_callers_folder(
     script = "import sys, pathlib\npathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1], 'ran').parent.mkdir()"
     (tmp_path / "script.py").write_text(script)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["accuracy.py", "list.yaml", "--seeds", "5", "--out", "runs"])
-    assert main() == 0
+    assert call(main, "accuracy.py", "list.yaml", "--seeds", 5, "--out", "runs") == 0
     assert (tmp_path / "runs" / "list" / "a" / "seed5").is_dir()
 
 
@@ -198,8 +198,7 @@ def test_weights_of_a_run_that_failed_are_not_scored_again(
     (tmp_path / "list.yaml").write_text(script + "rows: {trained: , again: {evaluate: trained}}")
     (tmp_path / "fails.py").write_text("raise SystemExit(1)")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["accuracy.py", "list.yaml", "--seeds", "5", "--out", "runs"])
-    assert main() == 1
+    assert call(main, "accuracy.py", "list.yaml", "--seeds", 5, "--out", "runs") == 1
     told = capsys.readouterr().err
     assert "trained, seed 5: FAILED" in told
     assert "again, seed 5: NOT SCORED, because the run of its weights is not finished" in told

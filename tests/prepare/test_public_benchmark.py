@@ -4,13 +4,13 @@ import csv
 import itertools
 import json
 import shutil
-import sys
 import tarfile
 from pathlib import Path
 
 import motions
 import numpy as np
 import pytest
+from commands import call
 
 from prepare import own_data, public_benchmark
 from prepare.formats.bvh import read_bvh
@@ -108,11 +108,10 @@ def test_a_part_of_a_clone_is_refused(source: tuple[Path, int], tmp_path: Path) 
     assert not (tmp_path / "a").exists()
 
 
-def test_out_has_to_be_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_out_has_to_be_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "a").touch()
-    monkeypatch.setattr(sys, "argv", ["public_benchmark.py", "--source", str(tmp_path), "--out", str(tmp_path / "a")])
     with pytest.raises(SystemExit):
-        public_benchmark.parse_arguments()
+        call(public_benchmark.main, "public_benchmark.py", "--source", tmp_path, "--out", tmp_path / "a")
     assert "expected a folder, this is a file" in capsys.readouterr().err
 
 

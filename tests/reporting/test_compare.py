@@ -1,12 +1,12 @@
 """The comparison of two runs shows the right differences, and refuses runs on other clips."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 
 from evaluation import detections
 from evaluation.localization import Detections, ground_truth
@@ -33,20 +33,17 @@ def run(where: Split, folder: Path, found: Detections, **changes: object) -> Pat
     return folder
 
 
-def compare(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> str:
+def compare(*folders: Path) -> str:
     out = folders[0].parent / "compare.html"
-    monkeypatch.setattr(sys, "argv", ["compare", *map(str, folders), "--out", str(out)])
-    main()
+    call(main, "compare", *folders, "--out", out)
     return out.read_text(encoding="utf-8")
 
 
-def test_differences_are_those_of_both_runs(
-    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_differences_are_those_of_both_runs(split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = ground_truth([split.labels(sid) for sid in split.clip_ids("val")])
     worse = truth.select((truth.label != 1) & (truth.clip != 1))
     folders = [run(split, tmp_path / "better", truth), run(split, tmp_path / "worse", worse)]
-    html = compare(monkeypatch, *folders)
+    html = compare(*folders)
     table = rows(html)
     share = 100 * np.mean(truth.clip[truth.label == 0] != 1)  # of walk's segments that are left
     assert table[f"A: {folders[0]}"] == [["100.0"] * 3]
@@ -61,9 +58,7 @@ def test_differences_are_those_of_both_runs(
 
 
 @pytest.mark.parametrize("change", ["split", "store", "labels", "folder", "damaged"])
-def test_runs_on_other_clips_are_refused(
-    change: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_on_other_clips_are_refused(change: str, split: Split, tmp_path: Path) -> None:
     none = Detections.concatenate([])
     first = run(split, tmp_path / "a", none)
     second = run(split, tmp_path / "b", none, **({change: "other"} if change in ("split", "store", "labels") else {}))
@@ -74,33 +69,28 @@ def test_runs_on_other_clips_are_refused(
         (second / "results.json").write_text('{"settings": []}')
         expected = r"b/results\.json: split is missing; expected the folder of a finished run"
     with pytest.raises(UserError, match=expected):
-        compare(monkeypatch, first, second)
+        compare(first, second)
     assert not (tmp_path / "compare.html").exists()
 
 
-def test_runs_at_other_tious_are_refused(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_at_other_tious_are_refused(split: Split, tmp_path: Path) -> None:
     folders = [run(split, tmp_path / name, Detections.concatenate([])) for name in "ab"]
     results = json.loads((folders[1] / "results.json").read_text())
     results["settings"]["eval"]["tious"] = [0.5]
     (folders[1] / "results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match=r"its tious is \[0.5\], .* evaluated at the same tIoUs can be compared"):
-        compare(monkeypatch, *folders)
+        compare(*folders)
 
 
 @pytest.mark.parametrize(("change", "what"), [("store", "joints"), ("labels", "labels")])
-def test_data_that_were_prepared_anew_are_refused(
-    change: str, what: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_that_were_prepared_anew_are_refused(change: str, what: str, split: Split, tmp_path: Path) -> None:
     none = Detections.concatenate([])
     folders = [run(split, tmp_path / name, none, **{change: "0" * 64}) for name in "ab"]
     with pytest.raises(UserError, match=f"has other {what} than the runs were evaluated on"):
-        compare(monkeypatch, *folders)
+        compare(*folders)
 
 
-def test_a_folder_as_out_is_refused_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["compare", "a", "b", "--out", str(tmp_path)])
+def test_a_folder_as_out_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main()
+        call(main, "compare", "a", "b", "--out", tmp_path)
     assert f"argument --out: {tmp_path}: expected a file, this is a folder" in capsys.readouterr().err

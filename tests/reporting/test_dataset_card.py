@@ -2,13 +2,13 @@
 
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 
 from prepare import build
 from reporting import dataset_card
@@ -134,9 +134,7 @@ def test_hostile_class_names_are_shown_as_text(make_split: Callable[..., Split])
     assert player_of(page)["classes"][:2] == ["<script>x</script>", "$\\frac$"]
 
 
-def test_of_many_classes_the_largest_overlaps_and_few_example_clips_are_shown(
-    make_split: Callable[..., Split],
-) -> None:
+def test_of_many_classes_the_largest_overlaps_and_few_example_clips_are_shown(make_split: Callable[..., Split]) -> None:
     split = make_split(classes=tuple(f"class {n}" for n in range(30)), train=[20] * 12, val=[20])
     page = html(split)
     assert "Pairs of classes that share frames: 435" in page
@@ -164,17 +162,12 @@ def test_a_split_without_clips_has_a_page_too(make_split: Callable[..., Split]) 
 
 
 def test_preparation_ends_with_the_cards_and_names_them(
-    synthetic: Path,
-    prepared: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    synthetic: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(prepared, out)
-    inputs = ["--amass", str(synthetic / "amass"), "--babel", str(synthetic / "babel_v1.0_release")]
-    monkeypatch.setattr(sys, "argv", ["build", *inputs, "--body", "synthetic", "--out", str(out), "--workers", "1"])
-    build.main()
+    inputs = ["--amass", synthetic / "amass", "--babel", synthetic / "babel_v1.0_release"]
+    call(build.main, "build", *inputs, "--body", "synthetic", "--out", out, "--workers", 1)
     printed = capsys.readouterr().out
     for name in ("split1", "split2", "split3"):
         path = out / name / "card.html"

@@ -1,11 +1,11 @@
 """The command shows clips of a split: a page with the player, or one clip as an animation."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from PIL import Image
 
 from evaluation import detections
@@ -22,19 +22,17 @@ def split(make_split: Callable[..., Split]) -> Split:
 
 
 @pytest.fixture()
-def show(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def show(split: Split, tmp_path: Path) -> Callable[..., Path]:
     """Runs the command with a file of detections beside the data. Returns what it wrote."""
     found = Detections.of([1, 2], [1, 0], [[3, 9], [0, 5]], [0.5, 0.4])
     detections.write(tmp_path / "detections.json", found, split.clip_ids(), split.classes)
 
-    def call(name: str, *arguments: str) -> Path:
+    def run(name: str, *arguments: str) -> Path:
         out = tmp_path / "new" / name
-        given = ["show", "--data", str(tmp_path), "--split", "tiny", "--out", str(out), *arguments]
-        monkeypatch.setattr(sys, "argv", given)
-        main()
+        call(main, "show", "--data", tmp_path, "--split", "tiny", "--out", out, *arguments)
         return out
 
-    return call
+    return run
 
 
 def test_a_page_shows_clips_of_a_split_and_detections(show: Callable[..., Path], tmp_path: Path) -> None:

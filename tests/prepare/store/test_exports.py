@@ -3,14 +3,13 @@
 import json
 import math
 import pickle
-import sys
 from pathlib import Path
 
 import motions
 import numpy as np
 import pytest
 import torch
-from commands import exit_status
+from commands import call, exit_status
 from predictions import CLASSES as CHECKPOINT_CLASSES
 from predictions import checkpoint
 
@@ -195,18 +194,12 @@ def test_a_mistake_is_one_clear_message(capsys: pytest.CaptureFixture, given: li
 
 @pytest.mark.parametrize("name", interchange.FORMATS)
 def test_the_command_writes_every_format(
-    make_split,
-    tmp_path: Path,
-    weights: tuple,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-    name: str,
+    make_split, tmp_path: Path, weights: tuple, capsys: pytest.CaptureFixture, name: str
 ) -> None:
     split, out = make_split(train=[12], val=[9]), tmp_path / "there"
-    command = ["interchange", "export", "--data", str(tmp_path), "--split", split.name, "--out", str(out)]
-    more = ["--weights", str(weights[0])] if name == "features" else []
-    monkeypatch.setattr(sys, "argv", [*command, "--format", name, *more])
-    interchange.main()
+    command = ["interchange", "export", "--data", tmp_path, "--split", split.name, "--out", out]
+    more = ["--weights", weights[0]] if name == "features" else []
+    call(interchange.main, *command, "--format", name, *more)
     files = [line.removeprefix("written: ") for line in capsys.readouterr().out.splitlines() if "written: " in line]
     assert files
     assert all(Path(file).exists() for file in files)
