@@ -25,22 +25,22 @@ class ParserReachedError(Exception):
     """The command has reached its parser."""
 
 
-def parser_of(command: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser that a command's `main` builds, taken at the moment when it would parse."""
     name = command.removesuffix(".py").replace("/", ".")
     module = sys.modules.get(name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(name, ROOT / command)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
     found: list[argparse.ArgumentParser] = []
 
     def stop(self: argparse.ArgumentParser, *_: object) -> None:
         found.append(self)
         raise ParserReachedError
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        if module is None:
+            spec = importlib.util.spec_from_file_location(name, ROOT / command)
+            module = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, name, module)
+            spec.loader.exec_module(module)
         patch.setattr(argparse.ArgumentParser, "parse_args", stop)
         with pytest.raises(ParserReachedError):
             module.main()

@@ -41,8 +41,8 @@ def test_the_commands_are_found() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained_and_names_its_default(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for parser in with_subcommands(parser_of(command, monkeypatch)):
+def test_every_option_is_explained_and_names_its_default(command: str) -> None:
+    for parser in with_subcommands(parser_of(command)):
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 continue
@@ -53,9 +53,9 @@ def test_every_option_is_explained_and_names_its_default(command: str, monkeypat
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_has_examples_that_it_understands(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = parser_of(command, monkeypatch)
+    parser = parser_of(command)
     for part in with_subcommands(parser):
         with pytest.raises(SystemExit) as ended:
             part.parse_args(["--help"])
@@ -78,10 +78,8 @@ def test_modules_run_as_commands() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_unknown_option_is_refused_by_its_name(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    parser = parser_of(command, monkeypatch)
+def test_an_unknown_option_is_refused_by_its_name(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = parser_of(command)
     required = [action for action in parser._actions if action.required or not action.option_strings]
     if any(isinstance(action, argparse._SubParsersAction) for action in required):
         parser = with_subcommands(parser)[1]

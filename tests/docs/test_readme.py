@@ -60,7 +60,7 @@ def test_the_readme_has_the_commands_that_matter_on_few_lines() -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in ALL_COMMANDS if not line.startswith(("tensorboard", "source"))])
-def test_a_documented_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_documented_command_is_understood(line: str) -> None:
     words = shlex.split(line)
     place = next(i for i, word in enumerate(words) if re.fullmatch(r"[\w/]+\.(py|sh|sbatch)|\w+(\.\w+)+", word))
     target = words[place]
@@ -71,7 +71,7 @@ def test_a_documented_command_is_understood(line: str, monkeypatch: pytest.Monke
         assert (ROOT / target).is_file()
         return
     assert command in COMMANDS
-    parser = parser_of(command, monkeypatch)
+    parser = parser_of(command)
     if "--help" in words:
         return
     args = parser.parse_args(words[place + 1 :])
