@@ -11,8 +11,8 @@ from utils.distributed import LossNormalization
 from utils.errors import UserError
 
 
-def output_of(frames: int = 4) -> Output:
-    views = [View(torch.randn(2, 3), torch.randn(2, frames, 3, requires_grad=True)) for _ in range(2)]
+def output_of() -> Output:
+    views = [View(torch.randn(2, 3), torch.randn(2, 4, 3, requires_grad=True)) for _ in range(2)]
     return Output(tuple(views), torch.zeros(0))
 
 

@@ -130,15 +130,15 @@ def test_ranks_that_are_told_to_stop_say_once_how_to_go_on(data: Path) -> None:
     assert said.count("stopped; every finished epoch is kept. Go on with: torchrun --nproc_per_node 2 ") == 1
 
 
-def stop_rank(started: subprocess.Popen, rank: int) -> None:
-    os.kill(children(started.pid)[rank], signal.SIGSTOP)
+def stop_the_second_rank(started: subprocess.Popen) -> None:
+    os.kill(children(started.pid)[1], signal.SIGSTOP)
 
 
 @pytest.mark.slow
 def test_a_rank_that_does_not_answer_ends_the_run_after_the_time_limit(data: Path) -> None:
     started = start(on_ranks(2, *arguments(data, data / "run", "train.epochs=500", "train.timeout=0.1")))
     wait_until(lambda: (data / "run" / "last.pt").exists(), started)
-    stop_rank(started, 1)
+    stop_the_second_rank(started)
     said = started.communicate(timeout=90)[1]
     assert started.returncode == 1
     told = "was killed, lost its machine, or did not answer for 0.1 minutes (train.timeout), or the connection failed ("
@@ -150,7 +150,7 @@ def test_a_rank_that_does_not_answer_ends_the_run_after_the_time_limit(data: Pat
 def test_a_main_rank_that_waits_for_another_one_says_how_to_go_on_when_it_is_told_to_stop(data: Path) -> None:
     started = start(on_ranks(2, *arguments(data, data / "run", "train.epochs=500")))
     wait_until(lambda: (data / "run" / "last.pt").exists(), started)
-    stop_rank(started, 1)
+    stop_the_second_rank(started)
     time.sleep(2)  # until the main rank waits in an exchange
     started.send_signal(signal.SIGTERM)
     said = started.communicate(timeout=90)[1]

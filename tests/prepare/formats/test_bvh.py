@@ -30,9 +30,9 @@ ODD = [
 ]
 
 
-def numbers_for(nodes: list, frames: int, seed: int = 0) -> np.ndarray:
+def numbers_for(nodes: list, frames: int) -> np.ndarray:
     columns = [name for *_, channels in nodes for name in channels or ()]
-    values = np.random.default_rng(seed).uniform(-180, 180, (frames, len(columns)))
+    values = np.random.default_rng(0).uniform(-180, 180, (frames, len(columns)))
     return values.astype(np.float32).astype(np.float64)
 
 

@@ -12,11 +12,11 @@ OFFSETS = {"root": (0, 0, 0), "hips": (0, 0, 0), "thigh": (10, -5, 0), "foot": (
 NODES = [Node(name, i - 1, np.array(o, float), CHANNELS) for i, (name, o) in enumerate(OFFSETS.items())]
 
 
-def walk(frames: int, heading: float, place: tuple[float, float], speed: float = 4.0, swing: float = 30.0) -> Section:
-    """Somebody who walks straight ahead with one leg, `speed` centimetres a frame. heading: degrees."""
+def walk(frames: int, heading: float, place: tuple[float, float], swing: float = 30.0) -> Section:
+    """Somebody who walks straight ahead with one leg, 4 centimetres a frame. heading: degrees."""
     values = np.zeros((frames, len(NODES), 6))
     values[:, 1:, :3] = [node.offset for node in NODES[1:]]
-    steps = speed * np.arange(frames)
+    steps = 4.0 * np.arange(frames)
     angle = np.radians(heading)
     values[:, 1, 0], values[:, 1, 2] = place[0] + np.sin(angle) * steps, place[1] + np.cos(angle) * steps
     values[:, 1, 1] = 90
