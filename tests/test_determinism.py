@@ -1,13 +1,11 @@
 """The same settings, seed and machine give the same run, whatever else differs."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,23 +35,14 @@ def arguments(prepared: Path, folder: Path, *more: str) -> list[str]:
 def folders_listed_backwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Another file system: what a folder holds comes in the opposite of the alphabet's order."""
 
-    class Listing:
+    class Listing(Iterator, AbstractContextManager):
         def __init__(self, entries: list[os.DirEntry]) -> None:
             self.entries = iter(entries)
-
-        def __iter__(self) -> Listing:
-            return self
 
         def __next__(self) -> os.DirEntry:
             return next(self.entries)
 
-        def __enter__(self) -> Listing:
-            return self
-
         def __exit__(self, *_: object) -> None:
-            pass
-
-        def close(self) -> None:
             pass
 
     listdir, scandir = os.listdir, os.scandir
