@@ -102,14 +102,6 @@ def test_killed_preparations(synthetic: Path, tmp_path: Path, tally: Tally) -> N
 
 
 @pytest.fixture(scope="module")
-def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run; not to be written to."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    undisturbed(command(*small(prepared, folder)))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one recording of each format; not to be written to."""
     folder = tmp_path_factory.mktemp("recordings")
