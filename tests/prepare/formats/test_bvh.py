@@ -5,6 +5,7 @@ from pathlib import Path
 import motions
 import numpy as np
 import pytest
+from hostile import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -170,13 +171,8 @@ def test_an_empty_or_binary_file_is_refused(tmp_path: Path) -> None:
 @given(st.data())
 def test_damage_anywhere_gives_positions_or_a_take_error(tmp_path: Path, data: st.DataObject) -> None:
     motions.write_bvh(tmp_path / "a.bvh", ODD, numbers_for(ODD, 3), 1 / 30)
-    content = bytearray((tmp_path / "a.bvh").read_bytes())
-    cut = data.draw(st.integers(0, len(content)))
-    del content[cut:]
-    for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content)), st.integers(0, 255)), max_size=4)):
-        content[place : place + 1] = bytes([byte])
-    (tmp_path / "b.bvh").write_bytes(content)
+    path = damaged(tmp_path / "a.bvh", data)
     try:
-        assert all_positions(tmp_path / "b.bvh").shape[1:] == (8, 3)
+        assert all_positions(path).shape[1:] == (8, 3)
     except TakeError as error:
         assert "\n" not in str(error)

@@ -5,6 +5,7 @@ from pathlib import Path
 import motions
 import numpy as np
 import pytest
+from hostile import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -92,12 +93,8 @@ def test_a_body_twice_in_a_frame_is_refused(tmp_path: Path) -> None:
 @given(st.data())
 def test_damage_anywhere_gives_bodies_or_a_take_error(tmp_path: Path, data: st.DataObject) -> None:
     motions.write_ntu(tmp_path / "a.skeleton", 2, {"1": ([0, 1], random_joints(2)), "2": ([1], random_joints(1))})
-    content = bytearray((tmp_path / "a.skeleton").read_bytes())
-    del content[data.draw(st.integers(0, len(content))) :]
-    for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content)), st.integers(0, 255)), max_size=4)):
-        content[place : place + 1] = bytes([byte])
-    (tmp_path / "b.skeleton").write_bytes(content)
+    path = damaged(tmp_path / "a.skeleton", data)
     try:
-        assert all(np.isfinite(joints).all() for _, joints in read_ntu(tmp_path / "b.skeleton"))
+        assert all(np.isfinite(joints).all() for _, joints in read_ntu(path))
     except TakeError as error:
         assert "\n" not in str(error)
