@@ -85,7 +85,7 @@ def write_split_from_store(
     with suppress(UserError):  # there is no split of this name yet, or it is damaged
         before = SplitManifest.read(folder / "split.json").skeletons
         if before != store.folder.name:
-            why = f"made with other options or by another version than {before}, which stays"
+            why = f"made from other data, with other options or by another version than {before}, which stays"
             print(f"{folder.name} now uses {store.folder.name}, {why}")
     write_split(folder, clips, {**about, **origin, "untimed": untimed, "left_out": reasons})
     split = Split.open(folder.parent, folder.name)
