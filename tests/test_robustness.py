@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import motions
 import numpy as np
+import predictions
 import pytest
 import torch
 from robustness import PATIENCE, SEED, TRIES, Tally, damaged, killed, starved, undisturbed
@@ -30,6 +30,7 @@ from runs import ROOT, assert_same_end, children, command, on_ranks, rows, small
 import arguments
 from model.checkpoint import load_localizer
 from prepare.build import build
+from prepare.formats.files import SUFFIXES
 from utils import config
 from utils.store import Split
 
@@ -101,31 +102,16 @@ def test_killed_preparations(synthetic: Path, tmp_path: Path, tally: Tally) -> N
         tally.count("preparation is killed or stopped, then repeated: the same bytes", not said, said)
 
 
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one recording of each format; not to be written to."""
-    folder = tmp_path_factory.mktemp("recordings")
-    poses = motions.poses(3.0, seed=1)
-    joints = motions.joints_of(poses)
-    np.savez(folder / "a_poses.npz", poses=poses, mocap_framerate=30.0)
-    np.savez(folder / "b.npz", joints=joints, fps=30)
-    motions.write_body_bvh(folder / "c.bvh", poses)
-    motions.write_ntu(folder / "d.skeleton", 90, {"1": (list(range(90)), joints)})
-    return folder
+def predicting(trained: Path, motion: Path, out: Path) -> list[str]:
+    options = [*predictions.options(motion, trained / "last.pt", out), "--device", "cpu"]
+    return [sys.executable, "predict.py", *map(str, options)]
 
 
-def predicting(trained: Path, recordings: Path, out: Path) -> list[str]:
-    map_file = recordings.parent / "map.yaml"
-    motions.write_smplh_map(map_file)
-    options = ["--weights", trained / "last.pt", recordings, "--out", out, "--body", "synthetic"]
-    return [sys.executable, "predict.py", *map(str, [*options, "--joint-map", map_file, "--device", "cpu"])]
-
-
-def test_killed_predictions(trained: Path, recordings: Path, tmp_path: Path, tally: Tally) -> None:
+def test_killed_predictions(trained: Path, motion: Path, tmp_path: Path, tally: Tally) -> None:
     rng = random.Random(f"predict {SEED}")
-    seconds = undisturbed(predicting(trained, recordings, tmp_path / "calm"))
-    loud = [killed(predicting(trained, recordings, tmp_path / "out"), rng, seconds) for _ in range(5 * TRIES)]
-    undisturbed(predicting(trained, recordings, tmp_path / "out"))
+    seconds = undisturbed(predicting(trained, motion, tmp_path / "calm"))
+    loud = [killed(predicting(trained, motion, tmp_path / "out"), rng, seconds) for _ in range(5 * TRIES)]
+    undisturbed(predicting(trained, motion, tmp_path / "out"))
     for pattern in ("segments.*", "failed.csv"):
         assert content(tmp_path / "out", pattern) == content(tmp_path / "calm", pattern)
     for said in loud:
@@ -181,11 +167,13 @@ def test_damaged_labels(synthetic: Path, tmp_path: Path, tally: Tally) -> None:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def test_damaged_recordings(trained: Path, recordings: Path, tmp_path: Path, tally: Tally) -> None:
+def test_damaged_recordings(trained: Path, motion: Path, tmp_path: Path, tally: Tally) -> None:
     rng, count = random.Random(f"recordings {SEED}"), 60 * TRIES
     (tmp_path / "in").mkdir()
+    shutil.copy(motion / "map.yaml", tmp_path / "in")
+    files = sorted(file for file in motion.rglob("*") if file.suffix in SUFFIXES)
     for number in range(count):
-        file = rng.choice(sorted(recordings.iterdir()))
+        file = rng.choice(files)
         (tmp_path / "in" / f"{number}{file.suffix}").write_bytes(damaged(file.read_bytes(), rng))
     line = predicting(trained, tmp_path / "in", tmp_path / "out")
     outcome = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
@@ -205,19 +193,17 @@ def test_little_shared_memory(prepared: Path, tmp_path: Path, tally: Tally, size
 
 
 @pytest.mark.parametrize("size", ["16k", "256k", "600k", "1m"])
-def test_little_disk(prepared: Path, trained: Path, recordings: Path, tmp_path: Path, tally: Tally, size: str) -> None:
+def test_little_disk(prepared: Path, trained: Path, motion: Path, tmp_path: Path, tally: Tally, size: str) -> None:
     """A disk that may be too small for a run or a prediction: it suffices, or one message says that it is full."""
-    for line in (command(*small(prepared, tmp_path / "run")), predicting(trained, recordings, tmp_path / "run")):
+    for line in (command(*small(prepared, tmp_path / "run")), predicting(trained, motion, tmp_path / "run")):
         outcome = starved(f"mount -t tmpfs -o size={size} tmpfs {tmp_path}", line)
         full = re.search(r"^error: .*(No space left|full)", outcome.stderr, flags=re.MULTILINE)
         clear = "Traceback" not in outcome.stderr and (outcome.returncode == 0 or full is not None)
         tally.count("training or prediction on a disk that is too small: one message", clear, outcome.stderr)
 
 
-def test_folders_that_forbid_writing(
-    prepared: Path, trained: Path, recordings: Path, tmp_path: Path, tally: Tally
-) -> None:
-    for line in (command(*small(prepared, tmp_path / "run")), predicting(trained, recordings, tmp_path / "run")):
+def test_folders_that_forbid_writing(prepared: Path, trained: Path, motion: Path, tmp_path: Path, tally: Tally) -> None:
+    for line in (command(*small(prepared, tmp_path / "run")), predicting(trained, motion, tmp_path / "run")):
         outcome = starved(f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}", line)
         refused = re.fullmatch(rf"error: {tmp_path}.*Read-only file system.*\n", outcome.stderr)
         tally.count("a folder of results that is read-only: one message", refused is not None, outcome.stderr)
