@@ -30,13 +30,13 @@ import validate
 from feeders.batches import Loader
 from feeders.dataset import SkeletonClips, training_clips
 from feeders.micro_batches import train_loader
-from model.checkpoint import TrainingState, last_good
 from model.cuda_graphs import CUDAGraphs, uses_cuda_graphs
 from model.localizer import Localizer
 from model.losses import EpochLosses, objective
 from model.ops.batch_norm import synchronize_batch_norm
 from model.refinement import FrameLabels, PseudoLabels
 from model.similar_pieces import find_pieces
+from model.training_state import TrainingState, last_good
 from reporting.tensorboard import TensorBoardWriter
 from utils import distributed
 from utils.config import Settings, TrainSettings

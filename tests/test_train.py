@@ -22,9 +22,10 @@ from torch import nn
 import arguments
 import train
 from feeders.dataset import SkeletonClips
-from model.checkpoint import TrainingState, load_checkpoint
+from model.checkpoint import load_checkpoint
 from model.localizer import Localizer, Output
 from model.refinement import PseudoLabels
+from model.training_state import TrainingState
 from utils import config
 from utils.errors import UserError
 from utils.store import Split

@@ -32,7 +32,7 @@ class Run:
 
     Args:
         data: what identifies the data (`SkeletonClips.identity`); stored in every checkpoint.
-        checkpoint: the checkpoint to continue from (`model.checkpoint.last_good`); None if no epoch has ended.
+        checkpoint: the checkpoint to continue from (`model.training_state.last_good`); None if no epoch has ended.
 
     Raises UserError when the resumed run has other settings, other data or another script, or has finished more epochs
     than train.epochs, or when its config.yaml was edited.

@@ -16,9 +16,10 @@ import torch
 from runs import ROOT, run, small
 from torch import nn
 
-from model.checkpoint import last_good, load_checkpoint, load_trained
+from model.checkpoint import load_checkpoint, load_trained
 from model.localizer import Localizer
 from model.released import load_released, places
+from model.training_state import last_good
 from utils import config
 from utils.errors import UserError
 from utils.run import Run, write_checkpoint

@@ -13,7 +13,8 @@ import pytest
 import torch
 from hostile import Hostile
 
-from model.checkpoint import last_good, load_checkpoint
+from model.checkpoint import load_checkpoint
+from model.training_state import last_good
 from utils import config
 from utils.atomic import whole_file, write_whole
 from utils.errors import UserError, run_command
