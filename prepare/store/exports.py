@@ -20,7 +20,7 @@ from model.inference import for_inference
 from prepare.formats.annotations import LONG_NAMES
 from utils import config
 from utils.atomic import whole_file, write_json, write_whole
-from utils.device import choose_device
+from utils.device import choose_device, set_matrix_precision
 from utils.manifest import SUBSETS
 from utils.progress import progress
 from utils.skeleton import FPS, KINECT_ORDER
@@ -89,6 +89,7 @@ def export_features(split: Split, weights: Path, out: Path) -> list[Path]:
     """
     model, settings, _ = load_localizer(weights, split, config.load())
     device = choose_device(None)
+    set_matrix_precision(settings.train.matrix_precision)
     network = for_inference(model).to(device)
     (out / "features").mkdir(exist_ok=True)
     exported = []  # name in the files, id and subset of each clip

@@ -137,6 +137,13 @@ def test_features_are_read_by_actionformer_and_opentad(make_split, tmp_path: Pat
         assert np.array_equal(read, split.labels(sid))
 
 
+def test_features_are_in_float32_on_a_gpu_too(make_split, tmp_path: Path, weights: tuple, monkeypatch) -> None:
+    """PyTorch's default lets cuDNN's convolutions use TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    export_features(make_split(train=[9], val=[9]), weights[0], tmp_path)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_the_stride_of_features_counts_the_frames_that_the_network_skips(
     make_split, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
