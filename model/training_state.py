@@ -63,8 +63,10 @@ def state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
 
     A copy makes this step. Frozen parameters have no state.
     """
-    trial = copy.deepcopy(optimizer)  # without hooks
-    vars(trial).update(vars(optimizer) | vars(trial))  # the copy lacks attributes of a class of your own
+    copied: dict[int, Any] = {}  # so that both copies below refer to the same parameters
+    trial = copy.deepcopy(optimizer, copied)  # without hooks
+    lacking = vars(optimizer).keys() - vars(trial).keys()  # such as attributes of a class of your own
+    vars(trial).update(copy.deepcopy({name: vars(optimizer)[name] for name in lacking}, copied))
     for parameter in (p for group in trial.param_groups for p in group["params"] if p.requires_grad):
         parameter.grad = torch.zeros_like(parameter)
     type(trial).step(trial)  # a learning-rate scheduler replaces `trial.step` by that of the original
