@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,9 +39,10 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters stop a job by it
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # set by `command_line.check_first`
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by `>&-` or `2>&-`, and by some schedulers
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    if None in (sys.stdout, sys.stderr):  # closed by `>&-` or `2>&-`, and by some schedulers
+        while os.open(os.devnull, os.O_RDWR) <= 2:  # or else files of ours get these numbers, and messages
+            pass
+        sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))
     # A log file gets each line at once, as a terminal does. Letters that the locale lacks become escapes, as on stderr
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,7 +3,9 @@
 import errno
 import os
 import pickle
+import shlex
 import stat
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -270,6 +272,13 @@ def test_a_command_runs_with_its_outputs_closed(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(sys, name, None)
     with pytest.raises(SystemExit, match="0"):
         run_command(main)
+
+
+def test_no_file_takes_the_number_of_a_closed_output(tmp_path: Path) -> None:
+    """Messages for descriptor 2, as of a stopped training, would be written into the file."""
+    code = "import sys; from utils.errors import run_command; run_command(lambda: open(sys.argv[1], 'w').fileno() < 3)"
+    line = shlex.join([sys.executable, "-c", code, str(tmp_path / "x")]) + " <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", line], cwd=config.ROOT, check=False).returncode == 0
 
 
 def test_a_write_that_fails_names_the_file_and_leaves_the_one_before(tmp_path: Path) -> None:
