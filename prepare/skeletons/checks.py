@@ -10,8 +10,8 @@ from utils.skeleton import HEAD, JOINT_NAMES, PELVIS
 SHORTEST, TALLEST, USUAL = 0.8, 2.6, 1.7  # metres
 STANDING = 0.8  # a body stands along an axis if the mean unit vector from pelvis to head has a component above this
 MAX_CHECKED = 1000  # frames
-# Mean cosine between toes and the forward direction below which a body is mirrored. In 344 recordings of real people it
-# was between 0.24 and 0.93
+# Mean cosine between toes and the forward direction below which a body is mirrored. In 1,215 recordings of real people
+# it was between 0.51 and 0.96
 MIRRORED = -0.5
 # Bones from head to ankles. A leg's bones count half, as there are two legs. Stature is about _STATURE_RATIO · sum.
 _BONES = np.array([(3, 2), (2, 20), (20, 1), (1, 0), (12, 13), (13, 14), (16, 17), (17, 18)])
@@ -55,16 +55,14 @@ def check_sides(joints: np.ndarray) -> np.ndarray:
 
     Not for Kinect, which exchanges the sides of people who turn their back to it.
 
-    Forward is at right angles to the trunk and to the line from the left to the right hip.
+    Forward is at right angles to the shin and to the line from the left to the right hip. So people may kneel or bend.
     """
-    left_hip, right_hip, *feet = (
-        joints[:, JOINT_NAMES.index(name)].astype(np.float64)
-        for name in ("left_hip", "right_hip", "left_ankle", "right_ankle", "left_foot", "right_foot")
-    )
-    forward = np.cross(joints[:, HEAD] - joints[:, PELVIS], right_hip - left_hip)
-    toes = feet[2] + feet[3] - feet[0] - feet[1]
-    lengths = np.linalg.norm(forward, axis=1) * np.linalg.norm(toes, axis=1)
-    if np.mean((forward * toes).sum(axis=1) / np.maximum(lengths, 1e-12)) < MIRRORED:
+    start = JOINT_NAMES.index("left_hip")  # of the four joints of the left leg; those of the right leg follow
+    legs = joints[:, start : start + 8].astype(np.float64).reshape(-1, 2, 4, 3)  # (T, legs, joints, 3)
+    hips, knees, ankles, feet = np.moveaxis(legs, 2, 0)  # (T, 2, 3) each
+    forward, toes = np.cross(knees - ankles, hips[:, 1:] - hips[:, :1]), feet - ankles
+    lengths = np.linalg.norm(forward, axis=-1) * np.linalg.norm(toes, axis=-1)
+    if np.mean((forward * toes).sum(axis=-1) / np.maximum(lengths, 1e-12)) < MIRRORED:
         raise TakeError(
             "has a body whose toes point backwards, so it is mirrored: its axes are left-handed, or left and right "
             "joints are exchanged. Change the sign of one axis, or exchange the joints"

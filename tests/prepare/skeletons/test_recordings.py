@@ -1,13 +1,16 @@
 """Recordings of all formats are found and give the same people, or an error that names the remedy."""
 
 import os
+import re
 from pathlib import Path
 
 import motions
 import numpy as np
 import pytest
 from readings import JOINTS, PLAIN, POSES, THIRTY, read, refusal, saved
+from scipy.spatial.transform import Rotation
 
+from prepare.skeletons.checks import check_sides
 from prepare.skeletons.joint_map import read_map
 from prepare.skeletons.recordings import ReadOptions, find_inputs, read_recording
 from reporting.predictions import PREDICTION
@@ -83,6 +86,26 @@ def test_a_mirrored_body_is_refused(sign: list[int], tmp_path: Path) -> None:
     swapped = lambda name: motions.mixamo_name("_".join(other.get(part, part) for part in name.split("_")))  # noqa: E731
     motions.write_body_bvh(tmp_path / "a.bvh", POSES, named=swapped)
     assert "left and right joints are exchanged" in refusal(tmp_path / "a.bvh")
+
+
+def bent(joints: np.ndarray, pattern: str, pivot: str, degrees: float) -> np.ndarray:
+    """Joints whose names contain the pattern, turned about the axis from the left to the right hip, at the pivot."""
+    joints, at = joints.copy(), {name: number for number, name in enumerate(JOINT_NAMES)}
+    turned = [number for name, number in at.items() if re.search(pattern, name)]
+    axis = joints[:, at["right_hip"]] - joints[:, at["left_hip"]]
+    axis *= np.radians(degrees) / np.linalg.norm(axis, axis=1, keepdims=True)
+    arms = (joints[:, turned] - joints[:, [at[pivot]]]).swapaxes(0, 1)
+    joints[:, turned] = np.swapaxes([Rotation.from_rotvec(axis).apply(a) for a in arms], 0, 1) + joints[:, [at[pivot]]]
+    return joints
+
+
+def test_people_who_kneel_or_bend_are_not_mirrored() -> None:
+    kneeling = JOINTS
+    for side in ("left", "right"):  # the toes of the stretched feet point backwards
+        kneeling = bent(kneeling, f"{side}_(ankle|foot)", f"{side}_knee", -90)
+        kneeling = bent(kneeling, f"{side}_foot", f"{side}_ankle", -45)
+    check_sides(kneeling)
+    check_sides(bent(JOINTS, "spine|chest|neck|head", "pelvis", -150))
 
 
 def test_a_slower_recording_is_interpolated_linearly_to_30_fps(tmp_path: Path) -> None:
