@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,7 +41,9 @@ def run_command(main: Callable[[], int | None], after_stop: str = "") -> None:
     if None in (sys.stdout, sys.stderr):  # closed by `>&-` or `2>&-`, and by some schedulers
         while os.open(os.devnull, os.O_RDWR) <= 2:  # or else files of ours get these numbers, and messages
             pass
-        sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     # A log file gets each line at once, as a terminal does. Letters that the locale lacks become escapes, as on stderr
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
