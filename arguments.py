@@ -29,6 +29,8 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     add("--resume-or-start", action="store_true", help="continue the run in --work-dir, or start it if none has begun")
     add("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     args = parser.parse_args()
+    if args.phase == "test" and args.resume:  # --resume-or-start may stay: the script of a job adds it to all commands
+        raise UserError("--phase test has nothing to resume; leave out --resume")
     of_run = args.work_dir / "config.yaml" if args.resume and args.work_dir and not args.config else None
     if of_run and not of_run.exists():
         remedy = "copy the whole folder of the run, or give its --config; to start a new run, leave out --resume"
@@ -37,8 +39,6 @@ def train(doc: str) -> tuple[argparse.Namespace, Settings]:
     settings = config.load(args.config, args.set, start)
     if args.phase == "test" and not args.weights:
         raise UserError("--phase test needs --weights FILE, such as work_dir/split1/last.pt")
-    if args.phase == "test" and args.resume:  # --resume-or-start may stay: the script of a job adds it to all commands
-        raise UserError("--phase test has nothing to resume; leave out --resume")
     if args.weights and args.phase != "test":
         raise UserError("--weights is for --phase test; a training starts from random weights")
     return args, settings

@@ -320,7 +320,7 @@ def test_a_requeued_job_may_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--phase", "test"], "--phase test needs --weights FILE"),
         (["--weights", "LAST"], "--weights is for --phase test; a training starts from random weights"),
         (
-            ["--phase", "test", "--weights", "LAST", "--resume"],
+            ["--phase", "test", "--weights", "LAST", "--resume", "--work-dir", "nowhere"],
             "--phase test has nothing to resume; leave out --resume",
         ),
         (["--phase", "test", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
