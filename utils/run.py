@@ -17,7 +17,7 @@ import torch
 from utils import config, lock
 from utils.atomic import sync, whole_file, write_whole
 from utils.config import Settings
-from utils.errors import UserError, shown
+from utils.errors import UserError, printable, shown
 from utils.files import sha256
 from utils.stored_settings import OF_MACHINE, differences, read_stored
 
@@ -120,7 +120,7 @@ class Run:
 
     def _refuse_other_script(self, checkpoint: dict[str, Any]) -> None:
         script = script_path().name  # another one may have another loss
-        began = checkpoint.get("script", script)
+        began = printable(checkpoint.get("script", script))
         if began != script:
             raise UserError(f"{self.folder}: {began} began the run, not {script}; resume it by {began}, or {NEW_RUN}")
 
