@@ -1,12 +1,6 @@
 """A run's folder: nothing is overwritten, and an interrupted run continues."""
 
-import errno
-import os
 import pickle
-import shlex
-import stat
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,8 +12,7 @@ from hostile import Hostile
 from model.checkpoint import load_checkpoint
 from model.training_state import last_good
 from utils import config
-from utils.atomic import whole_file, write_whole
-from utils.errors import UserError, run_command
+from utils.errors import UserError
 from utils.lock import NAME
 from utils.run import Run, lock_run, read_history, write_checkpoint
 
@@ -235,79 +228,3 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: Any) -> None:
         load_checkpoint(tmp_path / "x.pt")
     assert "weights_only" not in str(caught.value)  # PyTorch advises to switch the protection off
     assert not (tmp_path / "payload").exists()
-
-
-@pytest.mark.parametrize(
-    ("raised", "status", "said"),
-    [
-        (UserError("mend this"), 2, "error: mend this\n"),
-        (OSError(28, "No space left on device", "x.npy"), 2, "error: x.npy: No space left on device\n"),
-        (
-            OSError(28, "No space left on device"),
-            2,
-            "error: the file that the messages go to: No space left on device\n",
-        ),
-        (OSError("no number"), 2, "error: no number\n"),
-        (KeyboardInterrupt(), 130, "\nstopped\n"),
-    ],
-)
-def test_a_command_ends_in_one_message(
-    raised: BaseException, status: int, said: str, capsys: pytest.CaptureFixture
-) -> None:
-    def main() -> None:
-        raise raised
-
-    with pytest.raises(SystemExit) as caught:
-        run_command(main)
-    assert caught.value.code == status
-    assert capsys.readouterr().err == said
-
-
-def test_a_command_runs_with_its_outputs_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def main() -> int:
-        print("nobody", file=sys.stderr)
-        return int(sys.stderr.isatty())  # `progress` asks
-
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, None)
-    with pytest.raises(SystemExit, match="0"):
-        run_command(main)
-
-
-def test_no_file_takes_the_number_of_a_closed_output(tmp_path: Path) -> None:
-    """Messages for descriptor 2, as of a stopped training, would be written into the file."""
-    code = "import sys; from utils.errors import run_command; run_command(lambda: open(sys.argv[1], 'w').fileno() < 3)"
-    line = shlex.join([sys.executable, "-c", code, str(tmp_path / "x")]) + " <&- >&- 2>&-"
-    assert subprocess.run(["bash", "-c", line], cwd=config.ROOT, check=False).returncode == 0
-
-
-def test_a_write_that_fails_names_the_file_and_leaves_the_one_before(tmp_path: Path) -> None:
-    write_whole(tmp_path / "x.json", b"before")
-    with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "x.json"):
-        raise OSError(28, "No space left on device")
-    assert caught.value.filename == str(tmp_path / "x.json")
-    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
-    assert (tmp_path / "x.json").read_bytes() == b"before"
-
-
-def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    last, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
-    there = []
-    monkeypatch.setattr(os, "fsync", lambda _: there.append((last.exists(), previous.exists())))
-    write_checkpoint(last, {}, previous)
-    assert there == [(False, False), (False, False), (True, False)]  # the file twice, then the folder
-    write_checkpoint(last, {}, previous)
-    assert there[3:] == [(True, False), (False, True), (True, True)]
-
-
-def test_files_are_written_where_a_folder_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fsync = os.fsync
-
-    def of_files(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", of_files)
-    write_whole(tmp_path / "a", b"content")
-    assert (tmp_path / "a").read_bytes() == b"content"
