@@ -77,16 +77,16 @@ def read(path: Path, names: Sequence[str], classes: Sequence[str]) -> Detections
     rows = []
     file: DetectionsFile = read_json(path, TypeAdapter(DetectionsFile), EXPECTED)
     for given, entries in file.results.items():
-        name = given if given in clips else composed(unquote(given))
-        if name not in clips:
-            hint = textwrap.shorten(nearest(name[:100], list(names)[:10_000]), 300, placeholder=" ...")
+        clip = _index(given, clips)
+        if clip is None:
+            hint = textwrap.shorten(nearest(unquote(given)[:100], list(names)[:10_000]), 300, placeholder=" ...")
             raise UserError(f"{path}: clip {shown(given)} is unknown; {hint}")
         for number, entry in enumerate(entries):
-            label = entry.label if entry.label in labels else composed(entry.label)
-            if label not in labels:
+            label = _index(entry.label, labels)
+            if label is None:
                 where, hint = f"{path}: clip {given!r}, detection {number}", nearest(entry.label[:100], list(classes))
                 raise UserError(f"{where} has the unknown label {shown(entry.label)}; {hint}")
-            rows.append((clips[name], labels[label], *entry.segment, entry.score))
+            rows.append((clip, label, *entry.segment, entry.score))
     clip, label, start, end, scores = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     frames = np.stack([start, end], axis=1) * FPS
     whole = np.round(frames)
@@ -97,3 +97,7 @@ def _indices(names: Sequence[str]) -> dict[str, int]:
     """The index of each name, under the name itself and with its accented letters as one character."""
     index = {name: number for number, name in enumerate(names)}
     return {composed(name): number for name, number in index.items()} | index
+
+
+def _index(name: str, indices: dict[str, int]) -> int | None:
+    return indices.get(name, indices.get(composed(name)))

@@ -47,7 +47,7 @@ class TrainingFile(NetworkFile):
     clips: int  # number of training clips
     labels: str | None = None  # name of the labels file; the name contains a digest of the content
     untimed: dict[str, list[int]] = {}  # labels without times, as in `utils.manifest.SplitManifest`
-    optimizer: dict  # its state_dict
+    optimizer: dict  # the optimizer's state_dict
     # history (H, F, K+1) float32 and seen (H, clips) bool, where H = refine.history and F = frames of all clips;
     # epochs: number of finished epochs
     pseudo_labels: dict

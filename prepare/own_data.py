@@ -128,9 +128,9 @@ def match_files(annotated: list[AnnotatedClip], paths: list[str], annotations: P
     files: dict[str, str] = {}
     for recording in annotated:
         name = recording.sid
-        # Tables made on Windows have backslashes in paths
-        forms = (composed(name), composed(name).replace("\\", "/"))
-        fitting = {name} if name in whole_paths else next((by_name[form] for form in forms if form in by_name), set())
+        key = composed(name)
+        other = by_name.get(key.replace("\\", "/"), set())  # tables made on Windows have backslashes in paths
+        fitting = {name} if name in whole_paths else by_name.get(key, other)
         if len(fitting) > 1:
             raise UserError(
                 f"{annotations}: {shown(name)} may be {' or '.join(sorted(fitting)[:3])}; give the whole path"

@@ -50,8 +50,8 @@ def check_person(joints: np.ndarray, scale: float, up: str, axis_given: bool) ->
         raise TakeError(f"has a body that stands along {own}, not {up}: give --up={own}, or --up={up} if it is lying")
 
 
-def check_sides(joints: np.ndarray) -> np.ndarray:
-    """The joints (T, 25, 3). Raises TakeError if their toes point backwards, so left and right are exchanged.
+def check_sides(joints: np.ndarray) -> None:
+    """Raise TakeError if the toes of joints (T, 25, 3) point backwards, so left and right are exchanged.
 
     Not for Kinect, which exchanges the sides of people who turn their back to it.
 
@@ -67,7 +67,6 @@ def check_sides(joints: np.ndarray) -> np.ndarray:
             "has a body whose toes point backwards, so it is mirrored: its axes are left-handed, or left and right "
             "joints are exchanged. Change the sign of one axis, or exchange the joints"
         )
-    return joints
 
 
 def _stature(joints: np.ndarray) -> float:

@@ -127,7 +127,9 @@ def _joints_of_array(array: np.ndarray, fps: float | None, options: ReadOptions)
         )
     wanted = _wanted_frames(len(array), fps)
     joints = np.einsum("vj,tjc->tvc", array_weights(array.shape[1], options.joint_map), array[wanted])
-    return check_sides(_converted(joints, fps, options))
+    joints = _converted(joints, fps, options)
+    check_sides(joints)
+    return joints
 
 
 def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
@@ -140,7 +142,9 @@ def _read_bvh(path: Path, options: ReadOptions) -> list[Person]:
     joints = np.concatenate(
         [np.einsum("vj,tjc->tvc", weights, forward_kinematics(bvh.nodes, block)) for block in blocks]
     )
-    return [Person(1, check_sides(_converted(joints, fps, options, up="y", unit=0.01)))]
+    joints = _converted(joints, fps, options, up="y", unit=0.01)
+    check_sides(joints)
+    return [Person(1, joints)]
 
 
 def _read_skeleton(path: Path, options: ReadOptions) -> list[Person]:
